@@ -1,0 +1,23 @@
+"""scikit-learn-compatible neural networks for small images, Fashion-MNIST first."""
+from fmnist_sk import networks
+from fmnist_sk.augmentation import RandomCrop, RandomHorizontalFlip
+from fmnist_sk.classifier import ImageClassifier
+from fmnist_sk.datasets import load_csv, load_fashion_mnist
+from fmnist_sk.networks import *
+from fmnist_sk.preprocessing import ImageScaler, ImageStandardizer
+from fmnist_sk.reference import reference_system, reference_systems
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ImageClassifier",
+    *networks.__all__,
+    "ImageScaler",
+    "ImageStandardizer",
+    "RandomCrop",
+    "RandomHorizontalFlip",
+    "load_csv",
+    "load_fashion_mnist",
+    "reference_system",
+    "reference_systems",
+]

@@ -1,0 +1,89 @@
+"""A data set that lives on the device, and whole batches cut from it.
+
+No per-sample Python work and no copies through host memory: a batch is one gather on the device.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from skorch.dataset import Dataset
+from torch import Tensor
+
+
+class Images(Dataset):
+    """Images with their class codes and weights, all on one device.
+
+    pixels : (n, channels, height, width) uint8 or float32
+    codes : (n,) int64, indices into the classifier's ``classes_``; None where only predictions are wanted
+    weights : (n,) float32 factors of the loss, or None
+    rows : (m,) int64, which images are in the set, in which order and how often, or None for all n as they are.
+        Subsets, repetitions and reorderings share one copy of the pixels.
+    """
+
+    def __init__(self, pixels: Tensor, codes: Tensor | None = None, weights: Tensor | None = None,
+                 rows: Tensor | None = None):
+        self.pixels, self.codes, self.weights, self.rows = pixels, codes, weights, rows
+
+    def __len__(self) -> int:
+        return len(self.pixels if self.rows is None else self.rows)
+
+    def take(self, index: Tensor) -> Images:
+        """The images at these positions, as another view of the same memory."""
+        return Images(self.pixels, self.codes, self.weights, self._select(index))
+
+    def batch(self, index: Tensor | slice) -> tuple[dict[str, Tensor | None], Tensor]:
+        """What skorch calls a batch: ({"x": pixels, "weights": weights}, codes)."""
+        rows = self._select(index)
+        pixels = self.pixels[rows]
+        codes = pixels.new_empty(0) if self.codes is None else self.codes[rows]
+        return {"x": pixels, "weights": None if self.weights is None else self.weights[rows]}, codes
+
+    def _select(self, index: Tensor | slice) -> Tensor | slice:
+        return index if self.rows is None else self.rows[index]
+
+    # skorch's scoring callbacks take a data set apart into X and y. They get the images without their codes, which
+    # predict answers with codes again: like is compared with like.
+    @property
+    def X(self) -> Images:
+        return Images(self.pixels, rows=self.rows)
+
+    @property
+    def y(self) -> Tensor | None:
+        return self.codes if self.codes is None or self.rows is None else self.codes[self.rows]
+
+    def __getitem__(self, i):
+        inputs, codes = self.batch(torch.as_tensor([i]))
+        return inputs["x"][0], codes[0]
+
+
+class Batches:
+    """Iterates over whole batches; shuffled anew each time if there is a generator.
+
+    A shuffled last batch of a single image, which batch normalisation cannot use, joins the one before it.
+    `transform(x, codes)` changes the pixels of every batch: the augmentation.
+    """
+
+    def __init__(self, data: Images, batch_size: int, generator: torch.Generator | None = None,
+                 transform: Callable[[Tensor, Tensor], Tensor] | None = None):
+        self.data, self.batch_size, self.generator, self.transform = data, batch_size, generator, transform
+
+    def _bounds(self) -> list[tuple[int, int]]:
+        n = len(self.data)
+        starts = list(range(0, n, self.batch_size))
+        if self.generator is not None and len(starts) > 1 and n - starts[-1] == 1:
+            starts.pop()
+        return list(zip(starts, [*starts[1:], n], strict=True))
+
+    def __len__(self) -> int:
+        return len(self._bounds())
+
+    def __iter__(self) -> Iterator:
+        order = None
+        if self.generator is not None:
+            order = torch.randperm(len(self.data), generator=self.generator).to(self.data.pixels.device)
+        for start, stop in self._bounds():
+            inputs, codes = self.data.batch(slice(start, stop) if order is None else order[start:stop])
+            if self.transform is not None:
+                inputs["x"] = self.transform(inputs["x"], codes)
+            yield inputs, codes

@@ -1,0 +1,49 @@
+"""Layers that the classifier itself puts into or around a network."""
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Standardize(nn.Module):
+    """First layer of a network: (x - mean) / std with one mean and deviation for each channel of (n, C, H, W).
+
+    Both are buffers: saved, exported and moved with the network. Channels without variation are only shifted.
+    """
+
+    def __init__(self, mean: Tensor, std: Tensor):
+        super().__init__()
+        self.register_buffer("mean", mean.reshape(1, -1, 1, 1).clone())
+        self.register_buffer("std", torch.where(std > 0, std, 1.0).reshape(1, -1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.std
+
+
+class Dropout(nn.Dropout):
+    """nn.Dropout that draws from its own generator.
+
+    PyTorch's can only use the global one, whose numbers depend on what other threads do.
+    """
+
+    generator: torch.Generator | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return x
+        kept = torch.empty_like(x).bernoulli_(1 - self.p, generator=self.generator)
+        return x * kept if self.p == 1 else x * kept.div_(1 - self.p)
+
+    def __getstate__(self):
+        return {key: value for key, value in self.__dict__.items() if key != "generator"}
+
+
+def use_generator(module: nn.Module, generator: torch.Generator) -> None:
+    """Let all dropout of elements in `module` draw from `generator`."""
+    for name, child in module.named_children():
+        if type(child) is nn.Dropout:
+            child = Dropout(child.p).train(child.training)
+            setattr(module, name, child)
+        if isinstance(child, Dropout):
+            child.generator = generator
+        use_generator(child, generator)

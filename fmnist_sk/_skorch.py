@@ -1,0 +1,238 @@
+"""The seam to skorch: its state, its parameter protocol, and the hooks through which it builds and runs a network.
+
+skorch's own ``__init__`` never runs, because explicit signatures are what scikit-learn works with; the attributes it
+would set are class attributes here.
+"""
+from __future__ import annotations
+
+import contextlib
+import copy
+import inspect
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+
+import torch
+from sklearn.base import BaseEstimator, clone
+from sklearn.callback import CallbackSupportMixin
+from skorch import NeuralNetClassifier
+from skorch.callbacks import EpochTimer
+from skorch.utils import is_dataset
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fmnist_sk._batches import Batches, Images
+from fmnist_sk._layers import Standardize, use_generator
+from fmnist_sk.callbacks import ProgressLog
+
+OPTIMIZERS = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+}
+MIN_ROWS = 8        # very small batches use other kernels: rows are added so that a prediction never depends on that
+_GLOBAL_GENERATOR = threading.Lock()
+
+
+class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
+    """What skorch needs to treat our classifiers as nets of its own, and scikit-learn as estimators of its own."""
+
+    initialized_ = False
+    history_ = None
+    virtual_params_ = {}
+    _params_to_validate = frozenset()
+    prefixes_ = [*NeuralNetClassifier.prefixes_, "module", "criterion", "optimizer"]
+    cuda_dependent_attributes_ = ["module_", "criterion_", "optimizer_"]
+    _modules, _criteria, _optimizers = ["module"], ["criterion"], ["optimizer"]
+
+    # skorch's settings that are not hyper-parameters here
+    criterion = nn.CrossEntropyLoss
+    iterator_train = iterator_valid = Batches
+    dataset = Images
+    train_split = None
+    classes = None
+    predict_nonlinearity = "auto"
+    use_caching = "auto"
+    torch_load_kwargs = None
+    compile = False
+
+    # ------------------------------------------------------------------ parameters
+
+    _get_param_names = classmethod(BaseEstimator._get_param_names.__func__)
+    __repr__ = BaseEstimator.__repr__
+    get_metadata_routing = BaseEstimator.get_metadata_routing
+
+    def _prefixed_params(self) -> dict:
+        """Those set by skorch's prefixed names, such as optimizer__betas: they are attributes of that name."""
+        return {name: value for name, value in vars(self).items() if "__" in name and not name.startswith("_")}
+
+    def get_params(self, deep: bool = True) -> dict:
+        """The parameters, with deep=True also those of nested objects, callbacks and skorch's prefixed names."""
+        params = BaseEstimator.get_params(self, deep=deep)
+        return {**params, **self._get_params_callbacks(), **self._prefixed_params()} if deep else params
+
+    def set_params(self, **params):
+        """Set parameters of this estimator, of nested objects (``augment__p``) and of skorch's parts.
+
+        ``module__*``, ``optimizer__*`` and ``callbacks__*`` go to skorch. On a fitted classifier the learning rate and
+        ``optimizer__*`` take effect on further training (partial_fit, warm_start) at once.
+        """
+        names = self._get_param_names()
+        ours = {name: value for name, value in params.items()
+                if name.partition("__")[0] not in self.prefixes_ or name in names}
+        BaseEstimator.set_params(self, **ours)
+        if "lr" in ours and self.initialized_:
+            self._apply_virtual_params({"lr": ours["lr"]})
+        if theirs := {name: value for name, value in params.items() if name not in ours}:
+            self._params_to_validate = set(self._params_to_validate)
+            super().set_params(**theirs)
+        return self
+
+    def __sklearn_clone__(self):
+        new = super().__sklearn_clone__()
+        vars(new).update({name: clone(value, safe=False) for name, value in self._prefixed_params().items()})
+        return new
+
+    # ------------------------------------------------------------------ parts of the net
+
+    def initialize(self):
+        """Build the network without training it, for one-channel 28 x 28 images of ten classes unless fitted."""
+        if not hasattr(self, "image_shape_"):
+            self._prepare_unfitted()
+        return super().initialize()
+
+    def initialize_module(self):
+        device = self.device_
+        self._generators = {"shuffle": torch.Generator().manual_seed(self._seed),
+                            "device": torch.Generator(device).manual_seed(self._seed)}
+        with _seeded(self._seed):
+            network = self._build_network()
+        first = [("standardize", Standardize(*self._statistics))] if self.standardize else []
+        module = nn.Sequential(OrderedDict([*first, ("network", network)])).to(device)
+        if any(isinstance(layer, nn.Conv2d) for layer in module.modules()):
+            module = module.to(memory_format=torch.channels_last)
+        use_generator(module, self._generators["device"])
+        self.module_ = module
+        self._check_logits()
+        return self
+
+    def _build_network(self) -> nn.Module:
+        """The module with what its signature asks for: in_channels, n_classes, image_shape and our own parameters."""
+        given = self.get_params_for("module")
+        template = self.module
+        if isinstance(template, nn.Module):
+            return type(template)(**given) if given else copy.deepcopy(template)
+        if not callable(template):
+            raise TypeError(f"module must be an nn.Module class or instance, got module={template!r}.")
+        offered = {"in_channels": self.image_shape_[0], "n_classes": len(self.classes_),
+                   "image_shape": self._network_shape, **self._architecture_params(), **given}
+        accepted = inspect.signature(template).parameters
+        return template(**{name: value for name, value in offered.items() if name in accepted or name in given})
+
+    def _check_logits(self) -> None:
+        """One forward pass: is the module made for these images and classes? (Lazy layers get their shapes here.)"""
+        n_classes = len(self.classes_)
+        self.module_.eval()
+        with torch.no_grad():
+            try:
+                logits = self.infer(torch.zeros(MIN_ROWS, *self._network_shape, device=self.device_))
+            except RuntimeError as error:
+                raise ValueError(f"module cannot take images of shape {self._network_shape} "
+                                 f"(channels, height, width): {error}") from error
+        if logits.shape != (MIN_ROWS, n_classes):
+            raise ValueError(f"module must return logits of shape (n, n_classes), here ({MIN_ROWS}, {n_classes}), "
+                             f"got {tuple(logits.shape)}.")
+
+    def initialize_criterion(self):
+        self.criterion_ = nn.CrossEntropyLoss(reduction="none", label_smoothing=self.label_smoothing)
+        return self
+
+    def initialize_optimizer(self):
+        named = list(self.get_all_learnable_params())
+        settings = self.get_params_for("optimizer")
+        if isinstance(self.optimizer, str):
+            optimizer = OPTIMIZERS[self.optimizer]
+            if self.optimizer == "sgd":
+                settings = {"momentum": self.momentum, "nesterov": self.momentum > 0, **settings}
+        else:
+            optimizer = self.optimizer
+        if "param_groups" in settings:
+            (groups,), settings = self.get_params_for_optimizer("optimizer", named)
+        else:      # weight decay on weights only, not on biases and normalisation
+            groups = [{"params": [p for _, p in named if p.ndim > 1]},
+                      {"params": [p for _, p in named if p.ndim <= 1], "weight_decay": 0.0}]
+            groups = [group for group in groups if group["params"]]
+        self.optimizer_ = optimizer(groups, **{"lr": self.lr, "weight_decay": self.weight_decay, **settings})
+        return self
+
+    @property
+    def _default_callbacks(self):
+        return [("epoch_timer", EpochTimer()), ("print_log", ProgressLog())]
+
+    # ------------------------------------------------------------------ data and steps
+
+    def check_data(self, X, y=None):
+        """Data are checked in fit."""
+
+    def get_dataset(self, X, y=None) -> Images:
+        """X as Images on the classifier's device."""
+        return X if is_dataset(X) else self._prediction_images(X)
+
+    def infer(self, x, **fit_params) -> Tensor:
+        """Logits (n, n_classes) float32 of a batch: pixels (n, C, H, W), or the mapping that Batches yields."""
+        pixels = x["x"] if isinstance(x, Mapping) else x
+        pixels = pixels.to(self.device_).float().contiguous(memory_format=torch.channels_last)
+        with self._autocast():
+            return self.module_(pixels).float()
+
+    def get_loss(self, y_pred, y_true, X=None, training=False) -> Tensor:
+        loss = self.criterion_(y_pred, y_true)
+        weights = X["weights"] if isinstance(X, Mapping) else None
+        return (loss if weights is None else loss * weights).mean()
+
+    def evaluation_step(self, batch, training=False):
+        inputs, codes = batch
+        pixels = inputs["x"]
+        short = max(0, MIN_ROWS - len(pixels))
+        padded = F.pad(pixels, (0, 0) * 3 + (0, short)) if short else pixels
+        return super().evaluation_step(({"x": padded}, codes), training)[:len(pixels)]
+
+    def _set_training(self, training=True):
+        if self.module_.training != training:
+            super()._set_training(training)
+
+    # ------------------------------------------------------------------ pickling
+
+    def __getstate__(self):
+        state = super().__getstate__()
+        if "_generators" in state:      # their states are plain CPU tensors, whatever device they serve
+            state["_generators"] = {name: generator.get_state() for name, generator in self._generators.items()}
+            state["_trained_on"] = self.device_.type
+        return state
+
+    def __setstate__(self, state):
+        asked, trained_on = state["device"], state.pop("_trained_on", "cpu")
+        super().__setstate__({**state, "device": asked or trained_on})
+        if asked is None:
+            self.device = None
+        if "_generators" in state:
+            self.device_ = next(self.module_.parameters()).device
+            saved, self._generators = self._generators, {}
+            for name, device in (("shuffle", torch.device("cpu")), ("device", self.device_)):
+                generator = torch.Generator(device).manual_seed(self._seed)
+                if name == "shuffle" or device.type == trained_on:
+                    generator.set_state(saved[name])
+                self._generators[name] = generator
+            use_generator(self.module_, self._generators["device"])
+
+
+@contextlib.contextmanager
+def _seeded(seed: int):
+    """The global generator, which PyTorch's initialisers draw from, seeded for us alone and then put back."""
+    with _GLOBAL_GENERATOR:
+        state = torch.default_generator.get_state()
+        torch.default_generator.manual_seed(seed)
+        try:
+            yield
+        finally:
+            torch.default_generator.set_state(state)

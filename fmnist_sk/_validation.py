@@ -1,0 +1,216 @@
+"""From what users pass as X, y and sample_weight to tensors, and the checks on the way.
+
+NumPy arrays and DataFrames go through scikit-learn's own validation. Tensors stay on their device: they are checked
+there, and never pass through NumPy.
+"""
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+import torch
+from scipy.sparse import issparse
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_consistent_length,
+    column_or_1d,
+    validate_data,
+)
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+
+CHUNK = 4096        # rows that a pass over the whole data set handles at a time, to keep its buffers small
+
+
+def check_pixels(estimator, X, y=None, *, reset: bool, dtypes=("float32", "uint8")) -> np.ndarray | Tensor:
+    """X as a numeric array or tensor (n, ...) of 2, 3 or 4 dimensions without NaN or infinity.
+
+    Sets or compares ``n_features_in_`` (values per image) and ``feature_names_in_`` of `estimator`. A type that is not
+    in `dtypes` becomes the first of them. With y, X needs two rows and y must not be None.
+    """
+    if isinstance(X, Dataset):
+        raise TypeError(f"X must be an array, a DataFrame or a tensor, got a {type(X).__name__}: pass its images "
+                        "as X and its labels as y.")
+    if not (hasattr(X, "shape") or hasattr(X, "columns") or hasattr(X, "__array__") or issparse(X)):
+        X = np.asarray(X)
+    ndim = getattr(X, "ndim", 2)
+    if ndim == 4 and X.shape[1] not in (1, 3) and X.shape[3] in (1, 3):
+        raise ValueError(f"X must be (n, channels, height, width), got the channels last: shape {tuple(X.shape)}. "
+                         "Pass X.transpose(0, 3, 1, 2) of an array, X.permute(0, 3, 1, 2) of a tensor.")
+    if ndim > 4:
+        raise ValueError(f"X must have 2, 3 or 4 dimensions, got {ndim}: shape {tuple(X.shape)}.")
+    if isinstance(X, Tensor):
+        return _check_tensor(estimator, X, reset, dtypes)
+    shape = np.shape(X) if ndim in (3, 4) else None
+    flat = np.asarray(X).reshape(shape[0], -1) if shape else X
+    try:
+        checked = validate_data(estimator, flat, reset=reset, dtype=[np.dtype(kind) for kind in dtypes], order="C",
+                                ensure_all_finite=False, ensure_min_samples=1 if y is None else 2)
+    except (TypeError, ValueError) as error:
+        if "could not convert string" in str(error) or "must be a string" in str(error):
+            raise type(error)(f"X must hold pixel values, which are numbers: {error}.") from error
+        raise
+    if checked.dtype.kind == "f" and not np.isfinite(checked).all():
+        raise ValueError(_NOT_FINITE.format(checked.dtype))
+    return checked.reshape(shape) if shape else checked
+
+
+_NOT_FINITE = ("X contains NaN or infinity (or values too large for {}): replace them first, for example with "
+               "np.nan_to_num(X).")
+
+
+def _check_tensor(estimator, X: Tensor, reset: bool, dtypes) -> Tensor:
+    if X.layout != torch.strided:
+        raise TypeError(f"X must be dense, got a tensor of layout {X.layout}: pass X.to_dense().")
+    if X.is_complex():
+        raise ValueError(f"Complex data not supported: X must hold real numbers, got {X.dtype}.")
+    if X.ndim < 2:
+        raise ValueError(f"X must have 2, 3 or 4 dimensions, got {X.ndim}: shape {tuple(X.shape)}.")
+    if len(X) == 0:
+        raise ValueError(f"X must hold at least one image, got 0 sample(s): shape {tuple(X.shape)}.")
+    X = X.detach()
+    validate_data(estimator, X.reshape(len(X), -1), reset=reset, skip_check_array=True)
+    if X.dtype not in (getattr(torch, kind) for kind in dtypes):
+        X = X.to(getattr(torch, dtypes[0]))
+    if X.is_floating_point() and not torch.isfinite(X).all():
+        raise ValueError(_NOT_FINITE.format(X.dtype))
+    return X.contiguous()
+
+
+def as_tensor(X: np.ndarray | Tensor) -> Tensor:
+    """The same memory as a tensor (read-only arrays, which PyTorch cannot hold, are copied)."""
+    return X if isinstance(X, Tensor) else torch.from_numpy(np.require(X, requirements=["C", "W"]))
+
+
+def square_shape(n_features: int) -> tuple[int, int, int]:
+    """The smallest square image, one channel, that holds this many values."""
+    side = math.isqrt(n_features - 1) + 1
+    if side * side != n_features:
+        warnings.warn(f"X has rows of {n_features} values, which fill no square image: they are padded with zeros to "
+                      f"{side} x {side}. Pass image_shape=(height, width) if they are images.", UserWarning,
+                      stacklevel=2)
+    return 1, side, side
+
+
+def to_images(X: Tensor, shape: tuple[int, int, int], minimum: int = 1) -> Tensor:
+    """X as (n, channels, height, width): rows filled up with zeros to `shape`, images to `minimum` rows and columns."""
+    size = math.prod(shape)
+    if X.ndim == 2 and X.shape[1] < size:
+        X = F.pad(X, (0, size - X.shape[1]))
+    X = X.reshape(-1, *shape)
+    missing = [max(0, minimum - side) for side in shape[1:]]
+    return F.pad(X, (0, missing[1], 0, missing[0])) if any(missing) else X
+
+
+def encode_labels(y, n: int) -> tuple[np.ndarray, Tensor]:
+    """The classes that occur in y, sorted, and for each of the n rows the index of its class.
+
+    A tensor's codes stay on its device; only the few distinct labels come to the host.
+    """
+    if y is None:
+        raise ValueError("requires y to be passed, but the target y is None: pass one label per image.")
+    if isinstance(y, Tensor):
+        if y.ndim != 1 or len(y) != n:
+            raise ValueError(f"y must hold one label for each of the {n} images, got shape {tuple(y.shape)}.")
+        found, codes = torch.unique(y.detach(), return_inverse=True)
+        found = found.cpu().numpy()
+    else:
+        y = column_or_1d(y, warn=True)
+        check_consistent_length(np.empty((n, 0)), y)
+        check_classification_targets(y)
+        if y.dtype.kind == "f" and not np.isfinite(y).all():
+            raise ValueError("Input y contains NaN or infinity: give every image a label.")
+        found, codes = np.unique(y, return_inverse=True)
+        codes = torch.from_numpy(codes.astype(np.int64))
+    check_classification_targets(found)
+    return found, codes
+
+
+def check_weights(sample_weight, n: int) -> Tensor | None:
+    """Non-negative float64 weights (n,), on the device they came on; None if none were given."""
+    if sample_weight is None:
+        return None
+    if not isinstance(sample_weight, Tensor):
+        sample_weight = _check_sample_weight(sample_weight, np.empty((n, 0)), dtype=np.float64,
+                                             ensure_non_negative=True, copy=True)
+        return torch.from_numpy(sample_weight)
+    if sample_weight.shape != (n,):
+        raise ValueError(f"sample_weight must hold one weight for each of the {n} images, got shape "
+                         f"{tuple(sample_weight.shape)}.")
+    weights = sample_weight.detach().double()
+    if not torch.isfinite(weights).all() or (weights < 0).any():
+        raise ValueError("sample_weight must be non-negative and finite, got "
+                         f"{weights.min().item()} to {weights.max().item()}.")
+    return weights
+
+
+def canonical_order(pixels: Tensor, codes: Tensor) -> Tensor:
+    """An order of the rows that depends on their content alone: by a 64-bit hash of pixels and code.
+
+    It makes a fit independent of the order in which rows are given.
+    """
+    size = pixels[0].numel() * pixels.element_size()
+    words = -(-size // 8)
+    generator = torch.Generator().manual_seed(0x5EED)
+    factors = torch.randint(-2**62, 2**62, (words + 1,), generator=generator).mul_(2).add_(1).to(pixels.device)
+    hashes = codes * factors[-1]
+    for start in range(0, len(pixels), CHUNK):
+        raw = pixels[start:start + CHUNK].reshape(-1, pixels[0].numel()).view(torch.uint8)
+        block = raw.new_zeros((len(raw), words * 8))
+        block[:, :size] = raw
+        hashes[start:start + CHUNK] += (block.view(torch.int64) * factors[:-1]).sum(1)
+    return torch.argsort(hashes, stable=True)
+
+
+def repeat_by_weight(rows: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Rows without weight dropped; whole-numbered weights turned into repetitions, others kept as factors.
+
+    A fit with weight 2 is then the fit with that row given twice. Where that would more than quadruple the data set,
+    weights stay factors of the loss, scaled to a mean of one.
+    """
+    if weights is None:
+        return rows, None
+    weights = weights.to(rows.device)
+    kept = weights[rows]
+    rows = rows[kept > 0]
+    kept = kept[kept > 0]
+    if (kept == kept.round()).all() and kept.sum() <= 4 * len(weights):
+        return rows.repeat_interleave(kept.long()), None
+    return rows, (weights / kept.mean()).float()
+
+
+def pixel_statistics(pixels: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of every channel over all images: two float32 tensors (channels,) on the host."""
+    rows = torch.arange(len(pixels), device=pixels.device) if rows is None else rows
+    total = torch.zeros(2, pixels.shape[1], dtype=torch.float64, device=pixels.device)
+    # Deviations from a first guess, so that a large mean does not cancel the digits of a small deviation.
+    origin = pixels[rows[:CHUNK]].double().mean(dim=(0, 2, 3), keepdim=True)
+    for start in range(0, len(rows), CHUNK):
+        block = pixels[rows[start:start + CHUNK]].float() - origin.float()
+        total += torch.stack([block.sum((0, 2, 3), dtype=torch.float64),
+                              block.square_().sum((0, 2, 3), dtype=torch.float64)])
+    mean, square = (total / (len(rows) * pixels[0, 0].numel())).cpu()
+    deviation = (square - mean**2).clamp_min(0).sqrt()
+    return (mean + origin.float().double().flatten().cpu()).float(), deviation.float()
+
+
+def stratified_split(codes: Tensor, n_held_out: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Positions of two parts, the second with `n_held_out` rows in the proportions of the classes.
+
+    The last row of a class always stays in the first part.
+    """
+    order = torch.randperm(len(codes), generator=generator).to(codes.device)
+    grouped = order[torch.argsort(codes[order], stable=True)]
+    counts = torch.bincount(codes).cpu()
+    exact = counts * (n_held_out / len(codes))
+    quota = exact.floor().long()
+    spare = torch.argsort(quota - exact, stable=True)         # the largest remainders first
+    quota[spare[:max(0, n_held_out - int(quota.sum()))]] += 1
+    quota = torch.minimum(quota, (counts - 1).clamp_min(0))
+    held_out = torch.cat([group[:k] for group, k in zip(grouped.split(counts.tolist()), quota.tolist(), strict=True)])
+    chosen = torch.zeros(len(codes), dtype=torch.bool, device=codes.device)
+    chosen[held_out] = True
+    return (~chosen).nonzero().flatten(), chosen.nonzero().flatten()

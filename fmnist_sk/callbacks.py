@@ -1,0 +1,51 @@
+"""skorch callbacks of this package."""
+from __future__ import annotations
+
+from skorch.callbacks import PrintLog
+
+_COLUMNS = ("epoch", "train_loss", "train_acc", "valid_loss", "valid_acc")
+
+
+class ProgressLog(PrintLog):
+    """One line an epoch: losses and accuracies, the learning rate, the seconds it took and those that remain.
+
+    Other scores in the history follow; the best value of a column so far is coloured. Printed where the classifier's
+    `verbose` is at least 1.
+    """
+
+    def on_train_begin(self, net, **kwargs):
+        super().on_train_begin(net, **kwargs)
+        self.first_epoch_ = len(net.history)
+
+    def on_epoch_end(self, net, **kwargs):
+        if not net.verbose and self.sink is print:
+            return
+        durations = [row["dur"] for row in net.history[self.first_epoch_:] if "dur" in row]
+        remaining = net.epochs_ - (len(net.history) - self.first_epoch_)
+        self.remaining_ = sum(durations) / max(1, len(durations)) * remaining
+        super().on_epoch_end(net, **kwargs)
+
+    def table(self, row):
+        return super().table({**row, "remaining": self.remaining_})
+
+    def format_row(self, row, key, color):
+        if key in ("dur", "remaining"):
+            return format_seconds(row[key])
+        if key == "epoch":
+            return str(row[key])
+        return super().format_row(row, key, color)
+
+    def _sorted_keys(self, keys):
+        keys = super()._sorted_keys(keys)
+        last = ["lr", "dur", "remaining"]
+        return [*(key for key in _COLUMNS if key in keys),
+                *(key for key in keys if key not in (*_COLUMNS, *last)),
+                *(key for key in last if key in keys)]
+
+
+def format_seconds(seconds: float) -> str:
+    """3.2s, 1m05s, 2h04m."""
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes}m{seconds:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"

@@ -1,0 +1,400 @@
+"""ImageClassifier: any PyTorch network as a scikit-learn classifier of images."""
+from __future__ import annotations
+
+import math
+import numbers
+import warnings
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from sklearn import get_config
+from sklearn.base import BaseEstimator
+from sklearn.callback import with_callbacks
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions, validate_parameter_constraints
+from sklearn.utils.validation import check_is_fitted
+from skorch.utils import is_dataset
+from torch import Tensor
+
+from fmnist_sk._batches import Images
+from fmnist_sk._skorch import OPTIMIZERS
+from fmnist_sk._training import Trainer
+from fmnist_sk._validation import (
+    as_tensor,
+    canonical_order,
+    check_pixels,
+    check_weights,
+    encode_labels,
+    pixel_statistics,
+    repeat_by_weight,
+    square_shape,
+    to_images,
+)
+from fmnist_sk.augmentation import as_transformers
+from fmnist_sk.schedules import SCHEDULES
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class ImageClassifier(Trainer):
+    """A neural network for small images that is a scikit-learn classifier and a skorch net.
+
+    Images X may be (n, features), (n, H, W) or (n, C, H, W): arrays, DataFrames or tensors on any device, uint8 or
+    float, raw or scaled. Labels y may be whatever scikit-learn takes for labels. Predictions are NumPy arrays; with
+    scikit-learn's ``array_api_dispatch`` and a tensor X they are tensors on X's device.
+
+    Parameters
+    ----------
+    module : nn.Module class or instance
+        The network: pixels (n, C, H, W) float32 in, logits (n, n_classes) out. Of a class, those of `in_channels`,
+        `n_classes` and `image_shape` (C, H, W) that its ``__init__`` names are passed, and whatever is set as
+        ``module__*``. An instance is copied, so that each fit begins with its weights.
+    image_shape : (H, W) or (C, H, W), optional
+        How flat rows form an image. Default: the square they fill; rows that fill no square are padded with zeros.
+    standardize : bool
+        The network's first layer subtracts the mean and divides by the standard deviation of the training pixels,
+        one for each channel, so that raw bytes need no preparation.
+    lr : float
+        Learning rate; with `schedule` its largest value.
+    max_epochs : int
+        Passes over the training images in a fit.
+    batch_size : int
+        Images in a step.
+    optimizer : {"sgd", "adam", "adamw"} or torch optimizer class
+        Its other settings are ``optimizer__*``, as in skorch.
+    momentum : float
+        Nesterov momentum of "sgd"; other optimizers do not use it.
+    weight_decay : float
+        On weights, not on biases and normalisation.
+    schedule : {"constant", "one_cycle"}
+        Learning rate over a fit, see `fmnist_sk.schedules`.
+    label_smoothing : float
+        Share of every target, from 0 to below 1, that is spread over all classes (Szegedy et al., 2016,
+        https://arxiv.org/abs/1512.00567).
+    augment : None, {"light", "fashion"}, random transformer, list or Pipeline of them
+        Drawn afresh for every image of every batch, in training only. "light" shifts by up to one pixel; "fashion"
+        also mirrors.
+    class_weight : dict, "balanced" or None
+        Factors of the loss for each label; "balanced" makes all classes weigh the same.
+    validation_fraction : float, int or None
+        Hold out this share (0 to 1) or number of the training images, in the proportions of the classes.
+    validation_data : (X, y) or None
+        Or validate on these.
+    monitor : {"valid_acc", "valid_loss"}
+        The score by which an epoch is the best.
+    keep_best : bool
+        With validation images, end with the weights of the best epoch.
+    early_stopping : bool
+        Stop when the best epoch is `patience` epochs ago. Needs validation images.
+    patience : int
+    warm_start : bool
+        A further fit trains the same network on, for `max_epochs` more.
+    random_state : int, RandomState or None
+        An int makes fits repeatable: bit for bit on one machine with the same number of threads, whatever other
+        threads do; on CUDA with ``torch.use_deterministic_algorithms(True)``.
+    device : str, torch.device or None
+        None: where X is if that is no CPU, else CUDA if there is one, else the CPU.
+    precision : {"auto", "bf16", "fp32"}
+        Arithmetic of the network. "auto" is bfloat16 where the hardware has it, which trains two to three times as
+        fast. Weights, loss and probabilities are float32 in any case.
+    callbacks : list of skorch callbacks, "disable" or None
+    verbose : int
+        1 prints a line for every epoch.
+
+    Attributes
+    ----------
+    classes_ : (n_classes,) labels, sorted
+    image_shape_ : (C, H, W) of the training images
+    value_range_ : (smallest, largest) training pixel
+    history_ : skorch's History: a dict for every epoch with train_loss, train_acc, valid_loss, valid_acc, lr, dur
+    best_epoch_ : the epoch of the best monitored score, counted from 1, where there were validation images
+    n_iter_ : epochs trained in all
+    n_features_in_, feature_names_in_ : as in scikit-learn
+    device_ : the torch.device that the network is on
+    module_, criterion_, optimizer_, callbacks_ : as in skorch; the network itself is ``module_.network``
+    """
+
+    module: Any = None
+    image_shape: tuple[int, ...] | None = None
+    standardize: bool = True
+    lr: float = 2e-3
+    max_epochs: int = 10
+    batch_size: int = 128
+    optimizer: str | type[torch.optim.Optimizer] = "adamw"
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    schedule: str = "constant"
+    label_smoothing: float = 0.0
+    augment: Any = None
+    class_weight: dict | str | None = None
+    validation_fraction: float | int | None = None
+    validation_data: tuple | None = None
+    monitor: str = "valid_acc"
+    keep_best: bool = True
+    early_stopping: bool = False
+    patience: int = 5
+    warm_start: bool = False
+    random_state: int | np.random.RandomState | None = None
+    device: str | torch.device | None = None
+    precision: str = "auto"
+    callbacks: list | str | None = None
+    verbose: int = 0
+
+    _parameter_constraints = {
+        "image_shape": [tuple, list, None],
+        "standardize": ["boolean"],
+        "lr": [Interval(numbers.Real, 0, None, closed="neither")],
+        "max_epochs": [Interval(numbers.Integral, 1, None, closed="left")],
+        "batch_size": [Interval(numbers.Integral, 1, None, closed="left")],
+        "optimizer": [StrOptions(set(OPTIMIZERS)), type],
+        "momentum": [Interval(numbers.Real, 0, 1, closed="left")],
+        "weight_decay": [Interval(numbers.Real, 0, None, closed="left")],
+        "schedule": [StrOptions(set(SCHEDULES))],
+        "label_smoothing": [Interval(numbers.Real, 0, 1, closed="left")],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "validation_fraction": [Interval(RealNotInt, 0, 1, closed="neither"),
+                                Interval(numbers.Integral, 1, None, closed="left"), None],
+        "validation_data": [tuple, list, None],
+        "monitor": [StrOptions({"valid_acc", "valid_loss"})],
+        "keep_best": ["boolean"],
+        "early_stopping": ["boolean"],
+        "patience": [Interval(numbers.Integral, 1, None, closed="left")],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+        "device": [str, torch.device, None],
+        "precision": [StrOptions({"auto", "bf16", "fp32"})],
+        "callbacks": [list, StrOptions({"disable"}), None],
+        "verbose": ["verbose"],
+    }
+
+    # ------------------------------------------------------------------ fit
+
+    @with_callbacks
+    def fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor, sample_weight: ArrayLike | None = None):
+        """Train the network on images X (n, ...) with labels y (n,).
+
+        sample_weight : (n,) non-negative, optional
+            Whole numbers act as repetitions, zero leaves an image out, others are factors of the loss.
+
+        Raises ValueError or TypeError for parameters, images, labels or weights that cannot be used. Ctrl-C ends the
+        fit with KeyboardInterrupt and leaves the best weights so far.
+        """
+        context = self._init_callback_context(max_subtasks=self.max_epochs)
+        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        self._callback_data = X, y
+        try:
+            self._fit(X, y, sample_weight, restart=not (self.warm_start and self.initialized_),
+                      epochs=self.max_epochs, schedule=self.schedule)
+        finally:
+            del self._callback_data
+        context.call_on_fit_task_end(estimator=self, X=X, y=y,
+                                     reconstruction_attributes=lambda: {"n_iter_": self.n_iter_})
+        return self
+
+    def partial_fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor, classes: ArrayLike | None = None,
+                    sample_weight: ArrayLike | None = None):
+        """One epoch on these images, with learning rate `lr` and no schedule.
+
+        The first call fixes classes, image shape and standardisation; `classes` names labels that are still to come.
+        """
+        self._fit(X, y, sample_weight, restart=not self.initialized_, epochs=1, schedule="constant", classes=classes)
+        return self
+
+    def _fit(self, X, y, sample_weight, *, restart, epochs, schedule, classes=None):
+        self._validate_params()
+        checked = check_pixels(self, X, y, reset=restart)
+        found, codes = encode_labels(y, len(checked))
+        weights = check_weights(sample_weight, len(checked))
+        if restart:
+            self.initialized_ = False
+            self.classes_inferred_ = found if classes is None else np.unique(classes)
+            self._set_image_shape(checked)
+            self.device_ = self._choose_device(checked)
+        codes = self._known_codes(found, codes).to(self.device_)
+        pixels = self._as_images(checked).to(self.device_)
+        rows, weights = repeat_by_weight(canonical_order(pixels, codes), weights)
+        n_present = len(codes[rows].unique())
+        if (n_present < 2 and restart and classes is None) or n_present == 0:
+            raise ValueError(f"{type(self).__name__} needs images of at least 2 classes with a positive weight, "
+                             f"got {n_present} class{'es' * (n_present != 1)}.")
+        if restart:
+            self._statistics = pixel_statistics(pixels, rows)
+            self.value_range_ = tuple(value.item() for value in pixels.aminmax())
+            self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+            self.initialize()
+        images = Images(pixels, codes, self._loss_factors(codes, weights, rows), rows)
+        self._train(images, epochs, schedule)
+        self.n_iter_ = len(self.history)
+
+    def _loss_factors(self, codes: Tensor, weights: Tensor | None, rows: Tensor) -> Tensor | None:
+        """Weight times class weight for every image, with a mean of one over `rows`."""
+        if self.class_weight is None:
+            return weights
+        if isinstance(self.class_weight, dict):
+            known = self.classes_.tolist()
+            if unknown := [label for label in self.class_weight if label not in known]:
+                raise ValueError(f"class_weight must name labels that occur in y ({known}), got {unknown}.")
+            factors = codes.new_tensor([self.class_weight.get(label, 1.0) for label in known], dtype=torch.float32)
+        else:
+            counted = None if weights is None else weights[rows]
+            counts = torch.bincount(codes[rows], counted, minlength=len(self.classes_)).float()
+            factors = torch.where(counts > 0, counts.sum() / counts.clamp_min(1e-12), 0.0)
+        factors = factors[codes] if weights is None else factors[codes] * weights
+        return factors / factors[rows].mean()
+
+    # ------------------------------------------------------------------ predict
+
+    def predict_proba(self, X: ArrayLike | Tensor) -> np.ndarray | Tensor:
+        """Probabilities (n, n_classes) float32, in the order of ``classes_``."""
+        return self._as_output(self._probabilities(X), X)
+
+    def predict(self, X: ArrayLike | Tensor) -> np.ndarray | Tensor:
+        """The most probable label of each image, (n,)."""
+        codes = self._probabilities(X).argmax(1)
+        if is_dataset(X):                   # skorch's scoring callbacks compare codes with codes
+            return codes.cpu().numpy()
+        if self.classes_.dtype.kind in "biuf" and self._wants_tensor(X):
+            return torch.from_numpy(self.classes_).to(X.device)[codes.to(X.device)]
+        return self.classes_[codes.cpu().numpy()]
+
+    def score(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor, sample_weight: ArrayLike | None = None) -> float:
+        """Accuracy of ``predict(X)``."""
+        if isinstance(y, Tensor) and not self._wants_tensor(X):
+            y = y.cpu().numpy()
+        return super().score(X, y, sample_weight)
+
+    def _probabilities(self, X) -> Tensor:
+        check_is_fitted(self)
+        return torch.cat([logits.softmax(1) for logits in self.forward_iter(X, device=None)])
+
+    def _wants_tensor(self, X) -> bool:
+        return isinstance(X, Tensor) and get_config()["array_api_dispatch"]
+
+    def _as_output(self, values: Tensor, X) -> np.ndarray | Tensor:
+        return values.to(X.device) if self._wants_tensor(X) else values.cpu().numpy()
+
+    # ------------------------------------------------------------------ data
+
+    def _prediction_images(self, X) -> Images:
+        check_is_fitted(self)
+        pixels = self._as_images(check_pixels(self, X, reset=False)).to(self.device_)
+        self._warn_of_other_range(pixels)
+        return Images(pixels)
+
+    def _validation_images(self) -> Images:
+        if len(self.validation_data) != 2:
+            raise ValueError(f"validation_data must be a pair (X, y), got {len(self.validation_data)} items.")
+        X, y = self.validation_data
+        checked = check_pixels(self, X, reset=False)
+        codes = self._known_codes(*encode_labels(y, len(checked)))
+        return Images(self._as_images(checked).to(self.device_), codes.to(self.device_))
+
+    def _known_codes(self, found: np.ndarray, codes: Tensor) -> Tensor:
+        unknown = np.setdiff1d(found, self.classes_)
+        if len(unknown):
+            raise ValueError(f"y must hold labels known from the first fit ({self.classes_.tolist()}), got "
+                             f"{unknown.tolist()}: name all labels in the first partial_fit(X, y, classes=...).")
+        if len(found) == len(self.classes_):
+            return codes
+        return torch.from_numpy(np.searchsorted(self.classes_, found)).to(codes.device)[codes]
+
+    def _set_image_shape(self, X: np.ndarray | Tensor) -> None:
+        n_features, given = math.prod(X.shape[1:]), self.image_shape
+        if given is not None:
+            given = tuple(given)
+            if len(given) not in (2, 3) or not all(isinstance(v, numbers.Integral) and v > 0 for v in given):
+                raise ValueError(f"image_shape must be (height, width) or (channels, height, width), got {given}.")
+            given = (1,) * (3 - len(given)) + given
+            if math.prod(given) != n_features:
+                raise ValueError(f"image_shape must hold as many values as a row of X, {n_features}, got "
+                                 f"image_shape={self.image_shape}.")
+        if X.ndim == 2:
+            self.image_shape_ = given or square_shape(n_features)
+            return
+        shape = (1,) * (4 - X.ndim) + tuple(X.shape[1:])
+        if given not in (None, shape):
+            raise ValueError(f"image_shape must be that of the images in X, {shape}, got "
+                             f"image_shape={self.image_shape}.")
+        minimum = self._minimum_size()
+        if min(shape[1:]) < minimum:
+            raise ValueError(f"{type(self).__name__} needs images of at least {minimum} x {minimum} pixels, got "
+                             f"{shape[1]} x {shape[2]}.")
+        self.image_shape_ = shape
+
+    def _as_images(self, X: np.ndarray | Tensor) -> Tensor:
+        shape = (1,) * (4 - X.ndim) + tuple(X.shape[1:])
+        if X.ndim > 2 and shape != self.image_shape_:
+            raise ValueError(f"X must hold images of shape {self.image_shape_} (channels, height, width) as in fit, "
+                             f"got {shape}.")
+        return to_images(as_tensor(X), self.image_shape_, self._minimum_size())
+
+    def _warn_of_other_range(self, pixels: Tensor) -> None:
+        low, high = (value.item() for value in pixels.aminmax())
+        lowest, highest = self.value_range_
+        span = highest - lowest
+        outside = low < lowest - 0.5 * span or high > highest + 0.5 * span
+        if outside or 0 < high - low < 0.02 * span:
+            warnings.warn(f"X holds values from {low:g} to {high:g}, but {type(self).__name__} was fitted on values "
+                          f"from {lowest:g} to {highest:g}: scale X as the training images were, or predictions "
+                          "will be wrong.", UserWarning, stacklevel=2)
+
+    # ------------------------------------------------------------------ settings
+
+    def _validate_params(self):
+        name = type(self).__name__
+        params = BaseEstimator.get_params(self, deep=False)
+        validate_parameter_constraints(self._parameter_constraints, params, caller_name=name)
+        if isinstance(self.optimizer, type) and not issubclass(self.optimizer, torch.optim.Optimizer):
+            raise TypeError(f"optimizer must be one of {sorted(OPTIMIZERS)} or a torch.optim.Optimizer class, "
+                            f"got optimizer={self.optimizer!r}.")
+        validates = self.validation_fraction is not None, self.validation_data is not None
+        if all(validates):
+            raise ValueError("validation_fraction and validation_data exclude each other: set one of them to None.")
+        if self.early_stopping and not any(validates):
+            raise ValueError("early_stopping=True needs validation images: set validation_fraction=0.1, or "
+                             "validation_data=(X, y).")
+        as_transformers(self.augment)
+
+    def _choose_device(self, X=None) -> torch.device:
+        if self.device is None:
+            if isinstance(X, Tensor) and X.device.type != "cpu":
+                return X.device
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            device = torch.device(self.device)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            raise ValueError(f"device must name a device of this machine, such as 'cpu', got device={self.device!r} "
+                             f"({str(error).splitlines()[0]}).") from error
+        return device
+
+    @property
+    def _network_shape(self) -> tuple[int, int, int]:
+        channels, *sides = self.image_shape_
+        return channels, *(max(side, self._minimum_size()) for side in sides)
+
+    def _minimum_size(self) -> int:
+        """The smallest height and width that the network takes."""
+        return 1
+
+    def _architecture_params(self) -> dict[str, Any]:
+        """Parameters that subclasses add: those that the module's signature names are passed to it."""
+        base = {field.name for field in fields(ImageClassifier)}
+        return {name: getattr(self, name) for name in self._get_param_names() if name not in base}
+
+    def _prepare_unfitted(self) -> None:
+        shape = tuple(self.image_shape or (28, 28))
+        self.image_shape_ = (1,) * (3 - len(shape)) + shape
+        self.n_features_in_ = math.prod(shape)
+        self.classes_inferred_ = np.arange(10)
+        self.value_range_ = (0.0, 1.0)
+        self._statistics = torch.zeros(shape[0] if len(shape) == 3 else 1), torch.ones(1)
+        self.device_ = self._choose_device()
+        self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags

@@ -1,0 +1,257 @@
+"""Fashion-MNIST: found on this machine, or downloaded once; always verified.
+
+70,000 grayscale images of 28 x 28 pixels in ten classes of clothing (Xiao, Rasul and Vollgraf, 2017,
+https://arxiv.org/abs/1708.07747; MIT licence, Zalando SE).
+"""
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import tarfile
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import Bunch
+
+from fmnist_sk._download import DownloadError, download
+
+CLASS_NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+               "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+FEATURE_NAMES = tuple(f"pixel_{row}_{column}" for row in range(28) for column in range(28))
+SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")      # Debian's package dataset-fashion-mnist
+ADDRESSES = (
+    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+)
+
+
+class _File(NamedTuple):
+    """One IDX file: its name, the length of its header, its whole size in bytes, its SHA-256.
+
+    Size and checksum are of the decompressed content, so that recompressed copies are recognised.
+    """
+
+    name: str
+    header: int
+    size: int
+    sha256: str
+
+
+FILES = {
+    "train": (
+        _File("train-images-idx3-ubyte", 16, 47_040_016,
+              "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"),
+        _File("train-labels-idx1-ubyte", 8, 60_008,
+              "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"),
+    ),
+    "test": (
+        _File("t10k-images-idx3-ubyte", 16, 7_840_016,
+              "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"),
+        _File("t10k-labels-idx1-ubyte", 8, 10_008,
+              "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"),
+    ),
+}
+
+DESCR = """\
+Fashion-MNIST
+-------------
+70,000 images of clothing from Zalando's catalogue, 28 x 28 pixels, one channel, values 0 (background) to 255:
+60,000 for training and 10,000 for testing, every class equally often.
+
+    Classes            10: """ + ", ".join(CLASS_NAMES) + """
+    Samples per class  6,000 (train), 1,000 (test)
+    Dimensionality     784
+    Features           integers 0-255
+
+Source: Han Xiao, Kashif Rasul and Roland Vollgraf, Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine
+Learning Algorithms, 2017, https://arxiv.org/abs/1708.07747. Licence: MIT, copyright 2017 Zalando SE. This is the data
+as corrected on 31 August 2017 (duplicates between train and test removed).
+"""
+
+
+def load_fashion_mnist(subset: str = "train", *, data_home: str | os.PathLike | None = None,
+                       return_X_y: bool = False, as_frame: bool = False, download_if_missing: bool = True):
+    """Load Fashion-MNIST.
+
+    The four gzipped or plain IDX files are looked for in `data_home`, in the folder named by the environment
+    variable ``FMNIST_SK_DATA``, in the folder of Debian's package ``dataset-fashion-mnist`` and in the user's cache
+    (``$XDG_CACHE_HOME/fmnist_sk``, by default ``~/.cache/fmnist_sk``). What is nowhere is downloaded from the
+    official addresses into the first of `data_home`, ``FMNIST_SK_DATA`` and the cache that is given. Parallel
+    processes download once. The decompressed content is always checked against its SHA-256.
+
+    Parameters
+    ----------
+    subset : {"train", "test", "all"}
+        60,000 training images, 10,000 test images, or the training images followed by the test images.
+    data_home : path, optional
+        A folder to look in first, and to download to.
+    return_X_y : bool
+        Return ``(data, target)`` instead of a Bunch.
+    as_frame : bool
+        data as DataFrame, target as Series, and both together as `frame`.
+    download_if_missing : bool
+        If False, raise instead of downloading.
+
+    Returns
+    -------
+    Bunch with data : (n, 784) uint8, 0 to 255; images : (n, 28, 28), the same memory; target : (n,) int64, 0 to 9;
+    target_names, feature_names, DESCR, and frame (None unless `as_frame`).
+
+    Raises
+    ------
+    FileNotFoundError
+        The data are nowhere and could not be downloaded; the message lists every place and every remedy.
+    ValueError
+        A file is truncated or not Fashion-MNIST's; one found in the cache is removed.
+    """
+    if subset not in ("train", "test", "all"):
+        raise ValueError(f"subset must be 'train', 'test' or 'all', got subset={subset!r}.")
+    parts = ("train", "test") if subset == "all" else (subset,)
+    payloads = [[_payload(file, data_home, download_if_missing) for file in FILES[part]] for part in parts]
+    data = np.concatenate([images for images, _ in payloads]) if subset == "all" else payloads[0][0]
+    data = data.reshape(-1, 784)
+    target = np.concatenate([labels for _, labels in payloads]).astype(np.int64)
+    return _as_bunch(data, target, list(FEATURE_NAMES), return_X_y, as_frame, DESCR)
+
+
+def load_csv(path: str | os.PathLike, *, member: str | None = None, return_X_y: bool = False,
+             as_frame: bool = False):
+    """Load images from a CSV file: one row an image, the label first, then its pixels row by row.
+
+    The form in which Fashion-MNIST is often passed on (``fashion-mnist_train.csv``: 785 columns). A header line is
+    recognised. The file may be plain or compressed (.gz, .bz2, .xz, .zip), or lie in a .tar, .tar.gz or .tgz archive.
+
+    Parameters
+    ----------
+    path : path
+    member : str, optional
+        The name of the CSV file inside the archive; needed only where the archive holds several.
+    return_X_y, as_frame : bool
+        As in `load_fashion_mnist`.
+
+    Returns
+    -------
+    The same Bunch (or pair) as `load_fashion_mnist`: data (n, 784) uint8, target (n,) int64.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no file at `path`.
+    ValueError
+        The content is not a table of 785 integer columns with pixels from 0 to 255, or the archive holds no single
+        CSV file.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"path must name a CSV file, but there is nothing at {str(path)!r}.")
+    try:
+        if tarfile.is_tarfile(path):
+            with tarfile.open(path) as archive:
+                table = _read_table(lambda: archive.extractfile(_csv_member(archive, member, path)))
+        else:
+            table = _read_table(lambda: path)
+    except (UnicodeDecodeError, EOFError, OSError, zlib.error, tarfile.TarError, pd.errors.ParserError,
+            pd.errors.EmptyDataError) as error:
+        raise ValueError(f"{path} cannot be read as CSV ({error}): give a file with one label and 784 pixels "
+                         f"per line.") from error
+    if table.shape[1] != 785 or not all(kind.kind in "iu" for kind in table.dtypes):
+        raise ValueError(f"{path} must have 785 columns of integers (label, 784 pixels), got {table.shape[1]} "
+                         f"columns of {', '.join(sorted({str(kind) for kind in table.dtypes}))}.")
+    values = table.to_numpy()
+    data, target = values[:, 1:], values[:, 0].astype(np.int64)
+    if len(data) and (data.min() < 0 or data.max() > 255):
+        raise ValueError(f"{path} must hold pixels from 0 to 255, got {data.min()} to {data.max()}.")
+    descr = f"Images read from {path.name}, in the CSV form of Fashion-MNIST."
+    return _as_bunch(data.astype(np.uint8), target, list(FEATURE_NAMES), return_X_y, as_frame, descr)
+
+
+def _read_table(source) -> pd.DataFrame:
+    first = pd.read_csv(source(), header=None, nrows=1, dtype=str)
+    has_header = not str(first.iat[0, 0]).strip().lstrip("-").isdigit()
+    return pd.read_csv(source(), header=0 if has_header else None)
+
+
+def _csv_member(archive: tarfile.TarFile, member: str | None, path: Path) -> tarfile.TarInfo:
+    found = {info.name: info for info in archive if info.isfile() and info.name.endswith(".csv")}
+    if member is None and len(found) == 1:
+        return next(iter(found.values()))
+    if member in found:
+        return found[member]
+    wanted = "exactly one CSV file, or member= must name one" if member is None else f"the member {member!r}"
+    raise ValueError(f"{path} must hold {wanted}; it holds {sorted(found) or 'none'}.")
+
+
+def _as_bunch(data, target, feature_names, return_X_y, as_frame, descr):
+    images, frame = data.reshape(-1, 28, 28), None
+    if as_frame:
+        frame = pd.DataFrame(data, columns=feature_names)
+        frame["target"] = target
+        data, target = frame[feature_names], frame["target"]
+    if return_X_y:
+        return data, target
+    return Bunch(data=data, images=images, target=target, frame=frame, feature_names=feature_names,
+                 target_names=np.array(CLASS_NAMES), DESCR=descr)
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fmnist_sk"
+
+
+def _payload(file: _File, data_home, download_if_missing: bool) -> np.ndarray:
+    """The verified content of one file after its header, as a writable uint8 array."""
+    given = [Path(folder) for folder in (data_home, os.environ.get("FMNIST_SK_DATA")) if folder]
+    cache = _cache_folder()
+    places = [*given, SYSTEM_FOLDER, cache]
+    for folder in places:
+        for path in (folder / f"{file.name}.gz", folder / file.name):
+            if path.exists():
+                return _read(path, file, remove_if_bad=folder == cache)
+    target = (given or [cache])[0] / f"{file.name}.gz"
+    problem = "download_if_missing=False"
+    if download_if_missing:
+        try:
+            download([address + target.name for address in ADDRESSES], target, lambda path: _verify(path, file))
+            return _read(target, file, remove_if_bad=True)
+        except DownloadError as error:
+            problem = str(error)
+    raise FileNotFoundError(
+        f"Fashion-MNIST's file {file.name}.gz is in none of {', '.join(map(str, places))}, and was not downloaded "
+        f"({problem}). Remedies: put the four files from {ADDRESSES[1]} into one of these folders; name their folder "
+        "with data_home= or in the environment variable FMNIST_SK_DATA; on Debian and Ubuntu, apt-get install "
+        "dataset-fashion-mnist; or call again with a network connection and download_if_missing=True.")
+
+
+def _decompress(path: Path, file: _File) -> bytearray:
+    content = bytearray(file.size + 1)        # no more is ever read: a decompression bomb stays small
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as stream:
+        return content[:stream.readinto(content)]
+
+
+def _verify(path: Path, file: _File) -> bytearray:
+    """The decompressed content; ValueError if it is not the published one."""
+    try:
+        content = _decompress(path, file)
+    except (OSError, EOFError, zlib.error) as error:
+        if isinstance(error, PermissionError):
+            raise
+        raise ValueError(f"{path} is truncated or damaged ({error})") from error
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != file.sha256:
+        raise ValueError(f"{path} is not Fashion-MNIST's {file.name} (SHA-256 of the content {digest[:12]}..., "
+                         f"expected {file.sha256[:12]}...)")
+    return content
+
+
+def _read(path: Path, file: _File, *, remove_if_bad: bool) -> np.ndarray:
+    try:
+        content = _verify(path, file)
+    except ValueError as error:
+        if remove_if_bad:
+            path.unlink(missing_ok=True)
+            raise ValueError(f"{error}; it has been removed: call again to download it afresh.") from error
+        raise ValueError(f"{error}; replace or delete it, or name another folder with data_home=.") from error
+    return np.frombuffer(content, dtype=np.uint8)[file.header:]

@@ -1,0 +1,109 @@
+"""Transformers that rescale pixel values, all pixels alike.
+
+The classifiers standardise by themselves (``standardize=True``); these serve other estimators, and pipelines that
+want the step to be visible. Arrays, DataFrames and tensors on any device go in; the same kind comes out.
+"""
+from __future__ import annotations
+
+import numbers
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from fmnist_sk._containers import like
+from fmnist_sk._validation import as_tensor, check_pixels, pixel_statistics
+
+_DTYPES = ("float32", "float64", "uint8")
+
+
+class _PixelMap(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    """Base of the linear maps x -> (x - shift_) / scale_, with one number for all pixels or one for each channel."""
+
+    _parameter_constraints: dict = {}
+
+    def fit(self, X, y=None):
+        """Learn the map from X: (n, features), (n, H, W) or (n, C, H, W)."""
+        self._validate_params()
+        pixels = as_tensor(check_pixels(self, X, reset=True, dtypes=_DTYPES))
+        shift, scale = self._learn(pixels)
+        shape = (-1, 1, 1) if len(shift) > 1 else (1,)
+        self.shift_, self.scale_ = shift.reshape(shape), np.where(scale == 0, 1.0, scale).reshape(shape)
+        return self
+
+    def transform(self, X):
+        """Map X; integers give float32, float types stay what they are."""
+        check_is_fitted(self)
+        return self._map(X, lambda x, shift, scale: (x - shift) / scale)
+
+    def inverse_transform(self, X):
+        """Map back what `transform` gave; the result has a float type."""
+        check_is_fitted(self)
+        return self._map(X, lambda x, shift, scale: x * scale + shift)
+
+    def _map(self, X, function):
+        x = check_pixels(self, X, reset=False, dtypes=_DTYPES)
+        if isinstance(x, Tensor):
+            x = x if x.is_floating_point() else x.float()
+            shift, scale = (torch.as_tensor(value, dtype=x.dtype, device=x.device)
+                            for value in (self.shift_, self.scale_))
+        else:
+            x = x if x.dtype.kind == "f" else x.astype(np.float32)
+            shift, scale = self.shift_.astype(x.dtype), self.scale_.astype(x.dtype)
+        return like(X, function(x, shift, scale))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags
+
+
+class ImageScaler(_PixelMap):
+    """Map the range of the training pixels, smallest to largest, to `feature_range`.
+
+    Raw images (0 to 255) become 0 to 1, as all five reports begin. Unlike MinMaxScaler, which has a range for every
+    pixel, this has one for all, so that images keep their contrast. ``x -> (x - shift_) / scale_``.
+
+    Parameters
+    ----------
+    feature_range : (float, float)
+        Smallest and largest value of the result.
+
+    Attributes
+    ----------
+    shift_, scale_ : arrays (1,)
+    """
+
+    _parameter_constraints = {"feature_range": [tuple, list]}
+
+    def __init__(self, feature_range: tuple[float, float] = (0.0, 1.0)):
+        self.feature_range = feature_range
+
+    def _learn(self, pixels):
+        if len(self.feature_range) != 2 or not all(isinstance(v, numbers.Real) for v in self.feature_range) \
+                or self.feature_range[0] >= self.feature_range[1]:
+            raise ValueError("feature_range must be two numbers, the smaller first, "
+                             f"got feature_range={self.feature_range!r}.")
+        low, high = pixels.min().item(), pixels.max().item()
+        start, stop = self.feature_range
+        scale = (high - low) / (stop - start)
+        return np.array([low - start * (scale or 1.0)]), np.array([scale])
+
+
+class ImageStandardizer(_PixelMap):
+    """Subtract the mean of the training pixels and divide by their standard deviation.
+
+    One mean and deviation for all pixels; for (n, C, H, W), one for each channel. ``x -> (x - shift_) / scale_``.
+
+    Attributes
+    ----------
+    shift_, scale_ : arrays (1,), or (C, 1, 1)
+        Mean and standard deviation; where all pixels are equal, scale_ is 1.
+    """
+
+    def _learn(self, pixels):
+        images = pixels if pixels.ndim == 4 else pixels.reshape(len(pixels), 1, 1, -1)
+        mean, deviation = pixel_statistics(images)
+        return mean.double().numpy(), deviation.double().numpy()
