@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class Standardize(nn.Module):
@@ -47,3 +48,22 @@ def use_generator(module: nn.Module, generator: torch.Generator) -> None:
         if isinstance(child, Dropout):
             child.generator = generator
         use_generator(child, generator)
+
+
+class DrawFrom(TorchDispatchMode):
+    """Within this context, random numbers of this thread come from `generator`.
+
+    PyTorch's layers initialise themselves from the global generator, which other threads use and seed.
+    """
+
+    def __init__(self, generator: torch.Generator):
+        super().__init__()
+        self.generator = generator
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if "generator" not in {argument.name for argument in func._schema.arguments}:
+            func = getattr(func.overloadpacket, "generator", func)       # torch.rand and the like have two forms
+        if kwargs.get("generator") is None and "generator" in {argument.name for argument in func._schema.arguments}:
+            kwargs = {**kwargs, "generator": self.generator}
+        return func(*args, **kwargs)

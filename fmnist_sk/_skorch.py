@@ -5,10 +5,8 @@ would set are class attributes here.
 """
 from __future__ import annotations
 
-import contextlib
 import copy
 import inspect
-import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 
@@ -22,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmnist_sk._batches import Batches, Images
-from fmnist_sk._layers import Standardize, use_generator
+from fmnist_sk._layers import DrawFrom, Standardize, use_generator
 from fmnist_sk.callbacks import ProgressLog
 
 OPTIMIZERS = {
@@ -31,7 +29,6 @@ OPTIMIZERS = {
     "adamw": torch.optim.AdamW,
 }
 MIN_ROWS = 8        # very small batches use other kernels: rows are added so that a prediction never depends on that
-_GLOBAL_GENERATOR = threading.Lock()
 
 
 class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
@@ -105,15 +102,12 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
         device = self.device_
         self._generators = {"shuffle": torch.Generator().manual_seed(self._seed),
                             "device": torch.Generator(device).manual_seed(self._seed)}
-        with _seeded(self._seed):
-            network = self._build_network()
         first = [("standardize", Standardize(*self._statistics))] if self.standardize else []
-        module = nn.Sequential(OrderedDict([*first, ("network", network)])).to(device)
-        if any(isinstance(layer, nn.Conv2d) for layer in module.modules()):
-            module = module.to(memory_format=torch.channels_last)
-        use_generator(module, self._generators["device"])
-        self.module_ = module
-        self._check_logits()
+        with DrawFrom(torch.Generator().manual_seed(self._seed)):
+            module = nn.Sequential(OrderedDict([*first, ("network", self._build_network())]))
+            self.module_ = module.to(device, memory_format=torch.channels_last)
+            self._check_logits()
+        use_generator(self.module_, self._generators["device"])
         return self
 
     def _build_network(self) -> nn.Module:
@@ -225,14 +219,3 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
                 self._generators[name] = generator
             use_generator(self.module_, self._generators["device"])
 
-
-@contextlib.contextmanager
-def _seeded(seed: int):
-    """The global generator, which PyTorch's initialisers draw from, seeded for us alone and then put back."""
-    with _GLOBAL_GENERATOR:
-        state = torch.default_generator.get_state()
-        torch.default_generator.manual_seed(seed)
-        try:
-            yield
-        finally:
-            torch.default_generator.set_state(state)

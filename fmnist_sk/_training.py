@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
 
 import torch
@@ -193,7 +192,7 @@ class _BestEpoch:
         if self.epoch is None or score > self.score:
             self.score, self.epoch = score, row["epoch"]
             if self.net.keep_best:
-                self.weights = copy.deepcopy(self.net.module_.state_dict())
+                self.weights = {name: value.clone() for name, value in self.net.module_.state_dict().items()}
 
     @property
     def is_stale(self) -> bool:

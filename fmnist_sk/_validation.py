@@ -192,9 +192,10 @@ def pixel_statistics(pixels: Tensor, rows: Tensor | None = None) -> tuple[Tensor
         block = pixels[rows[start:start + CHUNK]].float() - origin.float()
         total += torch.stack([block.sum((0, 2, 3), dtype=torch.float64),
                               block.square_().sum((0, 2, 3), dtype=torch.float64)])
-    mean, square = (total / (len(rows) * pixels[0, 0].numel())).cpu()
+    mean, square = total / (len(rows) * pixels[0, 0].numel())
     deviation = (square - mean**2).clamp_min(0).sqrt()
-    return (mean + origin.float().double().flatten().cpu()).float(), deviation.float()
+    mean = mean + origin.float().double().flatten()
+    return tuple(value.float().cpu().as_subclass(Tensor) for value in (mean, deviation))
 
 
 def stratified_split(codes: Tensor, n_held_out: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

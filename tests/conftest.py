@@ -1,0 +1,40 @@
+"""Settings that must be in place before NumPy, SciPy and PyTorch are imported, and data for many tests."""
+import os
+
+os.environ["SCIPY_ARRAY_API"] = "1"          # or scikit-learn skips its array API check
+os.environ["OMP_NUM_THREADS"] = "1"          # many small fits are far slower with two threads
+os.environ["MPLBACKEND"] = "agg"
+
+import numpy as np
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+def make_images(labels=(0, 1, 2), n=60, size=8, channels=None, seed=0):
+    """n images (n, size, size) or (n, channels, size, size) uint8, and one of `labels` for each.
+
+    Every class has its own bright patch; the rest is dim noise.
+    """
+    rng = np.random.default_rng(seed)
+    codes = np.arange(n) % len(labels)
+    X = rng.integers(0, 60, (n, channels or 1, size, size), dtype=np.uint8)
+    half = size // 2
+    corners = [(0, 0), (half, half), (0, half), (half, 0)]
+    for image, code in zip(X, codes, strict=True):
+        row, column = corners[code % 4]
+        image[:, row:row + half, column:column + half] += np.uint8(150 - 20 * (code // 4))
+    return (X if channels else X[:, 0]), np.array(labels)[codes]
+
+
+@pytest.fixture
+def tiny_images():
+    return make_images
+
+
+def pytest_collection_modifyitems(items):
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("cuda"):
+                item.add_marker(pytest.mark.skip(reason="PyTorch finds no CUDA device"))
