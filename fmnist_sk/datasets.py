@@ -220,15 +220,18 @@ def _payload(file: _File, data_home, download_if_missing: bool) -> np.ndarray:
             problem = str(error)
     raise FileNotFoundError(
         f"Fashion-MNIST's file {file.name}.gz is in none of {', '.join(map(str, places))}, and was not downloaded "
-        f"({problem}). Remedies: put the four files from {ADDRESSES[1]} into one of these folders; name their folder "
+        f"({problem}). Remedies: put the four files from {ADDRESSES[-1]} into one of these folders; name their folder "
         "with data_home= or in the environment variable FMNIST_SK_DATA; on Debian and Ubuntu, apt-get install "
         "dataset-fashion-mnist; or call again with a network connection and download_if_missing=True.")
 
 
 def _decompress(path: Path, file: _File) -> bytearray:
     content = bytearray(file.size + 1)        # no more is ever read: a decompression bomb stays small
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as stream:
-        return content[:stream.readinto(content)]
+    with open(path, "rb") as raw:
+        is_gzip = raw.read(2) == b"\x1f\x8b"
+        raw.seek(0)
+        with gzip.open(raw) if is_gzip else raw as stream:
+            return content[:stream.readinto(content)]
 
 
 def _verify(path: Path, file: _File) -> bytearray:

@@ -1,0 +1,326 @@
+"""Loading: from folders, from a server that misbehaves, from CSV files."""
+import gzip
+import hashlib
+import http.server
+import multiprocessing
+import os
+import shutil
+import tarfile
+import threading
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fmnist_sk import _download, datasets, load_csv, load_fashion_mnist
+
+real_data = pytest.mark.skipif(not (datasets.SYSTEM_FOLDER / "train-images-idx3-ubyte.gz").exists(),
+                               reason="the real data are not installed (Debian's package dataset-fashion-mnist)")
+
+
+# ---------------------------------------------------------------------- the real data
+
+@real_data
+def test_real_data_in_the_manner_of_load_digits():
+    bunch = load_fashion_mnist("test")
+    assert bunch.data.shape == (10_000, 784)
+    assert bunch.data.dtype == np.uint8
+    assert bunch.images.shape == (10_000, 28, 28)
+    assert np.shares_memory(bunch.data, bunch.images)
+    assert np.bincount(bunch.target).tolist() == [1000] * 10
+    assert bunch.target_names[bunch.target[0]] == "Ankle boot"
+    assert "Zalando" in bunch.DESCR
+    assert bunch.frame is None
+    X, y = load_fashion_mnist("test", return_X_y=True)
+    assert X.shape == (10_000, 784)
+    assert y.dtype == np.int64
+
+
+@real_data
+def test_real_data_all_and_as_frame():
+    everything = load_fashion_mnist("all")
+    assert everything.data.shape == (70_000, 784)
+    np.testing.assert_array_equal(everything.data[60_000:], load_fashion_mnist("test").data)
+    bunch = load_fashion_mnist("test", as_frame=True)
+    assert bunch.frame.shape == (10_000, 785)
+    assert list(bunch.data.columns[:2]) == ["pixel_0_0", "pixel_0_1"]
+    X, y = load_fashion_mnist("test", return_X_y=True, as_frame=True)
+    assert isinstance(X, pd.DataFrame)
+    assert isinstance(y, pd.Series)
+
+
+# ---------------------------------------------------------------------- small stand-ins for the four files
+
+@pytest.fixture
+def small_files(tmp_path, monkeypatch):
+    """Four small files with their checksums in place of the published ones; nothing is found anywhere."""
+    rng = np.random.default_rng(0)
+    contents, table = {}, {}
+    for part, files in datasets.FILES.items():
+        images = rng.integers(0, 256, (20, 784), dtype=np.uint8).tobytes()
+        labels = (np.arange(20, dtype=np.uint8) % 10).tobytes()
+        entries = []
+        for file, payload in zip(files, (images, labels), strict=True):
+            content = bytes(file.header) + payload
+            contents[file.name] = content
+            entries.append(file._replace(size=len(content), sha256=hashlib.sha256(content).hexdigest()))
+        table[part] = tuple(entries)
+    monkeypatch.setattr(datasets, "FILES", table)
+    monkeypatch.setattr(datasets, "SYSTEM_FOLDER", tmp_path / "system")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("FMNIST_SK_DATA", raising=False)
+    monkeypatch.setattr(_download, "PAUSE", 0.01)
+    monkeypatch.setattr(_download, "TIMEOUT", 1.0)
+    monkeypatch.setattr(datasets, "ADDRESSES", ("http://127.0.0.1:9/", "http://127.0.0.1:9/mirror/"))
+    return contents
+
+
+def put(folder, contents, *, compressed=True):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        if compressed:
+            (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+        else:
+            (folder / name).write_bytes(content)
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+@pytest.mark.parametrize("place", ["data_home", "variable", "system", "cache"])
+def test_looks_in_every_place(place, compressed, small_files, tmp_path, monkeypatch):
+    put(tmp_path / {"cache": "cache/fmnist_sk"}.get(place, place), small_files, compressed=compressed)
+    if place == "variable":
+        monkeypatch.setenv("FMNIST_SK_DATA", str(tmp_path / "variable"))
+    data_home = tmp_path / "data_home" if place == "data_home" else None
+    assert load_fashion_mnist("all", data_home=data_home, download_if_missing=False).data.shape == (40, 784)
+
+
+def test_nothing_found_lists_every_place_and_remedy(small_files, tmp_path, monkeypatch):
+    monkeypatch.setenv("FMNIST_SK_DATA", str(tmp_path / "variable"))
+    for download in (True, False):
+        with pytest.raises(FileNotFoundError) as error:
+            load_fashion_mnist(data_home=tmp_path / "home", download_if_missing=download)
+        for text in ("home", "variable", "system", "cache/fmnist_sk", "data_home=", "FMNIST_SK_DATA",
+                     "apt-get install dataset-fashion-mnist", "download_if_missing=True"):
+            assert text in str(error.value)
+        assert ("refused" in str(error.value)) == download
+
+
+@pytest.mark.parametrize("damage", ["truncated", "other", "no gzip", "longer"])
+def test_a_bad_file_is_named_and_does_not_stay_in_the_cache(damage, small_files, tmp_path):
+    cache = tmp_path / "cache/fmnist_sk"
+    put(cache, small_files)
+    path = cache / "train-images-idx3-ubyte.gz"
+    whole = gzip.decompress(path.read_bytes())
+    path.write_bytes({"truncated": path.read_bytes()[:-2000], "other": gzip.compress(whole[::-1]),
+                      "no gzip": b"<html>not found</html>", "longer": gzip.compress(whole + bytes(10**6))}[damage])
+    with pytest.raises(ValueError, match=r"train-images-idx3-ubyte\.gz.*call again"):
+        load_fashion_mnist(download_if_missing=False)
+    assert not path.exists()
+    with pytest.raises(FileNotFoundError):
+        load_fashion_mnist(download_if_missing=False)
+
+
+def test_a_bad_file_of_the_users_stays_where_it_is(small_files, tmp_path):
+    put(tmp_path / "home", {**small_files, "train-labels-idx1-ubyte": b"nonsense"})
+    with pytest.raises(ValueError, match=r"train-labels-idx1-ubyte\.gz is not .*data_home="):
+        load_fashion_mnist(data_home=tmp_path / "home")
+    assert (tmp_path / "home/train-labels-idx1-ubyte.gz").exists()
+
+
+def test_unknown_subset():
+    with pytest.raises(ValueError, match="subset must be 'train', 'test' or 'all', got subset='valid'"):
+        load_fashion_mnist("valid")
+
+
+# ---------------------------------------------------------------------- a server that fails, stalls, truncates and lies
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves gzipped files; `behaviour` names what it does to the first `times` requests of each file."""
+
+    def __init__(self, contents, behaviour="", times=1):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files = {f"/{name}.gz": gzip.compress(content) for name, content in contents.items()}
+        self.behaviour, self.times, self.requests, self.mutex = behaviour, times, [], threading.Lock()
+
+    def __enter__(self):
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.shutdown()
+        self.server_close()
+
+    @property
+    def address(self):
+        return f"http://127.0.0.1:{self.server_address[1]}/"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        server = self.server
+        with server.mutex:
+            server.requests.append(self.path)
+            behaviour = server.behaviour if server.requests.count(self.path) <= server.times else ""
+        body = server.files[self.path]
+        if behaviour == "fail":
+            self.send_error(503)
+            return
+        if behaviour == "lie":
+            body = gzip.compress(b"something else entirely")
+        self.send_response(200)
+        if behaviour != "truncate silently":
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if behaviour == "stall":
+            time.sleep(2)
+            return
+        if behaviour == "slow":
+            time.sleep(0.5)
+        try:
+            self.wfile.write(body[:len(body) // 2] if behaviour.startswith("truncate") else body)
+        except OSError:
+            pass
+
+
+@pytest.mark.parametrize("behaviour", ["", "fail", "stall", "truncate", "truncate silently", "lie"])
+def test_downloads_despite_a_bad_start(behaviour, small_files, tmp_path, monkeypatch, capsys):
+    with Server(small_files, behaviour) as server:
+        monkeypatch.setattr(datasets, "ADDRESSES", (server.address,))
+        bunch = load_fashion_mnist("test")
+        assert bunch.data.tobytes() == small_files["t10k-images-idx3-ubyte"][16:]
+        assert len(server.requests) == (2 if not behaviour else 4)
+        load_fashion_mnist("test")
+        assert len(server.requests) == (2 if not behaviour else 4)      # from the cache now
+    cache = tmp_path / "cache/fmnist_sk"
+    assert not list(cache.glob("*.part"))
+    assert (cache / "t10k-images-idx3-ubyte.gz").stat().st_mode & 0o044
+    assert "t10k-images-idx3-ubyte.gz" in capsys.readouterr().err       # the progress bar
+
+
+@pytest.mark.parametrize("behaviour", ["fail", "stall", "truncate", "truncate silently", "lie"])
+def test_a_server_that_stays_bad_leaves_nothing_behind(behaviour, small_files, tmp_path, monkeypatch):
+    with Server(small_files, behaviour, times=99) as server:
+        monkeypatch.setattr(datasets, "ADDRESSES", (server.address,))
+        monkeypatch.setattr(_download, "TIMEOUT", 0.3)
+        with pytest.raises(FileNotFoundError, match="3 attempts failed: http://127"):
+            load_fashion_mnist("test", data_home=tmp_path / "home")
+        assert len(server.requests) == 3
+    assert [path.suffix for path in (tmp_path / "home").iterdir()] in ([".lock"], [])
+
+
+def test_the_second_address_serves_where_the_first_fails(small_files, monkeypatch):
+    with Server(small_files) as server:
+        monkeypatch.setattr(datasets, "ADDRESSES", ("http://127.0.0.1:9/", server.address))
+        assert len(load_fashion_mnist("train").target) == 20
+        assert len(server.requests) == 2
+
+
+def test_endless_content_is_cut_off(small_files, monkeypatch):
+    with Server(small_files) as server:
+        monkeypatch.setattr(datasets, "ADDRESSES", (server.address,))
+        monkeypatch.setattr(_download, "MAX_BYTES", 1000)
+        with pytest.raises(FileNotFoundError, match="more than 1000 bytes"):
+            load_fashion_mnist("train")
+
+
+def test_parallel_processes_download_once(small_files, monkeypatch):
+    with Server(small_files, "slow", times=99) as server:
+        monkeypatch.setattr(datasets, "ADDRESSES", (server.address,))
+        context = multiprocessing.get_context("fork")        # children inherit the patched tables
+        processes = [context.Process(target=load_fashion_mnist, args=("train",)) for _ in range(4)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(60)
+        assert [process.exitcode for process in processes] == [0] * 4
+        assert sorted(server.requests) == ["/train-images-idx3-ubyte.gz", "/train-labels-idx1-ubyte.gz"]
+
+
+def test_leftovers_of_a_killed_download_go_away(small_files, tmp_path, monkeypatch):
+    cache = tmp_path / "cache/fmnist_sk"
+    cache.mkdir(parents=True)
+    (cache / "train-images-idx3-ubyte.gz.abc.part").write_bytes(b"half")
+    with Server(small_files) as server:
+        monkeypatch.setattr(datasets, "ADDRESSES", (server.address,))
+        load_fashion_mnist("train")
+    assert not list(cache.glob("*.part"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write to read-only folders")
+def test_read_only_folder(small_files, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir(mode=0o500)
+    with pytest.raises(FileNotFoundError, match="cannot be written to"):
+        load_fashion_mnist(data_home=home)
+
+
+# ---------------------------------------------------------------------- CSV
+
+@pytest.fixture
+def csv(tmp_path):
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, 256, (12, 784), dtype=np.uint8), np.arange(12) % 10
+    path = tmp_path / "images.csv"
+    frame = pd.DataFrame(np.column_stack([y, X]), columns=["label", *(f"pixel{i + 1}" for i in range(784))])
+    frame.to_csv(path, index=False)
+    return path, X, y
+
+
+@pytest.mark.parametrize("form", ["plain", "no header", "gz", "tar.gz"])
+def test_load_csv(form, csv, tmp_path):
+    path, X, y = csv
+    if form == "no header":
+        path.write_text(path.read_text().split("\n", 1)[1])
+    if form == "gz":
+        path, plain = path.with_suffix(".csv.gz"), path
+        path.write_bytes(gzip.compress(plain.read_bytes()))
+    if form == "tar.gz":
+        path, plain = tmp_path / "images.tar.gz", path
+        with tarfile.open(path, "w:gz") as archive:
+            archive.add(plain, "folder/images.csv")
+    bunch = load_csv(path)
+    np.testing.assert_array_equal(bunch.data, X)
+    np.testing.assert_array_equal(bunch.target, y)
+    assert bunch.data.dtype == np.uint8
+    assert bunch.images.shape == (12, 28, 28)
+    assert load_csv(path, as_frame=True).frame.shape == (12, 785)
+    assert load_csv(path, return_X_y=True)[0].shape == (12, 784)
+
+
+def test_load_csv_picks_a_member(csv, tmp_path):
+    path, X, _ = csv
+    with tarfile.open(tmp_path / "two.tar.gz", "w:gz") as archive:
+        archive.add(path, "train.csv")
+        archive.add(path, "test.csv")
+    with pytest.raises(ValueError, match=r"member= must name one; it holds \['test.csv', 'train.csv'\]"):
+        load_csv(tmp_path / "two.tar.gz")
+    np.testing.assert_array_equal(load_csv(tmp_path / "two.tar.gz", member="test.csv").data, X)
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    ("", "cannot be read as CSV"),
+    ("label,pixel1\n1,2\n", "must have 785 columns of integers"),
+    (",".join(["3"] * 785) + "\n" + ",".join(["3", "x"] + ["3"] * 783), "must have 785 columns of integers"),
+    (",".join(["3"] + ["256"] * 784), "must hold pixels from 0 to 255, got 256 to 256"),
+    (",".join(["3"] + ["1.5"] * 784), "must have 785 columns of integers"),
+    (",".join(["3"] + [""] * 784), "must have 785 columns of integers"),
+])
+def test_load_csv_names_what_is_wrong(content, message, tmp_path):
+    path = tmp_path / "bad.csv"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=message):
+        load_csv(path)
+
+
+def test_load_csv_of_nothing_or_nonsense(tmp_path, csv):
+    with pytest.raises(FileNotFoundError, match="there is nothing at"):
+        load_csv(tmp_path / "absent.csv")
+    broken = tmp_path / "broken.csv.gz"
+    broken.write_bytes(gzip.compress(csv[0].read_bytes())[:500])
+    with pytest.raises(ValueError, match="cannot be read as CSV"):
+        load_csv(broken)
+    shutil.rmtree(tmp_path)
