@@ -105,8 +105,9 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
         first = [("standardize", Standardize(*self._statistics))] if self.standardize else []
         with DrawFrom(torch.Generator().manual_seed(self._seed)):
             module = nn.Sequential(OrderedDict([*first, ("network", self._build_network())]))
-            self.module_ = module.to(device, memory_format=torch.channels_last)
+            self.module_ = module.to(device)
             self._check_logits()
+        self.module_.to(memory_format=torch.channels_last)
         use_generator(self.module_, self._generators["device"])
         return self
 

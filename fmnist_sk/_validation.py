@@ -45,10 +45,11 @@ def check_pixels(estimator, X, y=None, *, reset: bool, dtypes=("float32", "uint8
     if isinstance(X, Tensor):
         return _check_tensor(estimator, X, reset, dtypes)
     shape = np.shape(X) if ndim in (3, 4) else None
-    flat = np.asarray(X).reshape(shape[0], -1) if shape else X
+    flat = np.asarray(X).reshape(shape[0], math.prod(shape[1:])) if shape else X
     try:
-        checked = validate_data(estimator, flat, reset=reset, dtype=[np.dtype(kind) for kind in dtypes], order="C",
-                                ensure_all_finite=False, ensure_min_samples=1 if y is None else 2)
+        with np.errstate(over="ignore"):          # too large for float32: infinity, which is refused below
+            checked = validate_data(estimator, flat, reset=reset, dtype=[np.dtype(kind) for kind in dtypes], order="C",
+                                    ensure_all_finite=False, ensure_min_samples=1 if y is None else 2)
     except (TypeError, ValueError) as error:
         if "could not convert string" in str(error) or "must be a string" in str(error):
             raise type(error)(f"X must hold pixel values, which are numbers: {error}.") from error

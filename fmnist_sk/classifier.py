@@ -209,6 +209,8 @@ class ImageClassifier(Trainer):
         weights = check_weights(sample_weight, len(checked))
         if restart:
             self.initialized_ = False
+            for name in ("module_", "_generators"):      # should the fit fail, nothing old is left to predict with
+                vars(self).pop(name, None)
             self.classes_inferred_ = found if classes is None else np.unique(classes)
             self._set_image_shape(checked)
             self.device_ = self._choose_device(checked)
