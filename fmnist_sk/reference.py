@@ -1,8 +1,9 @@
 """The systems of published reports on Fashion-MNIST, as configured estimators.
 
-Report 0 is a student report that compares two small networks: "SimpleCNN" (two rounds of convolution and pooling, then
-dense) and "SecondCNN" (two convolutions a round). Its figure of the architectures is lost; the numbers of maps and units
-are our reading.
+Report 0 is a student report that compares two small networks: "SimpleCNN" (two rounds of convolution and pooling,
+then dense) and "SecondCNN" (two convolutions a round). Its figure of the architectures is lost; the numbers of maps
+and units are our reading. It trains on the mean squared error of one-hot targets and on cross-entropy, and finds no
+difference; here it is cross-entropy.
 """
 from __future__ import annotations
 

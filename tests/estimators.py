@@ -1,7 +1,8 @@
 """A small, fast configuration of every estimator: what the common tests run on."""
-import fmnist_sk
 from sklearn.base import BaseEstimator, is_classifier
 from torch import nn
+
+import fmnist_sk
 
 
 class PatchNet(nn.Sequential):
@@ -16,7 +17,8 @@ _FAST = {"lr": 0.01, "max_epochs": 20, "batch_size": 32, "random_state": 0}
 SMALL = {
     "ImageClassifier": {**_FAST, "module": PatchNet, "max_epochs": 40},
     "ConvNetClassifier": {**_FAST, "architecture": "8C3-16C3-16N", "dropout": 0.1},
-    "ResNetClassifier": {**_FAST, "width": 8, "n_blocks": (1,), "augment": None, "optimizer": "adamw"},
+    "ResNetClassifier": {**_FAST, "width": 8, "n_blocks": (1,), "hidden": 16, "augment": None, "optimizer": "adamw",
+                         "schedule": "constant", "label_smoothing": 0.0, "weight_decay": 1e-4},
     "ImageScaler": {},
     "ImageStandardizer": {},
     "RandomCrop": {"p": 0},              # scikit-learn asks for the same result twice

@@ -141,7 +141,7 @@ def test_as_a_pipeline_step_it_acts_in_training_only(name, tiny_images):
 
 
 def test_as_a_pipeline_step_it_says_what_it_needs(tiny_images):
-    X, y = tiny_images()
+    X, _ = tiny_images()
     flat = X.reshape(60, -1)
     with pytest.raises(ValueError, match="needs y, the labels, got y=None"):
         RandomHorizontalFlip(only=[1]).fit_transform(X)

@@ -25,17 +25,17 @@ def net(**params):
 def test_a_fraction_or_a_number_is_held_out_in_the_proportions_of_the_classes(tiny_images):
     X, y = tiny_images(["a", "b", "c"], n=90)
     y[:30] = "a"
+    sizes = {}
+
+    class Spy(ImageClassifier):
+        def fit_loop(self, X, **kwargs):
+            train, valid = self.get_split_datasets(X)
+            sizes["train"], sizes["valid"] = (torch.bincount(part.y).tolist() for part in (train, valid))
+            rows = torch.cat([train.rows, valid.rows]).sort().values
+            assert torch.equal(rows, torch.arange(90))
+            return super().fit_loop(X, **kwargs)
+
     for size in (0.2, 18):
-        sizes = {}
-
-        class Spy(net().__class__):
-            def fit_loop(self, X, **kwargs):
-                train, valid = self.get_split_datasets(X)
-                sizes["train"], sizes["valid"] = (torch.bincount(part.y).tolist() for part in (train, valid))
-                rows = torch.cat([train.rows, valid.rows]).sort().values
-                assert torch.equal(rows, torch.arange(90))
-                return super().fit_loop(X, **kwargs)
-
         Spy(**net(validation_fraction=size, max_epochs=1).get_params(deep=False)).fit(X, y)
         assert sum(sizes["valid"]) == 18
         counts = np.unique(y, return_counts=True)[1]
@@ -290,7 +290,8 @@ def test_optimizer_may_be_a_class_and_weights_alone_decay(tiny_images):
     X, y = tiny_images()
     classifier = net(optimizer=torch.optim.NAdam, weight_decay=0.1, max_epochs=1).fit(X, y)
     assert isinstance(classifier.optimizer_, torch.optim.NAdam)
-    decay = {p.ndim > 1: group["weight_decay"] for group in classifier.optimizer_.param_groups for p in group["params"]}
+    groups = classifier.optimizer_.param_groups
+    decay = {parameter.ndim > 1: group["weight_decay"] for group in groups for parameter in group["params"]}
     assert decay == {True: 0.1, False: 0.0}
     sgd = net(optimizer="sgd", max_epochs=1, momentum=0.8).fit(X, y).optimizer_
     assert (sgd.defaults["momentum"], sgd.defaults["nesterov"]) == (0.8, True)
@@ -410,7 +411,7 @@ def test_bad_parameters_are_refused_with_name_rule_and_value(params, kind, messa
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_cuda_without_cuda(tiny_images):
-    with pytest.raises(ValueError, match="device must name a device of this machine.*got device='cuda'"):
+    with pytest.raises(ValueError, match=r"device must name a device of this machine.*got device='cuda'"):
         net(device="cuda").fit(*tiny_images())
 
 

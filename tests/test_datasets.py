@@ -1,4 +1,5 @@
 """Loading: from folders, from a server that misbehaves, from CSV files."""
+import contextlib
 import gzip
 import hashlib
 import http.server
@@ -180,10 +181,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         if behaviour == "slow":
             time.sleep(0.5)
-        try:
+        with contextlib.suppress(OSError):
             self.wfile.write(body[:len(body) // 2] if behaviour.startswith("truncate") else body)
-        except OSError:
-            pass
 
 
 @pytest.mark.parametrize("behaviour", ["", "fail", "stall", "truncate", "truncate silently", "lie"])

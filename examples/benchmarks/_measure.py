@@ -1,0 +1,78 @@
+"""What the benchmarks share: the machine's description, paired timing with bootstrap intervals, result files."""
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import random
+import statistics
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import sklearn
+import skorch
+import torch
+
+import fmnist_sk
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def environment() -> dict:
+    """Versions, hardware, allocator settings and git revision: what a figure depends on."""
+    def git(*arguments):
+        try:
+            return subprocess.run(["git", "-C", str(RESULTS), *arguments], capture_output=True, text=True,
+                                  check=True).stdout.strip()
+        except (OSError, subprocess.CalledProcessError):
+            return None
+
+    processor = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        names = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+                 if line.startswith("model name")]
+        processor = names[0] if names else processor
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "git": git("rev-parse", "HEAD"), "uncommitted_changes": bool(git("status", "--porcelain", "--", "../../..")),
+        "fmnist_sk": fmnist_sk.__version__, "torch": torch.__version__, "skorch": skorch.__version__,
+        "scikit-learn": sklearn.__version__, "numpy": np.__version__, "python": platform.python_version(),
+        "processor": processor, "cores": os.cpu_count(), "torch_threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "allocator": {name: os.environ.get(name) for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")},
+    }
+
+
+def write(name: str, content: dict) -> Path:
+    """Write results/NAME.json with the environment, by way of a temporary file."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    partial = path.with_suffix(".tmp")
+    partial.write_text(json.dumps({"environment": environment(), **content}, indent=1) + "\n")
+    partial.replace(path)
+    return path
+
+
+def alternate(sides: dict[str, Callable[[], float]], rounds: int, seed: int = 0) -> dict[str, list[float]]:
+    """Seconds of each side in each round; one warm-up round that does not count; a new order every round."""
+    shuffle, times = random.Random(seed).shuffle, {name: [] for name in sides}
+    for round_ in range(-1, rounds):
+        names = list(sides)
+        shuffle(names)
+        for name in names:
+            seconds = sides[name]()
+            if round_ >= 0:
+                times[name].append(seconds)
+        print(f"  round {round_ + 1} of {rounds}" if round_ >= 0 else "  warm-up", flush=True)
+    return times
+
+
+def ratio(numerator: list[float], denominator: list[float], seed: int = 0) -> dict[str, float]:
+    """Median over rounds of the paired ratio, with a 95 % bootstrap interval (10,000 resamples of the rounds)."""
+    ratios = np.array(numerator) / np.array(denominator)
+    samples = np.median(np.random.default_rng(seed).choice(ratios, (10_000, len(ratios))), axis=1)
+    low, high = np.quantile(samples, [0.025, 0.975])
+    return {"median": statistics.median(ratios), "low": float(low), "high": float(high)}

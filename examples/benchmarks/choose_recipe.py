@@ -1,0 +1,67 @@
+"""How ResNetClassifier's defaults were chosen: candidates compared on held-out training images.
+
+    python examples/benchmarks/choose_recipe.py [--only wide ...]
+
+54,000 training images, 6,000 validation images; the accuracy that counts is that of the last epoch. The test images
+are never read. Writes results/choose_recipe.json, anew after every run; runs already in it are not repeated.
+"""
+import argparse
+import json
+import time
+
+import _measure
+
+from fmnist_sk import ResNetClassifier, load_fashion_mnist
+
+CANDIDATES = {
+    "default": {},
+    "width 32": {"width": 32},
+    "lr 0.05": {"lr": 0.05},
+    "lr 0.2": {"lr": 0.2},
+    "weight decay 1e-3": {"weight_decay": 1e-3},
+    "batches of 256": {"batch_size": 256, "lr": 0.2},
+    "no hidden layer": {"hidden": 0},
+    "hidden 128": {"hidden": 128},
+    "6 epochs, width 64": {"max_epochs": 6, "width": 64},
+    "three stages": {"n_blocks": (1, 1, 1)},
+    "adamw": {"optimizer": "adamw", "lr": 3e-3, "weight_decay": 0.05},
+    "label smoothing 0.05": {"label_smoothing": 0.05},
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=CANDIDATES, default=list(CANDIDATES), help="some candidates")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="random seeds (default: 0)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--name", default="choose_recipe", help="name of the result file")
+    args = parser.parse_args()
+
+    X, y = load_fashion_mnist(return_X_y=True)
+    path = _measure.RESULTS / f"{args.name}.json"
+    runs = json.loads(path.read_text())["runs"] if path.exists() else []
+    done = {(run["candidate"], run["seed"]) for run in runs if run["params"] == CANDIDATES.get(run["candidate"])}
+    for seed in args.seeds:
+        for name in args.only:
+            if (name, seed) in done:
+                continue
+            classifier = ResNetClassifier(augment="fashion", validation_fraction=6000, keep_best=False,
+                                          random_state=seed, device=args.device)
+            start = time.perf_counter()
+            classifier.set_params(**CANDIDATES[name]).fit(X, y)
+            history = classifier.history_
+            runs.append({
+                "candidate": name, "seed": seed, "params": CANDIDATES[name],
+                "parameters": sum(p.numel() for p in classifier.module_.parameters()),
+                "epochs": len(history), "fit_seconds": time.perf_counter() - start,
+                "valid_acc": history[-1, "valid_acc"], "train_acc": history[-1, "train_acc"],
+                "valid_acc_of_epochs": history[:, "valid_acc"],
+            })
+            print(f"{name:24s} seed {seed}: {runs[-1]['valid_acc']:.4f} in {runs[-1]['fit_seconds']:.0f} s, "
+                  f"{runs[-1]['parameters']:,} parameters", flush=True)
+            _measure.write(args.name, {"device": args.device, "runs": runs})
+    print(f"results in {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Write the figures of results/*.json into README.md, between its <!-- results --> marks.
+
+    python examples/benchmarks/report.py            # rewrite the section
+    python examples/benchmarks/report.py --check    # fail if README.md says something else
+"""
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+README = Path(__file__).parent.parent.parent / "README.md"
+
+
+def load(name):
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def where(result):
+    environment = result["environment"]
+    machine = environment["gpu"] if result.get("device", "cpu") != "cpu" else \
+        f"{environment['cores']} cores of {environment['processor']}"
+    return f"{machine}, PyTorch {environment['torch']}, revision {environment['git'][:7]}"
+
+
+def percent(values):
+    mean = sum(values) / len(values)
+    deviation = (sum((value - mean) ** 2 for value in values) / max(1, len(values) - 1)) ** 0.5
+    return f"{100 * mean:.2f} ± {100 * deviation:.2f}"
+
+
+def default_recipe():
+    result = load("default_recipe")
+    runs = result["runs"]
+    lines = ["**The recommended default on Fashion-MNIST**: `ResNetClassifier(augment=\"fashion\")`, all 60,000 "
+             f"training images, test accuracy after the last of {result['params']['max_epochs']} epochs, "
+             f"{len(runs)} seeds ({where(result)}).", "",
+             "| parameters | test accuracy, % (mean ± deviation) | each seed | fit, minutes |", "|---|---|---|---|"]
+    accuracies = [run["test_accuracy"] for run in runs]
+    minutes = sorted(run["fit_seconds"] / 60 for run in runs)
+    lines.append(f"| {result['parameters']:,} | {percent(accuracies)} | "
+                 f"{', '.join(f'{100 * value:.2f}' for value in accuracies)} | {minutes[0]:.1f} to {minutes[-1]:.1f} |")
+    return lines
+
+
+def overhead():
+    result = load("overhead")
+    lines = ["**What an epoch costs beside other ways to train the same network** (time relative to this package, "
+             f"median of {result['rounds']} alternating rounds with 95 % bootstrap interval; {result['images']:,} "
+             f"images in batches of {result['batch_size']}, {result['precision'].removeprefix('torch.')} but for the "
+             f"last row; {where(result)}). Above 1: slower than this package.", "",
+             "| | CNN | tiny network |", "|---|---|---|"]
+    names = [name for name in result["networks"]["cnn"]["other / fmnist_sk"] if name != "fmnist_sk"]
+    for name in names:
+        cells = [result["networks"][net]["other / fmnist_sk"][name] for net in ("cnn", "tiny")]
+        lines.append(f"| {name} | " + " | ".join(
+            f"{cell['median']:.2f} [{cell['low']:.2f}, {cell['high']:.2f}]" for cell in cells) + " |")
+    return lines
+
+
+def section():
+    return "\n".join([*default_recipe(), "", *overhead()])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="compare instead of writing")
+    args = parser.parse_args()
+    old = README.read_text()
+    new = re.sub(r"(<!-- results -->\n).*?(<!-- /results -->)", lambda m: f"{m[1]}{section()}\n{m[2]}", old,
+                 flags=re.DOTALL)
+    if args.check and old != new:
+        sys.exit("README.md does not say what results/*.json say: run python examples/benchmarks/report.py")
+    if not args.check:
+        README.write_text(new)
+        print(f"wrote {README.name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""The scripts in examples/ run as a user runs them."""
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from test_datasets import real_data
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+BENCHMARKS = EXAMPLES / "benchmarks"
+
+
+def run(script, *arguments, **variables):
+    import os
+    result = subprocess.run([sys.executable, str(EXAMPLES / script), *map(str, arguments)], capture_output=True,
+                            text=True, env={**os.environ, **variables})
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def check_quickstart(out, folder, least):
+    accuracy = re.findall(r"^test accuracy: (0\.\d{4})$", out, re.MULTILINE)
+    assert len(accuracy) == 1
+    assert float(accuracy[0]) > least
+    for text in ("train_loss", "remaining", "precision    recall", "accuracy of each class:", "is taken for a"):
+        assert text in out
+    for name in ("learning_curves.png", "confusion_matrix.png"):
+        assert (folder / name).read_bytes().startswith(b"\x89PNG")
+    return joblib.load(folder / "model.joblib")
+
+
+@real_data
+def test_quickstart_on_fashion_mnist(tmp_path):
+    out = run("quickstart.py", "--epochs", 1, "--output", tmp_path)
+    assert "60000 training and 10000 test images of 28 x 28" in out
+    assert "Ankle boot" in out
+    assert "NOT HERE" not in out
+    assert check_quickstart(out, tmp_path, 0.85).image_shape_ == (1, 28, 28)
+
+
+def test_quickstart_falls_back_to_digits_and_says_so(tmp_path):
+    # No folder of this machine may be found, so the search is pointed at empty ones and the system's is hidden.
+    code = ("import pathlib, runpy, sys; from fmnist_sk import datasets;"
+            "datasets.SYSTEM_FOLDER = pathlib.Path('/nonexistent');"
+            f"sys.argv = ['quickstart.py', '--no-download', '--output', {str(tmp_path)!r}];"
+            f"runpy.run_path({str(EXAMPLES / 'quickstart.py')!r}, run_name='__main__')")
+    import os
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                            env={**os.environ, "XDG_CACHE_HOME": str(tmp_path), "FMNIST_SK_DATA": ""})
+    assert result.returncode == 0, result.stderr
+    assert "FASHION-MNIST IS NOT HERE" in result.stdout
+    assert "apt-get install dataset-fashion-mnist" in result.stdout
+    model = check_quickstart(result.stdout, tmp_path, 0.95)
+    assert model.predict(np.kron(load_digits().images[:3], np.ones((3, 3)))).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("script", sorted(str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("[a-z]*.py")))
+def test_every_script_explains_itself(script):
+    assert len(run(script, "--help").splitlines()) > 5
+
+
+@real_data
+def test_overhead_benchmark_measures_every_side(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import _measure
+    import overhead
+    monkeypatch.setattr(_measure, "RESULTS", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["overhead.py", "--rounds", "2", "--images", "256"])
+    overhead.main()
+    import json
+    result = json.loads((tmp_path / "overhead.json").read_text())
+    for network in ("cnn", "tiny"):
+        measured = result["networks"][network]
+        assert len(measured["seconds"]) == 5
+        assert all(len(times) == 2 for times in measured["seconds"].values())
+        for value in measured["fmnist_sk / other"].values():
+            assert 0 < value["low"] <= value["median"] <= value["high"]
+    assert result["environment"]["torch"]
+
+
+def test_ratios_are_paired_medians(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import _measure
+    value = _measure.ratio([2.0, 4.0, 60.0], [1.0, 2.0, 3.0])
+    assert value["median"] == 2.0
+    assert value["low"] == 2.0
+    assert value["high"] == 20.0

@@ -1,0 +1,66 @@
+"""The package as a whole: what importing it does, what it installs."""
+import importlib.metadata
+import subprocess
+import sys
+from pathlib import Path
+
+import fmnist_sk
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+
+
+def test_importing_prints_seeds_and_sets_nothing():
+    result = run("""
+import os, random, numpy, pandas, torch, skorch, sklearn
+def state():
+    return (random.getstate(), str(numpy.random.get_state()), torch.get_rng_state().tolist(), dict(os.environ),
+            torch.get_num_threads(), torch.backends.cudnn.benchmark, sklearn.get_config())
+before = state()
+import fmnist_sk
+assert state() == before
+""")
+    assert result.stdout == ""
+    assert result.stderr == ""
+
+
+def test_importing_costs_little_beyond_the_dependencies():
+    seconds = [float(run("import numpy, pandas, joblib, torch, skorch, sklearn, time; start = time.perf_counter();"
+                         "import fmnist_sk; print(time.perf_counter() - start)").stdout) for _ in range(3)]
+    assert min(seconds) < 0.3
+
+
+def test_importing_does_not_need_the_extras():
+    run("import sys; sys.modules.update(matplotlib=None, rich=None, pytest=None); import fmnist_sk")
+
+
+def test_version_is_the_installed_one():
+    assert importlib.metadata.version("fmnist_sk") == fmnist_sk.__version__
+
+
+def test_type_hints_are_announced():
+    assert (Path(fmnist_sk.__file__).parent / "py.typed").exists()
+
+
+def test_wheel_and_sdist_are_complete(tmp_path):
+    for kind in ("wheel", "sdist"):
+        subprocess.run([sys.executable, "-c", f"from setuptools.build_meta import build_{kind}; "
+                        f"build_{kind}({str(tmp_path)!r})"], cwd=ROOT, check=True, capture_output=True)
+    import tarfile
+    import zipfile
+    wheel, sdist = next(tmp_path.glob("*.whl")), next(tmp_path.glob("*.tar.gz"))
+    sources = {str(path.relative_to(ROOT)) for path in (ROOT / "fmnist_sk").rglob("*.py")} | {"fmnist_sk/py.typed"}
+    assert sources <= set(zipfile.ZipFile(wheel).namelist())
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert sources | {"setup.cfg", "pyproject.toml", "README.md", "LICENSE"} <= names
+
+
+def test_every_public_name_is_documented():
+    for name in fmnist_sk.__all__:
+        doc = getattr(fmnist_sk, name).__doc__
+        assert doc, name
+        assert not doc.startswith(f"{name}("), f"{name} has only the signature that dataclass makes"

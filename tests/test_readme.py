@@ -1,0 +1,104 @@
+"""README.md is true: its examples run as written, its tables are what is measured."""
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from estimators import small
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import AdaBoostClassifier, BaggingClassifier, StackingClassifier, VotingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from test_common import StaysOnDevice
+from test_datasets import real_data
+
+from fmnist_sk import ImageScaler
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+EXAMPLES = re.findall(r"^## ([^\n]*)\n(?:(?!^## ).)*?^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+
+
+@real_data
+@pytest.mark.parametrize("code", [code for _, code in EXAMPLES], ids=[title for title, _ in EXAMPLES])
+def test_example_runs_as_written(code, capsys):
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out
+
+
+def test_there_are_the_promised_examples():
+    titles = [title for title, _ in EXAMPLES]
+    assert titles == ["A first classifier", "Search", "Stack", "Your own network"]
+
+
+def _cross_val_predict(net):
+    class Estimator:
+        def fit(self, X, y):
+            self.result = cross_val_predict(net, X, y, cv=2)
+            return self
+
+        def predict(self, X):
+            return self.result
+
+    return Estimator()
+
+
+META = {
+    "the classifier itself": lambda net: net,
+    "Pipeline": lambda net: make_pipeline(ImageScaler(), net),
+    "GridSearchCV": lambda net: GridSearchCV(net, {"lr": [0.01]}, cv=2, error_score="raise"),
+    "cross_val_predict": _cross_val_predict,
+    "VotingClassifier": lambda net: VotingClassifier([("net", net)], voting="soft"),
+    "StackingClassifier": lambda net: StackingClassifier([("net", net)], LogisticRegression(), cv=2),
+    "CalibratedClassifierCV": lambda net: CalibratedClassifierCV(net, cv=2),
+    "BaggingClassifier": lambda net: BaggingClassifier(net, n_estimators=2),
+    "AdaBoostClassifier": lambda net: AdaBoostClassifier(net, n_estimators=2),
+}
+KINDS = {
+    "flat": lambda X: X.reshape(len(X), -1),
+    "3-D": lambda X: X,
+    "4-D": lambda X: X[:, None],
+    "tensor on a device": lambda X: (torch.from_numpy(X).cuda() if torch.cuda.is_available()
+                                     else torch.from_numpy(X).as_subclass(StaysOnDevice)),
+}
+
+
+def _table(mark):
+    rows = re.search(rf"<!-- {mark} -->\n(.*?)<!-- /{mark} -->", README, re.DOTALL)[1].splitlines()
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    return {row[0]: dict(zip(cells[0][1:], row[1:], strict=True)) for row in cells[2:]}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("meta", META)
+def test_the_table_of_meta_estimators_is_true(meta, kind, tiny_images):
+    X, y = tiny_images(["bag", "coat"])
+    images = KINDS[kind](X)
+    estimator = META[meta](small("ImageClassifier"))
+    if _table("kinds")[meta][kind] == "yes":
+        assert (np.asarray(estimator.fit(images, y).predict(images)) == y).mean() > 0.9
+    else:
+        with pytest.raises((ValueError, TypeError, AssertionError)):
+            estimator.fit(images, y)
+
+
+def test_the_table_of_meta_estimators_is_complete():
+    table = _table("kinds")
+    assert list(table) == list(META)
+    assert all(list(row) == list(KINDS) and set(row.values()) <= {"yes", "no"} for row in table.values())
+
+
+def test_figures_are_those_of_the_result_files(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["report.py", "--check"])
+    monkeypatch.syspath_prepend(str(ROOT / "examples/benchmarks"))
+    runpy.run_path(str(ROOT / "examples/benchmarks/report.py"), run_name="__main__")
+
+
+def test_pictures_exist():
+    for path in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README):
+        assert (ROOT / path).exists()
