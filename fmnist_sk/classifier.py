@@ -1,6 +1,7 @@
 """ImageClassifier: any PyTorch network as a scikit-learn classifier of images."""
 from __future__ import annotations
 
+import inspect
 import math
 import numbers
 import warnings
@@ -168,6 +169,12 @@ class ImageClassifier(Trainer):
         "callbacks": [list, StrOptions({"disable"}), None],
         "verbose": ["verbose"],
     }
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if lost := (set(vars(cls)) & {field.name for field in fields(cls)}) - set(inspect.get_annotations(cls)):
+            raise TypeError(f"{cls.__name__} must annotate its new defaults ({', '.join(sorted(lost))}) and be a "
+                            "@dataclass(kw_only=True, eq=False, repr=False), or the constructor overrules them.")
 
     # ------------------------------------------------------------------ fit
 

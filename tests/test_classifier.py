@@ -352,7 +352,7 @@ BAD_DATA = {
     "sparse tensor": (lambda X, y: (torch.from_numpy(X).reshape(60, -1).to_sparse(), y), TypeError, "to_dense"),
     "empty": (lambda X, y: (X[:0], y[:0]), ValueError, "0 sample"),
     "empty tensor": (lambda X, y: (torch.from_numpy(X[:0]), y[:0]), ValueError, "0 sample"),
-    "one class": (lambda X, y: (X, np.zeros(60)), ValueError, "at least 2 classes with a positive weight, got 1 class"),
+    "one class": (lambda X, y: (X, np.zeros(60)), ValueError, "at least 2 classes with a positive weight, got 1"),
     "y too long": (lambda X, y: (X, np.append(y, 1)), ValueError, "inconsistent numbers of samples"),
     "y too long tensor": (lambda X, y: (X, torch.zeros(61)), ValueError, "one label for each of the 60 images"),
     "no y": (lambda X, y: (X, None), ValueError, "y"),
@@ -413,6 +413,12 @@ def test_bad_parameters_are_refused_with_name_rule_and_value(params, kind, messa
 def test_cuda_without_cuda(tiny_images):
     with pytest.raises(ValueError, match=r"device must name a device of this machine.*got device='cuda'"):
         net(device="cuda").fit(*tiny_images())
+
+
+def test_a_subclass_cannot_lose_its_defaults():
+    with pytest.raises(TypeError, match=r"Faster must annotate its new defaults \(lr\)"):
+        class Faster(ImageClassifier):
+            lr = 0.1
 
 
 def test_unknown_names_are_refused(tiny_images):

@@ -1,7 +1,10 @@
 """The package as a whole: what importing it does, what it installs."""
 import importlib.metadata
+import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import fmnist_sk
@@ -46,11 +49,13 @@ def test_type_hints_are_announced():
 
 
 def test_wheel_and_sdist_are_complete(tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(ROOT / "fmnist_sk", source / "fmnist_sk", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
     for kind in ("wheel", "sdist"):
         subprocess.run([sys.executable, "-c", f"from setuptools.build_meta import build_{kind}; "
-                        f"build_{kind}({str(tmp_path)!r})"], cwd=ROOT, check=True, capture_output=True)
-    import tarfile
-    import zipfile
+                        f"build_{kind}({str(tmp_path)!r})"], cwd=source, check=True, capture_output=True)
     wheel, sdist = next(tmp_path.glob("*.whl")), next(tmp_path.glob("*.tar.gz"))
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "fmnist_sk").rglob("*.py")} | {"fmnist_sk/py.typed"}
     assert sources <= set(zipfile.ZipFile(wheel).namelist())

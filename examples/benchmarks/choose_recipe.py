@@ -15,14 +15,14 @@ from fmnist_sk import ResNetClassifier, load_fashion_mnist
 
 CANDIDATES = {
     "default": {},
-    "width 32": {"width": 32},
     "lr 0.05": {"lr": 0.05},
     "lr 0.2": {"lr": 0.2},
     "weight decay 1e-3": {"weight_decay": 1e-3},
     "batches of 256": {"batch_size": 256, "lr": 0.2},
     "no hidden layer": {"hidden": 0},
     "hidden 128": {"hidden": 128},
-    "6 epochs, width 64": {"max_epochs": 6, "width": 64},
+    "width 48, 5 epochs": {"max_epochs": 5, "width": 48},
+    "10 epochs": {"max_epochs": 10},
     "three stages": {"n_blocks": (1, 1, 1)},
     "adamw": {"optimizer": "adamw", "lr": 3e-3, "weight_decay": 0.05},
     "label smoothing 0.05": {"label_smoothing": 0.05},

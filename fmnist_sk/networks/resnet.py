@@ -50,7 +50,7 @@ class ResNet(nn.Module):
     7 x 7 average of it, should it be larger) instead of one average over the image.
     """
 
-    def __init__(self, image_shape: tuple[int, int, int], n_classes: int, width: int = 48,
+    def __init__(self, image_shape: tuple[int, int, int], n_classes: int, width: int = 32,
                  n_blocks: tuple[int, ...] = (1, 1), hidden: int = 256, dropout: float = 0.2):
         super().__init__()
         channels, *sides = image_shape
@@ -106,7 +106,7 @@ class ResNetClassifier(ImageClassifier):
     """
 
     module: Any = ResNet
-    width: int = 48
+    width: int = 32
     n_blocks: tuple[int, ...] = (1, 1)
     hidden: int = 256
     dropout: float = 0.2
