@@ -19,7 +19,7 @@ from skorch.utils import is_dataset
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fmnist_sk._batches import Batches, Images
+from fmnist_sk._batches import Images
 from fmnist_sk._layers import DrawFrom, Standardize, use_generator
 from fmnist_sk.callbacks import ProgressLog
 
@@ -38,14 +38,12 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
     history_ = None
     virtual_params_ = {}
     _params_to_validate = frozenset()
-    prefixes_ = [*NeuralNetClassifier.prefixes_, "module", "criterion", "optimizer"]
+    prefixes_ = ["module", "criterion", "optimizer", "callbacks"]       # what "prefix__name" may be set of
     cuda_dependent_attributes_ = ["module_", "criterion_", "optimizer_"]
     _modules, _criteria, _optimizers = ["module"], ["criterion"], ["optimizer"]
 
     # skorch's settings that are not hyper-parameters here
     criterion = nn.CrossEntropyLoss
-    iterator_train = iterator_valid = Batches
-    dataset = Images
     train_split = None
     classes = None
     predict_nonlinearity = "auto"
@@ -139,7 +137,8 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
                              f"got {tuple(logits.shape)}.")
 
     def initialize_criterion(self):
-        self.criterion_ = nn.CrossEntropyLoss(reduction="none", label_smoothing=self.label_smoothing)
+        self.criterion_ = self.criterion(**{"reduction": "none", "label_smoothing": self.label_smoothing,
+                                            **self.get_params_for("criterion")})
         return self
 
     def initialize_optimizer(self):
@@ -149,6 +148,8 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
             optimizer = OPTIMIZERS[self.optimizer]
             if self.optimizer == "sgd":
                 settings = {"momentum": self.momentum, "nesterov": self.momentum > 0, **settings}
+            if "foreach" not in settings and self.device_.type in ("cpu", "cuda"):
+                settings = {"fused": all(p.is_floating_point() for _, p in named), **settings}     # one kernel a step
         else:
             optimizer = self.optimizer
         if "param_groups" in settings:

@@ -3,6 +3,7 @@ import re
 
 import numpy as np
 import pytest
+import skorch
 import torch
 from estimators import CLASSIFIERS, small
 from sklearn.callback import ProgressBar, ScoringMonitor
@@ -112,6 +113,12 @@ def test_gradients_and_batches_reach_callbacks(name, tiny_images):
     batches = classifier.history_[-1, "batches"]
     mean = np.average([b["train_loss"] for b in batches[:2]], weights=[b["train_batch_size"] for b in batches[:2]])
     assert classifier.history_[-1, "train_loss"] == pytest.approx(mean, rel=1e-5)
+
+
+def test_progress_bar_of_skorch(tiny_images, capsys):
+    X, y = tiny_images()
+    small("ImageClassifier", max_epochs=1, callbacks=[skorch.callbacks.ProgressBar()]).fit(X, y)
+    assert "2/2" in capsys.readouterr().err
 
 
 def test_callbacks_can_be_named_changed_and_disabled(tiny_images, capsys):

@@ -19,6 +19,8 @@ import torch
 import fmnist_sk
 
 RESULTS = Path(__file__).parent / "results"
+RECIPE = ("width", "n_blocks", "hidden", "dropout", "lr", "max_epochs", "batch_size", "optimizer", "momentum",
+          "weight_decay", "label_smoothing", "schedule", "augment", "precision")       # what ResNetClassifier is set to
 
 
 def environment() -> dict:
@@ -30,6 +32,7 @@ def environment() -> dict:
         except (OSError, subprocess.CalledProcessError):
             return None
 
+    changes = [line for line in (git("status", "--porcelain") or "").splitlines() if "benchmarks/results" not in line]
     processor = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
         names = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
@@ -37,7 +40,7 @@ def environment() -> dict:
         processor = names[0] if names else processor
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "git": git("rev-parse", "HEAD"), "uncommitted_changes": bool(git("status", "--porcelain", "--", "../../..")),
+        "git": git("rev-parse", "HEAD"), "uncommitted_changes": bool(changes),
         "fmnist_sk": fmnist_sk.__version__, "torch": torch.__version__, "skorch": skorch.__version__,
         "scikit-learn": sklearn.__version__, "numpy": np.__version__, "python": platform.python_version(),
         "processor": processor, "cores": os.cpu_count(), "torch_threads": torch.get_num_threads(),

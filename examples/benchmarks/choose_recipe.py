@@ -40,18 +40,19 @@ def main():
     X, y = load_fashion_mnist(return_X_y=True)
     path = _measure.RESULTS / f"{args.name}.json"
     runs = json.loads(path.read_text())["runs"] if path.exists() else []
-    done = {(run["candidate"], run["seed"]) for run in runs if run["params"] == CANDIDATES.get(run["candidate"])}
     for seed in args.seeds:
         for name in args.only:
-            if (name, seed) in done:
+            classifier = ResNetClassifier(**{"augment": "fashion", **CANDIDATES[name]}, validation_fraction=6000,
+                                          keep_best=False, random_state=seed, device=args.device)
+            recipe = {key: classifier.get_params(deep=False)[key] for key in _measure.RECIPE}
+            recipe["n_blocks"] = list(recipe["n_blocks"])
+            if any(run["recipe"] == recipe and run["seed"] == seed for run in runs):
                 continue
-            classifier = ResNetClassifier(augment="fashion", validation_fraction=6000, keep_best=False,
-                                          random_state=seed, device=args.device)
             start = time.perf_counter()
-            classifier.set_params(**CANDIDATES[name]).fit(X, y)
+            classifier.fit(X, y)
             history = classifier.history_
             runs.append({
-                "candidate": name, "seed": seed, "params": CANDIDATES[name],
+                "candidate": name, "seed": seed, "recipe": recipe,
                 "parameters": sum(p.numel() for p in classifier.module_.parameters()),
                 "epochs": len(history), "fit_seconds": time.perf_counter() - start,
                 "valid_acc": history[-1, "valid_acc"], "train_acc": history[-1, "train_acc"],

@@ -31,10 +31,9 @@ def main():
         runs.append({"seed": seed, "test_accuracy": accuracy, "fit_seconds": fitted - start,
                      "predict_seconds": time.perf_counter() - fitted})
         print(f"seed {seed}: {accuracy:.4f}")
-        shown = ("width", "n_blocks", "lr", "max_epochs", "batch_size", "optimizer", "weight_decay", "label_smoothing",
-                 "schedule", "augment", "precision")
         path = _measure.write(args.name, {
-            "device": args.device, "params": {name: classifier.get_params(deep=False)[name] for name in shown},
+            "device": args.device,
+            "recipe": {name: classifier.get_params(deep=False)[name] for name in _measure.RECIPE},
             "parameters": sum(p.numel() for p in classifier.module_.parameters()), "runs": runs})
     print(f"wrote {path}")
 

@@ -45,6 +45,9 @@ def tiny():
     return nn.Sequential(Scale(), nn.Flatten(), nn.Linear(784, 32), nn.ReLU(), nn.Linear(32, 10))
 
 
+NETWORKS = {"cnn": cnn, "tiny": tiny}
+
+
 def prepared(make, device):
     return make().to(device, memory_format=torch.channels_last)
 
@@ -143,6 +146,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=11, help="timed rounds (default: 11)")
     parser.add_argument("--images", type=int, default=6_400, help="training images in an epoch (default: 6400)")
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS), help="which (default: all)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--name", default="overhead", help="name of the result file (default: overhead)")
     args = parser.parse_args()
@@ -154,7 +158,8 @@ def main():
     y = torch.from_numpy(labels[:args.images].astype(np.int64)).to(device)
     results = {"images": args.images, "batch_size": BATCH_SIZE, "device": str(device), "precision": str(dtype),
                "rounds": args.rounds, "networks": {}}
-    for name, make in (("cnn", cnn), ("tiny", tiny)):
+    for name in args.networks:
+        make = NETWORKS[name]
         print(f"{name} on {device}, {dtype}", flush=True)
         sides = {
             "fmnist_sk": this_package(make, X, y, device, dtype),

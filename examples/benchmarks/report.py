@@ -34,7 +34,7 @@ def default_recipe():
     result = load("default_recipe")
     runs = result["runs"]
     lines = ["**The recommended default on Fashion-MNIST**: `ResNetClassifier(augment=\"fashion\")`, all 60,000 "
-             f"training images, test accuracy after the last of {result['params']['max_epochs']} epochs, "
+             f"training images, test accuracy after the last of {result['recipe']['max_epochs']} epochs, "
              f"{len(runs)} seeds ({where(result)}).", "",
              "| parameters | test accuracy, % (mean ± deviation) | each seed | fit, minutes |", "|---|---|---|---|"]
     accuracies = [run["test_accuracy"] for run in runs]
