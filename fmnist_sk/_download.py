@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 ATTEMPTS = 3                # rounds over all addresses
 TIMEOUT = 20.0              # seconds without a byte after which a connection counts as stalled
+DEADLINE = 1800.0           # seconds for a whole file, for servers that send a byte now and then
 PAUSE = 1.0                 # seconds before the second round, doubled before each further one
 MAX_BYTES = 200_000_000     # no file of ours is larger: a server that never stops sending is cut off
 
@@ -70,14 +71,17 @@ def _fetch_first(urls, target, verify):
 
 def _fetch(url: str, file) -> None:
     request = urllib.request.Request(url, headers={"User-Agent": "fmnist_sk"})
+    end = time.monotonic() + DEADLINE
     with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
         size = int(response.headers.get("Content-Length") or 0)
         with tqdm(total=size or None, unit="B", unit_scale=True, desc=url.rsplit("/", 1)[-1],
                   file=sys.stderr) as bar:
-            while chunk := response.read(1 << 16):
+            while chunk := response.read1(1 << 16):
                 file.write(chunk)
                 bar.update(len(chunk))
                 if bar.n > MAX_BYTES:
                     raise ValueError(f"it sent more than {MAX_BYTES} bytes")
+                if time.monotonic() > end:
+                    raise TimeoutError(f"it sent only {bar.n} bytes in {DEADLINE:.0f} s")
             if size and bar.n != size:
                 raise ValueError(f"it sent {bar.n} of {size} bytes")

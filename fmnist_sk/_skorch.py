@@ -69,8 +69,8 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
     def set_params(self, **params):
         """Set parameters of this estimator, of nested objects (``augment__p``) and of skorch's parts.
 
-        ``module__*``, ``optimizer__*`` and ``callbacks__*`` go to skorch. On a fitted classifier the learning rate and
-        ``optimizer__*`` take effect on further training (partial_fit, warm_start) at once.
+        ``module__*``, ``optimizer__*`` and ``callbacks__*`` go to skorch. On a fitted classifier ``lr``,
+        ``weight_decay`` and ``optimizer__*`` take effect on further training (partial_fit, warm_start) at once.
         """
         names = self._get_param_names()
         ours = {name: value for name, value in params.items()
@@ -78,9 +78,16 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
         BaseEstimator.set_params(self, **ours)
         if "lr" in ours and self.initialized_:
             self._apply_virtual_params({"lr": ours["lr"]})
+        if "weight_decay" in ours and self.initialized_:
+            for group in self.optimizer_.param_groups:
+                if any(parameter.ndim > 1 for parameter in group["params"]):
+                    group["weight_decay"] = self.weight_decay
         if theirs := {name: value for name, value in params.items() if name not in ours}:
             self._params_to_validate = set(self._params_to_validate)
             super().set_params(**theirs)
+            for name, value in theirs.items():      # skorch gives these to a live optimizer only: a refit needs them too
+                if name.startswith("optimizer__") and not name.startswith("optimizer__param_groups__"):
+                    setattr(self, name, value)
         return self
 
     def __sklearn_clone__(self):

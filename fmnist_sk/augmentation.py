@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
@@ -53,12 +54,12 @@ class RandomTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """x (n, channels, height, width) float32 with the images where `chosen` (n,) bool is true changed."""
         raise NotImplementedError
 
-    def fit(self, X, y=None):
+    def fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor | None = None):
         """Check the parameters and, if classes are named, that they occur in y."""
         self._check(X, y)
         return self
 
-    def fit_transform(self, X, y=None):
+    def fit_transform(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor | None = None):
         """One draw for every image of X: (n, features), (n, H, W) or (n, C, H, W); the same kind and dtype out."""
         pixels, codes, classes = self._check(X, y)
         if self.p == 0:
@@ -73,7 +74,7 @@ class RandomTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
             drawn = drawn.round()
         return like(X, drawn.to(tensor.dtype))
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike | Tensor):
         """X as it is: at prediction nothing is random."""
         check_is_fitted(self)
         return like(X, check_pixels(self, X, reset=False, dtypes=_DTYPES))
@@ -133,7 +134,8 @@ class RandomHorizontalFlip(RandomTransformer):
         For the use in a Pipeline; as `augment=` the classifier's random_state counts.
     """
 
-    def __init__(self, p: float = 0.5, *, only=None, exclude=None, image_shape=None, random_state=None):
+    def __init__(self, p: float = 0.5, *, only: ArrayLike | None = None, exclude: ArrayLike | None = None,
+                 image_shape: tuple[int, ...] | None = None, random_state=None):
         self.p = p
         self.only = only
         self.exclude = exclude
@@ -160,8 +162,8 @@ class RandomCrop(RandomTransformer):
         "padding": [Interval(numbers.Integral, 0, None, closed="left")],
     }
 
-    def __init__(self, padding: int = 4, *, p: float = 1.0, only=None, exclude=None, image_shape=None,
-                 random_state=None):
+    def __init__(self, padding: int = 4, *, p: float = 1.0, only: ArrayLike | None = None,
+                 exclude: ArrayLike | None = None, image_shape: tuple[int, ...] | None = None, random_state=None):
         self.padding = padding
         self.p = p
         self.only = only

@@ -74,7 +74,8 @@ as corrected on 31 August 2017 (duplicates between train and test removed).
 
 
 def load_fashion_mnist(subset: str = "train", *, data_home: str | os.PathLike | None = None,
-                       return_X_y: bool = False, as_frame: bool = False, download_if_missing: bool = True):
+                       return_X_y: bool = False, as_frame: bool = False, download_if_missing: bool = True
+                       ) -> Bunch | tuple:
     """Load Fashion-MNIST.
 
     The four gzipped or plain IDX files are looked for in `data_home`, in the folder named by the environment
@@ -119,7 +120,7 @@ def load_fashion_mnist(subset: str = "train", *, data_home: str | os.PathLike | 
 
 
 def load_csv(path: str | os.PathLike, *, member: str | None = None, return_X_y: bool = False,
-             as_frame: bool = False):
+             as_frame: bool = False) -> Bunch | tuple:
     """Load images from a CSV file: one row an image, the label first, then its pixels row by row.
 
     The form in which Fashion-MNIST is often passed on (``fashion-mnist_train.csv``: 785 columns). A header line is

@@ -9,6 +9,7 @@ import numbers
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -24,7 +25,7 @@ class _PixelMap(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     _parameter_constraints: dict = {}
 
-    def fit(self, X, y=None):
+    def fit(self, X: ArrayLike | Tensor, y=None):
         """Learn the map from X: (n, features), (n, H, W) or (n, C, H, W)."""
         self._validate_params()
         pixels = as_tensor(check_pixels(self, X, reset=True, dtypes=_DTYPES))
@@ -33,12 +34,12 @@ class _PixelMap(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.shift_, self.scale_ = shift.reshape(shape), np.where(scale == 0, 1.0, scale).reshape(shape)
         return self
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike | Tensor):
         """Map X; integers give float32, float types stay what they are."""
         check_is_fitted(self)
         return self._map(X, lambda x, shift, scale: (x - shift) / scale)
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X: ArrayLike | Tensor):
         """Map back what `transform` gave; the result has a float type."""
         check_is_fitted(self)
         return self._map(X, lambda x, shift, scale: x * scale + shift)

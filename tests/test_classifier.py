@@ -8,6 +8,7 @@ import pytest
 import scipy.sparse
 import torch
 from estimators import PatchNet, small
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from torch import nn
 
@@ -134,6 +135,10 @@ def test_set_params_on_a_live_net_reaches_the_optimizer(tiny_images):
     X, y = tiny_images()
     classifier = net(max_epochs=1).fit(X, y).set_params(optimizer__betas=(0.5, 0.6))
     assert classifier.optimizer_.param_groups[0]["betas"] == (0.5, 0.6)
+    assert classifier.fit(X, y).optimizer_.param_groups[0]["betas"] == (0.5, 0.6)
+    assert clone(classifier).get_params()["optimizer__betas"] == (0.5, 0.6)
+    classifier.set_params(weight_decay=0.3)
+    assert [group["weight_decay"] for group in classifier.optimizer_.param_groups] == [0.3, 0.0]
     classifier.set_params(module__hidden=5)
     assert classifier.module_.network[2].out_features == 5
     assert classifier.fit(X, y).module_.network[2].out_features == 5
@@ -297,6 +302,14 @@ def test_optimizer_may_be_a_class_and_weights_alone_decay(tiny_images):
     assert (sgd.defaults["momentum"], sgd.defaults["nesterov"]) == (0.8, True)
     grouped = net(max_epochs=1).set_params(optimizer__param_groups=[("network.2.*", {"lr": 0.5})]).fit(X, y)
     assert [group["lr"] for group in grouped.optimizer_.param_groups] == [0.5, 0.01]
+
+
+def test_trimmed_for_prediction_it_still_predicts(tiny_images):
+    X, y = tiny_images()
+    classifier = net(max_epochs=1).fit(X, y)
+    expected = classifier.predict_proba(X)
+    classifier.trim_for_prediction()
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(classifier)).predict_proba(X), expected)
 
 
 def test_initialize_gives_a_net_of_the_default_size():

@@ -181,6 +181,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         if behaviour == "slow":
             time.sleep(0.5)
+        if behaviour == "drip":
+            for byte in body[:20]:
+                self.wfile.write(bytes([byte]))
+                self.wfile.flush()
+                time.sleep(0.1)
+            return
         with contextlib.suppress(OSError):
             self.wfile.write(body[:len(body) // 2] if behaviour.startswith("truncate") else body)
 
@@ -224,6 +230,15 @@ def test_endless_content_is_cut_off(small_files, monkeypatch):
         monkeypatch.setattr(_download, "MAX_BYTES", 1000)
         with pytest.raises(FileNotFoundError, match="more than 1000 bytes"):
             load_fashion_mnist("train")
+
+
+def test_a_server_that_drips_is_given_up(small_files, monkeypatch):
+    with Server(small_files, "drip") as server:
+        monkeypatch.setattr(datasets, "ADDRESSES", (server.address,))
+        monkeypatch.setattr(_download, "DEADLINE", 0.5)
+        start = time.monotonic()
+        assert len(load_fashion_mnist("test").target) == 20
+        assert time.monotonic() - start < 3
 
 
 def test_parallel_processes_download_once(small_files, monkeypatch):

@@ -20,12 +20,10 @@ CANDIDATES = {
     "weight decay 1e-3": {"weight_decay": 1e-3},
     "batches of 256": {"batch_size": 256, "lr": 0.2},
     "no hidden layer": {"hidden": 0},
-    "hidden 128": {"hidden": 128},
     "width 48, 5 epochs": {"max_epochs": 5, "width": 48},
     "10 epochs": {"max_epochs": 10},
     "three stages": {"n_blocks": (1, 1, 1)},
     "adamw": {"optimizer": "adamw", "lr": 3e-3, "weight_decay": 0.05},
-    "label smoothing 0.05": {"label_smoothing": 0.05},
 }
 
 
