@@ -85,7 +85,7 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
         if theirs := {name: value for name, value in params.items() if name not in ours}:
             self._params_to_validate = set(self._params_to_validate)
             super().set_params(**theirs)
-            for name, value in theirs.items():      # skorch gives these to a live optimizer only: a refit needs them too
+            for name, value in theirs.items():      # skorch tells a live optimizer only; a refit needs them too
                 if name.startswith("optimizer__") and not name.startswith("optimizer__param_groups__"):
                     setattr(self, name, value)
         return self
@@ -204,7 +204,10 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
         if self.module_.training != training:
             super()._set_training(training)
 
-    # ------------------------------------------------------------------ pickling
+    # ------------------------------------------------------------------ pickling and loading
+
+    def _check_device(self, requested_device, map_device):
+        return None if requested_device is None else super()._check_device(requested_device, map_device)
 
     def __getstate__(self):
         state = super().__getstate__()

@@ -4,7 +4,6 @@ from __future__ import annotations
 import inspect
 import math
 import numbers
-import warnings
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -20,26 +19,16 @@ from sklearn.utils.validation import check_is_fitted
 from skorch.utils import is_dataset
 from torch import Tensor
 
-from fmnist_sk._batches import Images
+from fmnist_sk._data import ImageData
 from fmnist_sk._skorch import OPTIMIZERS
 from fmnist_sk._training import Trainer
-from fmnist_sk._validation import (
-    as_tensor,
-    canonical_order,
-    check_pixels,
-    check_weights,
-    encode_labels,
-    pixel_statistics,
-    repeat_by_weight,
-    square_shape,
-    to_images,
-)
+from fmnist_sk._validation import pixel_statistics
 from fmnist_sk.augmentation import as_transformers
 from fmnist_sk.schedules import SCHEDULES
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class ImageClassifier(Trainer):
+class ImageClassifier(ImageData, Trainer):
     """A neural network for small images that is a scikit-learn classifier and a skorch net.
 
     Images X may be (n, features), (n, H, W) or (n, C, H, W): arrays, DataFrames or tensors on any device, uint8 or
@@ -211,47 +200,18 @@ class ImageClassifier(Trainer):
 
     def _fit(self, X, y, sample_weight, *, restart, epochs, schedule, classes=None):
         self._validate_params()
-        checked = check_pixels(self, X, y, reset=restart)
-        found, codes = encode_labels(y, len(checked))
-        weights = check_weights(sample_weight, len(checked))
         if restart:
             self.initialized_ = False
             for name in ("module_", "_generators"):      # should the fit fail, nothing old is left to predict with
                 vars(self).pop(name, None)
-            self.classes_inferred_ = found if classes is None else np.unique(classes)
-            self._set_image_shape(checked)
-            self.device_ = self._choose_device(checked)
-        codes = self._known_codes(found, codes).to(self.device_)
-        pixels = self._as_images(checked).to(self.device_)
-        rows, weights = repeat_by_weight(canonical_order(pixels, codes), weights)
-        n_present = len(codes[rows].unique())
-        if (n_present < 2 and restart and classes is None) or n_present == 0:
-            raise ValueError(f"{type(self).__name__} needs images of at least 2 classes with a positive weight, "
-                             f"got {n_present} class{'es' * (n_present != 1)}.")
+        images = self._training_images(X, y, sample_weight, restart=restart, classes=classes)
         if restart:
-            self._statistics = pixel_statistics(pixels, rows)
-            self.value_range_ = tuple(value.item() for value in pixels.aminmax())
+            self._statistics = pixel_statistics(images.pixels, images.rows)
+            self.value_range_ = tuple(value.item() for value in images.pixels.aminmax())
             self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
             self.initialize()
-        images = Images(pixels, codes, self._loss_factors(codes, weights, rows), rows)
         self._train(images, epochs, schedule)
         self.n_iter_ = len(self.history)
-
-    def _loss_factors(self, codes: Tensor, weights: Tensor | None, rows: Tensor) -> Tensor | None:
-        """Weight times class weight for every image, with a mean of one over `rows`."""
-        if self.class_weight is None:
-            return weights
-        if isinstance(self.class_weight, dict):
-            known = self.classes_.tolist()
-            if unknown := [label for label in self.class_weight if label not in known]:
-                raise ValueError(f"class_weight must name labels that occur in y ({known}), got {unknown}.")
-            factors = codes.new_tensor([self.class_weight.get(label, 1.0) for label in known], dtype=torch.float32)
-        else:
-            counted = None if weights is None else weights[rows]
-            counts = torch.bincount(codes[rows], counted, minlength=len(self.classes_)).float()
-            factors = torch.where(counts > 0, counts.sum() / counts.clamp_min(1e-12), 0.0)
-        factors = factors[codes] if weights is None else factors[codes] * weights
-        return factors / factors[rows].mean()
 
     # ------------------------------------------------------------------ predict
 
@@ -283,71 +243,6 @@ class ImageClassifier(Trainer):
 
     def _as_output(self, values: Tensor, X) -> np.ndarray | Tensor:
         return values.to(X.device) if self._wants_tensor(X) else values.cpu().numpy()
-
-    # ------------------------------------------------------------------ data
-
-    def _prediction_images(self, X) -> Images:
-        check_is_fitted(self)
-        pixels = self._as_images(check_pixels(self, X, reset=False)).to(self.device_)
-        self._warn_of_other_range(pixels)
-        return Images(pixels)
-
-    def _validation_images(self) -> Images:
-        if len(self.validation_data) != 2:
-            raise ValueError(f"validation_data must be a pair (X, y), got {len(self.validation_data)} items.")
-        X, y = self.validation_data
-        checked = check_pixels(self, X, reset=False)
-        codes = self._known_codes(*encode_labels(y, len(checked)))
-        return Images(self._as_images(checked).to(self.device_), codes.to(self.device_))
-
-    def _known_codes(self, found: np.ndarray, codes: Tensor) -> Tensor:
-        unknown = np.setdiff1d(found, self.classes_)
-        if len(unknown):
-            raise ValueError(f"y must hold labels known from the first fit ({self.classes_.tolist()}), got "
-                             f"{unknown.tolist()}: name all labels in the first partial_fit(X, y, classes=...).")
-        if len(found) == len(self.classes_):
-            return codes
-        return torch.from_numpy(np.searchsorted(self.classes_, found)).to(codes.device)[codes]
-
-    def _set_image_shape(self, X: np.ndarray | Tensor) -> None:
-        n_features, given = math.prod(X.shape[1:]), self.image_shape
-        if given is not None:
-            given = tuple(given)
-            if len(given) not in (2, 3) or not all(isinstance(v, numbers.Integral) and v > 0 for v in given):
-                raise ValueError(f"image_shape must be (height, width) or (channels, height, width), got {given}.")
-            given = (1,) * (3 - len(given)) + given
-            if math.prod(given) != n_features:
-                raise ValueError(f"image_shape must hold as many values as a row of X, {n_features}, got "
-                                 f"image_shape={self.image_shape}.")
-        if X.ndim == 2:
-            self.image_shape_ = given or square_shape(n_features)
-            return
-        shape = (1,) * (4 - X.ndim) + tuple(X.shape[1:])
-        if given not in (None, shape):
-            raise ValueError(f"image_shape must be that of the images in X, {shape}, got "
-                             f"image_shape={self.image_shape}.")
-        minimum = self._minimum_size()
-        if min(shape[1:]) < minimum:
-            raise ValueError(f"{type(self).__name__} needs images of at least {minimum} x {minimum} pixels, got "
-                             f"{shape[1]} x {shape[2]}.")
-        self.image_shape_ = shape
-
-    def _as_images(self, X: np.ndarray | Tensor) -> Tensor:
-        shape = (1,) * (4 - X.ndim) + tuple(X.shape[1:])
-        if X.ndim > 2 and shape != self.image_shape_:
-            raise ValueError(f"X must hold images of shape {self.image_shape_} (channels, height, width) as in fit, "
-                             f"got {shape}.")
-        return to_images(as_tensor(X), self.image_shape_, self._minimum_size())
-
-    def _warn_of_other_range(self, pixels: Tensor) -> None:
-        low, high = (value.item() for value in pixels.aminmax())
-        lowest, highest = self.value_range_
-        span = highest - lowest
-        outside = low < lowest - 0.5 * span or high > highest + 0.5 * span
-        if outside or 0 < high - low < 0.02 * span:
-            warnings.warn(f"X holds values from {low:g} to {high:g}, but {type(self).__name__} was fitted on values "
-                          f"from {lowest:g} to {highest:g}: scale X as the training images were, or predictions "
-                          "will be wrong.", UserWarning, stacklevel=2)
 
     # ------------------------------------------------------------------ settings
 
@@ -398,7 +293,7 @@ class ImageClassifier(Trainer):
         self.image_shape_ = (1,) * (3 - len(shape)) + shape
         self.n_features_in_ = math.prod(shape)
         self.classes_inferred_ = np.arange(10)
-        self.value_range_ = (0.0, 1.0)
+        self.value_range_ = None
         self._statistics = torch.zeros(shape[0] if len(shape) == 3 else 1), torch.ones(1)
         self.device_ = self._choose_device()
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))

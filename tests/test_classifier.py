@@ -312,9 +312,15 @@ def test_trimmed_for_prediction_it_still_predicts(tiny_images):
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(classifier)).predict_proba(X), expected)
 
 
-def test_initialize_gives_a_net_of_the_default_size():
+def test_initialize_gives_a_net_of_the_default_size_to_load_weights_into(tmp_path, recwarn):
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, 256, (40, 28, 28), dtype=np.uint8), np.arange(40) % 10
+    fitted = net(max_epochs=1).fit(X, y)
+    fitted.save_params(f_params=tmp_path / "weights.pt")
     classifier = net().initialize()
-    assert classifier.module_(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+    classifier.load_params(f_params=tmp_path / "weights.pt")
+    np.testing.assert_array_equal(classifier.predict_proba(X), fitted.predict_proba(X))
+    assert not [str(warning.message) for warning in recwarn]
 
 
 def test_ctrl_c_raises_and_keeps_the_best_weights(tiny_images):
