@@ -13,8 +13,9 @@ import _measure
 
 from fmnist_sk import ResNetClassifier, load_fashion_mnist
 
+START = {"lr": 0.1, "max_epochs": 8, "augment": "fashion"}      # changed one at a time; all else as by default
 CANDIDATES = {
-    "default": {},
+    "start": {},
     "lr 0.05": {"lr": 0.05},
     "lr 0.2": {"lr": 0.2},
     "weight decay 1e-3": {"weight_decay": 1e-3},
@@ -23,6 +24,7 @@ CANDIDATES = {
     "width 48, 5 epochs": {"max_epochs": 5, "width": 48},
     "10 epochs": {"max_epochs": 10},
     "three stages": {"n_blocks": (1, 1, 1)},
+    "lr 0.2, 9 epochs (the default now)": {"lr": 0.2, "max_epochs": 9},
     "adamw": {"optimizer": "adamw", "lr": 3e-3, "weight_decay": 0.05},
 }
 
@@ -40,7 +42,7 @@ def main():
     runs = json.loads(path.read_text())["runs"] if path.exists() else []
     for seed in args.seeds:
         for name in args.only:
-            classifier = ResNetClassifier(**{"augment": "fashion", **CANDIDATES[name]}, validation_fraction=6000,
+            classifier = ResNetClassifier(**{**START, **CANDIDATES[name]}, validation_fraction=6000,
                                           keep_best=False, random_state=seed, device=args.device)
             recipe = {key: classifier.get_params(deep=False)[key] for key in _measure.RECIPE}
             recipe["n_blocks"] = list(recipe["n_blocks"])

@@ -111,11 +111,11 @@ class ResNetClassifier(ImageClassifier):
     hidden: int = 256
     dropout: float = 0.2
     optimizer: Any = "sgd"
-    lr: float = 0.1
+    lr: float = 0.2
     weight_decay: float = 5e-4
     schedule: str = "one_cycle"
     label_smoothing: float = 0.1
-    max_epochs: int = 8
+    max_epochs: int = 9
     augment: Any = "light"
 
     _parameter_constraints = {
