@@ -10,13 +10,17 @@ import time
 from pathlib import Path
 
 import joblib
-import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.metrics import ConfusionMatrixDisplay, accuracy_score, classification_report
 from sklearn.model_selection import train_test_split
 
 from fmnist_sk import ResNetClassifier, load_fashion_mnist
+
+try:
+    import matplotlib.pyplot as plt
+except ImportError:
+    raise SystemExit("The quickstart draws pictures with matplotlib: pip install 'fmnist_sk[plot]'") from None
 
 
 def load(data_home, download):
@@ -25,7 +29,7 @@ def load(data_home, download):
         train, test = (load_fashion_mnist(subset, data_home=data_home, download_if_missing=download)
                        for subset in ("train", "test"))
         return train.images, train.target, test.images, test.target, train.target_names, True
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:
         print(f"{'!' * 78}\nFASHION-MNIST IS NOT HERE: going on with scikit-learn's 8 x 8 DIGITS, enlarged.\n"
               f"The figures below are not Fashion-MNIST's.\n{error}\n{'!' * 78}\n")
     digits = load_digits()

@@ -79,11 +79,11 @@ class Batches:
         return len(self._bounds())
 
     def __iter__(self) -> Iterator:
-        order = None
+        data = self.data
         if self.generator is not None:
-            order = torch.randperm(len(self.data), generator=self.generator).to(self.data.pixels.device)
+            data = data.take(torch.randperm(len(data), generator=self.generator).to(data.pixels.device))
         for start, stop in self._bounds():
-            inputs, codes = self.data.batch(slice(start, stop) if order is None else order[start:stop])
+            inputs, codes = data.batch(slice(start, stop))
             if self.transform is not None:
                 inputs["x"] = self.transform(inputs["x"], codes)
             yield inputs, codes

@@ -13,9 +13,10 @@ from torch import Tensor
 from fmnist_sk._batches import Images
 from fmnist_sk._validation import (
     as_tensor,
-    canonical_order,
+    check_image_shape,
     check_pixels,
     check_weights,
+    content_hashes,
     encode_labels,
     repeat_by_weight,
     square_shape,
@@ -32,12 +33,17 @@ class ImageData:
         found, codes = encode_labels(y, len(checked))
         weights = check_weights(sample_weight, len(checked))
         if restart:
-            self.classes_inferred_ = found if classes is None else np.unique(classes)
+            self.classes_inferred_ = found if classes is None else encode_labels(classes, len(classes))[0]
+            if len(self.classes_) < 2 and classes is not None:
+                raise ValueError(f"classes must name at least 2 classes, got {self.classes_.tolist()}.")
             self._set_image_shape(checked)
             self.device_ = self._choose_device(checked)
         codes = self._known_codes(found, codes).to(self.device_)
         pixels = self._as_images(checked).to(self.device_)
-        rows, weights = repeat_by_weight(canonical_order(pixels, codes), weights)
+        if not restart:
+            self._warn_of_other_range(pixels)
+        order = torch.argsort(content_hashes(pixels, codes), stable=True)
+        rows, weights = repeat_by_weight(order, weights)
         n_present = len(codes[rows].unique())
         if n_present == 0 or (n_present < 2 and restart and classes is None):
             raise ValueError(f"{type(self).__name__} needs images of at least 2 classes with a positive weight, "
@@ -50,15 +56,22 @@ class ImageData:
             return weights
         if isinstance(self.class_weight, dict):
             known = self.classes_.tolist()
+            for label, value in self.class_weight.items():
+                if not isinstance(value, numbers.Real) or not 0 <= value < math.inf:
+                    raise ValueError(f"class_weight must hold finite numbers >= 0, got {label!r}: {value!r}.")
             if unknown := [label for label in self.class_weight if label not in known]:
                 raise ValueError(f"class_weight must name labels that occur in y ({known}), got {unknown}.")
             factors = codes.new_tensor([self.class_weight.get(label, 1.0) for label in known], dtype=torch.float32)
         else:
-            counted = None if weights is None else weights[rows]
-            counts = torch.bincount(codes[rows], counted, minlength=len(self.classes_)).float()
-            factors = torch.where(counts > 0, counts.sum() / counts.clamp_min(1e-12), 0.0)
+            counted = None if weights is None else weights[rows].cpu()      # CUDA's own sum is not deterministic
+            counts = torch.bincount(codes[rows].cpu(), counted, minlength=len(self.classes_)).float()
+            factors = torch.where(counts > 0, counts.sum() / counts.clamp_min(1e-12), 0.0).to(codes.device)
         factors = factors[codes] if weights is None else factors[codes] * weights
-        return factors / factors[rows].mean()
+        mean = factors[rows].double().mean()
+        if not 0 < mean < torch.finfo(torch.float32).max:
+            raise ValueError("class_weight must leave images with a positive, finite weight, got "
+                             f"class_weight={self.class_weight!r}.")
+        return (factors / mean).float()
 
     def _prediction_images(self, X) -> Images:
         check_is_fitted(self)
@@ -70,29 +83,27 @@ class ImageData:
         if len(self.validation_data) != 2:
             raise ValueError(f"validation_data must be a pair (X, y), got {len(self.validation_data)} items.")
         X, y = self.validation_data
-        checked = check_pixels(self, X, reset=False)
-        codes = self._known_codes(*encode_labels(y, len(checked)))
-        return Images(self._as_images(checked).to(self.device_), codes.to(self.device_))
+        try:
+            checked = check_pixels(self, X, reset=False)
+            pixels = self._as_images(checked).to(self.device_)
+            codes = self._known_codes(*encode_labels(y, len(checked)))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"validation_data must be like the training data: {error}") from error
+        self._warn_of_other_range(pixels)
+        return Images(pixels, codes.to(self.device_))
 
     def _known_codes(self, found: np.ndarray, codes: Tensor) -> Tensor:
         unknown = np.setdiff1d(found, self.classes_)
         if len(unknown):
             raise ValueError(f"y must hold labels known from the first fit ({self.classes_.tolist()}), got "
-                             f"{unknown.tolist()}: name all labels in the first partial_fit(X, y, classes=...).")
+                             f"{unknown.tolist()} (partial_fit takes all labels in its first call, as classes=...).")
         if len(found) == len(self.classes_):
             return codes
         return torch.from_numpy(np.searchsorted(self.classes_, found)).to(codes.device)[codes]
 
     def _set_image_shape(self, X: np.ndarray | Tensor) -> None:
-        n_features, given = math.prod(X.shape[1:]), self.image_shape
-        if given is not None:
-            given = tuple(given)
-            if len(given) not in (2, 3) or not all(isinstance(v, numbers.Integral) and v > 0 for v in given):
-                raise ValueError(f"image_shape must be (height, width) or (channels, height, width), got {given}.")
-            given = (1,) * (3 - len(given)) + given
-            if math.prod(given) != n_features:
-                raise ValueError(f"image_shape must hold as many values as a row of X, {n_features}, got "
-                                 f"image_shape={self.image_shape}.")
+        n_features = math.prod(X.shape[1:])
+        given = check_image_shape(self.image_shape, n_features)
         if X.ndim == 2:
             self.image_shape_ = given or square_shape(n_features)
             return
@@ -120,7 +131,7 @@ class ImageData:
         lowest, highest = self.value_range_
         span = highest - lowest
         outside = low < lowest - 0.5 * span or high > highest + 0.5 * span
-        if outside or 0 < high - low < 0.02 * span:
+        if outside or 0 < high - low < 0.01 * span:
             warnings.warn(f"X holds values from {low:g} to {high:g}, but {type(self).__name__} was fitted on values "
                           f"from {lowest:g} to {highest:g}: scale X as the training images were, or predictions "
                           "will be wrong.", UserWarning, stacklevel=2)

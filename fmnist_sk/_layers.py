@@ -1,6 +1,8 @@
 """Layers that the classifier itself puts into or around a network."""
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -41,13 +43,24 @@ class Dropout(nn.Dropout):
 
 def use_generator(module: nn.Module, generator: torch.Generator) -> None:
     """Let all dropout of elements in `module` draw from `generator`."""
-    for name, child in module.named_children():
-        if type(child) is nn.Dropout:
-            child = Dropout(child.p).train(child.training)
-            setattr(module, name, child)
-        if isinstance(child, Dropout):
-            child.generator = generator
-        use_generator(child, generator)
+    replaced: dict[nn.Module, Dropout] = {}           # one layer may stand in several places
+    for parent in list(module.modules()):
+        for name, child in parent._modules.items():
+            if type(child) is nn.Dropout:
+                child = parent._modules[name] = replaced.setdefault(child, Dropout(child.p).train(child.training))
+            if isinstance(child, Dropout):
+                child.generator = generator
+
+
+def draws_random_numbers(module: nn.Module, x: Tensor) -> bool:
+    """Whether training on x draws from the global generator, as nn.Dropout2d or F.dropout do."""
+    generator = torch.Generator().manual_seed(0)
+    before = generator.get_state()
+    trial = copy.deepcopy(module).train()
+    with torch.no_grad(), DrawFrom(generator):
+        use_generator(trial, torch.Generator())
+        trial(x)
+    return not torch.equal(before, generator.get_state())
 
 
 class DrawFrom(TorchDispatchMode):

@@ -9,18 +9,18 @@ import copy
 import inspect
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import nullcontext
 
 import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.callback import CallbackSupportMixin
 from skorch import NeuralNetClassifier
 from skorch.callbacks import EpochTimer
-from skorch.utils import is_dataset
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmnist_sk._batches import Images
-from fmnist_sk._layers import DrawFrom, Standardize, use_generator
+from fmnist_sk._layers import DrawFrom, Standardize, draws_random_numbers, use_generator
 from fmnist_sk.callbacks import ProgressLog
 
 OPTIMIZERS = {
@@ -43,7 +43,6 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
     _modules, _criteria, _optimizers = ["module"], ["criterion"], ["optimizer"]
 
     # skorch's settings that are not hyper-parameters here
-    criterion = nn.CrossEntropyLoss
     train_split = None
     classes = None
     predict_nonlinearity = "auto"
@@ -72,9 +71,8 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
         ``module__*``, ``optimizer__*`` and ``callbacks__*`` go to skorch. On a fitted classifier ``lr``,
         ``weight_decay`` and ``optimizer__*`` take effect on further training (partial_fit, warm_start) at once.
         """
-        names = self._get_param_names()
         ours = {name: value for name, value in params.items()
-                if name.partition("__")[0] not in self.prefixes_ or name in names}
+                if "__" not in name or name.partition("__")[0] not in self.prefixes_}
         BaseEstimator.set_params(self, **ours)
         if "lr" in ours and self.initialized_:
             self._apply_virtual_params({"lr": ours["lr"]})
@@ -98,7 +96,10 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
     # ------------------------------------------------------------------ parts of the net
 
     def initialize(self):
-        """Build the network without training it, for one-channel 28 x 28 images of ten classes unless fitted."""
+        """Build the network without training it, to load weights into.
+
+        Before the first fit it is made for ten classes, and for images of `image_shape` or one-channel 28 x 28.
+        """
         if not hasattr(self, "image_shape_"):
             self._prepare_unfitted()
         return super().initialize()
@@ -109,11 +110,11 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
                             "device": torch.Generator(device).manual_seed(self._seed)}
         first = [("standardize", Standardize(*self._statistics))] if self.standardize else []
         with DrawFrom(torch.Generator().manual_seed(self._seed)):
-            module = nn.Sequential(OrderedDict([*first, ("network", self._build_network())]))
-            self.module_ = module.to(device)
-            self._check_logits()
-        self.module_.to(memory_format=torch.channels_last)
-        use_generator(self.module_, self._generators["device"])
+            module = nn.Sequential(OrderedDict([*first, ("network", self._build_network().cpu().float())]))
+            self._check_logits(module)
+        use_generator(module, self._generators["device"])
+        self._draws = draws_random_numbers(module, torch.zeros(MIN_ROWS, *self._network_shape))
+        self.module_ = module.to(device).to(memory_format=torch.channels_last)
         return self
 
     def _build_network(self) -> nn.Module:
@@ -122,30 +123,38 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
         template = self.module
         if isinstance(template, nn.Module):
             return type(template)(**given) if given else copy.deepcopy(template)
-        if not callable(template):
-            raise TypeError(f"module must be an nn.Module class or instance, got module={template!r}.")
+        wrong = TypeError("module must be an nn.Module class or instance, or a function that returns one, "
+                          f"got module={template!r}.")
+        try:
+            accepted = inspect.signature(template).parameters
+        except (TypeError, ValueError):
+            raise wrong from None
         offered = {"in_channels": self.image_shape_[0], "n_classes": len(self.classes_),
                    "image_shape": self._network_shape, **self._architecture_params(), **given}
-        accepted = inspect.signature(template).parameters
-        return template(**{name: value for name, value in offered.items() if name in accepted or name in given})
+        takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in accepted.values())
+        network = template(**{name: value for name, value in offered.items()
+                              if takes_all or name in accepted or name in given})
+        if not isinstance(network, nn.Module):
+            raise wrong
+        return network
 
-    def _check_logits(self) -> None:
+    def _check_logits(self, module: nn.Module) -> None:
         """One forward pass: is the module made for these images and classes? (Lazy layers get their shapes here.)"""
-        n_classes = len(self.classes_)
-        self.module_.eval()
+        expected = MIN_ROWS, len(self.classes_)
+        module.eval()
         with torch.no_grad():
             try:
-                logits = self.infer(torch.zeros(MIN_ROWS, *self._network_shape, device=self.device_))
-            except RuntimeError as error:
+                logits = module(torch.zeros(MIN_ROWS, *self._network_shape))
+            except (RuntimeError, TypeError, ValueError) as error:
                 raise ValueError(f"module cannot take images of shape {self._network_shape} "
                                  f"(channels, height, width): {error}") from error
-        if logits.shape != (MIN_ROWS, n_classes):
-            raise ValueError(f"module must return logits of shape (n, n_classes), here ({MIN_ROWS}, {n_classes}), "
-                             f"got {tuple(logits.shape)}.")
+        if not isinstance(logits, Tensor) or logits.shape != expected:
+            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise ValueError(f"module must return logits of shape (n, n_classes), here {expected}, got {got}.")
 
     def initialize_criterion(self):
-        self.criterion_ = self.criterion(**{"reduction": "none", "label_smoothing": self.label_smoothing,
-                                            **self.get_params_for("criterion")})
+        self.criterion_ = nn.CrossEntropyLoss(**{"label_smoothing": self.label_smoothing,
+                                                 **self.get_params_for("criterion")})
         return self
 
     def initialize_optimizer(self):
@@ -159,13 +168,17 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
                 settings = {"fused": all(p.is_floating_point() for _, p in named), **settings}     # one kernel a step
         else:
             optimizer = self.optimizer
+        decays = "weight_decay" in inspect.signature(optimizer).parameters
         if "param_groups" in settings:
             (groups,), settings = self.get_params_for_optimizer("optimizer", named)
-        else:      # weight decay on weights only, not on biases and normalisation
+        elif decays:      # weights only, not biases and normalisation
             groups = [{"params": [p for _, p in named if p.ndim > 1]},
                       {"params": [p for _, p in named if p.ndim <= 1], "weight_decay": 0.0}]
             groups = [group for group in groups if group["params"]]
-        self.optimizer_ = optimizer(groups, **{"lr": self.lr, "weight_decay": self.weight_decay, **settings})
+        else:
+            groups = [{"params": [p for _, p in named]}]
+        defaults = {"lr": self.lr, "weight_decay": self.weight_decay} if decays else {"lr": self.lr}
+        self.optimizer_ = optimizer(groups, **{**defaults, **settings})
         return self
 
     @property
@@ -179,19 +192,24 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
 
     def get_dataset(self, X, y=None) -> Images:
         """X as Images on the classifier's device."""
-        return X if is_dataset(X) else self._prediction_images(X)
+        return X if isinstance(X, Images) else self._prediction_images(X)
 
     def infer(self, x, **fit_params) -> Tensor:
         """Logits (n, n_classes) float32 of a batch: pixels (n, C, H, W), or the mapping that Batches yields."""
         pixels = x["x"] if isinstance(x, Mapping) else x
         pixels = pixels.to(self.device_).float().contiguous(memory_format=torch.channels_last)
-        with self._autocast():
+        with self._autocast(), self._random_layers():
             return self.module_(pixels).float()
 
+    def _random_layers(self):
+        """Where random layers other than ours draw from during training."""
+        return DrawFrom(self._generators["device"]) if self._draws and self.module_.training else nullcontext()
+
     def get_loss(self, y_pred, y_true, X=None, training=False) -> Tensor:
-        loss = self.criterion_(y_pred, y_true)
         weights = X["weights"] if isinstance(X, Mapping) else None
-        return (loss if weights is None else loss * weights).mean()
+        self.criterion_.reduction = "mean" if weights is None else "none"
+        loss = self.criterion_(y_pred, y_true)
+        return loss if weights is None else (loss * weights).mean()
 
     def evaluation_step(self, batch, training=False):
         inputs, codes = batch

@@ -3,13 +3,14 @@ from __future__ import annotations
 
 import contextlib
 import math
+import numbers
 
 import torch
 from skorch.callbacks import Callback
 
 from fmnist_sk._batches import Batches, Images
 from fmnist_sk._skorch import SkorchNet
-from fmnist_sk._validation import stratified_split
+from fmnist_sk._validation import content_hashes, stratified_split
 from fmnist_sk.augmentation import PixelRange, compile_augmentation
 from fmnist_sk.schedules import SCHEDULES
 
@@ -42,17 +43,20 @@ class Trainer(SkorchNet):
             return X, self._validation_images()
         if self.validation_fraction is None:
             return X, None
-        n = len(X)
-        size = self.validation_fraction
-        size = max(1, round(size * n)) if isinstance(size, float) else size
+        # Rows are sorted by content. Copies of an image, given or made by its weight, stay together on one side.
+        hashes = content_hashes(X.pixels, X.codes)[X.rows]
+        copies = torch.unique_consecutive(hashes, return_inverse=True)[1]
+        first = torch.cat([copies.new_ones(1), copies.diff()]).nonzero().flatten()
+        n, size = len(first), self.validation_fraction
+        size = size if isinstance(size, numbers.Integral) else max(1, round(size * n))
         if size >= n:
             raise ValueError(f"validation_fraction must leave images to train on, got validation_fraction={size} "
-                             f"with {n} images.")
-        train, valid = stratified_split(X.y, size, torch.Generator().manual_seed(self._seed))
-        if not len(valid):
+                             f"with {n} distinct images.")
+        held_out = stratified_split(X.y[first], size, torch.Generator().manual_seed(self._seed))
+        if not held_out.any():
             raise ValueError(f"validation_fraction={self.validation_fraction!r} needs a class with at least two "
-                             f"images, got {n} images of as many classes.")
-        return X.take(train), X.take(valid)
+                             f"images, got {n} distinct images of as many classes.")
+        return tuple(X.take(part.nonzero().flatten()) for part in (~held_out[copies], held_out[copies]))
 
     def get_iterator(self, dataset: Images, training: bool = False) -> Batches:
         """Whole batches: shuffled and augmented if for training, in order if not."""
@@ -143,9 +147,27 @@ class Trainer(SkorchNet):
                 self.history.record_batch(f"{prefix}_batch_size", size)
                 self.notify("on_batch_end", batch=batch, training=training, **step)
         loss, hits = torch.stack([loss, hits]).tolist()
+        if training and not math.isfinite(loss):
+            raise ValueError(f"The training loss became {loss} in epoch {self.history[-1, 'epoch']} with lr={self.lr}: "
+                             "lower lr, check the scale of X if standardize=False, or set precision='fp32'.")
         self.history.record(f"{prefix}_batch_count", len(iterator))
         self._record(f"{prefix}_loss", loss / n, lower_is_better=True)
         self._record(f"{prefix}_acc", hits / n, lower_is_better=False)
+
+    def train_step_single(self, batch, **fit_params):
+        """Loss and gradients of one batch."""
+        self._set_training(True)
+        inputs, codes = batch
+        try:
+            logits = self.infer(inputs)
+        except ValueError as error:
+            if len(codes) > 1 or "more than 1 value per channel" not in str(error):
+                raise
+            raise ValueError("Batch normalisation needs at least two images in a batch: raise batch_size "
+                             f"(batch_size={self.batch_size}), or train on more images.") from error
+        loss = self.get_loss(logits, codes, X=inputs, training=True)
+        loss.backward()
+        return {"loss": loss, "y_pred": logits}
 
     def train_step(self, batch, **fit_params):
         """One step of the optimizer."""
@@ -162,6 +184,8 @@ class Trainer(SkorchNet):
         try:
             super().notify(method_name, **kwargs)
         except KeyboardInterrupt as stop:
+            if method_name in ("on_train_begin", "on_train_end"):
+                raise
             raise _StopTraining from stop
 
     def _set_learning_rate(self, factor: float) -> None:
@@ -173,8 +197,8 @@ class Trainer(SkorchNet):
                    for _, callback in self.callbacks_ for name in names)
 
     def _record(self, name: str, value: float, *, lower_is_better: bool) -> None:
-        past = [row[name] for row in self.history[:-1] if name in row]
-        is_best = all(value < other if lower_is_better else value > other for other in past)
+        past = [row[name] for row in self.history[:-1] if not math.isnan(row.get(name, math.nan))]
+        is_best = not math.isnan(value) and all(value < other if lower_is_better else value > other for other in past)
         self.history.record(name, value)
         self.history.record(f"{name}_best", is_best)
 
@@ -189,6 +213,7 @@ class _BestEpoch:
     def update(self) -> None:
         row = self.net.history[-1]
         score = self.sign * row[self.net.monitor]
+        score = -math.inf if math.isnan(score) else score
         if self.epoch is None or score > self.score:
             self.score, self.epoch = score, row["epoch"]
             if self.net.keep_best:

@@ -6,9 +6,11 @@ there, and never pass through NumPy.
 from __future__ import annotations
 
 import math
+import numbers
 import warnings
 
 import numpy as np
+import pandas as pd
 import torch
 from scipy.sparse import issparse
 from sklearn.utils.multiclass import check_classification_targets
@@ -44,6 +46,8 @@ def check_pixels(estimator, X, y=None, *, reset: bool, dtypes=("float32", "uint8
         raise ValueError(f"X must have 2, 3 or 4 dimensions, got {ndim}: shape {tuple(X.shape)}.")
     if isinstance(X, Tensor):
         return _check_tensor(estimator, X, reset, dtypes)
+    if getattr(getattr(X, "dtype", None), "kind", None) in ("S", "U", "M", "m"):
+        raise ValueError(f"X must hold pixel values, which are numbers, got dtype={X.dtype}.")
     shape = np.shape(X) if ndim in (3, 4) else None
     flat = np.asarray(X).reshape(shape[0], math.prod(shape[1:])) if shape else X
     try:
@@ -64,6 +68,8 @@ _NOT_FINITE = ("X contains NaN or infinity (or values too large for {}): replace
 
 
 def _check_tensor(estimator, X: Tensor, reset: bool, dtypes) -> Tensor:
+    if X.is_meta or X.is_quantized:
+        raise TypeError(f"X must hold plain numbers, got a tensor of {X.dtype} on device {X.device}.")
     if X.layout != torch.strided:
         raise TypeError(f"X must be dense, got a tensor of layout {X.layout}: pass X.to_dense().")
     if X.is_complex():
@@ -72,6 +78,8 @@ def _check_tensor(estimator, X: Tensor, reset: bool, dtypes) -> Tensor:
         raise ValueError(f"X must have 2, 3 or 4 dimensions, got {X.ndim}: shape {tuple(X.shape)}.")
     if len(X) == 0:
         raise ValueError(f"X must hold at least one image, got 0 sample(s): shape {tuple(X.shape)}.")
+    if X.numel() == 0:
+        raise ValueError(f"X must hold images of at least one pixel, got 0 feature(s): shape {tuple(X.shape)}.")
     X = X.detach()
     validate_data(estimator, X.reshape(len(X), -1), reset=reset, skip_check_array=True)
     if X.dtype not in (getattr(torch, kind) for kind in dtypes):
@@ -96,6 +104,20 @@ def square_shape(n_features: int) -> tuple[int, int, int]:
     return 1, side, side
 
 
+def check_image_shape(image_shape, n_features: int) -> tuple[int, int, int] | None:
+    """The parameter image_shape as (channels, height, width); None stays None."""
+    if image_shape is None:
+        return None
+    shape = tuple(image_shape)
+    if len(shape) not in (2, 3) or not all(isinstance(side, numbers.Integral) and side > 0 for side in shape):
+        raise ValueError("image_shape must be (height, width) or (channels, height, width), got "
+                         f"image_shape={image_shape}.")
+    if math.prod(shape) != n_features:
+        raise ValueError(f"image_shape must hold as many values as a row of X, {n_features}, got "
+                         f"image_shape={image_shape}.")
+    return (1,) * (3 - len(shape)) + shape
+
+
 def to_images(X: Tensor, shape: tuple[int, int, int], minimum: int = 1) -> Tensor:
     """X as (n, channels, height, width): rows filled up with zeros to `shape`, images to `minimum` rows and columns."""
     size = math.prod(shape)
@@ -116,14 +138,17 @@ def encode_labels(y, n: int) -> tuple[np.ndarray, Tensor]:
     if isinstance(y, Tensor):
         if y.ndim != 1 or len(y) != n:
             raise ValueError(f"y must hold one label for each of the {n} images, got shape {tuple(y.shape)}.")
-        found, codes = torch.unique(y.detach(), return_inverse=True)
+        if y.is_complex():
+            raise ValueError(f"y must hold labels, got complex numbers: {y.dtype}.")
+        y = y.detach().double() if y.is_floating_point() else y.detach()
+        found, codes = torch.unique(y, return_inverse=True)
         found = found.cpu().numpy()
     else:
         y = column_or_1d(y, warn=True)
         check_consistent_length(np.empty((n, 0)), y)
+        if pd.isna(y).any() or (y.dtype.kind == "f" and not np.isfinite(y).all()):
+            raise ValueError("Input y contains NaN, None or infinity: give every image a label.")
         check_classification_targets(y)
-        if y.dtype.kind == "f" and not np.isfinite(y).all():
-            raise ValueError("Input y contains NaN or infinity: give every image a label.")
         found, codes = np.unique(y, return_inverse=True)
         codes = torch.from_numpy(codes.astype(np.int64))
     check_classification_targets(found)
@@ -148,10 +173,11 @@ def check_weights(sample_weight, n: int) -> Tensor | None:
     return weights
 
 
-def canonical_order(pixels: Tensor, codes: Tensor) -> Tensor:
-    """An order of the rows that depends on their content alone: by a 64-bit hash of pixels and code.
+def content_hashes(pixels: Tensor, codes: Tensor) -> Tensor:
+    """(n,) int64: a 64-bit hash of each image and its code.
 
-    It makes a fit independent of the order in which rows are given.
+    Rows sorted by it are in an order that depends on their content alone, which makes a fit independent of the order
+    in which they are given. Equal hashes are equal rows.
     """
     size = pixels[0].numel() * pixels.element_size()
     words = -(-size // 8)
@@ -163,7 +189,7 @@ def canonical_order(pixels: Tensor, codes: Tensor) -> Tensor:
         block = raw.new_zeros((len(raw), words * 8))
         block[:, :size] = raw
         hashes[start:start + CHUNK] += (block.view(torch.int64) * factors[:-1]).sum(1)
-    return torch.argsort(hashes, stable=True)
+    return hashes
 
 
 def repeat_by_weight(rows: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -178,6 +204,8 @@ def repeat_by_weight(rows: Tensor, weights: Tensor | None) -> tuple[Tensor, Tens
     kept = weights[rows]
     rows = rows[kept > 0]
     kept = kept[kept > 0]
+    if not torch.isfinite(kept.sum()):
+        raise ValueError("sample_weight must have a finite sum: divide the weights by their largest.")
     if (kept == kept.round()).all() and kept.sum() <= 4 * len(weights):
         return rows.repeat_interleave(kept.long()), None
     return rows, (weights / kept.mean()).float()
@@ -187,23 +215,22 @@ def pixel_statistics(pixels: Tensor, rows: Tensor | None = None) -> tuple[Tensor
     """Mean and standard deviation of every channel over all images: two float32 tensors (channels,) on the host."""
     rows = torch.arange(len(pixels), device=pixels.device) if rows is None else rows
     total = torch.zeros(2, pixels.shape[1], dtype=torch.float64, device=pixels.device)
+    precision = pixels.dtype if pixels.is_floating_point() else torch.float32
     # Deviations from a first guess, so that a large mean does not cancel the digits of a small deviation.
     origin = pixels[rows[:CHUNK]].double().mean(dim=(0, 2, 3), keepdim=True)
     for start in range(0, len(rows), CHUNK):
-        block = pixels[rows[start:start + CHUNK]].float() - origin.float()
+        block = pixels[rows[start:start + CHUNK]]
+        block = block.to(precision) - origin.to(precision)
         total += torch.stack([block.sum((0, 2, 3), dtype=torch.float64),
                               block.square_().sum((0, 2, 3), dtype=torch.float64)])
     mean, square = total / (len(rows) * pixels[0, 0].numel())
     deviation = (square - mean**2).clamp_min(0).sqrt()
-    mean = mean + origin.float().double().flatten()
+    mean = mean + origin.to(precision).double().flatten()
     return tuple(value.float().cpu().as_subclass(Tensor) for value in (mean, deviation))
 
 
-def stratified_split(codes: Tensor, n_held_out: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Positions of two parts, the second with `n_held_out` rows in the proportions of the classes.
-
-    The last row of a class always stays in the first part.
-    """
+def stratified_split(codes: Tensor, n_held_out: int, generator: torch.Generator) -> Tensor:
+    """(n,) bool: `n_held_out` rows drawn in the proportions of the classes. One row of a class is never held out."""
     order = torch.randperm(len(codes), generator=generator).to(codes.device)
     grouped = order[torch.argsort(codes[order], stable=True)]
     counts = torch.bincount(codes).cpu()
@@ -215,4 +242,4 @@ def stratified_split(codes: Tensor, n_held_out: int, generator: torch.Generator)
     held_out = torch.cat([group[:k] for group, k in zip(grouped.split(counts.tolist()), quota.tolist(), strict=True)])
     chosen = torch.zeros(len(codes), dtype=torch.bool, device=codes.device)
     chosen[held_out] = True
-    return (~chosen).nonzero().flatten(), chosen.nonzero().flatten()
+    return chosen

@@ -9,6 +9,7 @@ Two uses of the same object:
 """
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -25,7 +26,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fmnist_sk._containers import like
-from fmnist_sk._validation import as_tensor, check_pixels, encode_labels
+from fmnist_sk._validation import as_tensor, check_image_shape, check_pixels, encode_labels
 
 
 class PixelRange(NamedTuple):
@@ -65,14 +66,12 @@ class RandomTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         if self.p == 0:
             return X if pixels is X else like(X, pixels)
         tensor = as_tensor(pixels)
-        images = tensor.reshape(-1, *self._image_shape(tensor)).float()
+        images = tensor.reshape(-1, *self._image_shape(tensor))
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         generator = torch.Generator(images.device).manual_seed(seed)
         draw = compile_augmentation(self, classes, PixelRange(images.min().item(), images.max().item()), generator)
         drawn = draw(images, None if codes is None else codes.to(images.device)).reshape(tensor.shape)
-        if not tensor.is_floating_point():
-            drawn = drawn.round()
-        return like(X, drawn.to(tensor.dtype))
+        return like(X, drawn if tensor.is_floating_point() else drawn.round().to(tensor.dtype))
 
     def transform(self, X: ArrayLike | Tensor):
         """X as it is: at prediction nothing is random."""
@@ -91,12 +90,10 @@ class RandomTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def _image_shape(self, X: Tensor) -> tuple[int, ...]:
         if X.ndim > 2:
             return (1,) * (4 - X.ndim) + tuple(X.shape[1:])
-        side = round(X.shape[1] ** 0.5)
-        shape = tuple(self.image_shape or (side, side))
-        if np.prod(shape) != X.shape[1]:
-            raise ValueError(f"image_shape must say how rows of {X.shape[1]} values form an image, "
-                             f"got image_shape={self.image_shape!r}.")
-        return (1,) * (3 - len(shape)) + shape
+        side = math.isqrt(X.shape[1])
+        if self.image_shape is None and side * side != X.shape[1]:
+            raise ValueError(f"image_shape must say how rows of {X.shape[1]} values form an image, got None.")
+        return check_image_shape(self.image_shape or (side, side), X.shape[1])
 
     def _selection(self, classes: np.ndarray | None) -> Tensor | None:
         """(n_classes,) bool, whether images of a class may be changed; None if all may."""
@@ -212,7 +209,7 @@ def compile_augmentation(augment, classes: np.ndarray | None, pixel_range: Pixel
                          generator: torch.Generator) -> Callable[[Tensor, Tensor | None], Tensor] | None:
     """The function (x, codes) -> x that applies all transformers in turn; None if there are none.
 
-    x (n, channels, height, width) of any dtype gives float32; codes (n,) index `classes`.
+    x (n, channels, height, width): bytes give float32, float types stay; codes (n,) index `classes`.
     """
     steps = [(step, step._selection(classes)) for step in as_transformers(augment)]
     if not steps:
@@ -220,7 +217,7 @@ def compile_augmentation(augment, classes: np.ndarray | None, pixel_range: Pixel
     steps = [(step, allowed if allowed is None else allowed.to(generator.device)) for step, allowed in steps]
 
     def transform(x: Tensor, codes: Tensor | None) -> Tensor:
-        x = x.float()
+        x = x if x.is_floating_point() else x.float()
         for step, allowed in steps:
             chosen = torch.rand(len(x), generator=generator, device=x.device) < step.p
             if allowed is not None:

@@ -5,7 +5,8 @@ import inspect
 import math
 import numbers
 from dataclasses import dataclass, fields
-from typing import Any
+from types import NoneType
+from typing import Any, Self, dataclass_transform
 
 import numpy as np
 import torch
@@ -16,17 +17,19 @@ from sklearn.callback import with_callbacks
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions, validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted
-from skorch.utils import is_dataset
+from skorch.callbacks import Callback
 from torch import Tensor
 
+from fmnist_sk._batches import Images
 from fmnist_sk._data import ImageData
 from fmnist_sk._skorch import OPTIMIZERS
 from fmnist_sk._training import Trainer
-from fmnist_sk._validation import pixel_statistics
+from fmnist_sk._validation import check_image_shape, pixel_statistics
 from fmnist_sk.augmentation import as_transformers
 from fmnist_sk.schedules import SCHEDULES
 
 
+@dataclass_transform(kw_only_default=True, eq_default=False)
 @dataclass(kw_only=True, eq=False, repr=False)
 class ImageClassifier(ImageData, Trainer):
     """A neural network for small images that is a scikit-learn classifier and a skorch net.
@@ -69,7 +72,8 @@ class ImageClassifier(ImageData, Trainer):
     class_weight : dict, "balanced" or None
         Factors of the loss for each label; "balanced" makes all classes weigh the same.
     validation_fraction : float, int or None
-        Hold out this share (0 to 1) or number of the training images, in the proportions of the classes.
+        Hold out this share (0 to 1) or number of the distinct training images, in the proportions of the classes.
+        Copies of an image stay on one side. valid_loss is the loss of training: with smoothing, weights and all.
     validation_data : (X, y) or None
         Or validate on these.
     monitor : {"valid_acc", "valid_loss"}
@@ -80,7 +84,8 @@ class ImageClassifier(ImageData, Trainer):
         Stop when the best epoch is `patience` epochs ago. Needs validation images.
     patience : int
     warm_start : bool
-        A further fit trains the same network on, for `max_epochs` more.
+        A further fit trains the same network on, for `max_epochs` more. Of changed parameters it heeds those of
+        training; network, optimizer class and device stay what they are.
     random_state : int, RandomState or None
         An int makes fits repeatable: bit for bit on one machine with the same number of threads, whatever other
         threads do; on CUDA with ``torch.use_deterministic_algorithms(True)``.
@@ -162,21 +167,25 @@ class ImageClassifier(ImageData, Trainer):
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         if lost := (set(vars(cls)) & {field.name for field in fields(cls)}) - set(inspect.get_annotations(cls)):
-            raise TypeError(f"{cls.__name__} must annotate its new defaults ({', '.join(sorted(lost))}) and be a "
-                            "@dataclass(kw_only=True, eq=False, repr=False), or the constructor overrules them.")
+            raise TypeError(f"{cls.__name__} must annotate its new defaults ({', '.join(sorted(lost))}), as in "
+                            "`lr: float = 0.1`, or the constructor overrules them.")
+        if "__init__" not in vars(cls):
+            dataclass(kw_only=True, eq=False, repr=False)(cls)
 
     # ------------------------------------------------------------------ fit
 
     @with_callbacks
-    def fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor, sample_weight: ArrayLike | None = None):
+    def fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor, sample_weight: ArrayLike | None = None) -> Self:
         """Train the network on images X (n, ...) with labels y (n,).
 
         sample_weight : (n,) non-negative, optional
             Whole numbers act as repetitions, zero leaves an image out, others are factors of the loss.
 
-        Raises ValueError or TypeError for parameters, images, labels or weights that cannot be used. Ctrl-C ends the
-        fit with KeyboardInterrupt and leaves the best weights so far.
+        Raises ValueError or TypeError for parameters, images, labels or weights that cannot be used, and ValueError
+        if the loss stops being a number. Both that and Ctrl-C (KeyboardInterrupt) leave the weights of the best
+        validation epoch so far; without validation, those at that moment.
         """
+        self._validate_params()
         context = self._init_callback_context(max_subtasks=self.max_epochs)
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         self._callback_data = X, y
@@ -190,28 +199,32 @@ class ImageClassifier(ImageData, Trainer):
         return self
 
     def partial_fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor, classes: ArrayLike | None = None,
-                    sample_weight: ArrayLike | None = None):
+                    sample_weight: ArrayLike | None = None) -> Self:
         """One epoch on these images, with learning rate `lr` and no schedule.
 
         The first call fixes classes, image shape and standardisation; `classes` names labels that are still to come.
         """
+        self._validate_params()
         self._fit(X, y, sample_weight, restart=not self.initialized_, epochs=1, schedule="constant", classes=classes)
         return self
 
     def _fit(self, X, y, sample_weight, *, restart, epochs, schedule, classes=None):
-        self._validate_params()
         if restart:
             self.initialized_ = False
-            for name in ("module_", "_generators"):      # should the fit fail, nothing old is left to predict with
+            # Should the fit fail, nothing old is left to predict with.
+            for name in ("module_", "_generators", "best_epoch_", "n_iter_"):
                 vars(self).pop(name, None)
         images = self._training_images(X, y, sample_weight, restart=restart, classes=classes)
-        if restart:
+        if restart or self.value_range_ is None:
             self._statistics = pixel_statistics(images.pixels, images.rows)
             self.value_range_ = tuple(value.item() for value in images.pixels.aminmax())
+        if restart:
             self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
             self.initialize()
-        self._train(images, epochs, schedule)
-        self.n_iter_ = len(self.history)
+        try:
+            self._train(images, epochs, schedule)
+        finally:
+            self.n_iter_ = len(self.history)
 
     # ------------------------------------------------------------------ predict
 
@@ -222,7 +235,7 @@ class ImageClassifier(ImageData, Trainer):
     def predict(self, X: ArrayLike | Tensor) -> np.ndarray | Tensor:
         """The most probable label of each image, (n,)."""
         codes = self._probabilities(X).argmax(1)
-        if is_dataset(X):                   # skorch's scoring callbacks compare codes with codes
+        if isinstance(X, Images):           # skorch's scoring callbacks compare codes with codes
             return codes.cpu().numpy()
         if self.classes_.dtype.kind in "biuf" and self._wants_tensor(X):
             return torch.from_numpy(self.classes_).to(X.device)[codes.to(X.device)]
@@ -253,6 +266,13 @@ class ImageClassifier(ImageData, Trainer):
         if isinstance(self.optimizer, type) and not issubclass(self.optimizer, torch.optim.Optimizer):
             raise TypeError(f"optimizer must be one of {sorted(OPTIMIZERS)} or a torch.optim.Optimizer class, "
                             f"got optimizer={self.optimizer!r}.")
+        if self.optimizer is torch.optim.LBFGS:
+            raise ValueError("optimizer must take steps without a closure, got optimizer=LBFGS.")
+        for item in self.callbacks if isinstance(self.callbacks, list) else ():
+            callback = item[1] if isinstance(item, (tuple, list)) and len(item) == 2 else item
+            if not isinstance(callback, (Callback, NoneType)) and not (
+                    isinstance(callback, type) and issubclass(callback, Callback)):
+                raise TypeError(f"callbacks must be skorch callbacks or pairs (name, callback), got {item!r}.")
         validates = self.validation_fraction is not None, self.validation_data is not None
         if all(validates):
             raise ValueError("validation_fraction and validation_data exclude each other: set one of them to None.")
@@ -268,7 +288,7 @@ class ImageClassifier(ImageData, Trainer):
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
         try:
             device = torch.device(self.device)
-            torch.empty(0, device=device)
+            torch.empty(0, device=device).cpu()
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             raise ValueError(f"device must name a device of this machine, such as 'cpu', got device={self.device!r} "
                              f"({str(error).splitlines()[0]}).") from error
@@ -286,15 +306,16 @@ class ImageClassifier(ImageData, Trainer):
     def _architecture_params(self) -> dict[str, Any]:
         """Parameters that subclasses add: those that the module's signature names are passed to it."""
         base = {field.name for field in fields(ImageClassifier)}
-        return {name: getattr(self, name) for name in self._get_param_names() if name not in base}
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in base}
 
     def _prepare_unfitted(self) -> None:
+        self._validate_params()
         shape = tuple(self.image_shape or (28, 28))
-        self.image_shape_ = (1,) * (3 - len(shape)) + shape
+        self.image_shape_ = check_image_shape(shape, math.prod(shape))
         self.n_features_in_ = math.prod(shape)
         self.classes_inferred_ = np.arange(10)
         self.value_range_ = None
-        self._statistics = torch.zeros(shape[0] if len(shape) == 3 else 1), torch.ones(1)
+        self._statistics = torch.zeros(self.image_shape_[0]), torch.ones(self.image_shape_[0])
         self.device_ = self._choose_device()
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
 

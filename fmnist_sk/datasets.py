@@ -99,7 +99,7 @@ def load_fashion_mnist(subset: str = "train", *, data_home: str | os.PathLike | 
 
     Returns
     -------
-    Bunch with data : (n, 784) uint8, 0 to 255; images : (n, 28, 28), the same memory; target : (n,) int64, 0 to 9;
+    Bunch with data : (n, 784) uint8, 0 to 255; images : (n, 28, 28); target : (n,) int64, 0 to 9;
     target_names, feature_names, DESCR, and frame (None unless `as_frame`).
 
     Raises
@@ -159,6 +159,8 @@ def load_csv(path: str | os.PathLike, *, member: str | None = None, return_X_y: 
             pd.errors.EmptyDataError) as error:
         raise ValueError(f"{path} cannot be read as CSV ({error}): give a file with one label and 784 pixels "
                          f"per line.") from error
+    if table.empty:
+        raise ValueError(f"{path} must hold at least one image, got no rows.")
     if table.shape[1] != 785 or not all(kind.kind in "iu" for kind in table.dtypes):
         raise ValueError(f"{path} must have 785 columns of integers (label, 784 pixels), got {table.shape[1]} "
                          f"columns of {', '.join(sorted({str(kind) for kind in table.dtypes}))}.")
@@ -204,7 +206,7 @@ def _cache_folder() -> Path:
 
 def _payload(file: _File, data_home, download_if_missing: bool) -> np.ndarray:
     """The verified content of one file after its header, as a writable uint8 array."""
-    given = [Path(folder) for folder in (data_home, os.environ.get("FMNIST_SK_DATA")) if folder]
+    given = [Path(folder).expanduser() for folder in (data_home, os.environ.get("FMNIST_SK_DATA")) if folder]
     cache = _cache_folder()
     places = [*given, SYSTEM_FOLDER, cache]
     for folder in places:

@@ -5,6 +5,7 @@ want the step to be visible. Arrays, DataFrames and tensors on any device go in;
 """
 from __future__ import annotations
 
+import math
 import numbers
 
 import numpy as np
@@ -31,6 +32,7 @@ class _PixelMap(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         pixels = as_tensor(check_pixels(self, X, reset=True, dtypes=_DTYPES))
         shift, scale = self._learn(pixels)
         shape = (-1, 1, 1) if len(shift) > 1 else (1,)
+        self._image_shape = tuple(pixels.shape[1:])
         self.shift_, self.scale_ = shift.reshape(shape), np.where(scale == 0, 1.0, scale).reshape(shape)
         return self
 
@@ -46,6 +48,9 @@ class _PixelMap(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     def _map(self, X, function):
         x = check_pixels(self, X, reset=False, dtypes=_DTYPES)
+        if len(self.shift_) > 1 and tuple(x.shape[1:]) != self._image_shape:
+            raise ValueError(f"X must hold images of shape {self._image_shape} (channels, height, width) as in fit, "
+                             f"got {tuple(x.shape[1:])}.")
         if isinstance(x, Tensor):
             x = x if x.is_floating_point() else x.float()
             shift, scale = (torch.as_tensor(value, dtype=x.dtype, device=x.device)
@@ -83,9 +88,10 @@ class ImageScaler(_PixelMap):
         self.feature_range = feature_range
 
     def _learn(self, pixels):
-        if len(self.feature_range) != 2 or not all(isinstance(v, numbers.Real) for v in self.feature_range) \
-                or self.feature_range[0] >= self.feature_range[1]:
-            raise ValueError("feature_range must be two numbers, the smaller first, "
+        if len(self.feature_range) != 2 or not all(
+                isinstance(v, numbers.Real) and math.isfinite(v) for v in self.feature_range
+        ) or self.feature_range[0] >= self.feature_range[1]:
+            raise ValueError("feature_range must be two finite numbers, the smaller first, "
                              f"got feature_range={self.feature_range!r}.")
         low, high = pixels.min().item(), pixels.max().item()
         start, stop = self.feature_range

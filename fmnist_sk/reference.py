@@ -39,7 +39,7 @@ _SYSTEMS = {
 
 def reference_systems() -> dict[str, ReferenceSystem]:
     """All published systems by name."""
-    return dict(_SYSTEMS)
+    return {name: system._replace(params=dict(system.params)) for name, system in _SYSTEMS.items()}
 
 
 def reference_system(name: str, **params) -> ImageClassifier:

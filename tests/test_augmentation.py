@@ -80,6 +80,11 @@ def test_images_are_chosen_independently():
     assert both == pytest.approx((mirrored.float().mean() * moved_down_or_up.float().mean()).item(), abs=0.02)
 
 
+def test_images_that_are_not_chosen_keep_every_digit():
+    X = np.random.default_rng(0).random((20, 8, 8)) * 1e300
+    np.testing.assert_array_equal(RandomHorizontalFlip(p=1e-12, random_state=0).fit_transform(X), X)
+
+
 # ---------------------------------------------------------------------- as augment=
 
 def test_augment_takes_one_a_list_a_pipeline_or_a_preset():
@@ -147,4 +152,7 @@ def test_as_a_pipeline_step_it_says_what_it_needs(tiny_images):
         RandomHorizontalFlip(only=[1]).fit_transform(X)
     with pytest.raises(ValueError, match="image_shape must say how rows of 60 values form an image"):
         RandomHorizontalFlip().fit_transform(flat[:, :60])
+    for wrong in (("a", "b"), (-8, -8), (1, 1, 8, 8)):
+        with pytest.raises(ValueError, match="image_shape must be"):
+            RandomCrop(image_shape=wrong).fit_transform(flat)
     assert RandomCrop(image_shape=(4, 16)).fit_transform(flat).shape == (60, 64)

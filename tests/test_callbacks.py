@@ -115,6 +115,26 @@ def test_gradients_and_batches_reach_callbacks(name, tiny_images):
     assert classifier.history_[-1, "train_loss"] == pytest.approx(mean, rel=1e-5)
 
 
+def test_interrupts_in_a_callback(tiny_images):
+    X, y = tiny_images()
+
+    class Interrupt(Callback):
+        def __init__(self, where):
+            self.where = where
+
+        def on_train_begin(self, net, **kwargs):
+            if self.where == "begin":
+                raise KeyboardInterrupt
+
+        def on_epoch_end(self, net, **kwargs):
+            if self.where == "epoch":
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        small("ImageClassifier", callbacks=[Interrupt("begin")]).fit(X, y)
+    assert small("ImageClassifier", callbacks=[Interrupt("epoch")]).fit(X, y).n_iter_ == 1
+
+
 def test_progress_bar_of_skorch(tiny_images, capsys):
     X, y = tiny_images()
     small("ImageClassifier", max_epochs=1, callbacks=[skorch.callbacks.ProgressBar()]).fit(X, y)

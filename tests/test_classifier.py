@@ -46,9 +46,42 @@ def test_a_fraction_or_a_number_is_held_out_in_the_proportions_of_the_classes(ti
 
 def test_stratified_split_keeps_the_last_image_of_a_class_for_training():
     codes = torch.tensor([0] * 10 + [1])
-    train, valid = stratified_split(codes, 5, torch.Generator().manual_seed(0))
-    assert 10 in train
-    assert len(set(train.tolist()) | set(valid.tolist())) == 11
+    held_out = stratified_split(codes, 5, torch.Generator().manual_seed(0))
+    assert held_out.shape == (11,)
+    assert not held_out[10]
+    assert 4 <= held_out.sum() <= 5
+
+
+def test_copies_of_an_image_stay_on_one_side_of_the_split(tiny_images):
+    X, y = tiny_images()
+    parts = []
+
+    class Spy(ImageClassifier):
+        def fit_loop(self, X, **kwargs):
+            parts.append([part.rows for part in self.get_split_datasets(X)])
+            return super().fit_loop(X, **kwargs)
+
+    spy = Spy(**net(validation_fraction=12, max_epochs=1).get_params(deep=False))
+    spy.fit(X, y, sample_weight=np.full(60, 2))
+    spy.fit(X.repeat(2, axis=0), y.repeat(2))
+    (train, valid), (given_train, given_valid) = parts
+    assert set(train.tolist()).isdisjoint(valid.tolist())
+    assert (len(train), len(valid)) == (len(given_train), len(given_valid)) == (96, 24)
+    assert set((given_train // 2).tolist()).isdisjoint((given_valid // 2).tolist())
+
+
+def test_a_score_that_is_no_number_is_never_the_best(tiny_images):
+    X, y = tiny_images()
+
+    class NanFirst(ImageClassifier):
+        def validation_step(self, batch, **kwargs):
+            step = super().validation_step(batch, **kwargs)
+            return {**step, "loss": step["loss"] * float("nan")} if len(self.history_) == 1 else step
+
+    classifier = NanFirst(**net(validation_fraction=0.2, monitor="valid_loss", max_epochs=3).get_params(deep=False))
+    classifier.fit(X, y)
+    assert classifier.best_epoch_ > 1
+    assert classifier.history_[:, "valid_loss_best"][:2] == [False, True]
 
 
 def test_history_holds_what_a_user_plots(tiny_images):
@@ -213,6 +246,10 @@ def test_warns_when_asked_about_another_range_of_values(tiny_images, recwarn):
         raw.predict(X / 255.0)
     with pytest.warns(UserWarning, match="scale X"):
         scaled.predict(X)
+    with pytest.warns(UserWarning, match="scale X"):
+        raw.partial_fit(X / 255.0, y)
+    with pytest.warns(UserWarning, match="scale X"):
+        net(max_epochs=1, validation_data=(X / 255.0, y)).fit(X, y)
 
 
 def test_standardize_makes_training_independent_of_scale_and_travels_with_the_module(tiny_images):
@@ -321,6 +358,11 @@ def test_initialize_gives_a_net_of_the_default_size_to_load_weights_into(tmp_pat
     classifier.load_params(f_params=tmp_path / "weights.pt")
     np.testing.assert_array_equal(classifier.predict_proba(X), fitted.predict_proba(X))
     assert not [str(warning.message) for warning in recwarn]
+    assert classifier.device is None
+    classifier.partial_fit(X, y)
+    assert classifier.value_range_ == (X.min(), X.max())
+    with pytest.raises(ValueError, match="The 'optimizer' parameter"):
+        net(optimizer="x").initialize()
 
 
 def test_ctrl_c_raises_and_keeps_the_best_weights(tiny_images):
@@ -338,6 +380,26 @@ def test_ctrl_c_raises_and_keeps_the_best_weights(tiny_images):
     reference = net(validation_fraction=0.3, max_epochs=20).set_params(
         max_epochs=classifier.best_epoch_, schedule="constant").fit(X, y)
     np.testing.assert_array_equal(classifier.predict_proba(X), reference.predict_proba(X))
+
+
+@pytest.mark.parametrize("layer", [nn.Dropout2d(0.5), nn.RReLU(), nn.AlphaDropout(0.5), nn.Dropout(0.5)])
+def test_random_layers_of_any_kind_repeat_and_leave_the_global_generator_alone(layer, tiny_images):
+    X, y = tiny_images()
+
+    class Twice(nn.Module):
+        def __init__(self, n_classes):
+            super().__init__()
+            self.a = self.b = layer
+            self.conv, self.out = nn.Conv2d(1, 4, 3), nn.Linear(4 * 36, n_classes)
+
+        def forward(self, x):
+            x = self.b(self.a(self.conv(x)))
+            return self.out(nn.functional.dropout(x.flatten(1), 0.2, self.training))
+
+    state = torch.get_rng_state()
+    one, two = (net(module=Twice, max_epochs=2).fit(X, y).predict_proba(X) for _ in range(2))
+    np.testing.assert_array_equal(one, two)
+    assert torch.equal(state, torch.get_rng_state())
 
 
 # ---------------------------------------------------------------------- precision
@@ -377,7 +439,13 @@ BAD_DATA = {
     "no y": (lambda X, y: (X, None), ValueError, "y"),
     "y with NaN": (lambda X, y: (X, np.where(y == 1, np.nan, y)), ValueError, "NaN"),
     "continuous y": (lambda X, y: (X, y + 0.5), ValueError, "Unknown label type"),
-    "text": (lambda X, y: ([["a", "b"]] * 60, y), ValueError, "X must hold pixel values, which are numbers"),
+    "text": (lambda X, y: (np.full((60, 4), "7"), y), ValueError, "X must hold pixel values.*dtype=<U1"),
+    "dates": (lambda X, y: (X.reshape(60, -1).astype("M8[s]"), y), ValueError, "X must hold pixel values"),
+    "no pixels tensor": (lambda X, y: (torch.zeros(60, 0), y), ValueError, "0 feature"),
+    "meta tensor": (lambda X, y: (torch.zeros(60, 4, device="meta"), y), TypeError, "device meta"),
+    "missing labels": (lambda X, y: (X, [None, "a"] * 30), ValueError, "y contains NaN, None or infinity"),
+    "complex labels": (lambda X, y: (X, torch.zeros(60) * 1j), ValueError, "y must hold labels"),
+    "words": (lambda X, y: ([["a", "b"]] * 60, y), ValueError, "X must hold pixel values, which are numbers"),
     "1-D": (lambda X, y: (X[:, 0, 0], y), ValueError, "1D array"),
     "1-D tensor": (lambda X, y: (torch.zeros(60), y), ValueError, "2, 3 or 4 dimensions, got 1"),
     "5-D": (lambda X, y: (X[:, None, None], y), ValueError, "2, 3 or 4 dimensions, got 5"),
@@ -402,8 +470,18 @@ BAD_PARAMETERS = [
     ({"lr": -1}, ValueError, "The 'lr' parameter"),
     ({"max_epochs": 0}, ValueError, "The 'max_epochs' parameter"),
     ({"precision": "fp8"}, ValueError, "The 'precision' parameter"),
-    ({"module": None}, TypeError, "module must be an nn.Module class or instance, got module=None"),
+    ({"module": None}, TypeError, "module must be an nn.Module class or instance, .*got module=None"),
     ({"module": nn.Linear(64, 5)}, ValueError, "module"),
+    ({"module": lambda: 3}, TypeError, "module must be an nn.Module class or instance"),
+    ({"module": nn.LSTM(8, 3)}, ValueError, "module"),
+    ({"module": int}, TypeError, "module must be"),
+    ({"callbacks": [3]}, TypeError, "callbacks must be skorch callbacks or pairs .*, got 3"),
+    ({"device": "meta"}, ValueError, "device must name a device of this machine"),
+    ({"optimizer": torch.optim.LBFGS}, ValueError, "optimizer must take steps without a closure"),
+    ({"class_weight": {0: float("nan")}}, ValueError, "class_weight must hold finite numbers >= 0, got 0: nan"),
+    ({"class_weight": {0: -1.0}}, ValueError, "class_weight must hold finite numbers >= 0, got 0: -1.0"),
+    ({"class_weight": {0: "a"}}, ValueError, "class_weight must hold finite numbers"),
+    ({"class_weight": {0: 0, 1: 0, 2: 0}}, ValueError, "class_weight must leave images with a positive"),
     ({"module": nn.Flatten()}, ValueError, r"module must return logits of shape \(n, n_classes\), here \(8, 3\)"),
     ({"device": "nonsense"}, ValueError, "device must name a device of this machine.*got device='nonsense'"),
     ({"image_shape": (4, 16)}, ValueError, "image_shape must be that of the images in X"),
@@ -413,8 +491,8 @@ BAD_PARAMETERS = [
     ({"validation_fraction": 60}, ValueError, "validation_fraction must leave images to train on"),
     ({"validation_fraction": 1.5}, ValueError, "The 'validation_fraction' parameter"),
     ({"validation_data": (np.zeros((3, 8, 8)),)}, ValueError, r"validation_data must be a pair \(X, y\), got 1"),
-    ({"validation_data": (np.zeros((3, 9, 9)), [0, 1, 2])}, ValueError, "81 features"),
-    ({"validation_data": (np.zeros((2, 8, 8)), [0, 9])}, ValueError, "y must hold labels known"),
+    ({"validation_data": (np.zeros((3, 9, 9)), [0, 1, 2])}, ValueError, "validation_data must be like .* 81 features"),
+    ({"validation_data": (np.zeros((2, 8, 8)), [0, 9])}, ValueError, "validation_data must be .*y must hold labels"),
     ({"augment": "stong"}, TypeError, r"augment must be None, one of \['fashion', 'light'\]"),
     ({"augment": [RandomCrop(padding=-1)]}, ValueError, "The 'padding' parameter of RandomCrop"),
     ({"augment": RandomCrop(only=[9])}, ValueError, r"only must name labels that occur in y \(\[0, 1, 2\]\)"),
@@ -439,22 +517,71 @@ def test_a_subclass_cannot_lose_its_defaults():
         class Faster(ImageClassifier):
             lr = 0.1
 
+    class Annotated(ConvNetClassifier):
+        lr: float = 0.5
+        width: int = 3
+
+    assert Annotated().lr == 0.5
+    assert {"width", "architecture"} <= set(Annotated().get_params())
+    assert repr(Annotated(lr=0.1)) == "Annotated(lr=0.1)"
+
+
+def test_a_subclass_may_have_a_constructor_of_its_own(tiny_images):
+    class Mine(ConvNetClassifier):
+        def __init__(self, *, max_epochs=1, lr=0.01):
+            super().__init__(max_epochs=max_epochs, lr=lr, architecture="4C3")
+
+    X, y = tiny_images()
+    assert clone(Mine(lr=0.02)).fit(X, y).predict(X).shape == (60,)
+
 
 def test_unknown_names_are_refused(tiny_images):
     with pytest.raises(TypeError, match="unexpected keyword"):
         ImageClassifier(hidden=3)
     with pytest.raises(ValueError, match="Invalid parameter 'hidden'"):
         net().set_params(hidden=3)
+    for name in ("criterion", "train_split"):
+        with pytest.raises(ValueError, match=f"Invalid parameter '{name}'"):
+            net().set_params(**{name: None})
     with pytest.raises(ValueError, match="Invalid parameter 'iterator_train'"):
         net().set_params(iterator_train__shuffle=False)
     with pytest.raises(ValueError, match="optimizer_betas"):
         net().set_params(optimizer_betas=3).fit(*tiny_images())
 
 
+def test_a_loss_that_is_no_number_ends_the_fit_and_leaves_the_best_weights(tiny_images):
+    X, y = tiny_images()
+
+    class Diverges(ImageClassifier):
+        def get_loss(self, *args, **kwargs):
+            return super().get_loss(*args, **kwargs) * (float("nan") if len(self.history_) == 4 else 1.0)
+
+    classifier = Diverges(**net(validation_fraction=0.3).get_params(deep=False))
+    with pytest.raises(ValueError, match=r"training loss became nan in epoch 4 with lr=0.01: lower lr"):
+        classifier.fit(X, y)
+    assert classifier.n_iter_ == 4
+    assert np.isfinite(classifier.predict_proba(X)).all()
+
+
+def test_batch_normalisation_needs_two_images(tiny_images):
+    X, y = tiny_images()
+    with pytest.raises(ValueError, match=r"raise batch_size \(batch_size=1\)"):
+        small("ResNetClassifier", batch_size=1).fit(X, y)
+
+
+def test_classes_of_partial_fit_are_checked(tiny_images):
+    X, y = tiny_images()
+    with pytest.raises(ValueError, match="classes must name at least 2 classes"):
+        net().partial_fit(X[y == 0], y[y == 0], classes=[0])
+    with pytest.raises(ValueError, match="1d array"):
+        net().partial_fit(X, y, classes=np.zeros((3, 2)))
+
+
 def test_bad_weights_are_refused(tiny_images):
     X, y = tiny_images()
     for weights, message in ((-np.ones(60), "Negative values"), (np.ones(59), "sample_weight.shape"),
                              (-torch.ones(60), "non-negative"), (torch.ones(59), "one weight for each"),
+                             (np.full(60, 1e308), "finite sum"),
                              ((y == 0).astype(float), "at least 2 classes"), (np.zeros(60), "non-zero")):
         with pytest.raises(ValueError, match=message):
             net(max_epochs=1).fit(X, y, sample_weight=weights)
@@ -465,6 +592,8 @@ def test_prediction_errors(tiny_images):
     with pytest.raises(NotFittedError):
         net().predict(X)
     classifier = net(max_epochs=1).fit(X, y)
+    with pytest.raises(TypeError, match="X must be an array, a DataFrame or a tensor, got a TensorDataset"):
+        classifier.predict(torch.utils.data.TensorDataset(torch.from_numpy(X)))
     with pytest.raises(ValueError, match=re.escape("images of shape (1, 8, 8) (channels, height, width) as in fit")):
         classifier.predict(X.reshape(60, 4, 16))
     with pytest.raises(ValueError, match="49 features"):
@@ -487,3 +616,7 @@ def test_a_failed_fit_leaves_no_half_fitted_net(tiny_images):
         classifier.fit(X, y).fit(X, np.zeros(60))
     with pytest.raises(NotFittedError):
         pickle.loads(pickle.dumps(classifier)).predict(X)
+    with pytest.raises(ValueError, match="inconsistent"):
+        classifier.fit(X, y).fit(X[:, :4, :4], y[:30])
+    with pytest.raises(NotFittedError):
+        classifier.predict(X[:, :4, :4])

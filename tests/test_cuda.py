@@ -7,6 +7,7 @@ import sklearn
 import torch
 from estimators import CLASSIFIERS, small
 from skorch.exceptions import DeviceWarning
+from torch import nn
 
 from fmnist_sk import ImageScaler, ImageStandardizer, RandomCrop, RandomHorizontalFlip
 
@@ -79,6 +80,23 @@ def test_same_seed_gives_the_same_result_in_deterministic_mode(name, tiny_images
     finally:
         torch.use_deterministic_algorithms(False)
     np.testing.assert_array_equal(one, two)
+
+
+def test_lazy_layers_weights_and_large_images(tiny_images):
+    X, y = tiny_images(size=40)
+
+    def make(n_classes):
+        return nn.Sequential(nn.Flatten(), nn.LazyLinear(16), nn.ReLU(), nn.Dropout(0.1), nn.LazyLinear(n_classes))
+
+    weights = np.random.default_rng(0).random(60)
+    torch.use_deterministic_algorithms(True)
+    try:
+        for params in ({"module": make}, {}):
+            name = "ImageClassifier" if params else "ResNetClassifier"
+            classifier = small(name, class_weight="balanced", **params).fit(X, y, weights)
+            assert classifier.score(X, y) > 0.9
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 @pytest.mark.parametrize("transformer", [ImageScaler(), ImageStandardizer(), RandomCrop(padding=1),

@@ -57,7 +57,7 @@ def test_the_stated_minimum_is_the_smallest_that_works(padding):
         ConvNet((1, side - 1, side), 3, classifier.architecture, padding)
 
 
-@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 1, 1), (2, 9, 5)])
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 1, 1), (2, 9, 5), (1, 40, 61)])
 def test_resnet_takes_any_size(shape):
     classifier = ResNetClassifier(max_epochs=1, width=8, augment=None, random_state=0)
     X, y = np.random.default_rng(0).random((6, *shape)), np.arange(6) % 3
@@ -70,6 +70,12 @@ def test_the_searched_parameters_reach_the_network(tiny_images):
     assert [sum(isinstance(m, nn.Conv2d) for m in net.module_.modules()) for net in grid] == [1, 2]
     narrow, wide = (ResNetClassifier(width=width, max_epochs=1).fit(X, y) for width in (4, 8))
     assert count(narrow.module_) < count(wide.module_)
+
+
+@pytest.mark.parametrize("n_blocks", [(), (0,), (-1,), (1.5,), ("a",), "ab"])
+def test_n_blocks_must_be_numbers_of_blocks(n_blocks, tiny_images):
+    with pytest.raises(ValueError, match="n_blocks"):
+        ResNetClassifier(n_blocks=n_blocks, max_epochs=1).fit(*tiny_images())
 
 
 # ---------------------------------------------------------------------- reference systems

@@ -56,6 +56,15 @@ def test_constant_images_are_only_shifted(Step):
     np.testing.assert_array_equal(result, np.zeros((5, 16)))
 
 
+def test_channels_need_the_shape_of_the_fit():
+    step = ImageStandardizer().fit(np.random.default_rng(0).random((5, 3, 4, 4)))
+    for shape in ((5, 48), (5, 1, 12, 4), (5, 12, 4)):
+        with pytest.raises(ValueError, match=r"X must hold images of shape \(3, 4, 4\)"):
+            step.transform(np.zeros(shape))
+
+
 def test_feature_range_must_be_a_range(tiny_images):
-    with pytest.raises(ValueError, match=r"feature_range must be two numbers, the smaller first, got .*\(1, 0\)"):
+    with pytest.raises(ValueError, match=r"feature_range must be two finite numbers, .*got .*\(1, 0\)"):
         ImageScaler(feature_range=(1, 0)).fit(tiny_images()[0])
+    with pytest.raises(ValueError, match="feature_range must be two finite numbers"):
+        ImageScaler(feature_range=(0, float("inf"))).fit(tiny_images()[0])

@@ -4,7 +4,6 @@ from __future__ import annotations
 import math
 import numbers
 import re
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from fmnist_sk.classifier import ImageClassifier
 
 ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU, "gelu": nn.GELU}
-_TOKEN = re.compile(r"(?P<maps>\d+)C(?P<kernel>\d+)|MP(?P<pool>\d+)|(?P<units>\d+)N")
+_TOKEN = re.compile(r"(?P<maps>\d+)C(?P<kernel>\d+)|MP(?P<pool>\d+)|(?P<units>\d+)N", re.ASCII)
 
 
 class Layer(NamedTuple):
@@ -89,7 +88,6 @@ class ConvNet(nn.Module):
         return self.head(x.flatten(1))           # (n, n_classes)
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class ConvNetClassifier(ImageClassifier):
     """Plain convolutional network whose architecture is a text.
 

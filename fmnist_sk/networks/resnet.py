@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import numbers
-from dataclasses import dataclass
 from typing import Any
 
 from sklearn.utils._param_validation import Interval
@@ -47,12 +46,14 @@ class ResNet(nn.Module):
     """A convolution and a pooling, stages of basic blocks, and a head that keeps positions apart.
 
     Garments are centred, so where something is matters: the head sees every cell of the last feature map (or of a
-    7 x 7 average of it, should it be larger) instead of one average over the image.
+    average of it over at most 7 x 7 windows, should it be larger) instead of one average over the image.
     """
 
     def __init__(self, image_shape: tuple[int, int, int], n_classes: int, width: int = 32,
                  n_blocks: tuple[int, ...] = (1, 1), hidden: int = 256, dropout: float = 0.2):
         super().__init__()
+        if not n_blocks or not all(isinstance(count, numbers.Integral) and count > 0 for count in n_blocks):
+            raise ValueError(f"n_blocks must hold a number of blocks >= 1 for each stage, got n_blocks={n_blocks!r}.")
         channels, *sides = image_shape
         self.stem = nn.Sequential(ConvNorm(channels, 32), nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True))
         sides = [-(-side // 2) for side in sides]
@@ -64,8 +65,9 @@ class ResNet(nn.Module):
                 blocks.append(BasicBlock(channels, width << stage, stride))
                 channels, sides = width << stage, [-(-side // stride) for side in sides]
         if max(sides) > 7:
-            sides = [min(side, 7) for side in sides]
-            blocks.append(nn.AdaptiveAvgPool2d(sides))
+            windows = [-(-side // 7) for side in sides]
+            blocks.append(nn.AvgPool2d(windows, ceil_mode=True))
+            sides = [-(-side // window) for side, window in zip(sides, windows, strict=True)]
         self.blocks = nn.Sequential(*blocks)
         inputs = channels * sides[0] * sides[1]
         head: list[nn.Module] = []
@@ -80,7 +82,6 @@ class ResNet(nn.Module):
         return self.head(x.flatten(1))               # (n, n_classes)
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class ResNetClassifier(ImageClassifier):
     """Residual network for small images: the recommended default.
 
