@@ -54,9 +54,10 @@ def plot_learning_curves(history, path):
 
 
 def plot_confusions(y_true, y_pred, names, path):
-    figure, axis = plt.subplots(figsize=(8, 7), layout="constrained")
+    figure, axis = plt.subplots(figsize=(7, 7), layout="constrained")
     ConfusionMatrixDisplay.from_predictions(y_true, y_pred, display_labels=names, cmap="Blues", ax=axis,
-                                            xticks_rotation=45, colorbar=False)
+                                            colorbar=False)
+    plt.setp(axis.get_xticklabels(), rotation=40, ha="right", rotation_mode="anchor")
     axis.set_title(f"{np.mean(y_true == y_pred):.2%} of {len(y_true)} test images right")
     figure.savefig(path, dpi=120)
     plt.close(figure)
@@ -97,7 +98,7 @@ def main():
     print("\nthe reloaded model on the first test images:")
     for truth, probabilities in zip(y_test[:5], reloaded.predict_proba(X_test[:5]), strict=True):
         guess = probabilities.argmax()
-        print(f"  a {names[truth]:12s} is taken for a {names[guess]} ({probabilities[guess]:.1%})")
+        print(f"  {names[truth]:12s} is taken for: {names[guess]} ({probabilities[guess]:.1%})")
     print(f"\nwrote {', '.join(str(args.output / name) for name in sorted(p.name for p in args.output.iterdir()))}"
           f"\n{time.perf_counter() - start:.0f} s in all")
 
