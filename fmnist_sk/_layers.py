@@ -19,6 +19,12 @@ class Standardize(nn.Module):
         self.register_buffer("mean", mean.reshape(1, -1, 1, 1).clone())
         self.register_buffer("std", torch.where(std > 0, std, 1.0).reshape(1, -1, 1, 1))
 
+    def learn(self, mean: Tensor, std: Tensor) -> None:
+        """Take these, unless the layer already has others than nothing (0 and 1), which were loaded into it."""
+        if ((self.mean == 0) & (self.std == 1)).all():
+            new = Standardize(mean.to(self.mean.device), std.to(self.std.device))
+            self.mean, self.std = new.mean, new.std
+
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.std
 

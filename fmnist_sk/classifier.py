@@ -88,7 +88,7 @@ class ImageClassifier(ImageData, Trainer):
         training; network, optimizer class and device stay what they are.
     random_state : int, RandomState or None
         An int makes fits repeatable: bit for bit on one machine with the same number of threads, whatever other
-        threads do; on CUDA with ``torch.use_deterministic_algorithms(True)``.
+        threads do; on CUDA with ``torch.use_deterministic_algorithms(True)``, and of random layers only nn.Dropout.
     device : str, torch.device or None
         None: where X is if that is no CPU, else CUDA if there is one, else the CPU.
     precision : {"auto", "bf16", "fp32"}
@@ -215,12 +215,15 @@ class ImageClassifier(ImageData, Trainer):
             for name in ("module_", "_generators", "best_epoch_", "n_iter_"):
                 vars(self).pop(name, None)
         images = self._training_images(X, y, sample_weight, restart=restart, classes=classes)
-        if restart or self.value_range_ is None:
+        is_first = restart or self.value_range_ is None
+        if is_first:
             self._statistics = pixel_statistics(images.pixels, images.rows)
             self.value_range_ = tuple(value.item() for value in images.pixels.aminmax())
         if restart:
             self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
             self.initialize()
+        elif is_first and self.standardize:
+            self.module_.standardize.learn(*self._statistics)
         try:
             self._train(images, epochs, schedule)
         finally:

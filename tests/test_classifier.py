@@ -363,6 +363,9 @@ def test_initialize_gives_a_net_of_the_default_size_to_load_weights_into(tmp_pat
     assert classifier.value_range_ == (X.min(), X.max())
     with pytest.raises(ValueError, match="The 'optimizer' parameter"):
         net(optimizer="x").initialize()
+    fresh = net().initialize().partial_fit(X, y)           # without loaded weights: standardised by these images
+    for part in (classifier, fresh):
+        np.testing.assert_allclose(part.module_.standardize.mean.item(), X.mean(), rtol=1e-4)
 
 
 def test_ctrl_c_raises_and_keeps_the_best_weights(tiny_images):
