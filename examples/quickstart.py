@@ -1,4 +1,4 @@
-"""From raw Fashion-MNIST to a trained, inspected and saved classifier, in about two minutes on two CPU cores.
+"""From raw Fashion-MNIST to a trained, inspected and saved classifier, in two to three minutes on two CPU cores.
 
     python examples/quickstart.py
 

@@ -92,8 +92,8 @@ class ImageClassifier(ImageData, Trainer):
     device : str, torch.device or None
         None: where X is if that is no CPU, else CUDA if there is one, else the CPU.
     precision : {"auto", "bf16", "fp32"}
-        Arithmetic of the network. "auto" is bfloat16 where the hardware has it, which trains two to three times as
-        fast. Weights, loss and probabilities are float32 in any case.
+        Arithmetic of the network. "auto" is bfloat16 where the hardware multiplies it (AVX512-BF16, AMX, CUDA from
+        Ampere), which is faster. Weights, loss and probabilities are float32 in any case.
     callbacks : list of skorch callbacks, "disable" or None
     verbose : int
         1 prints a line for every epoch.
