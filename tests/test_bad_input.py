@@ -1,0 +1,217 @@
+"""Bad input is refused with a sentence that names the parameter, the rule and the value given."""
+import pickle
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+import torch
+from estimators import small
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from torch import nn
+
+from fmnist_sk import ConvNetClassifier, ImageClassifier, RandomCrop
+
+
+def net(**params):
+    return small("ImageClassifier", **params)
+
+
+BAD_DATA = {
+    "NaN": (lambda X, y: (np.where(np.arange(64) == 3, np.nan, X.reshape(60, -1)), y), ValueError, "NaN or infinity"),
+    "infinity": (lambda X, y: (X * np.inf, y), ValueError, "NaN or infinity"),
+    "too large": (lambda X, y: (X * 1e300, y), ValueError, "NaN or infinity"),
+    "NaN tensor": (lambda X, y: (torch.from_numpy(X / 0.0 * 0), y), ValueError, "NaN or infinity"),
+    "sparse": (lambda X, y: (scipy.sparse.csr_array(X.reshape(60, -1)), y), TypeError, "Sparse data.*toarray"),
+    "sparse tensor": (lambda X, y: (torch.from_numpy(X).reshape(60, -1).to_sparse(), y), TypeError, "to_dense"),
+    "empty": (lambda X, y: (X[:0], y[:0]), ValueError, "0 sample"),
+    "empty tensor": (lambda X, y: (torch.from_numpy(X[:0]), y[:0]), ValueError, "0 sample"),
+    "one class": (lambda X, y: (X, np.zeros(60)), ValueError, "at least 2 classes with a positive weight, got 1"),
+    "y too long": (lambda X, y: (X, np.append(y, 1)), ValueError, "inconsistent numbers of samples"),
+    "y too long tensor": (lambda X, y: (X, torch.zeros(61)), ValueError, "one label for each of the 60 images"),
+    "no y": (lambda X, y: (X, None), ValueError, "y"),
+    "y with NaN": (lambda X, y: (X, np.where(y == 1, np.nan, y)), ValueError, "NaN"),
+    "continuous y": (lambda X, y: (X, y + 0.5), ValueError, "Unknown label type"),
+    "text": (lambda X, y: (np.full((60, 4), "7"), y), ValueError, "X must hold pixel values.*dtype=<U1"),
+    "dates": (lambda X, y: (X.reshape(60, -1).astype("M8[s]"), y), ValueError, "X must hold pixel values"),
+    "no pixels tensor": (lambda X, y: (torch.zeros(60, 0), y), ValueError, "0 feature"),
+    "meta tensor": (lambda X, y: (torch.zeros(60, 4, device="meta"), y), TypeError, "device meta"),
+    "missing labels": (lambda X, y: (X, [None, "a"] * 30), ValueError, "y contains NaN, None or infinity"),
+    "complex labels": (lambda X, y: (X, torch.zeros(60) * 1j), ValueError, "y must hold labels"),
+    "words": (lambda X, y: ([["a", "b"]] * 60, y), ValueError, "X must hold pixel values, which are numbers"),
+    "1-D": (lambda X, y: (X[:, 0, 0], y), ValueError, "1D array"),
+    "1-D tensor": (lambda X, y: (torch.zeros(60), y), ValueError, "2, 3 or 4 dimensions, got 1"),
+    "5-D": (lambda X, y: (X[:, None, None], y), ValueError, "2, 3 or 4 dimensions, got 5"),
+    "channels last": (lambda X, y: (np.stack([X] * 3, axis=-1), y), ValueError, r"transpose\(0, 3, 1, 2\)"),
+    "complex": (lambda X, y: (X * 1j, y), ValueError, "Complex data not supported"),
+    "complex tensor": (lambda X, y: (torch.from_numpy(X) * 1j, y), ValueError, "Complex data not supported"),
+    "data set": (lambda X, y: (torch.utils.data.TensorDataset(torch.from_numpy(X)), y), TypeError, "TensorDataset"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_DATA)
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning", "ignore:divide by zero:RuntimeWarning")
+def test_bad_data_are_refused_in_a_sentence(case, tiny_images):
+    make, kind, message = BAD_DATA[case]
+    with pytest.raises(kind, match=message):
+        net(max_epochs=1).fit(*make(*tiny_images()))
+
+
+BAD_PARAMETERS = [
+    ({"optimizer": "sdg"}, ValueError, "The 'optimizer' parameter of ImageClassifier must be"),
+    ({"optimizer": int}, TypeError, "optimizer must be one of .* or a torch.optim.Optimizer class, got"),
+    ({"lr": -1}, ValueError, "The 'lr' parameter"),
+    ({"max_epochs": 0}, ValueError, "The 'max_epochs' parameter"),
+    ({"precision": "fp8"}, ValueError, "The 'precision' parameter"),
+    ({"module": None}, TypeError, "module must be an nn.Module class or instance, .*got module=None"),
+    ({"module": nn.Linear(64, 5)}, ValueError, "module"),
+    ({"module": lambda: 3}, TypeError, "module must be an nn.Module class or instance"),
+    ({"module": nn.LSTM(8, 3)}, ValueError, "module"),
+    ({"module": int}, TypeError, "module must be"),
+    ({"callbacks": [3]}, TypeError, "callbacks must be skorch callbacks or pairs .*, got 3"),
+    ({"device": "meta"}, ValueError, "device must name a device of this machine"),
+    ({"optimizer": torch.optim.LBFGS}, ValueError, "optimizer must take steps without a closure"),
+    ({"class_weight": {0: float("nan")}}, ValueError, "class_weight must hold finite numbers >= 0, got 0: nan"),
+    ({"class_weight": {0: -1.0}}, ValueError, "class_weight must hold finite numbers >= 0, got 0: -1.0"),
+    ({"class_weight": {0: "a"}}, ValueError, "class_weight must hold finite numbers"),
+    ({"class_weight": {0: 0, 1: 0, 2: 0}}, ValueError, "class_weight must leave images with a positive"),
+    ({"module": nn.Flatten()}, ValueError, r"module must return logits of shape \(n, n_classes\), here \(8, 3\)"),
+    ({"device": "nonsense"}, ValueError, "device must name a device of this machine.*got device='nonsense'"),
+    ({"image_shape": (4, 16)}, ValueError, "image_shape must be that of the images in X"),
+    ({"image_shape": (5, 5)}, ValueError, "image_shape must hold as many values as a row of X, 64"),
+    ({"image_shape": (8,)}, ValueError, r"image_shape must be \(height, width\) or"),
+    ({"early_stopping": True}, ValueError, "early_stopping=True needs validation images"),
+    ({"validation_fraction": 60}, ValueError, "validation_fraction must leave images to train on"),
+    ({"validation_fraction": 1.5}, ValueError, "The 'validation_fraction' parameter"),
+    ({"validation_data": (np.zeros((3, 8, 8)),)}, ValueError, r"validation_data must be a pair \(X, y\), got 1"),
+    ({"validation_data": (np.zeros((3, 9, 9)), [0, 1, 2])}, ValueError, "validation_data must be like .* 81 features"),
+    ({"validation_data": (np.zeros((2, 8, 8)), [0, 9])}, ValueError, "validation_data must be .*y must hold labels"),
+    ({"augment": "stong"}, TypeError, r"augment must be None, one of \['fashion', 'light'\]"),
+    ({"augment": [RandomCrop(padding=-1)]}, ValueError, "The 'padding' parameter of RandomCrop"),
+    ({"augment": RandomCrop(only=[9])}, ValueError, r"only must name labels that occur in y \(\[0, 1, 2\]\)"),
+]
+
+
+@pytest.mark.parametrize(("params", "kind", "message"), BAD_PARAMETERS)
+def test_bad_parameters_are_refused_with_name_rule_and_value(params, kind, message, tiny_images):
+    X, y = tiny_images()
+    with pytest.raises(kind, match=message):
+        net(**{"max_epochs": 1, **params}).fit(X, y)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_without_cuda(tiny_images):
+    with pytest.raises(ValueError, match=r"device must name a device of this machine.*got device='cuda'"):
+        net(device="cuda").fit(*tiny_images())
+
+
+def test_a_subclass_cannot_lose_its_defaults():
+    with pytest.raises(TypeError, match=r"Faster must annotate its new defaults \(lr\)"):
+        class Faster(ImageClassifier):
+            lr = 0.1
+
+    class Annotated(ConvNetClassifier):
+        lr: float = 0.5
+        width: int = 3
+
+    assert Annotated().lr == 0.5
+    assert {"width", "architecture"} <= set(Annotated().get_params())
+    assert repr(Annotated(lr=0.1)) == "Annotated(lr=0.1)"
+
+
+def test_a_subclass_may_have_a_constructor_of_its_own(tiny_images):
+    class Mine(ConvNetClassifier):
+        def __init__(self, *, max_epochs=1, lr=0.01):
+            super().__init__(max_epochs=max_epochs, lr=lr, architecture="4C3")
+
+    X, y = tiny_images()
+    assert clone(Mine(lr=0.02)).fit(X, y).predict(X).shape == (60,)
+
+
+def test_unknown_names_are_refused(tiny_images):
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        ImageClassifier(hidden=3)
+    with pytest.raises(ValueError, match="Invalid parameter 'hidden'"):
+        net().set_params(hidden=3)
+    for name in ("criterion", "train_split"):
+        with pytest.raises(ValueError, match=f"Invalid parameter '{name}'"):
+            net().set_params(**{name: None})
+    with pytest.raises(ValueError, match="Invalid parameter 'iterator_train'"):
+        net().set_params(iterator_train__shuffle=False)
+    with pytest.raises(ValueError, match="optimizer_betas"):
+        net().set_params(optimizer_betas=3).fit(*tiny_images())
+
+
+def test_a_loss_that_is_no_number_ends_the_fit_and_leaves_the_best_weights(tiny_images):
+    X, y = tiny_images()
+
+    class Diverges(ImageClassifier):
+        def get_loss(self, *args, **kwargs):
+            return super().get_loss(*args, **kwargs) * (float("nan") if len(self.history_) == 4 else 1.0)
+
+    classifier = Diverges(**net(validation_fraction=0.3).get_params(deep=False))
+    with pytest.raises(ValueError, match=r"training loss became nan in epoch 4 with lr=0.01: lower lr"):
+        classifier.fit(X, y)
+    assert classifier.n_iter_ == 4
+    assert np.isfinite(classifier.predict_proba(X)).all()
+
+
+def test_batch_normalisation_needs_two_images(tiny_images):
+    X, y = tiny_images()
+    with pytest.raises(ValueError, match=r"raise batch_size \(batch_size=1\)"):
+        small("ResNetClassifier", batch_size=1).fit(X, y)
+
+
+def test_classes_of_partial_fit_are_checked(tiny_images):
+    X, y = tiny_images()
+    with pytest.raises(ValueError, match="classes must name at least 2 classes"):
+        net().partial_fit(X[y == 0], y[y == 0], classes=[0])
+    with pytest.raises(ValueError, match="1d array"):
+        net().partial_fit(X, y, classes=np.zeros((3, 2)))
+
+
+def test_bad_weights_are_refused(tiny_images):
+    X, y = tiny_images()
+    for weights, message in ((-np.ones(60), "Negative values"), (np.ones(59), "sample_weight.shape"),
+                             (-torch.ones(60), "non-negative"), (torch.ones(59), "one weight for each"),
+                             (np.full(60, 1e308), "finite sum"),
+                             ((y == 0).astype(float), "at least 2 classes"), (np.zeros(60), "non-zero")):
+        with pytest.raises(ValueError, match=message):
+            net(max_epochs=1).fit(X, y, sample_weight=weights)
+
+
+def test_prediction_errors(tiny_images):
+    X, y = tiny_images()
+    with pytest.raises(NotFittedError):
+        net().predict(X)
+    classifier = net(max_epochs=1).fit(X, y)
+    with pytest.raises(TypeError, match="X must be an array, a DataFrame or a tensor, got a TensorDataset"):
+        classifier.predict(torch.utils.data.TensorDataset(torch.from_numpy(X)))
+    with pytest.raises(ValueError, match=re.escape("images of shape (1, 8, 8) (channels, height, width) as in fit")):
+        classifier.predict(X.reshape(60, 4, 16))
+    with pytest.raises(ValueError, match="49 features"):
+        classifier.predict(X[:, :7, :7])
+    frame = pd.DataFrame(X.reshape(60, -1)).add_prefix("p")
+    classifier.fit(frame, y)
+    with pytest.raises(ValueError, match="feature names"):
+        classifier.predict(frame[frame.columns[::-1]])
+
+
+def test_a_failed_fit_leaves_no_half_fitted_net(tiny_images):
+    X, y = tiny_images()
+    classifier = net(max_epochs=1)
+    with pytest.raises(ValueError, match="at least 2 classes"):
+        classifier.fit(X, np.zeros(60))
+    with pytest.raises(NotFittedError):
+        classifier.predict(X)
+    pickle.loads(pickle.dumps(classifier)).fit(X, y)
+    with pytest.raises(ValueError, match="at least 2 classes"):
+        classifier.fit(X, y).fit(X, np.zeros(60))
+    with pytest.raises(NotFittedError):
+        pickle.loads(pickle.dumps(classifier)).predict(X)
+    with pytest.raises(ValueError, match="inconsistent"):
+        classifier.fit(X, y).fit(X[:, :4, :4], y[:30])
+    with pytest.raises(NotFittedError):
+        classifier.predict(X[:, :4, :4])
