@@ -100,7 +100,7 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
 
         Before the first fit it is made for ten classes, and for images of `image_shape` or one-channel 28 x 28.
         """
-        if not hasattr(self, "image_shape_"):
+        if not hasattr(self, "_seed"):          # the last thing that a fit learns before it builds the network
             self._prepare_unfitted()
         return super().initialize()
 

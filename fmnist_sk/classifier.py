@@ -233,7 +233,8 @@ class ImageClassifier(ImageData, Trainer):
 
     def predict_proba(self, X: ArrayLike | Tensor) -> np.ndarray | Tensor:
         """Probabilities (n, n_classes) float32, in the order of ``classes_``."""
-        return self._as_output(self._probabilities(X), X)
+        values = self._probabilities(X)
+        return values.to(X.device) if self._wants_tensor(X) else values.cpu().numpy()
 
     def predict(self, X: ArrayLike | Tensor) -> np.ndarray | Tensor:
         """The most probable label of each image, (n,)."""
@@ -256,9 +257,6 @@ class ImageClassifier(ImageData, Trainer):
 
     def _wants_tensor(self, X) -> bool:
         return isinstance(X, Tensor) and get_config()["array_api_dispatch"]
-
-    def _as_output(self, values: Tensor, X) -> np.ndarray | Tensor:
-        return values.to(X.device) if self._wants_tensor(X) else values.cpu().numpy()
 
     # ------------------------------------------------------------------ settings
 

@@ -206,6 +206,10 @@ def test_a_failed_fit_leaves_no_half_fitted_net(tiny_images):
         classifier.fit(X, np.zeros(60))
     with pytest.raises(NotFittedError):
         classifier.predict(X)
+    assert classifier.initialize().module_(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+    classifier = net(max_epochs=1)
+    with pytest.raises(ValueError, match="at least 2 classes"):
+        classifier.fit(X, np.zeros(60))
     pickle.loads(pickle.dumps(classifier)).fit(X, y)
     with pytest.raises(ValueError, match="at least 2 classes"):
         classifier.fit(X, y).fit(X, np.zeros(60))
