@@ -3,6 +3,7 @@ from fmnist_sk import networks
 from fmnist_sk.augmentation import RandomCrop, RandomHorizontalFlip
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.datasets import load_csv, load_fashion_mnist
+from fmnist_sk.inspection import FeatureExtractor, feature_maps, summary
 from fmnist_sk.networks import *
 from fmnist_sk.preprocessing import ImageScaler, ImageStandardizer
 from fmnist_sk.reference import reference_system, reference_systems
@@ -16,6 +17,9 @@ __all__ = [
     "ImageStandardizer",
     "RandomCrop",
     "RandomHorizontalFlip",
+    "FeatureExtractor",
+    "feature_maps",
+    "summary",
     "load_csv",
     "load_fashion_mnist",
     "reference_system",

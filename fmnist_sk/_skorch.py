@@ -108,14 +108,19 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
         device = self.device_
         self._generators = {"shuffle": torch.Generator().manual_seed(self._seed),
                             "device": torch.Generator(device).manual_seed(self._seed)}
-        first = [("standardize", Standardize(*self._statistics))] if self.standardize else []
-        with DrawFrom(torch.Generator().manual_seed(self._seed)):
-            module = nn.Sequential(OrderedDict([*first, ("network", self._build_network().cpu().float())]))
-            self._check_logits(module)
+        module = self._new_module()
         use_generator(module, self._generators["device"])
         self._draws = draws_random_numbers(module, torch.zeros(MIN_ROWS, *self._network_shape))
         self.module_ = module.to(device).to(memory_format=torch.channels_last)
         return self
+
+    def _new_module(self) -> nn.Sequential:
+        """Standardisation and the network, with weights drawn from the seed, on the CPU."""
+        first = [("standardize", Standardize(*self._statistics))] if self.standardize else []
+        with DrawFrom(torch.Generator().manual_seed(self._seed)):
+            module = nn.Sequential(OrderedDict([*first, ("network", self._build_network().cpu().float())]))
+            self._check_logits(module)
+        return module
 
     def _build_network(self) -> nn.Module:
         """The module with what its signature asks for: in_channels, n_classes, image_shape and our own parameters."""

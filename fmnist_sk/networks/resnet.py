@@ -4,82 +4,92 @@ from __future__ import annotations
 import numbers
 from typing import Any
 
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import StrOptions
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmnist_sk.classifier import ImageClassifier
+from fmnist_sk.networks._blocks import HEAD_CONSTRAINTS, POSITIVE, ConvNorm, Head, PreActivationBlock
+from fmnist_sk.networks._text import feature_layers, minimum_side, stem_layers
 
 
-class ConvNorm(nn.Sequential):
-    """3 x 3 convolution and batch normalisation."""
+class _ResidualBlock(nn.Module):
+    """Convolutions around a shortcut, ReLU after the sum (He et al., 2016, https://arxiv.org/abs/1512.03385).
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1):
-        super().__init__(nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False),
-                         nn.BatchNorm2d(out_channels))
-
-
-class BasicBlock(nn.Module):
-    """Two convolutions around a shortcut (He et al., 2016, https://arxiv.org/abs/1512.03385).
-
-    Where the size changes, the shortcut averages 2 x 2 pixels and projects the channels (He et al., 2019,
-    https://arxiv.org/abs/1812.01187, ResNet-D).
+    Where the size changes, the shortcut averages 2 x 2 pixels; where the channels change, it projects them (He et al.,
+    2019, https://arxiv.org/abs/1812.01187, ResNet-D).
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1):
+    def __init__(self, convolutions: nn.Module, in_channels: int, out_channels: int, stride: int, bias: bool):
         super().__init__()
-        self.conv1 = ConvNorm(in_channels, out_channels, stride)
-        self.conv2 = ConvNorm(out_channels, out_channels)
+        self.convolutions = convolutions
         shortcut: list[nn.Module] = []
-        if stride == 2:
-            shortcut.append(nn.AvgPool2d(2, ceil_mode=True))
+        if stride > 1:
+            shortcut.append(nn.AvgPool2d(stride, ceil_mode=True))
         if in_channels != out_channels:
-            shortcut += [nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels)]
+            shortcut.append(ConvNorm(in_channels, out_channels, 1, bias=bias))
         self.shortcut = nn.Sequential(*shortcut)
 
     def forward(self, x: Tensor) -> Tensor:                    # (n, in_channels, height, width)
-        y = self.conv2(F.relu(self.conv1(x)))                  # (n, out_channels, height / stride, width / stride)
-        return F.relu(y + self.shortcut(x))
+        return F.relu(self.convolutions(x) + self.shortcut(x))
+
+
+class BasicBlock(_ResidualBlock):
+    """Two 3 x 3 convolutions."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, *, bias: bool = False):
+        super().__init__(nn.Sequential(ConvNorm(in_channels, out_channels, 3, stride, bias=bias, relu=True),
+                                       ConvNorm(out_channels, out_channels, 3, bias=bias)),
+                         in_channels, out_channels, stride, bias)
+
+
+class Bottleneck(_ResidualBlock):
+    """A 1 x 1, a 3 x 3 and a 1 x 1 convolution; the first two of them `expansion` times narrower than the last."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, *, expansion: int = 4,
+                 bias: bool = False):
+        width = out_channels // expansion
+        super().__init__(nn.Sequential(ConvNorm(in_channels, width, 1, bias=bias, relu=True),
+                                       ConvNorm(width, width, 3, stride, bias=bias, relu=True),
+                                       ConvNorm(width, out_channels, 1, bias=bias)),
+                         in_channels, out_channels, stride, bias)
 
 
 class ResNet(nn.Module):
-    """A convolution and a pooling, stages of basic blocks, and a head that keeps positions apart.
-
-    Garments are centred, so where something is matters: the head sees every cell of the last feature map (or of a
-    average of it over at most 7 x 7 windows, should it be larger) instead of one average over the image.
-    """
+    """A stem, stages of residual blocks, and a head that keeps positions apart."""
 
     def __init__(self, image_shape: tuple[int, int, int], n_classes: int, width: int = 32,
-                 n_blocks: tuple[int, ...] = (1, 1), hidden: int = 256, dropout: float = 0.2):
+                 n_blocks: tuple[int, ...] = (1, 1), block: str = "basic", expansion: int = 4,
+                 stem: str = "32C3-MP2ceil", downsample: str = "stride", pool: int = 7, hidden: int = 256,
+                 dropout: float = 0.2, bias: bool = False):
         super().__init__()
         if not n_blocks or not all(isinstance(count, numbers.Integral) and count > 0 for count in n_blocks):
             raise ValueError(f"n_blocks must hold a number of blocks >= 1 for each stage, got n_blocks={n_blocks!r}.")
-        channels, *sides = image_shape
-        self.stem = nn.Sequential(ConvNorm(channels, 32), nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True))
-        sides = [-(-side // 2) for side in sides]
+        first, (channels, *sides) = feature_layers(stem_layers(stem), image_shape, bias=bias, name="stem")
+        self.stem = nn.Sequential(*first)
         blocks: list[nn.Module] = []
-        channels = 32
         for stage, count in enumerate(n_blocks):
-            for block in range(count):
-                stride = 2 if stage and block == 0 else 1
-                blocks.append(BasicBlock(channels, width << stage, stride))
-                channels, sides = width << stage, [-(-side // stride) for side in sides]
-        if max(sides) > 7:
-            windows = [-(-side // 7) for side in sides]
-            blocks.append(nn.AvgPool2d(windows, ceil_mode=True))
-            sides = [-(-side // window) for side, window in zip(sides, windows, strict=True)]
+            out_channels = (width << stage) * (expansion if block == "bottleneck" else 1)
+            for i in range(count):
+                stride = 2 if downsample == "stride" and stage and i == 0 else 1
+                if block == "bottleneck":
+                    blocks.append(Bottleneck(channels, out_channels, stride, expansion=expansion, bias=bias))
+                else:
+                    kind = BasicBlock if block == "basic" else PreActivationBlock
+                    blocks.append(kind(channels, out_channels, stride, bias=bias))
+                channels, sides = out_channels, [-(-side // stride) for side in sides]
+            if downsample == "pool":
+                blocks.append(nn.MaxPool2d(3, 2, padding=1))
+                sides = [-(-side // 2) for side in sides]
+        if block == "preactivation":
+            blocks += [nn.BatchNorm2d(channels), nn.ReLU()]
         self.blocks = nn.Sequential(*blocks)
-        inputs = channels * sides[0] * sides[1]
-        head: list[nn.Module] = []
-        if hidden:
-            head += [nn.Linear(inputs, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU()]
-            inputs = hidden
-        self.head = nn.Sequential(*head, nn.Dropout(dropout), nn.Linear(inputs, n_classes))
+        self.head = Head((channels, *sides), n_classes, pool=pool, hidden=hidden, dropout=dropout, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:          # (n, channels, height, width)
-        x = self.stem(x)                             # (n, 32, height / 2, width / 2)
+        x = self.stem(x)                             # (n, stem's maps, height / 2, width / 2)
         x = self.blocks(x)                           # (n, channels, height', width')
-        return self.head(x.flatten(1))               # (n, n_classes)
+        return self.head(x)                          # (n, n_classes)
 
 
 class ResNetClassifier(ImageClassifier):
@@ -91,13 +101,28 @@ class ResNetClassifier(ImageClassifier):
     Parameters
     ----------
     width : int
-        Channels of the first stage; every further stage has twice as many, at half the height and width.
+        Channels of the first stage; every further stage has twice as many.
     n_blocks : tuple of int
         Number of residual blocks in each stage.
+    block : {"basic", "bottleneck", "preactivation"}
+        Two 3 x 3 convolutions; 1 x 1, 3 x 3, 1 x 1 (He et al., 2016, https://arxiv.org/abs/1512.03385); or two 3 x 3
+        convolutions, each after its normalisation and ReLU (He et al., 2016, https://arxiv.org/abs/1603.05027).
+    expansion : int
+        Of "bottleneck" blocks: their outputs have this many times the stage's channels.
+    stem : str
+        Convolutions and poolings before the first stage, in the notation of `ConvNetClassifier`, with padding "same"
+        and rounding "floor". Batch normalisation and ReLU follow every convolution.
+    downsample : {"stride", "pool"}
+        Height and width are halved by the first block of every stage but the first, or by a 3 x 3 max pooling with
+        stride 2 after every stage.
+    pool : int
+        The last feature map is averaged to at most this many rows and columns; 1 is global average pooling.
     hidden : int
         Units of a dense layer before the logits; 0 for none.
     dropout : float
         Before the logits.
+    bias : bool
+        Whether convolutions and the dense layer have biases, which batch normalisation makes superfluous.
 
     Examples
     --------
@@ -109,8 +134,14 @@ class ResNetClassifier(ImageClassifier):
     module: Any = ResNet
     width: int = 32
     n_blocks: tuple[int, ...] = (1, 1)
+    block: str = "basic"
+    expansion: int = 4
+    stem: str = "32C3-MP2ceil"
+    downsample: str = "stride"
+    pool: int = 7
     hidden: int = 256
     dropout: float = 0.2
+    bias: bool = False
     optimizer: Any = "sgd"
     lr: float = 0.2
     weight_decay: float = 5e-4
@@ -121,8 +152,14 @@ class ResNetClassifier(ImageClassifier):
 
     _parameter_constraints = {
         **ImageClassifier._parameter_constraints,
-        "width": [Interval(numbers.Integral, 1, None, closed="left")],
+        **HEAD_CONSTRAINTS,
+        "width": POSITIVE,
         "n_blocks": [tuple, list],
-        "hidden": [Interval(numbers.Integral, 0, None, closed="left")],
-        "dropout": [Interval(numbers.Real, 0, 1, closed="left")],
+        "block": [StrOptions({"basic", "bottleneck", "preactivation"})],
+        "expansion": POSITIVE,
+        "downsample": [StrOptions({"stride", "pool"})],
+        "bias": ["boolean"],
     }
+
+    def _minimum_size(self) -> int:
+        return minimum_side(stem_layers(self.stem))

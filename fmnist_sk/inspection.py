@@ -1,0 +1,251 @@
+"""Looking into networks: their layers and costs, their intermediate maps, their features for other estimators."""
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from fmnist_sk.classifier import ImageClassifier
+
+_MAPS = (nn.Conv1d, nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d)
+
+
+def summary(classifier: ImageClassifier) -> pd.DataFrame:
+    """The layers of a classifier's network, for one image.
+
+    An unfitted classifier is described as its ``initialize()`` would build it, without pretrained weights: for ten
+    classes and images of `image_shape`, or 28 x 28 with one channel.
+
+    Returns
+    -------
+    DataFrame with a row for each layer, in the order of computation, and one named "total" at the end. Index: the
+    layer's name, as `feature_maps` and `FeatureExtractor` take it. Columns: type; output_shape (channels, height,
+    width) or (features,); parameters; multiply_adds (of convolutions and matrix products; the total includes those
+    outside of layers). ``print(summary(classifier).to_string())`` shows every row.
+
+    Raises TypeError if `classifier` is not an ImageClassifier.
+
+    >>> from fmnist_sk import ConvNetClassifier, summary
+    >>> print(summary(ConvNetClassifier(architecture="8C3-MP2-16N")))  # doctest: +NORMALIZE_WHITESPACE
+                       type output_shape  parameters  multiply_adds
+    features.0       Conv2d  (8, 28, 28)          80          56448
+    features.1  BatchNorm2d  (8, 28, 28)          16              0
+    features.2         ReLU  (8, 28, 28)           0              0
+    features.3    MaxPool2d  (8, 14, 14)           0              0
+    head.0           Linear        (16,)       25104          25088
+    head.1             ReLU        (16,)           0              0
+    head.2          Dropout        (16,)           0              0
+    head.3           Linear        (10,)         170            160
+    total           ConvNet        (10,)       25370          81696
+    """
+    classifier = _classifier_of(classifier)[1]
+    if classifier.initialized_:
+        module = classifier.module_
+    else:
+        classifier = clone(classifier)
+        classifier._prepare_unfitted()
+        module = classifier._new_module()
+    layers = {name: layer for name, layer in module.network.named_modules() if _is_layer(layer)}
+    with FlopCounterMode(display=False) as counter:
+        seen = _trial(module, layers, classifier._network_shape)
+    operations = counter.get_flop_counts()
+    multiply_adds = {name: sum(counts.values()) // 2 for name, counts in operations.items()}
+    rows = [(name, type(layers[name]).__name__, tuple(output.shape[1:]), _count(layers[name], recurse=False),
+             multiply_adds.get(f"Sequential.network.{name}", 0)) for name, (_, output) in seen.items()]
+    rows.append(("total", type(module.network).__name__, (len(classifier.classes_),), _count(module.network),
+                 multiply_adds["Global"]))
+    names, *columns = zip(*rows, strict=True)
+    return pd.DataFrame(dict(zip(("type", "output_shape", "parameters", "multiply_adds"), columns, strict=True)),
+                        index=list(names))
+
+
+def feature_maps(classifier: ImageClassifier, X: ArrayLike | Tensor, layers: Sequence[str] | None = None
+                 ) -> dict[str, np.ndarray]:
+    """What layers of a fitted classifier's network make of images X.
+
+    Parameters
+    ----------
+    X : images in any form that the classifier takes
+    layers : names of layers as `summary` and ``classifier.module_.network.named_modules()`` have them
+        Default: all convolutions and poolings whose output is a map.
+
+    Returns
+    -------
+    dict from name to array, in the order of computation: (n, channels, height, width) float32, or whatever shape the
+    layer's output has after n.
+
+    Raises
+    ------
+    NotFittedError, TypeError for what is no ImageClassifier, ValueError for names that the network does not have.
+    """
+    if isinstance(layers, str):
+        raise TypeError(f"layers must be a list of names, got layers={layers!r}: pass [{layers!r}].")
+    check_is_fitted(classifier)
+    steps, classifier = _classifier_of(classifier)
+    if layers is None:
+        layers = [name for name, module in classifier.module_.network.named_modules() if isinstance(module, _MAPS)]
+    found: dict[str, list[Tensor]] = {}
+    for seen in _passes(classifier, X if steps is None else steps.transform(X), layers):
+        for name, (_, output) in seen.items():
+            found.setdefault(name, []).append(output.float().cpu())
+    return {name: torch.cat(parts).numpy() for name, parts in found.items()}
+
+
+class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """A network as a transformer: what one of its layers makes of an image, for another estimator to learn from.
+
+    ``make_pipeline(FeatureExtractor(ResNetClassifier()), SVC())`` trains a network and an SVC on its features; in
+    cross-validation both are trained inside the fold. ``FeatureExtractor(FrozenEstimator(fitted))`` uses a fitted
+    network as it is.
+
+    Parameters
+    ----------
+    estimator : ImageClassifier, Pipeline that ends in one, or FrozenEstimator of one of these
+        A clone of it is fitted; a FrozenEstimator is not.
+    layer : str, optional
+        Name of a layer, as in `summary`; its output is flattened. Default: the penultimate features, which are what
+        the last layer with parameters takes in.
+
+    Attributes
+    ----------
+    estimator_ : the fitted estimator
+    n_features_in_, feature_names_in_ : as in scikit-learn
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.svm import SVC
+    >>> from fmnist_sk import ConvNetClassifier, FeatureExtractor
+    >>> pipeline = make_pipeline(FeatureExtractor(ConvNetClassifier(max_epochs=3)), SVC())
+    """
+
+    def __init__(self, estimator, layer: str | None = None):
+        self.estimator = estimator
+        self.layer = layer
+
+    def fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor, **fit_params):
+        """Fit a clone of `estimator` on images X and labels y; `fit_params`, such as sample_weight, are passed on.
+
+        Raises TypeError if `estimator` is none that this takes, ValueError if there is no such `layer`.
+        """
+        _classifier_of(self.estimator)
+        self.estimator_ = clone(self.estimator).fit(X, y, **fit_params)
+        classifier = _classifier_of(self.estimator_)[1]
+        network = classifier.module_.network
+        layers = dict(network.named_modules()) if self.layer is None else _named(network, [self.layer])
+        with_parameters = {name: layer for name, layer in layers.items() if _count(layer, recurse=False)}
+        seen = _trial(classifier.module_, layers if self.layer else with_parameters, classifier._network_shape)
+        self._layer, (taken, given) = list(seen.items())[-1]
+        self._n_features_out = (taken if self.layer is None else given)[0].numel()
+        return self
+
+    def transform(self, X: ArrayLike | Tensor) -> np.ndarray | Tensor:
+        """Features (n, n_features) float32; a tensor on X's device under scikit-learn's ``array_api_dispatch``."""
+        check_is_fitted(self)
+        steps, classifier = _classifier_of(self.estimator_)
+        X = X if steps is None else steps.transform(X)
+        parts = []
+        for seen in _passes(classifier, X, [self._layer]):
+            taken, given = seen[self._layer]
+            parts.append((taken if self.layer is None else given).flatten(1).float())
+        features = torch.cat(parts)
+        return features.to(X.device) if classifier._wants_tensor(X) else features.cpu().numpy()
+
+    @property
+    def n_features_in_(self) -> int:
+        return self.estimator_.n_features_in_
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "estimator_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags = get_tags(self.estimator).input_tags
+        tags.target_tags.required = True
+        return tags
+
+
+# ---------------------------------------------------------------------- passes through the network
+
+class _Hooks:
+    """Within this context, what each of `layers` took in and gave: a dict from name to (input, output).
+
+    Only this thread's passes are seen, so that others may use the network meanwhile.
+    """
+
+    def __init__(self, layers: dict[str, nn.Module]):
+        self.layers = layers
+
+    def __enter__(self) -> dict[str, tuple[Tensor, Tensor]]:
+        seen: dict[str, tuple[Tensor, Tensor]] = {}
+        thread = threading.get_ident()
+
+        def hook_of(name):
+            def hook(module, inputs, output):
+                if threading.get_ident() == thread and isinstance(output, Tensor):
+                    seen[name] = inputs[0], output
+            return hook
+
+        self.handles = [layer.register_forward_hook(hook_of(name)) for name, layer in self.layers.items()]
+        return seen
+
+    def __exit__(self, *error):
+        for handle in self.handles:
+            handle.remove()
+
+
+def _trial(module: nn.Module, layers: dict[str, nn.Module], shape: tuple[int, int, int]) -> dict:
+    """What the layers take in and give for one black image."""
+    device = next(module.parameters()).device
+    with torch.no_grad(), _Hooks(layers) as seen:
+        module.eval()(torch.zeros(1, *shape, device=device))
+    return seen
+
+
+def _passes(classifier: ImageClassifier, X, names: Sequence[str]) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
+    """For each batch of X, what the named layers take in and give."""
+    layers = _named(classifier.module_.network, names)
+    for batch in classifier.get_iterator(classifier.get_dataset(X)):
+        size = len(batch[0]["x"])
+        with _Hooks(layers) as seen:
+            classifier.evaluation_step(batch)
+        yield {name: (taken[:size], given[:size]) for name, (taken, given) in seen.items()}
+
+
+def _named(network: nn.Module, names: Sequence[str]) -> dict[str, nn.Module]:
+    known = dict(network.named_modules())
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"layers must be named as in the network ({', '.join(filter(None, known))}), got {unknown}.")
+    return {name: known[name] for name in names}
+
+
+def _is_layer(module: nn.Module) -> bool:
+    return not any(True for _ in module.children()) or _count(module, recurse=False) > 0
+
+
+def _count(module: nn.Module, recurse: bool = True) -> int:
+    return sum(parameter.numel() for parameter in module.parameters(recurse))
+
+
+def _classifier_of(estimator) -> tuple[Pipeline | None, ImageClassifier]:
+    """The steps before a classifier, if any, and the classifier."""
+    found = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
+    steps = None
+    if isinstance(found, Pipeline):
+        steps, found = (found[:-1] if len(found) > 1 else None), found[-1]
+        found = found.estimator if isinstance(found, FrozenEstimator) else found
+    if not isinstance(found, ImageClassifier):
+        raise TypeError("estimator must be an ImageClassifier such as ResNetClassifier(), a Pipeline that ends in "
+                        f"one, or a FrozenEstimator of one of these, got {estimator!r}.")
+    return steps, found

@@ -1,0 +1,149 @@
+"""The text notation of plain convolutional networks and of stems: parsing, sizes, layers.
+
+After Ciresan, Meier and Schmidhuber, 2012, https://arxiv.org/abs/1202.2745.
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import nn
+
+ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU, "gelu": nn.GELU}
+_TOKEN = re.compile(r"(?P<maps>\d+)C(?P<kernel>\d+)(?P<padding>same|valid)?"
+                    r"|(?P<pool>[MA])P(?P<window>\d+)(?:/(?P<stride>\d+))?(?P<rounding>floor|ceil)?"
+                    r"|G(?P<global>[MA])P"
+                    r"|(?P<units>\d+)N", re.ASCII)
+
+
+class Layer(NamedTuple):
+    """One token of a text.
+
+    kind is "conv", "max_pool", "avg_pool", "global_max_pool", "global_avg_pool" or "dense"; size its maps or units;
+    window its kernel or window; edge "same" or "valid" of a convolution, "floor" or "ceil" of a pooling.
+    """
+
+    text: str
+    kind: str
+    size: int = 0
+    window: int = 1
+    stride: int = 1
+    edge: str = ""
+
+    def side_after(self, side: int) -> int:
+        """The height (or width) of the output for one of the input; less than 1 if nothing is left."""
+        if self.kind == "conv":
+            return side if self.edge == "same" else side - self.window + 1
+        if self.kind.startswith("global"):
+            return 1
+        if self.edge == "floor":
+            return (side - self.window) // self.stride + 1
+        last = -(-(side - self.window) // self.stride)      # the last window may hang over, but must begin inside
+        return last + 1 if last * self.stride < side else last
+
+    def side_before(self, needed: int) -> int:
+        """The smallest height (or width) of the input that leaves at least `needed` of the output."""
+        if self.kind == "conv":
+            return needed if self.edge == "same" else needed + self.window - 1
+        if self.kind.startswith("global"):
+            return 1
+        if self.edge == "floor":
+            return (needed - 1) * self.stride + self.window
+        return max((needed - 2) * self.stride + self.window, (needed - 1) * self.stride) + 1
+
+
+def parse_architecture(text: str, *, padding: str = "same", rounding: str = "floor", name: str = "architecture"
+                       ) -> list[Layer]:
+    """The layers that a text such as "32C3-MP2-64C3-MP2-128N" stands for.
+
+    - ``32C3``: convolution of 32 maps with a 3 x 3 kernel; ``32C3same``, ``32C3valid`` overrule `padding`.
+    - ``MP2``: 2 x 2 max pooling, ``MP3/2`` 3 x 3 with stride 2, ``AP2`` average pooling; ``MP2floor`` and ``MP2ceil``
+      overrule `rounding`.
+    - ``GAP``, ``GMP``: global average and max pooling.
+    - ``128N``: dense layer of 128 units. Dense layers come last. The output layer is implied.
+
+    `name` is what error messages call the text.
+    """
+    if not isinstance(text, str):
+        raise TypeError(f"{name} must be a text such as '32C3-MP2-128N', got {name}={text!r}.")
+    layers: list[Layer] = []
+    for token in text.split("-"):
+        match = _TOKEN.fullmatch(token)
+        if match is None or any(match[key] and int(match[key]) == 0
+                                for key in ("maps", "kernel", "window", "stride", "units")):
+            raise ValueError(f"{name} must consist of tokens such as 32C3, MP2, GAP and 128N joined by '-', got "
+                             f"{token!r} in {name}={text!r}.")
+        if match["units"]:
+            layers.append(Layer(token, "dense", int(match["units"])))
+            continue
+        if layers and layers[-1].kind == "dense":
+            raise ValueError(f"{name} must have its dense layers last, got {token!r} after {layers[-1].text!r} in "
+                             f"{name}={text!r}.")
+        if match["maps"]:
+            layers.append(Layer(token, "conv", int(match["maps"]), int(match["kernel"]),
+                                edge=match["padding"] or padding))
+        elif match["global"]:
+            layers.append(Layer(token, f"global_{_POOLS[match['global']]}"))
+        else:
+            window = int(match["window"])
+            layers.append(Layer(token, _POOLS[match["pool"]], window=window, stride=int(match["stride"] or window),
+                                edge=match["rounding"] or rounding))
+    return layers
+
+
+_POOLS = {"M": "max_pool", "A": "avg_pool"}
+
+
+def minimum_side(layers: Sequence[Layer]) -> int:
+    """The smallest height and width of images that the convolutions and poolings leave a pixel of."""
+    side = 1
+    for layer in reversed([layer for layer in layers if layer.kind != "dense"]):
+        side = layer.side_before(side)
+    return side
+
+
+def feature_layers(layers: Sequence[Layer], image_shape: tuple[int, int, int], *, batch_norm: bool = True,
+                   bias: bool = True, activation: str = "relu", name: str = "architecture"
+                   ) -> tuple[list[nn.Module], tuple[int, int, int]]:
+    """Modules of all but the dense layers, and the shape (channels, height, width) of what comes out.
+
+    Raises ValueError that quotes the layer which leaves no pixel.
+    """
+    channels, *sides = image_shape
+    modules: list[nn.Module] = []
+    for layer in layers:
+        if layer.kind == "dense":
+            break
+        before, sides = sides, [layer.side_after(side) for side in sides]
+        if min(sides) < 1:
+            raise ValueError(f"{name} must leave at least one pixel: its layer {layer.text!r} makes none of "
+                             f"{before[0]} x {before[1]} ({name}={'-'.join(each.text for each in layers)!r}).")
+        if layer.kind == "conv":
+            modules += _convolution(channels, layer, bias)
+            modules += [*([nn.BatchNorm2d(layer.size)] if batch_norm else []), ACTIVATIONS[activation]()]
+            channels = layer.size
+        elif layer.kind.startswith("global"):
+            modules.append((nn.AdaptiveMaxPool2d if "max" in layer.kind else nn.AdaptiveAvgPool2d)(1))
+        else:
+            pool = nn.MaxPool2d if layer.kind == "max_pool" else nn.AvgPool2d
+            modules.append(pool(layer.window, layer.stride, ceil_mode=layer.edge == "ceil"))
+    return modules, (channels, *sides)
+
+
+def _convolution(channels: int, layer: Layer, bias: bool) -> list[nn.Module]:
+    before, after = (layer.window - 1) // 2, layer.window // 2
+    if layer.edge == "valid":
+        before = after = 0
+    elif before != after:       # an even kernel: one more zero below and to the right
+        return [nn.ZeroPad2d((before, after, before, after)), nn.Conv2d(channels, layer.size, layer.window, bias=bias)]
+    return [nn.Conv2d(channels, layer.size, layer.window, padding=before, bias=bias)]
+
+
+def stem_layers(stem: str, *, name: str = "stem") -> list[Layer]:
+    """The layers of a stem: convolutions and poolings in the text notation, no dense layers."""
+    layers = parse_architecture(stem, name=name)
+    if layers[-1].kind == "dense":
+        raise ValueError(f"{name} must hold convolutions and poolings only, got {layers[-1].text!r} in "
+                         f"{name}={stem!r}.")
+    return layers

@@ -1,0 +1,126 @@
+"""Networks without convolutions: dense layers that mix patches and features in turn."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sklearn.utils._param_validation import StrOptions
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fmnist_sk.classifier import ImageClassifier
+from fmnist_sk.networks._blocks import DROPOUT, POSITIVE
+
+
+def _mlp(width: int, hidden: int, activation: Callable[[], nn.Module], dropout: float) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(width, hidden), activation(), nn.Dropout(dropout), nn.Linear(hidden, width),
+                         nn.Dropout(dropout))
+
+
+class MixerBlock(nn.Module):
+    """One dense network mixes the patches of every feature, another the features of every patch.
+
+    Each after layer normalisation and around a shortcut (Tolstikhin et al., 2021, https://arxiv.org/abs/2105.01601).
+    """
+
+    def __init__(self, n_patches: int, width: int, patch_hidden: int, feature_hidden: int, dropout: float):
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.mix_patches = _mlp(n_patches, patch_hidden, nn.GELU, dropout)
+        self.mix_features = _mlp(width, feature_hidden, nn.GELU, dropout)
+
+    def forward(self, x: Tensor) -> Tensor:                    # (n, n_patches, width)
+        x = x + self.mix_patches(self.norm1(x).transpose(1, 2)).transpose(1, 2)
+        return x + self.mix_features(self.norm2(x))
+
+
+class PlainBlock(nn.Module):
+    """Report 4's block: the two dense networks one after the other, with ReLU, no normalisation, no shortcut."""
+
+    def __init__(self, n_patches: int, width: int, patch_hidden: int, feature_hidden: int, dropout: float):
+        super().__init__()
+        self.mix_patches = _mlp(n_patches, patch_hidden, nn.ReLU, dropout)
+        self.mix_features = _mlp(width, feature_hidden, nn.ReLU, dropout)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.kaiming_normal_(module.weight)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, x: Tensor) -> Tensor:                    # (n, n_patches, width)
+        return self.mix_features(self.mix_patches(x.transpose(1, 2)).transpose(1, 2))
+
+
+class MLPMixer(nn.Module):
+    """Patches as rows of features, blocks that mix them, the mean over patches, logits."""
+
+    def __init__(self, image_shape: tuple[int, int, int], n_classes: int, patch_size: int = 4, width: int = 256,
+                 n_blocks: int = 4, patch_hidden: int = 128, feature_hidden: int = 512, block: str = "mixer",
+                 dropout: float = 0.0):
+        super().__init__()
+        channels, *sides = image_shape
+        rows, columns = (-(-side // patch_size) for side in sides)
+        self.padding = (0, columns * patch_size - sides[1], 0, rows * patch_size - sides[0])
+        is_mixer = block == "mixer"
+        self.stem = nn.Sequential(nn.Conv2d(channels, width, patch_size, patch_size),
+                                  *([] if is_mixer else [nn.BatchNorm2d(width)]))
+        kind = MixerBlock if is_mixer else PlainBlock
+        self.blocks = nn.Sequential(*(kind(rows * columns, width, patch_hidden, feature_hidden, dropout)
+                                      for _ in range(n_blocks)), *([nn.LayerNorm(width)] if is_mixer else []))
+        self.logits = nn.Linear(width, n_classes)
+
+    def forward(self, x: Tensor) -> Tensor:                        # (n, channels, height, width)
+        x = self.stem(F.pad(x, self.padding))                      # (n, width, rows, columns)
+        x = self.blocks(x.flatten(2).transpose(1, 2))              # (n, n_patches, width)
+        return self.logits(x.mean(1))                              # (n, n_classes)
+
+
+class MLPMixerClassifier(ImageClassifier):
+    """MLP-Mixer (Tolstikhin et al., 2021, https://arxiv.org/abs/2105.01601), and report 4's patch MLP.
+
+    All parameters of `ImageClassifier`, and:
+
+    Parameters
+    ----------
+    patch_size : int
+        Side of the square patches, in pixels. Images that it does not divide are padded below and to the right.
+    width : int
+        Features of a patch.
+    n_blocks : int
+        Number of blocks. Each has one dense network across patches and one across features.
+    patch_hidden, feature_hidden : int
+        Hidden units of the two dense networks.
+    block : {"mixer", "plain"}
+        "mixer" has layer normalisation, GELU and shortcuts; "plain" is report 4's, with batch normalisation of the
+        patches, ReLU, Kaiming-normal weights and neither normalisation nor shortcut in the blocks.
+    dropout : float
+        After each of the two dense layers of both networks.
+    """
+
+    module: Any = MLPMixer
+    patch_size: int = 4
+    width: int = 256
+    n_blocks: int = 4
+    patch_hidden: int = 128
+    feature_hidden: int = 512
+    block: str = "mixer"
+    dropout: float = 0.0
+    lr: float = 2e-3
+    weight_decay: float = 0.05
+    schedule: str = "one_cycle"
+    label_smoothing: float = 0.1
+    max_epochs: int = 20
+    augment: Any = "light"
+
+    _parameter_constraints = {
+        **ImageClassifier._parameter_constraints,
+        "patch_size": POSITIVE,
+        "width": POSITIVE,
+        "n_blocks": POSITIVE,
+        "patch_hidden": POSITIVE,
+        "feature_hidden": POSITIVE,
+        "block": [StrOptions({"mixer", "plain"})],
+        "dropout": DROPOUT,
+    }
+
+    def _minimum_size(self) -> int:
+        return self.patch_size
