@@ -41,6 +41,7 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
     prefixes_ = ["module", "criterion", "optimizer", "callbacks"]       # what "prefix__name" may be set of
     cuda_dependent_attributes_ = ["module_", "criterion_", "optimizer_"]
     _modules, _criteria, _optimizers = ["module"], ["criterion"], ["optimizer"]
+    _live_lr = "lr"         # the parameter that is the learning rate of the optimizer at work
 
     # skorch's settings that are not hyper-parameters here
     train_split = None
@@ -74,8 +75,8 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
         ours = {name: value for name, value in params.items()
                 if "__" not in name or name.partition("__")[0] not in self.prefixes_}
         BaseEstimator.set_params(self, **ours)
-        if "lr" in ours and self.initialized_:
-            self._apply_virtual_params({"lr": ours["lr"]})
+        if self._live_lr in ours and self.initialized_:
+            self._apply_virtual_params({"lr": ours[self._live_lr]})
         if "weight_decay" in ours and self.initialized_:
             for group in self.optimizer_.param_groups:
                 if any(parameter.ndim > 1 for parameter in group["params"]):
@@ -163,16 +164,21 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
         return self
 
     def initialize_optimizer(self):
-        named = list(self.get_all_learnable_params())
-        settings = self.get_params_for("optimizer")
-        if isinstance(self.optimizer, str):
-            optimizer = OPTIMIZERS[self.optimizer]
-            if self.optimizer == "sgd":
+        self.optimizer_ = self._new_optimizer(self.optimizer, self.lr, self.get_params_for("optimizer"))
+        return self
+
+    def _new_optimizer(self, optimizer: str | type, lr: float, settings: dict) -> torch.optim.Optimizer:
+        """An optimizer of all parameters that are not frozen."""
+        named = [(name, p) for name, p in self.get_all_learnable_params() if p.requires_grad]
+        if not named:
+            raise ValueError("module must have parameters to train, but all of its parameters are frozen "
+                             "(requires_grad=False).")
+        if isinstance(optimizer, str):
+            if optimizer == "sgd":
                 settings = {"momentum": self.momentum, "nesterov": self.momentum > 0, **settings}
             if "foreach" not in settings and self.device_.type in ("cpu", "cuda"):
                 settings = {"fused": all(p.is_floating_point() for _, p in named), **settings}     # one kernel a step
-        else:
-            optimizer = self.optimizer
+            optimizer = OPTIMIZERS[optimizer]
         decays = "weight_decay" in inspect.signature(optimizer).parameters
         if "param_groups" in settings:
             (groups,), settings = self.get_params_for_optimizer("optimizer", named)
@@ -182,9 +188,8 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
             groups = [group for group in groups if group["params"]]
         else:
             groups = [{"params": [p for _, p in named]}]
-        defaults = {"lr": self.lr, "weight_decay": self.weight_decay} if decays else {"lr": self.lr}
-        self.optimizer_ = optimizer(groups, **{**defaults, **settings})
-        return self
+        defaults = {"lr": lr, "weight_decay": self.weight_decay} if decays else {"lr": lr}
+        return optimizer(groups, **{**defaults, **settings})
 
     @property
     def _default_callbacks(self):
@@ -220,7 +225,7 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
         inputs, codes = batch
         pixels = inputs["x"]
         short = max(0, MIN_ROWS - len(pixels))
-        padded = F.pad(pixels, (0, 0) * 3 + (0, short)) if short else pixels
+        padded = F.pad(pixels, (0, 0) * (pixels.ndim - 1) + (0, short)) if short else pixels
         return super().evaluation_step(({"x": padded}, codes), training)[:len(pixels)]
 
     def _set_training(self, training=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 import contextlib
 import math
 import numbers
+from collections.abc import Iterator
 
 import torch
 from skorch.callbacks import Callback
@@ -70,7 +71,6 @@ class Trainer(SkorchNet):
 
     def _train(self, images: Images, epochs: int, schedule: str) -> None:
         self._schedule, self.epochs_ = SCHEDULES[schedule], epochs
-        self._base_lrs = [group["lr"] for group in self.optimizer_.param_groups]
         self.notify("on_train_begin", X=images, y=None)
         try:
             self.fit_loop(images, epochs=epochs)
@@ -83,29 +83,44 @@ class Trainer(SkorchNet):
     def fit_loop(self, X: Images, y=None, epochs=None, **fit_params):
         """Train for `epochs` passes over X, then go back to the best one if `keep_best` says so."""
         train, valid = self.get_split_datasets(X)
-        batches_train, batches_valid = (part if part is None else self.get_iterator(part, training=part is train)
-                                        for part in (train, valid))
-        parts = {"dataset_train": train, "dataset_valid": valid}
         best = _BestEpoch(self) if valid is not None else None
-        self._progress, self._step = 0.0, 1 / (epochs * len(batches_train))
         try:
-            for _ in range(epochs):
-                with self._epoch_context() as context:
-                    self.notify("on_epoch_begin", **parts)
-                    self.run_single_epoch(batches_train, True, "train", self.train_step)
-                    self.history.record("lr", self.optimizer_.param_groups[0]["lr"])
-                    self.run_single_epoch(batches_valid, False, "valid", self.validation_step)
-                    if best is not None:
-                        best.update()
-                    self.notify("on_epoch_end", **parts)
-                if context.get("stop") or (self.early_stopping and best.is_stale):
-                    break
+            for phase in self._phases(train, valid, epochs):
+                self._run_phase(*phase, best)
+                if best is not None:
+                    best.finish()
         except _StopTraining:
             pass
         finally:
             if best is not None:
                 best.finish()
         return self
+
+    def _phases(self, train: Images, valid: Images | None, epochs: int
+                ) -> Iterator[tuple[Images, Images | None, int]]:
+        """Training images, validation images and epochs of each part of a fit; each has the whole schedule."""
+        yield train, valid, epochs
+
+    def _run_phase(self, train: Images, valid: Images | None, epochs: int, best: _BestEpoch | None) -> None:
+        batches_train, batches_valid = (part if part is None else self.get_iterator(part, training=part is train)
+                                        for part in (train, valid))
+        parts = {"dataset_train": train, "dataset_valid": valid}
+        self._base_lrs = [group["lr"] for group in self.optimizer_.param_groups]
+        self._progress, self._step = 0.0, 1 / (epochs * len(batches_train))
+        first = len(self.history) + 1
+        for _ in range(epochs):
+            with self._epoch_context() as context:
+                self.notify("on_epoch_begin", **parts)
+                self.run_single_epoch(batches_train, True, "train", self.train_step)
+                self.history.record("lr", self.optimizer_.param_groups[0]["lr"])
+                self.run_single_epoch(batches_valid, False, "valid", self.validation_step)
+                if best is not None:
+                    best.update()
+                self.notify("on_epoch_end", **parts)
+            if context.get("stop"):
+                raise _StopTraining
+            if self.early_stopping and best.age(first) >= self.patience:
+                break
 
     @contextlib.contextmanager
     def _epoch_context(self):
@@ -219,9 +234,9 @@ class _BestEpoch:
             if self.net.keep_best:
                 self.weights = {name: value.clone() for name, value in self.net.module_.state_dict().items()}
 
-    @property
-    def is_stale(self) -> bool:
-        return self.net.history[-1]["epoch"] - self.epoch >= self.net.patience
+    def age(self, first: int) -> int:
+        """How many epochs ago the best epoch was, of those from `first` on."""
+        return self.net.history[-1]["epoch"] - max(self.epoch, first)
 
     def finish(self) -> None:
         self.net.best_epoch_ = self.epoch

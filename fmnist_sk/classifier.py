@@ -217,8 +217,8 @@ class ImageClassifier(ImageData, Trainer):
         images = self._training_images(X, y, sample_weight, restart=restart, classes=classes)
         is_first = restart or self.value_range_ is None
         if is_first:
-            self._statistics = pixel_statistics(images.pixels, images.rows)
             self.value_range_ = tuple(value.item() for value in images.pixels.aminmax())
+            self._statistics = self._pixel_statistics(images)
         if restart:
             self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
             self.initialize()
@@ -294,6 +294,10 @@ class ImageClassifier(ImageData, Trainer):
             raise ValueError(f"device must name a device of this machine, such as 'cpu', got device={self.device!r} "
                              f"({str(error).splitlines()[0]}).") from error
         return device
+
+    def _pixel_statistics(self, images: Images) -> tuple[Tensor, Tensor]:
+        """What the standardising first layer subtracts and divides by: (channels,) each."""
+        return pixel_statistics(images.pixels, images.rows)
 
     @property
     def _network_shape(self) -> tuple[int, int, int]:

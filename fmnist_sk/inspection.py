@@ -173,6 +173,7 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         tags = super().__sklearn_tags__()
         tags.input_tags = get_tags(self.estimator).input_tags
         tags.target_tags.required = True
+        tags.transformer_tags.preserves_dtype = []         # features are float32
         return tags
 
 
@@ -231,7 +232,9 @@ def _named(network: nn.Module, names: Sequence[str]) -> dict[str, nn.Module]:
 
 
 def _is_layer(module: nn.Module) -> bool:
-    return not any(True for _ in module.children()) or _count(module, recurse=False) > 0
+    """Whether it computes something itself, rather than by its children."""
+    is_leaf = not any(True for _ in module.children()) and not isinstance(module, (nn.Sequential, nn.Identity))
+    return is_leaf or _count(module, recurse=False) > 0
 
 
 def _count(module: nn.Module, recurse: bool = True) -> int:

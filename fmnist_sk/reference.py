@@ -21,6 +21,7 @@ from fmnist_sk.networks import (
     ConvNetClassifier,
     InceptionClassifier,
     InceptionResNetClassifier,
+    InceptionV3Classifier,
     MLPMixerClassifier,
     ResNetClassifier,
 )
@@ -83,6 +84,8 @@ _SYSTEMS = {
         ResNetClassifier, {**_ADAM, "lr": 1e-3, "stem": "32C3", "n_blocks": (2, 2, 2), "pool": 1, "hidden": 0,
                            "dropout": 0.0, "max_epochs": 10, "validation_fraction": 0.2}, "report 2",
         {"not augmented": 90.99}),
+    "inception_v3": ReferenceSystem(
+        InceptionV3Classifier, {"weights": "imagenet", "resize": 150, "validation_fraction": 0.2}, "report 2", {}),
     "simple_model_1": _of_report_3(
         ConvNetClassifier, (92.15, 89.6, 98.5, 74.75), padding="valid",
         architecture="8C3-16C3-MP3/2-32C3-MP3/2-32C3same-128N"),

@@ -1,8 +1,15 @@
 """A small, fast configuration of every estimator: what the common tests run on."""
-from sklearn.base import BaseEstimator, is_classifier
+import atexit
+import shutil
+import tempfile
+from pathlib import Path
+
+import torch
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, is_classifier
 from torch import nn
 
 import fmnist_sk
+from fmnist_sk.networks._inception_v3 import InceptionV3
 
 
 class PatchNet(nn.Sequential):
@@ -13,17 +20,51 @@ class PatchNet(nn.Sequential):
                          nn.Dropout(0.1), nn.Linear(hidden, n_classes))
 
 
+def save_narrow_inception(width, folder, size=75):
+    """A checkpoint of Inception v3 that knows nothing, but whose normalisation fits small noisy images."""
+    generator = torch.Generator().manual_seed(0)
+    network = InceptionV3(n_classes=None, width=width)
+    for name, parameter in network.named_parameters():
+        if parameter.ndim > 1:
+            nn.init.kaiming_normal_(parameter, generator=generator)
+        else:
+            nn.init.constant_(parameter, float(name.endswith("weight")))
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None
+    x = nn.functional.interpolate(torch.rand(32, 3, 8, 8, generator=generator) * 2 - 1, size=(size, size))
+    with torch.no_grad():
+        for block in network.train().blocks():
+            x = block(x)
+    path = Path(folder) / f"inception_{width}.pth"
+    torch.save(network.state_dict(), path)
+    return str(path)
+
+
+_FOLDER = tempfile.mkdtemp()
+atexit.register(shutil.rmtree, _FOLDER)
+
 _FAST = {"lr": 0.01, "max_epochs": 20, "batch_size": 32, "random_state": 0}
+_PLAIN = {**_FAST, "optimizer": "adamw", "schedule": "constant", "label_smoothing": 0.0, "weight_decay": 1e-4,
+          "augment": None}
 SMALL = {
     "ImageClassifier": {**_FAST, "module": PatchNet, "max_epochs": 40},
     "ConvNetClassifier": {**_FAST, "architecture": "8C3-16C3-16N", "dropout": 0.1},
-    "ResNetClassifier": {**_FAST, "width": 8, "n_blocks": (1,), "hidden": 16, "augment": None, "optimizer": "adamw",
-                         "schedule": "constant", "label_smoothing": 0.0, "weight_decay": 1e-4},
+    "ResNetClassifier": {**_PLAIN, "width": 8, "n_blocks": (1,), "hidden": 16},
+    "WideResNetClassifier": {**_PLAIN, "depth": 10, "widen_factor": 1},
+    "DenseNetClassifier": {**_PLAIN, "depth": 10, "growth": 6},
+    "InceptionClassifier": {**_PLAIN, "stem": "8C3", "widths": (8,), "n_blocks": (1,), "projection": 8, "hidden": 16},
+    "InceptionResNetClassifier": {**_PLAIN, "stem": "8C3", "widths": (8,), "n_blocks": (1,), "hidden": 16},
+    "InceptionV3Classifier": {**_FAST, "weights": save_narrow_inception(0.1, _FOLDER), "width": 0.1, "resize": 75,
+                              "hidden": 16, "dropout": 0.1, "frozen_epochs": 19},
+    "MLPMixerClassifier": {**_PLAIN, "patch_size": 2, "width": 16, "n_blocks": 1, "patch_hidden": 16,
+                           "feature_hidden": 16},
     "ImageScaler": {},
     "ImageStandardizer": {},
     "RandomCrop": {"p": 0},              # scikit-learn asks for the same result twice
     "RandomHorizontalFlip": {"p": 0},
 }
+SMALL["FeatureExtractor"] = {"estimator": fmnist_sk.ConvNetClassifier(**SMALL["ConvNetClassifier"])}
 
 
 def small(name, **params):
@@ -35,4 +76,5 @@ ESTIMATORS = [name for name in fmnist_sk.__all__
               if isinstance(getattr(fmnist_sk, name), type) and issubclass(getattr(fmnist_sk, name), BaseEstimator)]
 CLASSIFIERS = [name for name in ESTIMATORS if is_classifier(small(name))]
 TRANSFORMERS = [name for name in ESTIMATORS if name not in CLASSIFIERS]
+ONE_TO_ONE = [name for name in TRANSFORMERS if isinstance(small(name), OneToOneFeatureMixin)]
 AUGMENTERS = [name for name in TRANSFORMERS if "p" in small(name).get_params()]

@@ -65,11 +65,11 @@ class Reduction(nn.Module):
         third, inner = out_channels // 3, math.ceil(5 * out_channels / 12)
         self.pool = nn.Sequential(nn.MaxPool2d(3, 2, padding=1), ConvNorm(in_channels, third, 1, relu=True))
         self.conv = ConvNorm(in_channels, third, 3, stride=2, relu=True)
-        self.double = nn.Sequential(ConvNorm(in_channels, inner, 1, relu=True), ConvNorm(inner, inner, 3, relu=True),
+        self.deep = nn.Sequential(ConvNorm(in_channels, inner, 1, relu=True), ConvNorm(inner, inner, 3, relu=True),
                                     ConvNorm(inner, out_channels - 2 * third, 3, stride=2, relu=True))
 
     def forward(self, x: Tensor) -> Tensor:      # (n, in_channels, height, width)
-        return torch.cat([self.pool(x), self.conv(x), self.double(x)], 1)
+        return torch.cat([self.pool(x), self.conv(x), self.deep(x)], 1)
 
 
 def reduced_stages(block: Callable[[int, int], nn.Module], shape: tuple[int, int, int], widths: Sequence[int],

@@ -1,0 +1,86 @@
+"""Every network, one epoch on 10,000 images: does it learn, and what does it cost?
+
+    python examples/benchmarks/networks.py                       # all, results kept as they come
+    python examples/benchmarks/networks.py --only cnn_1 WRN-28-10
+
+Trains each on the same 10,000 training images of Fashion-MNIST with its own recipe but a single epoch, and reads the
+accuracy on 10,000 other training images; the test images are not used. Writes results/networks.json with a row for each
+network. Rows that are there already are kept, so an interrupted run goes on where it stopped; --afresh begins anew.
+"""
+import argparse
+import json
+import time
+
+import _measure
+from sklearn.model_selection import train_test_split
+
+import fmnist_sk
+from fmnist_sk import (
+    DenseNetClassifier,
+    ResNetClassifier,
+    WideResNetClassifier,
+    load_fashion_mnist,
+    reference_system,
+    reference_systems,
+    summary,
+)
+
+N_TRAIN = N_HELD_OUT = 10_000
+VARIANTS = {
+    "ResNetClassifier, bottleneck": ResNetClassifier(block="bottleneck"),
+    "ResNetClassifier, preactivation": ResNetClassifier(block="preactivation"),
+    "WRN-28-10": WideResNetClassifier(depth=28, widen_factor=10),
+    "WRN-40-4": WideResNetClassifier(depth=40, widen_factor=4),
+    "DenseNet-BC-100-12": DenseNetClassifier(depth=100),
+}
+
+
+def networks():
+    """Name -> classifier: every estimator of the registry with its defaults, variants, every reference system."""
+    return {**{name: getattr(fmnist_sk, name)() for name in fmnist_sk.networks.__all__}, **VARIANTS,
+            **{name: reference_system(name) for name in reference_systems()}}
+
+
+def measure(classifier, train, held_out, device):
+    """One row of the table."""
+    layers = summary(classifier)
+    classifier.set_params(max_epochs=1, validation_fraction=None, random_state=0, device=device)
+    start = time.perf_counter()
+    classifier.fit(*train)
+    seconds = time.perf_counter() - start
+    return {
+        "estimator": type(classifier).__name__, "settings": repr(classifier),
+        "parameters": int(layers.loc["total", "parameters"]),
+        "multiply_adds": int(layers.loc["total", "multiply_adds"]),
+        "smallest_image": classifier._minimum_size(), "accuracy": classifier.score(*held_out), "fit_seconds": seconds,
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="measure these networks (again)")
+    parser.add_argument("--afresh", action="store_true", help="measure all again")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--name", default="networks", help="name of the result file (default: networks)")
+    args = parser.parse_args()
+    every = networks()
+    if unknown := set(args.only or ()) - set(every):
+        parser.error(f"--only takes names out of {', '.join(every)}; got {', '.join(unknown)}")
+
+    train = load_fashion_mnist("train")
+    X, held_out_X, y, held_out_y = train_test_split(train.images, train.target, train_size=N_TRAIN,
+                                                    test_size=N_HELD_OUT, stratify=train.target, random_state=0)
+    path = _measure.RESULTS / f"{args.name}.json"
+    rows = {} if args.afresh or not path.exists() else json.loads(path.read_text())["networks"]
+    for name in args.only or [name for name in every if name not in rows]:
+        rows[name] = measure(every[name], (X, y), (held_out_X, held_out_y), args.device)
+        print(f"{name:34} {rows[name]['parameters']:>11,} parameters  accuracy {rows[name]['accuracy']:.4f}  "
+              f"{rows[name]['fit_seconds']:7.1f} s", flush=True)
+        # In the order of networks(), so that the file does not depend on the order of measuring.
+        _measure.write(args.name, {"device": args.device, "n_train": N_TRAIN, "n_held_out": N_HELD_OUT, "epochs": 1,
+                                   "networks": {name: rows[name] for name in every if name in rows}})
+    print(f"wrote {path}: {len(rows)} of {len(every)} networks")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,216 @@
+"""Transfer learning with Inception v3: ImageNet's features under a new head."""
+from __future__ import annotations
+
+import numbers
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fmnist_sk._batches import Images
+from fmnist_sk.classifier import ImageClassifier
+from fmnist_sk.networks._blocks import DROPOUT, POSITIVE
+from fmnist_sk.networks._inception_v3 import BLOCKS, SMALLEST, InceptionV3, imagenet_checkpoint, load_checkpoint
+
+MAX_CACHE_BYTES = 4 << 30       # what the frozen blocks make of the images is kept if it takes no more than this
+
+
+class TransferInceptionV3(nn.Module):
+    """Gray or colour images, enlarged, through Inception v3's blocks to a head: dense, ReLU, dropout, logits.
+
+    The first `n_frozen` blocks do not learn and stay in evaluation mode.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], n_classes: int, width: float = 1.0, resize: int = 150,
+                 hidden: int = 256, dropout: float = 0.5):
+        super().__init__()
+        if image_shape[0] not in (1, 3):
+            raise ValueError(f"X must hold images of 1 or 3 channels for Inception v3, got {image_shape[0]}.")
+        self.resize = resize
+        self.base = InceptionV3(n_classes=None, width=width)
+        self.head = nn.Sequential(nn.Linear(self.base.channels, hidden), nn.ReLU(), nn.Dropout(dropout),
+                                  nn.Linear(hidden, n_classes))
+        self.n_frozen = 0
+
+    def freeze(self, n_blocks: int) -> None:
+        """Let the first `n_blocks` of BLOCKS learn no more, and all others learn."""
+        self.n_frozen = n_blocks
+        for i, block in enumerate(self.base.blocks()):
+            block.requires_grad_(i >= n_blocks)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> TransferInceptionV3:
+        super().train(mode)
+        for block in self.base.blocks(stop=self.n_frozen):
+            block.eval()                             # batch normalisation keeps ImageNet's statistics
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:          # (n, 1 or 3, height, width), in [-1, 1]
+        return self.trainable(self.frozen(x))        # (n, n_classes)
+
+    def frozen(self, x: Tensor) -> Tensor:
+        """What the frozen blocks make of images; the enlarged images if nothing is frozen."""
+        x = F.interpolate(x.expand(-1, 3, -1, -1), size=(self.resize, self.resize), mode="bilinear", antialias=True)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.n_frozen):
+            for block in self.base.blocks(stop=self.n_frozen):
+                x = block(x)
+        return x
+
+    def trainable(self, x: Tensor) -> Tensor:
+        """From what the frozen blocks made to logits (n, n_classes)."""
+        for block in self.base.blocks(self.n_frozen):
+            x = block(x)                             # at the end (n, channels, 1, 1)
+        return self.head(x.flatten(1))
+
+
+class InceptionV3Classifier(ImageClassifier):
+    """Transfer learning with Inception v3 (Szegedy et al., 2016, https://arxiv.org/abs/1512.00567), as in report 2.
+
+    Images are enlarged, gray ones repeated in three channels. A fit has two phases. In the first `frozen_epochs` the
+    network pretrained on ImageNet is frozen and only the new head learns, by `optimizer` at `lr`. In the remaining
+    epochs, up to `max_epochs`, the blocks from `fine_tune_from` on learn too, by SGD at `fine_tune_lr`. Without
+    augmentation, what the frozen blocks make of the images is computed once in each phase, if it takes no more than
+    4 GiB. Each phase has the whole `schedule`, and with validation images and `keep_best` the second begins with the
+    best epoch of the first. `partial_fit` and warm starts go on counting epochs. All parameters of `ImageClassifier`,
+    and:
+
+    Parameters
+    ----------
+    weights : "imagenet", path or None
+        "imagenet" is PyTorch's official checkpoint, downloaded once (104 MB) into the folder that torchvision uses too.
+        A path names a file with a state dict of torchvision's names, for this `width`. None: nothing is pretrained
+        and nothing frozen; the whole network learns from the first epoch on, by `optimizer` at `lr`.
+    width : float
+        Factor of the channels of all blocks; pretrained weights have 1.
+    resize : int
+        Height and width in pixels, at least 75, to which images are enlarged (or reduced) bilinearly.
+    hidden : int
+        Units of the dense layer between global average pooling and the logits.
+    dropout : float
+        After the dense layer.
+    frozen_epochs : int
+        Epochs of the first phase.
+    fine_tune_from : str
+        The lowest block that learns in the second phase: "Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3",
+        "Conv2d_3b_1x1", "Conv2d_4a_3x3", "Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a" to "Mixed_6e", "Mixed_7a",
+        "Mixed_7b" or "Mixed_7c".
+    fine_tune_lr : float
+        Learning rate of the second phase.
+    standardize : bool
+        Scale pixels to [-1, 1], as the checkpoint expects: bytes from 0 to 255, other numbers from the smallest to
+        the largest training pixel.
+
+    `fit` raises FileNotFoundError if there are no weights to be had; the message says where to put them.
+    """
+
+    module: Any = TransferInceptionV3
+    weights: str | os.PathLike | None = "imagenet"
+    width: float = 1.0
+    resize: int = 150
+    hidden: int = 256
+    dropout: float = 0.5
+    frozen_epochs: int = 5
+    fine_tune_from: str = "Mixed_7b"
+    fine_tune_lr: float = 1e-3
+    optimizer: Any = "adamw"
+    lr: float = 1e-3
+    batch_size: int = 64
+    max_epochs: int = 10
+
+    _parameter_constraints = {
+        **ImageClassifier._parameter_constraints,
+        "weights": [str, os.PathLike, None],
+        "width": [Interval(numbers.Real, 0, None, closed="neither")],
+        "resize": [Interval(numbers.Integral, SMALLEST, None, closed="left")],
+        "hidden": POSITIVE,
+        "dropout": DROPOUT,
+        "frozen_epochs": [Interval(numbers.Integral, 0, None, closed="left")],
+        "fine_tune_from": [StrOptions({name for name in BLOCKS if "pool" not in name})],
+        "fine_tune_lr": [Interval(numbers.Real, 0, None, closed="neither")],
+    }
+
+    _fine_tunes = False         # whether the second phase has begun
+
+    @property
+    def _live_lr(self) -> str:
+        return "fine_tune_lr" if self._fine_tunes else "lr"
+
+    def _pixel_statistics(self, images: Images) -> tuple[Tensor, Tensor]:
+        low, high = self.value_range_ if images.pixels.is_floating_point() else (0, 255)
+        return (torch.full((self.image_shape_[0],), (high + low) / 2),
+                torch.full((self.image_shape_[0],), (high - low) / 2))
+
+    def initialize_module(self):
+        super().initialize_module()
+        self._fine_tunes = False
+        if self.weights is not None:
+            path = imagenet_checkpoint() if self.weights == "imagenet" else Path(self.weights)
+            if not path.is_file():
+                raise FileNotFoundError("weights must be 'imagenet', None or the path of a checkpoint, but there is "
+                                        f"no file at {str(path)!r}.")
+            network = self.module_.network
+            load_checkpoint(network.base, path)
+            network.freeze(len(BLOCKS))
+        return self
+
+    def _phases(self, train: Images, valid: Images | None, epochs: int
+                ) -> Iterator[tuple[Images, Images | None, int]]:
+        if self.weights is None:
+            yield train, valid, epochs
+            return
+        first = 0 if self._fine_tunes else min(epochs, max(0, self.frozen_epochs - len(self.history)))
+        if first:
+            yield *self._without_frozen_part(train, valid), first
+        if epochs > first:
+            if not self._fine_tunes:
+                self.module_.network.freeze(BLOCKS.index(self.fine_tune_from))
+                self.optimizer_ = self._new_optimizer("sgd", self.fine_tune_lr, {})
+                self._fine_tunes = True
+            yield *self._without_frozen_part(train, valid), epochs - first
+
+    def _without_frozen_part(self, train: Images, valid: Images | None) -> list[Images | None]:
+        """What the frozen blocks make of the images, once for all epochs; images that are augmented as they are.
+
+        Such features stand in Images' pixels as flat rows (n, features).
+        """
+        done: dict[int, Tensor | None] = {}         # training and validation images may be parts of one tensor
+        parts = []
+        for images in (train, valid):
+            if images is None or (images is train and self.augment is not None) or not self.module_.network.n_frozen:
+                parts.append(images)
+                continue
+            if id(images.pixels) not in done:
+                done[id(images.pixels)] = self._frozen_features(images.pixels)
+            features = done[id(images.pixels)]
+            parts.append(images if features is None else Images(features, images.codes, images.weights, images.rows))
+        return parts
+
+    def _frozen_features(self, pixels: Tensor) -> Tensor | None:
+        """(n, features), or None if that would be too large to keep."""
+        self._set_training(False)
+        features = None
+        for start in range(0, len(pixels), self.batch_size):
+            x = pixels[start:start + self.batch_size].float().contiguous(memory_format=torch.channels_last)
+            with torch.no_grad(), self._autocast():
+                x = self.module_.network.frozen(self.module_[:-1](x))
+            if features is None:
+                if x[0].numel() * x.element_size() * len(pixels) > MAX_CACHE_BYTES:
+                    return None
+                self._frozen_shape = x.shape[1:]
+                features = x.new_empty(len(pixels), x[0].numel())
+            features[start:start + len(x)] = x.flatten(1)
+        return features
+
+    def infer(self, x, **fit_params) -> Tensor:
+        """Logits of a batch of images, or of what the frozen blocks made of them."""
+        pixels = x["x"] if isinstance(x, Mapping) else x
+        if pixels.ndim > 2:
+            return super().infer(x)
+        features = pixels.unflatten(1, self._frozen_shape).contiguous(memory_format=torch.channels_last)
+        with self._autocast(), self._random_layers():
+            return self.module_.network.trainable(features).float()

@@ -1,0 +1,102 @@
+"""The reference systems: sizes to the digit, layers, settings, training."""
+import pytest
+from torch import nn
+
+from fmnist_sk import reference_system, reference_systems
+
+NORMS = nn.BatchNorm1d, nn.BatchNorm2d
+
+
+def build(name, **params):
+    return reference_system(name, **params).initialize().module_.network
+
+
+def count(module, *kinds, without=()):
+    """Parameters of those layers in `module` that are of `kinds` (default: all), and none of `without`."""
+    return sum(parameter.numel() for layer in module.modules()
+               if (not kinds or isinstance(layer, kinds)) and not isinstance(layer, without)
+               for parameter in layer.parameters(recurse=False))
+
+
+def test_every_system_of_the_reports_is_there():
+    assert list(reference_systems()) == [
+        "simple_cnn", "second_cnn", "second_cnn_48_96", "cnn_1", "cnn_2", "cnn_3", "cnn_4", "cnn_5", "four_layer_cnn",
+        "resnet_no_max_pool", "inception_v3", "simple_model_1", "simple_model_2", "inception", "resnet",
+        "inception_resnet", "patch_mlp"]
+
+
+def test_report_0():
+    assert count(build("simple_cnn")) == 320 + 18496 + (64 * 49 * 128 + 128) + 1290
+    for name, maps in (("second_cnn", [32, 32, 64, 64]), ("second_cnn_48_96", [48, 48, 96, 96])):
+        assert [layer.out_channels for layer in build(name).modules() if isinstance(layer, nn.Conv2d)] == maps
+
+
+def test_report_1():
+    cnn_1, cnn_2, cnn_3, cnn_4, cnn_5 = (build(f"cnn_{i}") for i in range(1, 6))
+    assert count(cnn_1, nn.Conv2d) == 240_256
+    assert count(cnn_1, nn.Linear) == 3_807_754
+    assert count(cnn_1) == 240_256 + 3_807_754
+    assert count(cnn_2, nn.BatchNorm2d) == 704
+    assert count(cnn_2) == count(cnn_1) + 704
+    assert count(cnn_3) == count(cnn_2)
+    assert [layer.p for layer in cnn_3.head if isinstance(layer, nn.Dropout)] == [0.5, 0.5]
+    assert [layer.p for layer in cnn_2.head if isinstance(layer, nn.Dropout)] == [0, 0]
+    assert count(cnn_4) == 65_994
+    assert count(cnn_5) == 1_853_002
+
+
+def test_report_2():
+    pairs = [(layer.out_channels, layer.kernel_size) for layer in build("four_layer_cnn").features
+             if isinstance(layer, nn.Conv2d)]
+    assert pairs == [(maps, (3, 3)) for maps in (32, 64, 128, 256)]
+    resnet = build("resnet_no_max_pool")
+    assert not any(isinstance(layer, nn.MaxPool2d) for layer in resnet.modules())
+    assert sum(isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) for layer in resnet.modules()) == 2
+    transfer = reference_systems()["inception_v3"]
+    assert transfer.params["weights"] == "imagenet"
+    assert transfer.reported == {}
+
+
+def test_report_3():
+    assert count(build("simple_model_1"), without=NORMS) == 82_090
+    assert count(build("simple_model_2"), without=NORMS) == 566_218
+    assert count(build("resnet"), without=NORMS) == 1_273_802
+    assert abs(count(build("inception")) / 343_000 - 1) < 0.03
+    assert abs(count(build("inception_resnet")) / 982_000 - 1) < 0.03
+
+
+def test_report_4():
+    patch_mlp = build("patch_mlp")
+    linear = [(layer.in_features, layer.out_features) for layer in patch_mlp.modules() if isinstance(layer, nn.Linear)]
+    assert linear == [(49, 128), (128, 49), (256, 128), (128, 256)] * 2 + [(256, 10)]
+    assert patch_mlp.stem[0].kernel_size == patch_mlp.stem[0].stride == (4, 4)
+
+
+def test_figures_are_those_of_the_reports():
+    reported = {name: system.reported for name, system in reference_systems().items()}
+    assert reported["simple_cnn"] == {"cross-entropy": 91.42}
+    assert reported["second_cnn_48_96"].popitem()[1] == 94.79
+    assert [reported[f"cnn_{i}"]["softmax"] for i in range(1, 6)] == [89.16, 90.25, 88.50, 86.95, 88.23]
+    assert [reported[f"cnn_{i}"]["sigmoid, augmented"] for i in range(1, 6)] == [83.38, 86.61, 84.72, 79.39, 84.98]
+    assert [reported[name]["validation"] for name in ("simple_model_1", "simple_model_2", "inception", "resnet",
+                                                      "inception_resnet")] == [92.15, 93.7, 94.5, 95.0, 94.8]
+
+
+@pytest.mark.parametrize("name", [name for name in reference_systems() if name != "inception_v3"])
+def test_trains_and_can_be_changed(name, tiny_images):
+    classifier = reference_system(name, max_epochs=8, lr=1e-3, batch_size=20, validation_fraction=None, random_state=0)
+    X, y = tiny_images(size=max(14, classifier._minimum_size()))
+    assert classifier.fit(X, y).history_[-1, "train_acc"] > 0.9
+    assert classifier.batch_size == 20
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(ValueError, match=r"name must be one of \['cnn_1', .*'simple_model_2'\], got name='vgg'"):
+        reference_system("vgg")
+
+
+def test_what_is_listed_can_be_changed_without_harm():
+    reference_systems()["cnn_1"].params["lr"] = 5
+    reference_systems()["cnn_1"].reported.clear()
+    assert reference_system("cnn_1").lr == 4e-3
+    assert reference_systems()["cnn_1"].reported
