@@ -5,8 +5,6 @@ Names and shapes of the parameters are those of torchvision's ``inception_v3``, 
 from __future__ import annotations
 
 import hashlib
-import pickle
-import zipfile
 from pathlib import Path
 
 import torch
@@ -169,9 +167,12 @@ def load_checkpoint(network: InceptionV3, path: Path) -> None:
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise ValueError(f"weights must name a PyTorch checkpoint, but {path} cannot be read as one "
-                         f"({str(error).splitlines()[0]}).") from error
+    except OSError:
+        raise
+    except Exception as error:      # unpickling a file that is none of PyTorch's may raise anything
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(f"weights must name a PyTorch checkpoint, but {path} cannot be read as one ({reason})."
+                         ) from error
     if not isinstance(state, dict):
         raise ValueError(f"weights must name a state dict, but {path} holds a {type(state).__name__}.")
     wanted = {name: value for name, value in network.state_dict().items() if not name.endswith("num_batches_tracked")}
