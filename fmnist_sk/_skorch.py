@@ -28,7 +28,7 @@ OPTIMIZERS = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
 }
-MIN_ROWS = 8        # very small batches use other kernels: rows are added so that a prediction never depends on that
+MIN_ROWS = 16        # smaller batches use other kernels: rows are added so that a prediction never depends on that
 
 
 class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):

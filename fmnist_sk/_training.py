@@ -163,8 +163,10 @@ class Trainer(SkorchNet):
                 self.notify("on_batch_end", batch=batch, training=training, **step)
         loss, hits = torch.stack([loss, hits]).tolist()
         if training and not math.isfinite(loss):
-            raise ValueError(f"The training loss became {loss} in epoch {self.history[-1, 'epoch']} with lr={self.lr}: "
-                             "lower lr, check the scale of X if standardize=False, or set precision='fp32'.")
+            rate = self._live_lr
+            raise ValueError(f"The training loss became {loss} in epoch {self.history[-1, 'epoch']} with "
+                             f"{rate}={getattr(self, rate)}: lower {rate}, check the scale of X if "
+                             "standardize=False, or set precision='fp32'.")
         self.history.record(f"{prefix}_batch_count", len(iterator))
         self._record(f"{prefix}_loss", loss / n, lower_is_better=True)
         self._record(f"{prefix}_acc", hits / n, lower_is_better=False)

@@ -15,7 +15,7 @@ torch.set_num_threads(1)
 def make_images(labels=(0, 1, 2), n=60, size=8, channels=None, seed=0):
     """n images (n, size, size) or (n, channels, size, size) uint8, and one of `labels` for each.
 
-    Every class has its own bright patch; the rest is dim noise.
+    Every class has a patch of its own place and brightness; the rest is dim noise.
     """
     rng = np.random.default_rng(seed)
     codes = np.arange(n) % len(labels)
@@ -24,7 +24,7 @@ def make_images(labels=(0, 1, 2), n=60, size=8, channels=None, seed=0):
     corners = [(0, 0), (half, half), (0, half), (half, 0)]
     for image, code in zip(X, codes, strict=True):
         row, column = corners[code % 4]
-        image[:, row:row + half, column:column + half] += np.uint8(150 - 20 * (code // 4))
+        image[:, row:row + half, column:column + half] += np.uint8(150 - 30 * (code % 4) - 8 * (code // 4))
     return (X if channels else X[:, 0]), np.array(labels)[codes]
 
 

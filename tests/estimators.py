@@ -32,7 +32,8 @@ def save_narrow_inception(width, folder, size=75):
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None
-    x = nn.functional.interpolate(torch.rand(32, 3, 8, 8, generator=generator) * 2 - 1, size=(size, size))
+    x = torch.cat([nn.functional.interpolate(torch.rand(24, 3, side, side, generator=generator) * 2 - 1, (size, size),
+                                             mode="bilinear") for side in (2, 3, 8)])
     with torch.no_grad():
         for block in network.train().blocks():
             x = block(x)
@@ -52,11 +53,12 @@ SMALL = {
     "ConvNetClassifier": {**_FAST, "architecture": "8C3-16C3-16N", "dropout": 0.1},
     "ResNetClassifier": {**_PLAIN, "width": 8, "n_blocks": (1,), "hidden": 16},
     "WideResNetClassifier": {**_PLAIN, "depth": 10, "widen_factor": 1},
-    "DenseNetClassifier": {**_PLAIN, "depth": 10, "growth": 6},
+    "DenseNetClassifier": {**_PLAIN, "depth": 10, "growth": 8},
     "InceptionClassifier": {**_PLAIN, "stem": "8C3", "widths": (8,), "n_blocks": (1,), "projection": 8, "hidden": 16},
     "InceptionResNetClassifier": {**_PLAIN, "stem": "8C3", "widths": (8,), "n_blocks": (1,), "hidden": 16},
     "InceptionV3Classifier": {**_FAST, "weights": save_narrow_inception(0.1, _FOLDER), "width": 0.1, "resize": 75,
-                              "hidden": 16, "dropout": 0.1, "frozen_epochs": 19},
+                              "hidden": 32, "dropout": 0.1, "frozen_epochs": 59, "max_epochs": 60,
+                              "fine_tune_from": "Mixed_7c"},
     "MLPMixerClassifier": {**_PLAIN, "patch_size": 2, "width": 16, "n_blocks": 1, "patch_hidden": 16,
                            "feature_hidden": 16},
     "ImageScaler": {},
@@ -70,6 +72,11 @@ SMALL["FeatureExtractor"] = {"estimator": fmnist_sk.ConvNetClassifier(**SMALL["C
 def small(name, **params):
     """The small configuration of the estimator of this name."""
     return getattr(fmnist_sk, name)(**{**SMALL[name], **params})
+
+
+def held_out_accuracy(name):
+    """What the small configuration of a classifier reaches at least on tiny images that it was not trained on."""
+    return 0.5 if name == "InceptionV3Classifier" else 0.9         # "pretrained" there means random weights
 
 
 ESTIMATORS = [name for name in fmnist_sk.__all__

@@ -1,6 +1,6 @@
-"""Write the figures of results/*.json into README.md, between its <!-- results --> marks.
+"""Write the figures of results/*.json into README.md, between marks such as <!-- results -->.
 
-    python examples/benchmarks/report.py            # rewrite the section
+    python examples/benchmarks/report.py            # rewrite them
     python examples/benchmarks/report.py --check    # fail if README.md says something else
 """
 import argparse
@@ -59,17 +59,41 @@ def overhead():
     return lines
 
 
-def section():
-    return "\n".join([*default_recipe(), "", *overhead()])
+def networks():
+    result = load("networks")
+    lines = [f"{len(result['networks'])} networks, for images of 28 x 28 with one channel and ten classes. The last two "
+             f"columns are one epoch on {result['n_train']:,} training images in batches of {result['batch_size']}, with "
+             f"the accuracy on {result['n_held_out']:,} other training images: a sign of life, not what a network "
+             "reaches. Inception v3 learned from scratch there. Names without a class are those of "
+             f"`reference_system(name)`. ({where(result)})", "",
+             "| network | what | smallest image | parameters | multiply-adds, millions | accuracy, % | seconds |",
+             "|---|---|---|---|---|---|---|"]
+    for name, row in result["networks"].items():
+        what = f"`{row['source']}`" if row["source"].endswith(")") and "Classifier(" in row["source"] else row["source"]
+        side = row["smallest_image"]
+        lines.append(f"| {name} | {what} | {side} x {side} | {row['parameters']:,} | {row['multiply_adds'] / 1e6:,.1f} | "
+                     f"{100 * row['accuracy']:.1f} | {row['fit_seconds']:,.0f} |")
+    return lines
+
+
+def figures():
+    return [*default_recipe(), "", *overhead()]
+
+
+SECTIONS = {"results": figures, "networks": networks}         # mark in README.md -> lines between its marks
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
     args = parser.parse_args()
-    old = README.read_text()
-    new = re.sub(r"(<!-- results -->\n).*?(<!-- /results -->)", lambda m: f"{m[1]}{section()}\n{m[2]}", old,
-                 flags=re.DOTALL)
+    new = old = README.read_text()
+    for mark, lines in SECTIONS.items():
+        text = "\n".join(lines())
+        new, found = re.subn(rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", lambda m, text=text: f"{m[1]}{text}\n{m[2]}",
+                             new, flags=re.DOTALL)
+        if not found:
+            sys.exit(f"README.md has no place for the {mark}: put <!-- {mark} --> and <!-- /{mark} --> into it")
     if args.check and old != new:
         sys.exit("README.md does not say what results/*.json say: run python examples/benchmarks/report.py")
     if not args.check:

@@ -1,8 +1,10 @@
 """Transfer learning with Inception v3: ImageNet's features under a new head."""
 from __future__ import annotations
 
+import copy
 import numbers
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmnist_sk._batches import Images
+from fmnist_sk._validation import content_hashes
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.networks._blocks import DROPOUT, POSITIVE
 from fmnist_sk.networks._inception_v3 import BLOCKS, SMALLEST, InceptionV3, imagenet_checkpoint, load_checkpoint
@@ -23,7 +26,8 @@ MAX_CACHE_BYTES = 4 << 30       # what the frozen blocks make of the images is k
 class TransferInceptionV3(nn.Module):
     """Gray or colour images, enlarged, through Inception v3's blocks to a head: dense, ReLU, dropout, logits.
 
-    The first `n_frozen` blocks do not learn and stay in evaluation mode.
+    Once `freeze` was called, the first `n_frozen` blocks do not learn, and batch normalisation keeps its statistics in
+    all blocks: those of the data that the network was pretrained on, which a few small batches would only spoil.
     """
 
     def __init__(self, image_shape: tuple[int, int, int], n_classes: int, width: float = 1.0, resize: int = 150,
@@ -35,19 +39,18 @@ class TransferInceptionV3(nn.Module):
         self.base = InceptionV3(n_classes=None, width=width)
         self.head = nn.Sequential(nn.Linear(self.base.channels, hidden), nn.ReLU(), nn.Dropout(dropout),
                                   nn.Linear(hidden, n_classes))
-        self.n_frozen = 0
+        self.n_frozen, self.is_pretrained = 0, False
 
     def freeze(self, n_blocks: int) -> None:
         """Let the first `n_blocks` of BLOCKS learn no more, and all others learn."""
-        self.n_frozen = n_blocks
+        self.n_frozen, self.is_pretrained = n_blocks, True
         for i, block in enumerate(self.base.blocks()):
             block.requires_grad_(i >= n_blocks)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> TransferInceptionV3:
         super().train(mode)
-        for block in self.base.blocks(stop=self.n_frozen):
-            block.eval()                             # batch normalisation keeps ImageNet's statistics
+        self.base.train(mode and not self.is_pretrained)
         return self
 
     def forward(self, x: Tensor) -> Tensor:          # (n, 1 or 3, height, width), in [-1, 1]
@@ -73,11 +76,11 @@ class InceptionV3Classifier(ImageClassifier):
 
     Images are enlarged, gray ones repeated in three channels. A fit has two phases. In the first `frozen_epochs` the
     network pretrained on ImageNet is frozen and only the new head learns, by `optimizer` at `lr`. In the remaining
-    epochs, up to `max_epochs`, the blocks from `fine_tune_from` on learn too, by SGD at `fine_tune_lr`. Without
-    augmentation, what the frozen blocks make of the images is computed once in each phase, if it takes no more than
-    4 GiB. Each phase has the whole `schedule`, and with validation images and `keep_best` the second begins with the
-    best epoch of the first. `partial_fit` and warm starts go on counting epochs. All parameters of `ImageClassifier`,
-    and:
+    epochs, up to `max_epochs`, the blocks from `fine_tune_from` on learn too, by SGD at `fine_tune_lr`. Batch
+    normalisation keeps ImageNet's statistics in both phases. Without augmentation, what the frozen blocks make of the
+    images is computed once in each phase, if it takes no more than 4 GiB. Each phase has the whole `schedule`, and
+    with validation images and `keep_best` the second begins with the best epoch of the first. `partial_fit` and warm
+    starts go on counting epochs. All parameters of `ImageClassifier`, and:
 
     Parameters
     ----------
@@ -116,7 +119,7 @@ class InceptionV3Classifier(ImageClassifier):
     dropout: float = 0.5
     frozen_epochs: int = 5
     fine_tune_from: str = "Mixed_7b"
-    fine_tune_lr: float = 1e-3
+    fine_tune_lr: float = 1e-4
     optimizer: Any = "adamw"
     lr: float = 1e-3
     batch_size: int = 64
@@ -178,33 +181,57 @@ class InceptionV3Classifier(ImageClassifier):
 
         Such features stand in Images' pixels as flat rows (n, features).
         """
-        done: dict[int, Tensor | None] = {}         # training and validation images may be parts of one tensor
-        parts = []
-        for images in (train, valid):
-            if images is None or (images is train and self.augment is not None) or not self.module_.network.n_frozen:
-                parts.append(images)
-                continue
-            if id(images.pixels) not in done:
-                done[id(images.pixels)] = self._frozen_features(images.pixels)
-            features = done[id(images.pixels)]
-            parts.append(images if features is None else Images(features, images.codes, images.weights, images.rows))
-        return parts
+        wanted = [part for part in (train, valid) if part is not None and (part is valid or self.augment is None)]
+        if not self.module_.network.n_frozen:
+            wanted = []
+        found: dict[int, Images] = {}               # training and validation images may be parts of one tensor
+        for pixels in {id(part.pixels): part.pixels for part in wanted}.values():
+            parts = [part for part in wanted if part.pixels is pixels]
+            features = self._frozen_features(parts)
+            if features is not None:
+                found |= {id(part): Images(features, part.codes, part.weights, part.rows) for part in parts}
+        return [found.get(id(part), part) for part in (train, valid)]
 
-    def _frozen_features(self, pixels: Tensor) -> Tensor | None:
-        """(n, features), or None if that would be too large to keep."""
+    def _frozen_features(self, parts: list[Images]) -> Tensor | None:
+        """What the frozen blocks make of the pixels that the parts share: (n, features), None if too large to keep.
+
+        Each distinct image is computed once, in an order that depends on the content alone: what comes out may depend
+        on an image's batch by a rounding error, and must not depend on repetitions and the order of the data.
+        """
+        pixels, codes = parts[0].pixels, parts[0].codes
+        rows = torch.cat([torch.arange(len(pixels), device=pixels.device) if part.rows is None else part.rows
+                          for part in parts])
+        _, inverse = torch.unique(content_hashes(pixels, codes)[rows], return_inverse=True)
+        distinct = rows.new_empty(int(inverse.max()) + 1).scatter_(0, inverse, rows)
         self._set_training(False)
         features = None
-        for start in range(0, len(pixels), self.batch_size):
-            x = pixels[start:start + self.batch_size].float().contiguous(memory_format=torch.channels_last)
+        for start in range(0, len(distinct), self.batch_size):
+            x = pixels[distinct[start:start + self.batch_size]].float().contiguous(memory_format=torch.channels_last)
             with torch.no_grad(), self._autocast():
                 x = self.module_.network.frozen(self.module_[:-1](x))
             if features is None:
                 if x[0].numel() * x.element_size() * len(pixels) > MAX_CACHE_BYTES:
                     return None
                 self._frozen_shape = x.shape[1:]
-                features = x.new_empty(len(pixels), x[0].numel())
+                features = x.new_empty(len(distinct), x[0].numel())
             features[start:start + len(x)] = x.flatten(1)
-        return features
+        of_all = features.new_zeros(len(pixels), features.shape[1])
+        of_all[rows] = features[inverse]
+        return of_all
+
+    def load_params(self, f_params=None, f_optimizer=None, checkpoint=None, **kwargs):
+        """As skorch's; but the optimizer's state, where it is of the other phase, is left out with a warning."""
+        try:
+            super().load_params(f_params, f_optimizer, checkpoint=checkpoint, **kwargs)
+        except ValueError as error:
+            if "parameter group" not in str(error):
+                raise
+            warnings.warn("The state of the optimizer was not loaded: it is of the other phase of the training.",
+                          UserWarning, stacklevel=2)
+            checkpoint = copy.copy(checkpoint)
+            if checkpoint is not None:
+                checkpoint.f_optimizer = None
+            super().load_params(f_params, checkpoint=checkpoint, **kwargs)
 
     def infer(self, x, **fit_params) -> Tensor:
         """Logits of a batch of images, or of what the frozen blocks made of them."""
