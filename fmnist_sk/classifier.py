@@ -253,8 +253,7 @@ class ImageClassifier(ImageData, Trainer):
 
     def _probabilities(self, X) -> Tensor:
         check_is_fitted(self)
-        logits = torch.cat(list(self.forward_iter(X, device=None)))
-        return logits.double().softmax(1).float()     # float32's last digit depends on a row's place in the batch
+        return torch.cat([logits.softmax(1) for logits in self.forward_iter(X, device=None)])
 
     def _wants_tensor(self, X) -> bool:
         return isinstance(X, Tensor) and get_config()["array_api_dispatch"]

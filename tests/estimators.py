@@ -53,7 +53,7 @@ SMALL = {
     "ConvNetClassifier": {**_FAST, "architecture": "8C3-16C3-16N", "dropout": 0.1},
     "ResNetClassifier": {**_PLAIN, "width": 8, "n_blocks": (1,), "hidden": 16},
     "WideResNetClassifier": {**_PLAIN, "depth": 10, "widen_factor": 1},
-    "DenseNetClassifier": {**_PLAIN, "depth": 10, "growth": 8},
+    "DenseNetClassifier": {**_PLAIN, "depth": 10, "growth": 8, "compression": 1.0},
     "InceptionClassifier": {**_PLAIN, "stem": "8C3", "widths": (8,), "n_blocks": (1,), "projection": 8, "hidden": 16},
     "InceptionResNetClassifier": {**_PLAIN, "stem": "8C3", "widths": (8,), "n_blocks": (1,), "hidden": 16},
     "InceptionV3Classifier": {**_FAST, "weights": save_narrow_inception(0.1, _FOLDER), "width": 0.1, "resize": 75,

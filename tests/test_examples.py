@@ -10,6 +10,8 @@ import pytest
 from sklearn.datasets import load_digits
 from test_datasets import real_data
 
+import fmnist_sk
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 BENCHMARKS = EXAMPLES / "benchmarks"
 
@@ -89,3 +91,47 @@ def test_ratios_are_paired_medians(monkeypatch):
     assert value["median"] == 2.0
     assert value["low"] == 2.0
     assert value["high"] == 20.0
+
+
+def test_the_table_of_networks_is_complete_and_true(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import json
+
+    import networks
+
+    from fmnist_sk import reference_systems, summary
+    rows = json.loads((BENCHMARKS / "results/networks.json").read_text())["networks"]
+    every = networks.networks()
+    assert list(rows) == list(every)
+    assert {*fmnist_sk.networks.__all__, *reference_systems()} <= set(rows)
+    for name, (classifier, source) in every.items():
+        total = summary(classifier).loc["total"]
+        row = rows[name]
+        assert row["source"] == source
+        assert (row["parameters"], row["multiply_adds"]) == (total.parameters, total.multiply_adds), name
+        assert row["smallest_image"] == classifier._minimum_size()
+        assert row["accuracy"] > 0.7
+
+
+@real_data
+def test_networks_benchmark_keeps_rows_and_goes_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import json
+
+    import _measure
+    import networks
+    monkeypatch.setattr(_measure, "RESULTS", tmp_path)
+    monkeypatch.setattr(networks, "N_TRAIN", 300)
+    monkeypatch.setattr(networks, "N_HELD_OUT", 300)
+    for names in (["cnn_4"], ["simple_cnn"], ["cnn_4"]):
+        monkeypatch.setattr(sys, "argv", ["networks.py", "--only", *names])
+        networks.main()
+    rows = json.loads((tmp_path / "networks.json").read_text())["networks"]
+    assert list(rows) == ["simple_cnn", "cnn_4"]            # in the order of the table, measured rows kept
+    assert rows["cnn_4"]["parameters"] == 65_994
+    assert all(0 < row["accuracy"] < 1 and row["fit_seconds"] > 0 for row in rows.values())
+    assert "2 of 30 networks" in capsys.readouterr().out.splitlines()[-1]
+    monkeypatch.setattr(sys, "argv", ["networks.py", "--only", "vgg"])
+    with pytest.raises(SystemExit):
+        networks.main()
+    assert "--only takes names out of ConvNetClassifier" in capsys.readouterr().err

@@ -1,4 +1,6 @@
 """The package as a whole: what importing it does, what it installs."""
+import doctest
+import importlib
 import importlib.metadata
 import shutil
 import subprocess
@@ -6,6 +8,8 @@ import sys
 import tarfile
 import zipfile
 from pathlib import Path
+
+import pytest
 
 import fmnist_sk
 
@@ -69,3 +73,10 @@ def test_every_public_name_is_documented():
         doc = getattr(fmnist_sk, name).__doc__
         assert doc, name
         assert not doc.startswith(f"{name}("), f"{name} has only the signature that dataclass makes"
+
+
+@pytest.mark.parametrize("module", sorted(path.stem for path in (ROOT / "fmnist_sk").rglob("[a-z]*.py")))
+def test_examples_in_docstrings_give_what_they_say(module):
+    found, = (ROOT / "fmnist_sk").rglob(f"{module}.py")
+    name = ".".join(found.relative_to(ROOT).with_suffix("").parts)
+    assert doctest.testmod(importlib.import_module(name)).failed == 0

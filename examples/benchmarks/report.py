@@ -61,18 +61,20 @@ def overhead():
 
 def networks():
     result = load("networks")
-    lines = [f"{len(result['networks'])} networks, for images of 28 x 28 with one channel and ten classes. The last two "
-             f"columns are one epoch on {result['n_train']:,} training images in batches of {result['batch_size']}, with "
-             f"the accuracy on {result['n_held_out']:,} other training images: a sign of life, not what a network "
-             "reaches. Inception v3 learned from scratch there. Names without a class are those of "
-             f"`reference_system(name)`. ({where(result)})", "",
-             "| network | what | smallest image | parameters | multiply-adds, millions | accuracy, % | seconds |",
+    rows = result["networks"]
+    lines = [f"The {len(rows)} networks, for images of 28 x 28 with one channel and ten classes. The last two columns "
+             f"are one epoch on {result['n_train']:,} training images in batches of {result['batch_size']}, and the "
+             f"accuracy on {result['n_held_out']:,} other training images: a sign of life, not what a network reaches. "
+             "Inception v3 learned from scratch there. Names in lower case are those of `reference_system`. "
+             f"({where(result)})", "",
+             "| network | what it is | smallest image | parameters | multiply-adds, millions | accuracy, % | seconds |",
              "|---|---|---|---|---|---|---|"]
-    for name, row in result["networks"].items():
-        what = f"`{row['source']}`" if row["source"].endswith(")") and "Classifier(" in row["source"] else row["source"]
-        side = row["smallest_image"]
-        lines.append(f"| {name} | {what} | {side} x {side} | {row['parameters']:,} | {row['multiply_adds'] / 1e6:,.1f} | "
-                     f"{100 * row['accuracy']:.1f} | {row['fit_seconds']:,.0f} |")
+    for name, row in rows.items():
+        what = re.sub(r",? https?://[^\s)]+", "", row["source"])
+        what = f"`{what}`" if re.fullmatch(r"\w+\(.*\)", what) else what
+        cells = [name, what, f"{row['smallest_image']} x {row['smallest_image']}", f"{row['parameters']:,}",
+                 f"{row['multiply_adds'] / 1e6:,.1f}", f"{100 * row['accuracy']:.1f}", f"{row['fit_seconds']:,.0f}"]
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
