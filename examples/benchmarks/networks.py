@@ -5,8 +5,9 @@
 
 Trains each on the same 10,000 training images of Fashion-MNIST with its own recipe, but a single epoch of batches of
 32 images, and reads the accuracy on 10,000 other training images; the test images are not used. Inception v3 learns
-from scratch, without ImageNet's weights. Writes results/networks.json with a row for each network. Rows that are there
-already are kept, so an interrupted run goes on where it stopped; --afresh begins anew.
+from scratch, without ImageNet's weights, from images enlarged to 75 x 75. Writes results/networks.json with a row for
+each network; networks of the same settings are measured once. Rows that are there already are kept, so an interrupted
+run goes on where it stopped; --afresh begins anew.
 """
 import argparse
 import inspect
@@ -14,6 +15,7 @@ import json
 import time
 
 import _measure
+from sklearn.base import clone
 from sklearn.model_selection import train_test_split
 
 import fmnist_sk
@@ -33,37 +35,43 @@ BATCH_SIZE = 32
 VARIANTS = {
     "ResNetClassifier, bottleneck": ResNetClassifier(block="bottleneck"),
     "ResNetClassifier, preactivation": ResNetClassifier(block="preactivation"),
-    "WRN-28-10": WideResNetClassifier(depth=28, widen_factor=10),
-    "WRN-40-4": WideResNetClassifier(depth=40, widen_factor=4),
     "DenseNet-BC-100-12": DenseNetClassifier(depth=100),
+    "WRN-40-4": WideResNetClassifier(depth=40, widen_factor=4),
+    "WRN-28-10": WideResNetClassifier(depth=28, widen_factor=10),
 }
 
 
 def networks():
-    """Name -> (classifier, where it comes from): the registry's estimators, variants, every reference system."""
+    """Name -> (classifier, where it comes from): the registry's estimators, every reference system, variants."""
     found = {}
     for name in fmnist_sk.networks.__all__:
         estimator = getattr(fmnist_sk, name)
         found[name] = estimator(), inspect.getdoc(estimator).splitlines()[0].rstrip(".:")
-    for name, classifier in VARIANTS.items():
-        found[name] = classifier, repr(classifier)
     for name, system in reference_systems().items():
         found[name] = reference_system(name), system.source
+    for name, classifier in VARIANTS.items():
+        found[name] = clone(classifier), text(classifier)
     for classifier, _ in found.values():
+        classifier.set_params(max_epochs=1, batch_size=BATCH_SIZE, validation_fraction=None, random_state=0)
         if isinstance(classifier, InceptionV3Classifier):
-            classifier.set_params(weights=None)
+            classifier.set_params(weights=None, resize=75)
     return found
+
+
+def text(classifier):
+    """All settings that are not the class's defaults, on one line."""
+    return " ".join(classifier.__repr__(N_CHAR_MAX=10_000).split())
 
 
 def measure(classifier, source, train, held_out, device):
     """One row of the table."""
-    layers = summary(classifier)
-    classifier.set_params(max_epochs=1, batch_size=BATCH_SIZE, validation_fraction=None, random_state=0, device=device)
+    layers, settings = summary(classifier), text(classifier)
+    classifier.set_params(device=device)
     start = time.perf_counter()
     classifier.fit(*train)
     seconds = time.perf_counter() - start
     return {
-        "source": source, "settings": repr(classifier), "parameters": int(layers.loc["total", "parameters"]),
+        "source": source, "settings": settings, "parameters": int(layers.loc["total", "parameters"]),
         "multiply_adds": int(layers.loc["total", "multiply_adds"]),
         "smallest_image": classifier._minimum_size(), "accuracy": classifier.score(*held_out), "fit_seconds": seconds,
     }
@@ -86,7 +94,10 @@ def main():
     path = _measure.RESULTS / f"{args.name}.json"
     rows = {} if args.afresh or not path.exists() else json.loads(path.read_text())["networks"]
     for name in args.only or [name for name in every if name not in rows]:
-        rows[name] = measure(*every[name], (X, y), (held_out_X, held_out_y), args.device)
+        classifier, source = every[name]
+        same = [row for other, row in rows.items() if other != name and row["settings"] == text(classifier)]
+        rows[name] = {**same[0], "source": source} if same else measure(classifier, source, (X, y),
+                                                                        (held_out_X, held_out_y), args.device)
         print(f"{name:40} {rows[name]['parameters']:>11,} parameters  accuracy {rows[name]['accuracy']:.4f}  "
               f"{rows[name]['fit_seconds']:7.1f} s", flush=True)
         # In the order of networks(), so that the file does not depend on the order of measuring.
