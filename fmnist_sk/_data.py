@@ -114,7 +114,7 @@ class ImageData:
         minimum = self._minimum_size()
         if min(shape[1:]) < minimum:
             raise ValueError(f"{type(self).__name__} needs images of at least {minimum} x {minimum} pixels, got "
-                             f"{shape[1]} x {shape[2]}.")
+                             f"{shape[1]} x {shape[2]}{self._size_reason(shape)}")
         self.image_shape_ = shape
 
     def _as_images(self, X: np.ndarray | Tensor) -> Tensor:

@@ -123,8 +123,9 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
             self._check_logits(module)
         return module
 
-    def _build_network(self) -> nn.Module:
+    def _build_network(self, image_shape: tuple[int, int, int] | None = None) -> nn.Module:
         """The module with what its signature asks for: in_channels, n_classes, image_shape and our own parameters."""
+        image_shape = image_shape or self._network_shape
         given = self.get_params_for("module")
         template = self.module
         if isinstance(template, nn.Module):
@@ -135,14 +136,23 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
             accepted = inspect.signature(template).parameters
         except (TypeError, ValueError):
             raise wrong from None
-        offered = {"in_channels": self.image_shape_[0], "n_classes": len(self.classes_),
-                   "image_shape": self._network_shape, **self._architecture_params(), **given}
+        offered = {"in_channels": image_shape[0], "n_classes": len(self.classes_), "image_shape": image_shape,
+                   **self._architecture_params(), **given}
         takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in accepted.values())
         network = template(**{name: value for name, value in offered.items()
                               if takes_all or name in accepted or name in given})
         if not isinstance(network, nn.Module):
             raise wrong
         return network
+
+    def _size_reason(self, shape: tuple[int, int, int]) -> str:
+        """What the network itself says of images that are too small: which layer leaves nothing of them."""
+        try:
+            with DrawFrom(torch.Generator()):
+                self._build_network(shape)
+        except ValueError as error:
+            return f": {error}"
+        return "."
 
     def _check_logits(self, module: nn.Module) -> None:
         """One forward pass: is the module made for these images and classes? (Lazy layers get their shapes here.)"""

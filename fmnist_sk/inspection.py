@@ -34,7 +34,7 @@ def summary(classifier: ImageClassifier) -> pd.DataFrame:
     width) or (features,); parameters; multiply_adds (of convolutions and matrix products; the total includes those
     outside of layers). ``print(summary(classifier).to_string())`` shows every row.
 
-    Raises TypeError if `classifier` is not an ImageClassifier.
+    `classifier` may also be a Pipeline that ends in one. Raises TypeError for anything else.
 
     >>> from fmnist_sk import ConvNetClassifier, summary
     >>> print(summary(ConvNetClassifier(architecture="8C3-MP2-16N")))  # doctest: +NORMALIZE_WHITESPACE
@@ -49,7 +49,7 @@ def summary(classifier: ImageClassifier) -> pd.DataFrame:
     head.3           Linear        (10,)         170            160
     total           ConvNet        (10,)       25370          81696
     """
-    classifier = _classifier_of(classifier)[1]
+    _, classifier = _classifier_of(classifier)
     if classifier.initialized_:
         module = classifier.module_
     else:
@@ -64,7 +64,7 @@ def summary(classifier: ImageClassifier) -> pd.DataFrame:
     rows = [(name, type(layers[name]).__name__, tuple(output.shape[1:]), _count(layers[name], recurse=False),
              multiply_adds.get(f"Sequential.network.{name}", 0)) for name, (_, output) in seen.items()]
     rows.append(("total", type(module.network).__name__, (len(classifier.classes_),), _count(module.network),
-                 multiply_adds["Global"]))
+                 multiply_adds.get("Global", 0)))
     names, *columns = zip(*rows, strict=True)
     return pd.DataFrame(dict(zip(("type", "output_shape", "parameters", "multiply_adds"), columns, strict=True)),
                         index=list(names))
@@ -76,7 +76,8 @@ def feature_maps(classifier: ImageClassifier, X: ArrayLike | Tensor, layers: Seq
 
     Parameters
     ----------
-    X : images in any form that the classifier takes
+    classifier : fitted ImageClassifier, or Pipeline that ends in one
+    X : images in any form that it takes
     layers : names of layers as `summary` and ``classifier.module_.network.named_modules()`` have them
         Default: all convolutions and poolings whose output is a map.
 
@@ -93,10 +94,13 @@ def feature_maps(classifier: ImageClassifier, X: ArrayLike | Tensor, layers: Seq
         raise TypeError(f"layers must be a list of names, got layers={layers!r}: pass [{layers!r}].")
     check_is_fitted(classifier)
     steps, classifier = _classifier_of(classifier)
+    names = layers
     if layers is None:
-        layers = [name for name, module in classifier.module_.network.named_modules() if isinstance(module, _MAPS)]
+        names = [name for name, module in classifier.module_.network.named_modules() if isinstance(module, _MAPS)]
     found: dict[str, list[Tensor]] = {}
-    for seen in _passes(classifier, X if steps is None else steps.transform(X), layers):
+    for seen in _passes(classifier, X if steps is None else steps.transform(X), names):
+        if layers is not None and (silent := [name for name in layers if name not in seen]):
+            raise ValueError(f"layers must name layers whose output is a tensor, got {silent}.")
         for name, (_, output) in seen.items():
             found.setdefault(name, []).append(output.float().cpu())
     return {name: torch.cat(parts).numpy() for name, parts in found.items()}
@@ -143,9 +147,13 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.estimator_ = clone(self.estimator).fit(X, y, **fit_params)
         classifier = _classifier_of(self.estimator_)[1]
         network = classifier.module_.network
-        layers = dict(network.named_modules()) if self.layer is None else _named(network, [self.layer])
-        with_parameters = {name: layer for name, layer in layers.items() if _count(layer, recurse=False)}
-        seen = _trial(classifier.module_, layers if self.layer else with_parameters, classifier._network_shape)
+        if self.layer is None:
+            layers = {name: layer for name, layer in network.named_modules() if _count(layer, recurse=False)}
+        else:
+            layers = _named(network, [self.layer])
+        seen = _trial(classifier.module_, layers, classifier._network_shape)
+        if not seen:
+            raise ValueError(f"layer must name a layer whose output is a tensor, got layer={self.layer!r}.")
         self._layer, (taken, given) = list(seen.items())[-1]
         self._n_features_out = (taken if self.layer is None else given)[0].numel()
         return self
@@ -165,6 +173,10 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     @property
     def n_features_in_(self) -> int:
         return self.estimator_.n_features_in_
+
+    @property
+    def feature_names_in_(self) -> np.ndarray:
+        return self.estimator_.feature_names_in_
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "estimator_")
@@ -193,12 +205,13 @@ class _Hooks:
         thread = threading.get_ident()
 
         def hook_of(name):
-            def hook(module, inputs, output):
+            def hook(module, args, kwargs, output):
                 if threading.get_ident() == thread and isinstance(output, Tensor):
-                    seen[name] = inputs[0], output
+                    seen[name] = next(iter((*args, *kwargs.values()))), output
             return hook
 
-        self.handles = [layer.register_forward_hook(hook_of(name)) for name, layer in self.layers.items()]
+        self.handles = [layer.register_forward_hook(hook_of(name), with_kwargs=True)
+                        for name, layer in self.layers.items()]
         return seen
 
     def __exit__(self, *error):

@@ -167,6 +167,34 @@ def test_order_of_computation_decides_what_is_last(tiny_images):
     assert extractor.transform(X).shape == (60, 5)
 
 
+def test_layers_without_a_tensor_are_refused(tiny_images):
+    class Pair(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.unused = nn.Linear(2, 2)
+
+        def forward(self, x):
+            return x, x
+
+    class Net(nn.Module):
+        def __init__(self, n_classes):
+            super().__init__()
+            self.pair, self.logits = Pair(), nn.Linear(64, n_classes)
+
+        def forward(self, x):
+            return self.logits(input=self.pair(x)[0].flatten(1))
+
+    X, y = tiny_images()
+    net = ImageClassifier(module=Net, max_epochs=1).fit(X, y)
+    for name in ("pair", "pair.unused"):
+        with pytest.raises(ValueError, match=r"whose output is a tensor, got \['pair"):
+            feature_maps(net, X, [name])
+        with pytest.raises(ValueError, match="whose output is a tensor, got layer='pair"):
+            FeatureExtractor(FrozenEstimator(net), layer=name).fit(X, y)
+    assert FeatureExtractor(FrozenEstimator(net)).fit(X, y).transform(X).shape == (60, 64)
+    assert summary(net).index.tolist() == ["logits", "total"]
+
+
 def test_feeds_another_estimator_and_is_trained_in_the_fold(tiny_images):
     X, y = tiny_images(["bag", "coat"])
     X = X.reshape(len(X), -1)
@@ -210,4 +238,6 @@ def test_passes_weights_on_and_gives_frames(tiny_images):
     frame = extractor.fit(X, wrong, sample_weight=(np.arange(60) >= 30).astype(float)).transform(X)
     assert isinstance(frame, pd.DataFrame)
     assert frame.columns[0] == "featureextractor0"
+    named = pd.DataFrame(X, columns=[f"p{i}" for i in range(64)])
+    assert FeatureExtractor(small("ConvNetClassifier")).fit(named, y).feature_names_in_[3] == "p3"
     assert (extractor.estimator_.predict(X) == y).mean() > 0.9

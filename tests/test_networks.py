@@ -98,7 +98,8 @@ def test_a_malformed_text_is_quoted(architecture, quoted, tiny_images):
 def test_a_too_deep_text_quotes_the_layer():
     with pytest.raises(ValueError, match="its layer 'MP3' makes none of 2 x 2"):
         ConvNet((1, 8, 8), 10, "4C3-MP4-MP3-4C3")
-    with pytest.raises(ValueError, match="needs images of at least 12 x 12 pixels, got 8 x 8"):
+    with pytest.raises(ValueError, match="needs images of at least 12 x 12 pixels, got 8 x 8: .* its layer 'MP3' makes "
+                                         r"none of 2 x 2 \(architecture='4C3-MP4-MP3'\)"):
         ConvNetClassifier(architecture="4C3-MP4-MP3").fit(np.zeros((4, 8, 8)), [0, 1, 0, 1])
     with pytest.raises(TypeError, match="architecture must be a text"):
         ConvNetClassifier(architecture=32).fit(np.zeros((4, 8, 8)), [0, 1, 0, 1])
@@ -173,7 +174,7 @@ def test_the_searched_parameters_reach_the_network(tiny_images):
     ("ResNetClassifier", {"stem": "8C3-16N"}, "stem must hold convolutions and poolings only, got '16N'"),
     ("ResNetClassifier", {"stem": "8Q3"}, "stem must consist of tokens .* got '8Q3'"),
     ("ResNetClassifier", {"block": "wide"}, "The 'block' parameter"),
-    ("ResNetClassifier", {"stem": "MP9"}, "needs images of at least 9 x 9 pixels, got 8 x 8"),
+    ("ResNetClassifier", {"stem": "MP9"}, "at least 9 x 9 pixels, got 8 x 8: stem must leave .* its layer 'MP9'"),
     ("WideResNetClassifier", {"depth": 15}, r"depth must be 6 n \+ 4 .* got depth=15"),
     ("WideResNetClassifier", {"depth": 4}, "got depth=4"),
     ("WideResNetClassifier", {"widen_factor": 0}, "'widen_factor'"),

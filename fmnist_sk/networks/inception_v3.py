@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from fmnist_sk._batches import Images
 from fmnist_sk._validation import content_hashes
+from fmnist_sk.augmentation import as_transformers
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.networks._blocks import DROPOUT, POSITIVE
 from fmnist_sk.networks._inception_v3 import BLOCKS, SMALLEST, InceptionV3, imagenet_checkpoint, load_checkpoint
@@ -152,7 +153,7 @@ class InceptionV3Classifier(ImageClassifier):
         super().initialize_module()
         self._fine_tunes = False
         if self.weights is not None:
-            path = imagenet_checkpoint() if self.weights == "imagenet" else Path(self.weights)
+            path = imagenet_checkpoint() if self.weights == "imagenet" else Path(self.weights).expanduser()
             if not path.is_file():
                 raise FileNotFoundError("weights must be 'imagenet', None or the path of a checkpoint, but there is "
                                         f"no file at {str(path)!r}.")
@@ -181,7 +182,8 @@ class InceptionV3Classifier(ImageClassifier):
 
         Such features stand in Images' pixels as flat rows (n, features).
         """
-        wanted = [part for part in (train, valid) if part is not None and (part is valid or self.augment is None)]
+        is_augmented = bool(as_transformers(self.augment))
+        wanted = [part for part in (train, valid) if part is not None and (part is valid or not is_augmented)]
         if not self.module_.network.n_frozen:
             wanted = []
         found: dict[int, Images] = {}               # training and validation images may be parts of one tensor
@@ -219,10 +221,10 @@ class InceptionV3Classifier(ImageClassifier):
         of_all[rows] = features[inverse]
         return of_all
 
-    def load_params(self, f_params=None, f_optimizer=None, checkpoint=None, **kwargs):
+    def load_params(self, f_params=None, f_optimizer=None, f_criterion=None, f_history=None, checkpoint=None, **kwargs):
         """As skorch's; but the optimizer's state, where it is of the other phase, is left out with a warning."""
         try:
-            super().load_params(f_params, f_optimizer, checkpoint=checkpoint, **kwargs)
+            super().load_params(f_params, f_optimizer, f_criterion, f_history, checkpoint, **kwargs)
         except ValueError as error:
             if "parameter group" not in str(error):
                 raise
@@ -231,7 +233,7 @@ class InceptionV3Classifier(ImageClassifier):
             checkpoint = copy.copy(checkpoint)
             if checkpoint is not None:
                 checkpoint.f_optimizer = None
-            super().load_params(f_params, checkpoint=checkpoint, **kwargs)
+            super().load_params(f_params, None, f_criterion, f_history, checkpoint, **kwargs)
 
     def infer(self, x, **fit_params) -> Tensor:
         """Logits of a batch of images, or of what the frozen blocks made of them."""
