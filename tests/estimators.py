@@ -58,7 +58,7 @@ SMALL = {
     "InceptionResNetClassifier": {**_PLAIN, "stem": "8C3", "widths": (8,), "n_blocks": (1,), "hidden": 16},
     "InceptionV3Classifier": {**_FAST, "weights": save_narrow_inception(0.1, _FOLDER), "width": 0.1, "resize": 75,
                               "hidden": 32, "dropout": 0.1, "frozen_epochs": 59, "max_epochs": 60,
-                              "fine_tune_from": "Mixed_7c"},
+                              "fine_tune_from": "Mixed_7c", "schedule": "constant"},
     "MLPMixerClassifier": {**_PLAIN, "patch_size": 2, "width": 16, "n_blocks": 1, "patch_hidden": 16,
                            "feature_hidden": 16},
     "ImageScaler": {},

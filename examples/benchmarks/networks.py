@@ -20,7 +20,6 @@ from sklearn.model_selection import train_test_split
 
 import fmnist_sk
 from fmnist_sk import (
-    DenseNetClassifier,
     InceptionV3Classifier,
     ResNetClassifier,
     WideResNetClassifier,
@@ -35,7 +34,6 @@ BATCH_SIZE = 32
 VARIANTS = {
     "ResNetClassifier, bottleneck": ResNetClassifier(block="bottleneck"),
     "ResNetClassifier, preactivation": ResNetClassifier(block="preactivation"),
-    "DenseNet-BC-100-12": DenseNetClassifier(depth=100),
     "WRN-40-4": WideResNetClassifier(depth=40, widen_factor=4),
     "WRN-28-10": WideResNetClassifier(depth=28, widen_factor=10),
 }

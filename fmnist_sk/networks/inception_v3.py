@@ -123,6 +123,7 @@ class InceptionV3Classifier(ImageClassifier):
     fine_tune_lr: float = 1e-4
     optimizer: Any = "adamw"
     lr: float = 1e-3
+    schedule: str = "one_cycle"
     batch_size: int = 64
     max_epochs: int = 10
 
