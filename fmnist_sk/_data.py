@@ -23,6 +23,8 @@ from fmnist_sk._validation import (
     to_images,
 )
 
+MAX_PADDED_SIDE = 256       # flat rows are padded to a network's smallest image up to this size
+
 
 class ImageData:
     """The part of ImageClassifier that turns users' data into Images on its device."""
@@ -104,17 +106,22 @@ class ImageData:
     def _set_image_shape(self, X: np.ndarray | Tensor) -> None:
         n_features = math.prod(X.shape[1:])
         given = check_image_shape(self.image_shape, n_features)
-        if X.ndim == 2:
-            self.image_shape_ = given or square_shape(n_features)
-            return
-        shape = (1,) * (4 - X.ndim) + tuple(X.shape[1:])
-        if given not in (None, shape):
-            raise ValueError(f"image_shape must be that of the images in X, {shape}, got "
-                             f"image_shape={self.image_shape}.")
         minimum = self._minimum_size()
-        if min(shape[1:]) < minimum:
+        if X.ndim == 2:
+            shape = given or square_shape(n_features)
+        else:
+            shape = (1,) * (4 - X.ndim) + tuple(X.shape[1:])
+            if given not in (None, shape):
+                raise ValueError(f"image_shape must be that of the images in X, {shape}, got "
+                                 f"image_shape={self.image_shape}.")
+        is_explicit = X.ndim > 2 or given is not None
+        if min(shape[1:]) < minimum and (is_explicit or minimum > MAX_PADDED_SIDE):
             raise ValueError(f"{type(self).__name__} needs images of at least {minimum} x {minimum} pixels, got "
                              f"{shape[1]} x {shape[2]}{self._size_reason(shape)}")
+        if min(shape[1:]) < minimum:
+            warnings.warn(f"X has rows of {n_features} values, which are padded with zeros to {minimum} x {minimum}, "
+                          f"the smallest images that {type(self).__name__} takes. Pass image_shape=(height, width) if "
+                          "they are images.", UserWarning, stacklevel=2)
         self.image_shape_ = shape
 
     def _as_images(self, X: np.ndarray | Tensor) -> Tensor:

@@ -139,8 +139,13 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
         offered = {"in_channels": image_shape[0], "n_classes": len(self.classes_), "image_shape": image_shape,
                    **self._architecture_params(), **given}
         takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in accepted.values())
-        network = template(**{name: value for name, value in offered.items()
-                              if takes_all or name in accepted or name in given})
+        settings = {name: value for name, value in offered.items() if takes_all or name in accepted or name in given}
+        try:
+            network = template(**settings)
+        except (RuntimeError, OverflowError, MemoryError, TypeError) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"module cannot be built with {settings}: {reason}") from error
         if not isinstance(network, nn.Module):
             raise wrong
         return network

@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from types import NoneType
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from fmnist_sk._skorch import MIN_ROWS
 from fmnist_sk.classifier import ImageClassifier
 
 _MAPS = (nn.Conv1d, nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d)
@@ -49,19 +51,25 @@ def summary(classifier: ImageClassifier) -> pd.DataFrame:
     head.3           Linear        (10,)         170            160
     total           ConvNet        (10,)       25370          81696
     """
-    _, classifier = _classifier_of(classifier)
+    _, classifier = _classifier_of(classifier, "classifier")
     if classifier.initialized_:
         module = classifier.module_
     else:
         classifier = clone(classifier)
         classifier._prepare_unfitted()
         module = classifier._new_module()
-    layers = {name: layer for name, layer in module.network.named_modules() if _is_layer(layer)}
+    layers = {name: layer for name, layer in module.network.named_modules() if name and _is_layer(layer)}
     with FlopCounterMode(display=False) as counter:
         seen = _trial(module, layers, classifier._network_shape)
     operations = counter.get_flop_counts()
     multiply_adds = {name: sum(counts.values()) // 2 for name, counts in operations.items()}
-    rows = [(name, type(layers[name]).__name__, tuple(output.shape[1:]), _count(layers[name], recurse=False),
+    counted: set[nn.Parameter] = set()
+    parameters = {}
+    for name in sorted(seen, key=lambda name: -name.count(".")):         # a layer has what its own layers have not
+        found = set(layers[name].parameters()) - counted
+        parameters[name] = sum(parameter.numel() for parameter in found)
+        counted |= found
+    rows = [(name, type(layers[name]).__name__, tuple(output.shape[1:]), parameters[name],
              multiply_adds.get(f"Sequential.network.{name}", 0)) for name, (_, output) in seen.items()]
     rows.append(("total", type(module.network).__name__, (len(classifier.classes_),), _count(module.network),
                  multiply_adds.get("Global", 0)))
@@ -90,16 +98,16 @@ def feature_maps(classifier: ImageClassifier, X: ArrayLike | Tensor, layers: Seq
     ------
     NotFittedError, TypeError for what is no ImageClassifier, ValueError for names that the network does not have.
     """
-    if isinstance(layers, str):
-        raise TypeError(f"layers must be a list of names, got layers={layers!r}: pass [{layers!r}].")
+    if layers is not None and (isinstance(layers, str) or not isinstance(layers, Iterable)):
+        raise TypeError(f"layers must be a list of names, got layers={layers!r}.")
+    steps, classifier = _classifier_of(classifier, "classifier")
     check_is_fitted(classifier)
-    steps, classifier = _classifier_of(classifier)
-    names = layers
-    if layers is None:
-        names = [name for name, module in classifier.module_.network.named_modules() if isinstance(module, _MAPS)]
+    network = classifier.module_.network
+    names = ([name for name, module in network.named_modules() if isinstance(module, _MAPS)] if layers is None
+             else list(layers))
     found: dict[str, list[Tensor]] = {}
-    for seen in _passes(classifier, X if steps is None else steps.transform(X), names):
-        if layers is not None and (silent := [name for name in layers if name not in seen]):
+    for seen in _passes(classifier, _through(steps, X), _named(network, names, "layers")):
+        if layers is not None and (silent := [name for name in names if name not in seen]):
             raise ValueError(f"layers must name layers whose output is a tensor, got {silent}.")
         for name, (_, output) in seen.items():
             found.setdefault(name, []).append(output.float().cpu())
@@ -119,7 +127,7 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         A clone of it is fitted; a FrozenEstimator is not.
     layer : str, optional
         Name of a layer, as in `summary`; its output is flattened. Default: the penultimate features, which are what
-        the last layer with parameters takes in.
+        the last layer with parameters, and without layers of its own, takes in.
 
     Attributes
     ----------
@@ -138,36 +146,41 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.estimator = estimator
         self.layer = layer
 
-    def fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor, **fit_params):
+    def fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor | None = None, **fit_params):
         """Fit a clone of `estimator` on images X and labels y; `fit_params`, such as sample_weight, are passed on.
 
-        Raises TypeError if `estimator` is none that this takes, ValueError if there is no such `layer`.
+        A FrozenEstimator needs no y. Raises TypeError if `estimator` is none that this takes, ValueError if there is
+        no such `layer`.
         """
-        _classifier_of(self.estimator)
+        _classifier_of(self.estimator, "estimator")
+        if not isinstance(self.layer, (str, NoneType)):
+            raise TypeError(f"layer must be the name of a layer or None, got layer={self.layer!r}.")
         self.estimator_ = clone(self.estimator).fit(X, y, **fit_params)
-        classifier = _classifier_of(self.estimator_)[1]
+        _, classifier = _classifier_of(self.estimator_, "estimator")
         network = classifier.module_.network
         if self.layer is None:
-            layers = {name: layer for name, layer in network.named_modules() if _count(layer, recurse=False)}
+            layers = {name: layer for name, layer in network.named_modules()
+                      if _count(layer) and not any(True for _ in layer.children())}
         else:
-            layers = _named(network, [self.layer])
+            layers = _named(network, [self.layer], "layer")
         seen = _trial(classifier.module_, layers, classifier._network_shape)
-        if not seen:
-            raise ValueError(f"layer must name a layer whose output is a tensor, got layer={self.layer!r}.")
-        self._layer, (taken, given) = list(seen.items())[-1]
-        self._n_features_out = (taken if self.layer is None else given)[0].numel()
+        self._part = 0 if self.layer is None else 1              # what the layer takes in, or what it gives
+        self._layer = list(seen)[-1] if seen else self.layer
+        features = seen[self._layer][self._part] if seen else None
+        if features is None:
+            raise ValueError("layer must name a layer whose output is a tensor" + (
+                f", got layer={self.layer!r}." if self.layer is not None else
+                ": what the last layer takes in is none, so that None does not do."))
+        self._n_features_out = features[0].numel()
         return self
 
     def transform(self, X: ArrayLike | Tensor) -> np.ndarray | Tensor:
         """Features (n, n_features) float32; a tensor on X's device under scikit-learn's ``array_api_dispatch``."""
         check_is_fitted(self)
-        steps, classifier = _classifier_of(self.estimator_)
-        X = X if steps is None else steps.transform(X)
-        parts = []
-        for seen in _passes(classifier, X, [self._layer]):
-            taken, given = seen[self._layer]
-            parts.append((taken if self.layer is None else given).flatten(1).float())
-        features = torch.cat(parts)
+        steps, classifier = _classifier_of(self.estimator_, "estimator")
+        layers = _named(classifier.module_.network, [self._layer], "layer")
+        features = torch.cat([seen[self._layer][self._part].flatten(1).float()
+                              for seen in _passes(classifier, _through(steps, X), layers)])
         return features.to(X.device) if classifier._wants_tensor(X) else features.cpu().numpy()
 
     @property
@@ -183,7 +196,8 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags = get_tags(self.estimator).input_tags
+        if hasattr(self.estimator, "__sklearn_tags__"):
+            tags.input_tags = get_tags(self.estimator).input_tags
         tags.target_tags.required = True
         tags.transformer_tags.preserves_dtype = []         # features are float32
         return tags
@@ -194,7 +208,8 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 class _Hooks:
     """Within this context, what each of `layers` took in and gave: a dict from name to (input, output).
 
-    Only this thread's passes are seen, so that others may use the network meanwhile.
+    Of several tensors the first; None where nothing taken in is a tensor; layers that give none are left out. Only
+    this thread's passes are seen, so that others may use the network meanwhile.
     """
 
     def __init__(self, layers: dict[str, nn.Module]):
@@ -206,8 +221,11 @@ class _Hooks:
 
         def hook_of(name):
             def hook(module, args, kwargs, output):
-                if threading.get_ident() == thread and isinstance(output, Tensor):
-                    seen[name] = next(iter((*args, *kwargs.values()))), output
+                if threading.get_ident() == thread:
+                    given = _first_tensor(output if isinstance(output, (tuple, list)) else (output,))
+                    seen.pop(name, None)                     # the last call decides the order
+                    if given is not None:
+                        seen[name] = _first_tensor((*args, *kwargs.values())), given
             return hook
 
         self.handles = [layer.register_forward_hook(hook_of(name), with_kwargs=True)
@@ -222,25 +240,41 @@ class _Hooks:
 def _trial(module: nn.Module, layers: dict[str, nn.Module], shape: tuple[int, int, int]) -> dict:
     """What the layers take in and give for one black image."""
     device = next(module.parameters()).device
-    with torch.no_grad(), _Hooks(layers) as seen:
+    with torch.enable_grad(), _Hooks(layers) as seen:       # without gradients, attention is one kernel not counted
         module.eval()(torch.zeros(1, *shape, device=device))
     return seen
 
 
-def _passes(classifier: ImageClassifier, X, names: Sequence[str]) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
-    """For each batch of X, what the named layers take in and give."""
-    layers = _named(classifier.module_.network, names)
+def _passes(classifier: ImageClassifier, X, layers: dict[str, nn.Module]
+            ) -> Iterator[dict[str, tuple[Tensor | None, Tensor]]]:
+    """For each batch of X, what the layers take in and give."""
     for batch in classifier.get_iterator(classifier.get_dataset(X)):
         size = len(batch[0]["x"])
         with _Hooks(layers) as seen:
             classifier.evaluation_step(batch)
-        yield {name: (taken[:size], given[:size]) for name, (taken, given) in seen.items()}
+        rows = max(size, MIN_ROWS)
+        for name, (_, given) in seen.items():
+            if given.ndim == 0 or len(given) != rows:
+                raise ValueError(f"layers must give one row for each image, but {name!r} gives the shape "
+                                 f"{tuple(given.shape)} for {rows} images.")
+        yield {name: (None if taken is None else taken[:size], given[:size]) for name, (taken, given) in seen.items()}
 
 
-def _named(network: nn.Module, names: Sequence[str]) -> dict[str, nn.Module]:
+def _through(steps: list, X):
+    for step in steps:
+        X = step.transform(X)
+    return X
+
+
+def _first_tensor(values: Iterable) -> Tensor | None:
+    return next((value for value in values if isinstance(value, Tensor)), None)
+
+
+def _named(network: nn.Module, names: Sequence[str], parameter: str) -> dict[str, nn.Module]:
     known = dict(network.named_modules())
-    if unknown := [name for name in names if name not in known]:
-        raise ValueError(f"layers must be named as in the network ({', '.join(filter(None, known))}), got {unknown}.")
+    if unknown := [name for name in names if not isinstance(name, str) or name not in known]:
+        raise ValueError(f"{parameter} must be named as in the network ({', '.join(filter(None, known))}), got "
+                         f"{unknown}.")
     return {name: known[name] for name in names}
 
 
@@ -254,14 +288,16 @@ def _count(module: nn.Module, recurse: bool = True) -> int:
     return sum(parameter.numel() for parameter in module.parameters(recurse))
 
 
-def _classifier_of(estimator) -> tuple[Pipeline | None, ImageClassifier]:
-    """The steps before a classifier, if any, and the classifier."""
-    found = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
-    steps = None
-    if isinstance(found, Pipeline):
-        steps, found = (found[:-1] if len(found) > 1 else None), found[-1]
-        found = found.estimator if isinstance(found, FrozenEstimator) else found
+def _classifier_of(estimator, parameter: str) -> tuple[list, ImageClassifier]:
+    """The steps before a classifier, and the classifier."""
+    found, steps = estimator, []
+    while isinstance(found, (FrozenEstimator, Pipeline)):
+        if isinstance(found, Pipeline):
+            steps += [found[:-1]] if len(found) > 1 else []
+            found = found[-1]
+        else:
+            found = found.estimator
     if not isinstance(found, ImageClassifier):
-        raise TypeError("estimator must be an ImageClassifier such as ResNetClassifier(), a Pipeline that ends in "
+        raise TypeError(f"{parameter} must be an ImageClassifier such as ResNetClassifier(), a Pipeline that ends in "
                         f"one, or a FrozenEstimator of one of these, got {estimator!r}.")
     return steps, found

@@ -9,8 +9,9 @@ to have 114,000 parameters, where the layers it lists have 82,090. Report 4 is o
 whose activations are our reading.
 
 The estimators have a report's network, optimizer, learning rate, weight decay, batch size, validation share and number
-of epochs where it states them. Its learning-rate schedule, augmentation and losses other than cross-entropy are not
-set.
+of epochs where it states them; where it does not say how long it trains, the number of epochs is the estimator's
+default. Its learning-rate schedule, augmentation, doubled data and losses other than cross-entropy are not set, and
+all standardise pixels (`standardize=True`), where reports 0 to 2 partly train on pixels from 0 to 1.
 """
 from __future__ import annotations
 
@@ -121,7 +122,7 @@ def reference_system(name: str, **params) -> ImageClassifier:
     >>> reference_system("simple_cnn", random_state=0).architecture
     '32C3-MP2-64C3-MP2-128N'
     """
-    if name not in _SYSTEMS:
+    if not isinstance(name, str) or name not in _SYSTEMS:
         raise ValueError(f"name must be one of {sorted(_SYSTEMS)}, got name={name!r}.")
     system = _SYSTEMS[name]
     return system.classifier(**{**system.params, **params})

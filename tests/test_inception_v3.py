@@ -40,6 +40,7 @@ def hub(tmp_path, monkeypatch):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
     monkeypatch.setattr("fmnist_sk._download.PAUSE", 0.01)
+    monkeypatch.setattr(inception_v3, "IMAGENET_WIDTH", 0.1)
 
     def publish(path):
         content = Path(path).read_bytes()
@@ -297,8 +298,9 @@ def test_files_that_are_no_checkpoint_are_refused(tmp_path, tiny_images):
     X, y = tiny_images()
     with pytest.raises(FileNotFoundError, match=r"weights must be 'imagenet', None or the path .*nowhere.pth"):
         transfer(weights="nowhere.pth").fit(X, y)
-    with pytest.raises(FileNotFoundError, match="weights must be"):
-        transfer(weights=tmp_path).fit(X, y)
+    for path in (tmp_path, "a" * 5000, ""):
+        with pytest.raises(FileNotFoundError, match=r"weights must be .* no file at weights="):
+            transfer(weights=path).fit(X, y)
     good = torch.load(save_narrow_inception(0.1, tmp_path), weights_only=True)
     path = tmp_path / "bad.pth"
 
@@ -311,7 +313,12 @@ def test_files_that_are_no_checkpoint_are_refused(tmp_path, tiny_images):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"weights must name a .*bad.pth"):
             transfer(weights=path).fit(X, y)
-    for state, message in (([1], "holds a list"), ({}, "missing"), ({"a": Evil()}, "cannot be read"),
+    name = "Mixed_7c.branch1x1.bn.running_var"
+    for state, message in (({**good, name: good[name] * torch.nan}, f"must be finite .* {name}"),
+                           ({**good, name: -good[name]}, f"variances >= 0: {name}"),
+                           ({**good, name: good[name].to_sparse()}, f"{name} is something else"),
+                           ({**good, name: good[name].to(torch.int64)}, f"{name} is something else"),
+                           ([1], "holds a list"), ({}, "missing"), ({"a": Evil()}, "cannot be read"),
                            ({**good, "Mixed_7c.branch1x1.conv.weight": torch.zeros(3)},
                             r"Mixed_7c.branch1x1.conv.weight has shape .* it is \(3,\)")):
         torch.save(state, path)
@@ -324,7 +331,8 @@ def test_files_that_are_no_checkpoint_are_refused(tmp_path, tiny_images):
 
 @pytest.mark.parametrize(("params", "name"), [({"resize": 74}, "resize"), ({"fine_tune_from": "Mixed_9"}, "fine_tune"),
                                               ({"frozen_epochs": -1}, "frozen_epochs"), ({"width": 0}, "width"),
-                                              ({"weights": 3}, "weights"), ({"fine_tune_lr": 0.0}, "fine_tune_lr")])
+                                              ({"weights": 3}, "weights"), ({"fine_tune_lr": 0.0}, "fine_tune_lr"),
+                                              ({"weights": "imagenet", "width": 0.5}, "width must be 1 with weights")])
 def test_bad_parameters_are_named(params, name, tiny_images):
     with pytest.raises(ValueError, match=name):
         transfer(**params).fit(*tiny_images())

@@ -58,8 +58,7 @@ def test_summary_before_and_after_fit(name, tiny_images):
 
 
 def test_summary_needs_no_pretrained_weights():
-    assert summary(fmnist_sk.InceptionV3Classifier(width=0.05)).loc["base.Conv2d_1a_3x3.conv", "output_shape"] == (
-        2, 74, 74)
+    assert summary(fmnist_sk.InceptionV3Classifier()).loc["base.Conv2d_1a_3x3.conv", "output_shape"] == (32, 74, 74)
 
 
 def test_published_multiply_adds():
@@ -73,7 +72,7 @@ def test_published_multiply_adds():
 @pytest.mark.parametrize("look", [summary, lambda wrong: FeatureExtractor(wrong).fit([[0.0], [1.0]], [0, 1])])
 @pytest.mark.parametrize("wrong", [SVC(), "ResNetClassifier", make_pipeline(ImageScaler())])
 def test_what_is_no_network_is_refused(look, wrong):
-    with pytest.raises(TypeError, match="estimator must be an ImageClassifier such as"):
+    with pytest.raises(TypeError, match=r"(estimator|classifier) must be an ImageClassifier such as"):
         look(wrong)
 
 
@@ -103,8 +102,11 @@ def test_feature_maps_refuse_what_they_cannot_use(fitted, tiny_images):
     X, _ = tiny_images(n=9)
     with pytest.raises(ValueError, match=r"layers must be named as in the network \(features, .*got \['conv9'\]"):
         feature_maps(fitted, X, ["conv9"])
-    with pytest.raises(TypeError, match=r"must be a list of names, got layers='head.0'"):
-        feature_maps(fitted, X, "head.0")
+    for layers in ("head.0", 3):
+        with pytest.raises(TypeError, match="must be a list of names, got layers="):
+            feature_maps(fitted, X, layers)
+    with pytest.raises(TypeError, match="classifier must be an ImageClassifier"):
+        feature_maps(None, X)
     with pytest.raises(NotFittedError):
         feature_maps(ConvNetClassifier(), X)
 
@@ -186,13 +188,74 @@ def test_layers_without_a_tensor_are_refused(tiny_images):
 
     X, y = tiny_images()
     net = ImageClassifier(module=Net, max_epochs=1).fit(X, y)
-    for name in ("pair", "pair.unused"):
-        with pytest.raises(ValueError, match=r"whose output is a tensor, got \['pair"):
-            feature_maps(net, X, [name])
-        with pytest.raises(ValueError, match="whose output is a tensor, got layer='pair"):
-            FeatureExtractor(FrozenEstimator(net), layer=name).fit(X, y)
-    assert FeatureExtractor(FrozenEstimator(net)).fit(X, y).transform(X).shape == (60, 64)
+    with pytest.raises(ValueError, match=r"whose output is a tensor, got \['pair.unused'\]"):
+        feature_maps(net, X, ["pair.unused"])
+    with pytest.raises(ValueError, match=r"whose output is a tensor, got layer='pair.unused'"):
+        FeatureExtractor(FrozenEstimator(net), layer="pair.unused").fit(X, y)
+    assert feature_maps(net, X, (name for name in ["pair"]))["pair"].shape == (60, 1, 8, 8)      # the first of two
+    assert FeatureExtractor(FrozenEstimator(net)).fit(X).transform(X).shape == (60, 64)
     assert summary(net).index.tolist() == ["logits", "total"]
+
+
+class Attention(nn.Module):
+    """Parameters of its own, a layer that is called twice, layers of odd calls and shapes."""
+
+    def __init__(self, n_classes):
+        super().__init__()
+        self.position = nn.Parameter(torch.zeros(8, 8))
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.constant = Constant()
+        self.rows = nn.Linear(8, 8)
+        self.squeeze, self.logits = nn.Linear(64, 5), nn.Linear(5, n_classes)
+
+    def forward(self, x):
+        x = x[:, 0] + self.position
+        x = self.attention(x, x, x)[0] + self.constant()
+        x = self.rows(x.reshape(-1, 8)).reshape(len(x), 64)
+        x = self.squeeze(x)
+        self.logits(x)
+        return self.logits(torch.tanh(x))
+
+
+class Constant(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.value = nn.Parameter(torch.zeros(8))
+
+    def forward(self):
+        return self.value
+
+
+def test_unusual_networks(tiny_images):
+    X, y = tiny_images()
+    unfitted = ImageClassifier(module=Attention, max_epochs=1, precision="fp32")
+    net = ImageClassifier(module=Attention, max_epochs=1, precision="fp32").fit(X, y)
+    features = FeatureExtractor(FrozenEstimator(net)).fit(X).transform(X)
+    with torch.no_grad():
+        expected = net.module_.network.logits(torch.from_numpy(features)).softmax(1)
+    np.testing.assert_allclose(expected, net.predict_proba(X), atol=1e-6)
+    table = summary(net)
+    assert table.loc["attention", "parameters"] == 4 * 8 * 8 + 4 * 8
+    assert table.loc["total", "parameters"] - table.parameters[:-1].sum() == 64            # the position
+    shapes = summary(unfitted.set_params(image_shape=(8, 8)))
+    assert shapes.loc["attention", "multiply_adds"] == table.loc["attention", "multiply_adds"] > 0
+    for name in ("rows", "constant"):
+        with pytest.raises(ValueError, match=f"layers must give one row for each image, but '{name}' gives"):
+            feature_maps(net, X, [name])
+
+
+def test_a_fitted_extractor_keeps_its_layer(tiny_images):
+    X, y = tiny_images()
+    extractor = FeatureExtractor(small("ConvNetClassifier")).fit(X, y)
+    before = extractor.transform(X)
+    np.testing.assert_array_equal(extractor.set_params(layer="features.0").transform(X), before)
+    assert extractor.fit(X, y).transform(X).shape == (60, 8 * 8 * 8)
+
+
+@pytest.mark.parametrize("layer", [3, ["features.0"], {}])
+def test_a_layer_is_a_name(layer, tiny_images):
+    with pytest.raises(TypeError, match="layer must be the name of a layer or None, got layer="):
+        FeatureExtractor(small("ConvNetClassifier"), layer=layer).fit(*tiny_images())
 
 
 def test_feeds_another_estimator_and_is_trained_in_the_fold(tiny_images):
@@ -227,6 +290,10 @@ def test_takes_a_pipeline_that_ends_in_a_network(tiny_images):
     np.testing.assert_array_equal(
         extractor.transform(X), FeatureExtractor(FrozenEstimator(fitted[-1])).fit(scaled, y).transform(scaled))
     assert list(feature_maps(fitted, X)) == list(feature_maps(fitted[-1], scaled))
+    nested = make_pipeline(ImageScaler(), FrozenEstimator(make_pipeline(ImageScaler(), fitted[-1])))
+    frozen = FrozenEstimator(clone(nested).fit(scaled, y))
+    np.testing.assert_array_equal(FeatureExtractor(frozen).fit(scaled).transform(scaled),
+                                  FeatureExtractor(nested).fit(scaled, y).transform(scaled))
     assert LogisticRegression().fit(extractor.transform(X), y).score(extractor.transform(X), y) > 0.9
 
 

@@ -88,7 +88,7 @@ def test_sizes_are_those_of_pytorch(token):
 @pytest.mark.parametrize(("architecture", "quoted"), [
     ("32C3-MP-10N", "got 'MP'"), ("32C3--10N", "got ''"), ("0C3", "got '0C3'"), ("32c3", "got '32c3'"), ("", "got ''"),
     ("32C3-10N-MP2", "got 'MP2' after '10N'"), ("MP2same", "got 'MP2same'"), ("8C3ceil", "got '8C3ceil'"),
-    ("MP2/0", "got 'MP2/0'"), ("GP", "got 'GP'"), ("8C3 -MP2", "got '8C3 '"),
+    ("MP2/0", "got 'MP2/0'"), ("9999999999C3", "got '9999999999C3'"), ("GP", "got 'GP'"), ("8C3 -MP2", "got '8C3 '"),
 ])
 def test_a_malformed_text_is_quoted(architecture, quoted, tiny_images):
     with pytest.raises(ValueError, match=rf"architecture must .*{quoted}"):
@@ -147,6 +147,25 @@ def test_some_networks_have_a_minimum():
     assert ResNetClassifier(stem="8C5valid-MP2")._minimum_size() == 6
 
 
+def test_flat_rows_are_padded_with_a_warning_and_within_bounds():
+    X, y = np.random.default_rng(0).random((8, 64)), np.arange(8) % 2
+    classifier = MLPMixerClassifier(patch_size=9, max_epochs=1)
+    with pytest.warns(UserWarning, match="X has rows of 64 values, which are padded with zeros to 9 x 9, the smallest"):
+        classifier.fit(X, y)
+    with pytest.raises(ValueError, match="needs images of at least 9 x 9 pixels, got 8 x 8"):
+        classifier.set_params(image_shape=(8, 8)).fit(X, y)
+    with pytest.raises(ValueError, match=r"at least 16384 x 16384 pixels, got 8 x 8: .* its layer 'MP2' makes none of"):
+        ConvNetClassifier(architecture="-".join(["MP2"] * 14)).fit(X, y)
+
+
+@pytest.mark.parametrize(("name", "params"), [
+    ("ConvNetClassifier", {"architecture": "999999999C3-999999999C3"}), ("ResNetClassifier", {"width": 10**30}),
+    ("MLPMixerClassifier", {"width": 10**12}), ("ResNetClassifier", {"hidden": 10**15})])
+def test_networks_that_are_too_large_are_named(name, params, tiny_images):
+    with pytest.raises((ValueError, TypeError), match="module cannot be built with .*" + next(iter(params))):
+        getattr(fmnist_sk, name)(**params).fit(*tiny_images())
+
+
 @every_network
 def test_flat_rows_are_padded_to_the_minimum(name):
     X, y = np.random.default_rng(0).random((8, 9)), np.arange(8) % 2
@@ -172,7 +191,7 @@ def test_the_searched_parameters_reach_the_network(tiny_images):
 @pytest.mark.parametrize(("name", "params", "message"), [
     *(("ResNetClassifier", {"n_blocks": value}, "n_blocks") for value in ((), (0,), (-1,), (1.5,), ("a",), "ab")),
     ("ResNetClassifier", {"stem": "8C3-16N"}, "stem must hold convolutions and poolings only, got '16N'"),
-    ("ResNetClassifier", {"stem": "8Q3"}, "stem must consist of tokens .* got '8Q3'"),
+    ("ResNetClassifier", {"stem": "8Q3"}, "stem must consist of tokens such as 32C3, MP2 and GAP .* got '8Q3'"),
     ("ResNetClassifier", {"block": "wide"}, "The 'block' parameter"),
     ("ResNetClassifier", {"stem": "MP9"}, "at least 9 x 9 pixels, got 8 x 8: stem must leave .* its layer 'MP9'"),
     ("WideResNetClassifier", {"depth": 15}, r"depth must be 6 n \+ 4 .* got depth=15"),
@@ -252,3 +271,16 @@ def test_a_mixer_mixes_patches_and_the_plain_one_has_no_shortcut():
                 nn.init.zeros_(parameter)
     assert torch.equal(mixer(x), x)
     assert not plain(x).any()
+
+
+def test_the_plain_mixer_begins_kaiming_normal():
+    torch.manual_seed(0)
+    net = MLPMixer((1, 28, 28), 10, block="plain")
+    for module in net.modules():
+        if isinstance(module, (nn.Linear, nn.Conv2d)):
+            expected = (2 / module.weight[0].numel()) ** 0.5
+            assert abs(module.weight.std().item() / expected - 1) < 0.05
+            assert not module.bias.any()
+        if isinstance(module, nn.BatchNorm2d):
+            assert (module.weight == 1).all()
+            assert not module.bias.any()

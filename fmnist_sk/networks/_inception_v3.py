@@ -170,17 +170,20 @@ def load_checkpoint(network: InceptionV3, path: Path) -> None:
     except OSError:
         raise
     except Exception as error:      # unpickling a file that is none of PyTorch's may raise anything
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ValueError(f"weights must name a PyTorch checkpoint, but {path} cannot be read as one ({reason})."
-                         ) from error
+        raise ValueError(f"weights must name a PyTorch checkpoint, but {path} cannot be read as one.") from error
     if not isinstance(state, dict):
         raise ValueError(f"weights must name a state dict, but {path} holds a {type(state).__name__}.")
     wanted = {name: value for name, value in network.state_dict().items() if not name.endswith("num_batches_tracked")}
     for name, value in wanted.items():
-        shape = tuple(getattr(state.get(name), "shape", ("missing",)))
-        if shape != tuple(value.shape):
+        found = state.get(name)
+        if not isinstance(found, Tensor) or found.layout != torch.strided or not found.is_floating_point():
+            raise ValueError(f"weights must hold floating-point tensors of torchvision's names: {name} is "
+                             f"{'missing' if found is None else 'something else'} in {path}.")
+        if found.shape != value.shape:
             raise ValueError(f"weights must fit the network: {name} has shape {tuple(value.shape)} with this width, "
-                             f"in {path} it is {shape}.")
+                             f"in {path} it is {tuple(found.shape)}.")
+        if found.is_meta or not found.isfinite().all() or (name.endswith("running_var") and (found < 0).any()):
+            raise ValueError(f"weights must be finite numbers, and variances >= 0: {name} in {path} is not.")
     network.load_state_dict({name: state[name] for name in wanted}, strict=False)
 
 
@@ -190,6 +193,8 @@ def imagenet_checkpoint() -> Path:
     Raises FileNotFoundError that says where to put the file if it cannot be had.
     """
     path = Path(torch.hub.get_dir()) / "checkpoints" / IMAGENET
+    if path.is_dir():
+        raise FileNotFoundError(f"weights='imagenet' needs the file {path}, but that is a folder: remove it.")
     try:
         download([ADDRESS], path, _verify)
     except DownloadError as error:

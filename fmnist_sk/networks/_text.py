@@ -11,10 +11,10 @@ from typing import NamedTuple
 from torch import nn
 
 ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU, "gelu": nn.GELU}
-_TOKEN = re.compile(r"(?P<maps>\d+)C(?P<kernel>\d+)(?P<padding>same|valid)?"
-                    r"|(?P<pool>[MA])P(?P<window>\d+)(?:/(?P<stride>\d+))?(?P<rounding>floor|ceil)?"
+_TOKEN = re.compile(r"(?P<maps>\d{1,9})C(?P<kernel>\d{1,9})(?P<padding>same|valid)?"
+                    r"|(?P<pool>[MA])P(?P<window>\d{1,9})(?:/(?P<stride>\d{1,9}))?(?P<rounding>floor|ceil)?"
                     r"|G(?P<global>[MA])P"
-                    r"|(?P<units>\d+)N", re.ASCII)
+                    r"|(?P<units>\d{1,9})N", re.ASCII)
 
 
 class Layer(NamedTuple):
@@ -66,14 +66,15 @@ def parse_architecture(text: str, *, padding: str = "same", rounding: str = "flo
     `name` is what error messages call the text.
     """
     if not isinstance(text, str):
-        raise TypeError(f"{name} must be a text such as '32C3-MP2-128N', got {name}={text!r}.")
+        raise TypeError(f"{name} must be a text such as '32C3-MP2', got {name}={text!r}.")
     layers: list[Layer] = []
     for token in text.split("-"):
         match = _TOKEN.fullmatch(token)
         if match is None or any(match[key] and int(match[key]) == 0
                                 for key in ("maps", "kernel", "window", "stride", "units")):
-            raise ValueError(f"{name} must consist of tokens such as 32C3, MP2, GAP and 128N joined by '-', got "
-                             f"{token!r} in {name}={text!r}.")
+            examples = "32C3, MP2 and GAP" if name == "stem" else "32C3, MP2, GAP and 128N"
+            raise ValueError(f"{name} must consist of tokens such as {examples} joined by '-', got {token[:100]!r} in "
+                             f"{name}={text[:200]!r}.")
         if match["units"]:
             layers.append(Layer(token, "dense", int(match["units"])))
             continue

@@ -37,6 +37,8 @@ class ConvNet(nn.Module):
 class ConvNetClassifier(ImageClassifier):
     """Plain convolutional network whose architecture is a text.
 
+    The smallest images are those that the convolutions and poolings leave a pixel of: 4 x 4 by default.
+
     All parameters of `ImageClassifier`, and:
 
     Parameters

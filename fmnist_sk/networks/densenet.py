@@ -64,7 +64,8 @@ class DenseNet(nn.Module):
 class DenseNetClassifier(ImageClassifier):
     """Densely connected network, DenseNet-BC (Huang et al., 2017, https://arxiv.org/abs/1608.06993).
 
-    All parameters of `ImageClassifier`, with the paper's optimizer and weight decay but a one-cycle schedule, and:
+    Images of any size will do. All parameters of `ImageClassifier`, with the paper's optimizer, learning rate and
+    weight decay, but a one-cycle schedule and PyTorch's initialisation, and:
 
     Parameters
     ----------

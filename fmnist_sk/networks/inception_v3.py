@@ -21,6 +21,7 @@ from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.networks._blocks import DROPOUT, POSITIVE
 from fmnist_sk.networks._inception_v3 import BLOCKS, SMALLEST, InceptionV3, imagenet_checkpoint, load_checkpoint
 
+IMAGENET_WIDTH = 1
 MAX_CACHE_BYTES = 4 << 30       # what the frozen blocks make of the images is kept if it takes no more than this
 
 
@@ -81,7 +82,10 @@ class InceptionV3Classifier(ImageClassifier):
     normalisation keeps ImageNet's statistics in both phases. Without augmentation, what the frozen blocks make of the
     images is computed once in each phase, if it takes no more than 4 GiB. Each phase has the whole `schedule`, and
     with validation images and `keep_best` the second begins with the best epoch of the first. `partial_fit` and warm
-    starts go on counting epochs. All parameters of `ImageClassifier`, and:
+    starts go on counting epochs. ``optimizer__*`` are settings of the first phase's optimizer; SGD has `momentum` and
+    `weight_decay`. `early_stopping` ends a phase, a callback's stop the whole fit. Images of any size will do.
+
+    All parameters of `ImageClassifier`, and:
 
     Parameters
     ----------
@@ -98,7 +102,7 @@ class InceptionV3Classifier(ImageClassifier):
     dropout : float
         After the dense layer.
     frozen_epochs : int
-        Epochs of the first phase.
+        Epochs of the first phase; the second has the rest of `max_epochs`, if there is any.
     fine_tune_from : str
         The lowest block that learns in the second phase: "Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3",
         "Conv2d_3b_1x1", "Conv2d_4a_3x3", "Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a" to "Mixed_6e", "Mixed_7a",
@@ -154,14 +158,27 @@ class InceptionV3Classifier(ImageClassifier):
         super().initialize_module()
         self._fine_tunes = False
         if self.weights is not None:
-            path = imagenet_checkpoint() if self.weights == "imagenet" else Path(self.weights).expanduser()
-            if not path.is_file():
-                raise FileNotFoundError("weights must be 'imagenet', None or the path of a checkpoint, but there is "
-                                        f"no file at {str(path)!r}.")
+            path = imagenet_checkpoint() if self.weights == "imagenet" else self._local_checkpoint()
             network = self.module_.network
             load_checkpoint(network.base, path)
             network.freeze(len(BLOCKS))
         return self
+
+    def _local_checkpoint(self) -> Path:
+        path = Path(self.weights).expanduser()
+        try:
+            exists = path.is_file()
+        except OSError:                      # such as a name that is too long
+            exists = False
+        if not exists:
+            raise FileNotFoundError("weights must be 'imagenet', None or the path of a checkpoint, but there is no "
+                                    f"file at weights={self.weights!r}.")
+        return path
+
+    def _validate_params(self):
+        super()._validate_params()
+        if self.weights == "imagenet" and self.width != IMAGENET_WIDTH:
+            raise ValueError(f"width must be {IMAGENET_WIDTH} with weights='imagenet', got width={self.width}.")
 
     def _phases(self, train: Images, valid: Images | None, epochs: int
                 ) -> Iterator[tuple[Images, Images | None, int]]:

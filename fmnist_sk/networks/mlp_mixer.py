@@ -41,10 +41,6 @@ class PlainBlock(nn.Module):
         super().__init__()
         self.mix_patches = _mlp(n_patches, patch_hidden, nn.ReLU, dropout)
         self.mix_features = _mlp(width, feature_hidden, nn.ReLU, dropout)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.kaiming_normal_(module.weight)
-                nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> Tensor:                    # (n, n_patches, width)
         return self.mix_features(self.mix_patches(x.transpose(1, 2)).transpose(1, 2))
@@ -67,6 +63,11 @@ class MLPMixer(nn.Module):
         self.blocks = nn.Sequential(*(kind(rows * columns, width, patch_hidden, feature_hidden, dropout)
                                       for _ in range(n_blocks)), *([nn.LayerNorm(width)] if is_mixer else []))
         self.logits = nn.Linear(width, n_classes)
+        if not is_mixer:
+            for module in self.modules():
+                if isinstance(module, (nn.Linear, nn.Conv2d)):
+                    nn.init.kaiming_normal_(module.weight)
+                    nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> Tensor:                        # (n, channels, height, width)
         x = self.stem(F.pad(x, self.padding))                      # (n, width, rows, columns)
@@ -77,7 +78,7 @@ class MLPMixer(nn.Module):
 class MLPMixerClassifier(ImageClassifier):
     """MLP-Mixer (Tolstikhin et al., 2021, https://arxiv.org/abs/2105.01601), and report 4's patch MLP.
 
-    All parameters of `ImageClassifier`, and:
+    The smallest images are `patch_size` x `patch_size`. All parameters of `ImageClassifier`, and:
 
     Parameters
     ----------

@@ -95,6 +95,8 @@ class ResNet(nn.Module):
 class ResNetClassifier(ImageClassifier):
     """Residual network for small images: the recommended default.
 
+    Images may have any size that the stem leaves a pixel of: by default any.
+
     All parameters of `ImageClassifier`, with a recipe chosen on a validation split of Fashion-MNIST's training images
     for the best accuracy in about two minutes of two CPU cores (``examples/benchmarks/choose_recipe.py``), and:
 
