@@ -290,7 +290,7 @@ def test_takes_a_pipeline_that_ends_in_a_network(tiny_images):
     np.testing.assert_array_equal(
         extractor.transform(X), FeatureExtractor(FrozenEstimator(fitted[-1])).fit(scaled, y).transform(scaled))
     assert list(feature_maps(fitted, X)) == list(feature_maps(fitted[-1], scaled))
-    nested = make_pipeline(ImageScaler(), FrozenEstimator(make_pipeline(ImageScaler(), fitted[-1])))
+    nested = make_pipeline(ImageScaler(), FrozenEstimator(fitted))
     frozen = FrozenEstimator(clone(nested).fit(scaled, y))
     np.testing.assert_array_equal(FeatureExtractor(frozen).fit(scaled).transform(scaled),
                                   FeatureExtractor(nested).fit(scaled, y).transform(scaled))
