@@ -130,7 +130,7 @@ def test_networks_benchmark_keeps_rows_and_goes_on(tmp_path, monkeypatch, capsys
     assert list(rows) == ["simple_cnn", "cnn_4"]            # in the order of the table, measured rows kept
     assert rows["cnn_4"]["parameters"] == 65_994
     assert all(0 < row["accuracy"] < 1 and row["fit_seconds"] > 0 for row in rows.values())
-    assert "2 of 30 networks" in capsys.readouterr().out.splitlines()[-1]
+    assert "2 of 28 networks" in capsys.readouterr().out.splitlines()[-1]
     monkeypatch.setattr(sys, "argv", ["networks.py", "--only", "vgg"])
     with pytest.raises(SystemExit):
         networks.main()

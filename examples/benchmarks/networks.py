@@ -1,7 +1,7 @@
 """Every network, one epoch on 10,000 images: does it learn, and what does it cost?
 
     python examples/benchmarks/networks.py                       # all, results kept as they come
-    python examples/benchmarks/networks.py --only cnn_1 WRN-28-10
+    python examples/benchmarks/networks.py --only cnn_1 WRN-40-4
 
 Trains each on the same 10,000 training images of Fashion-MNIST with its own recipe, but a single epoch of batches of
 32 images, and reads the accuracy on 10,000 other training images; the test images are not used. Inception v3 learns
@@ -35,7 +35,6 @@ VARIANTS = {
     "ResNetClassifier, bottleneck": ResNetClassifier(block="bottleneck"),
     "ResNetClassifier, preactivation": ResNetClassifier(block="preactivation"),
     "WRN-40-4": WideResNetClassifier(depth=40, widen_factor=4),
-    "WRN-28-10": WideResNetClassifier(depth=28, widen_factor=10),
 }
 
 
