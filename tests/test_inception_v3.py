@@ -137,6 +137,8 @@ def test_first_the_head_learns_then_the_upper_blocks(tiny_images):
     classifier = transfer(frozen_epochs=4, max_epochs=6, fine_tune_from="Mixed_7c", fine_tune_lr=0.003).fit(X, y)
     assert changed(start, weights_of(classifier)) == {"Mixed_7c"}
     assert isinstance(classifier.optimizer_, torch.optim.SGD)
+    assert {name.split(".")[0] for name, value in classifier.module_.network.base.named_parameters()
+            if value.requires_grad} == {"Mixed_7c"}
     assert classifier.history_[:, "lr"] == [0.01] * 4 + [0.003] * 2
     assert classifier.n_iter_ == 6
     classifier = transfer(frozen_epochs=0, max_epochs=1, fine_tune_from="Mixed_6e").fit(X, y)
@@ -204,17 +206,16 @@ def test_validation_images_share_the_features(tiny_images):
 
 
 def test_the_second_phase_begins_with_the_best_epoch_of_the_first(tiny_images):
-    """Fine-tuning at no speed to speak of changes nothing but the statistics of normalisation."""
+    """Fine-tuning at no speed to speak of shows what it began with."""
     X, y = tiny_images()
     shuffled = np.random.default_rng(0).permutation(y)
     settings = {"validation_data": (X, shuffled), "dropout": 0.0, "frozen_epochs": 12, "monitor": "valid_loss",
                 "fine_tune_lr": 1e-12, "fine_tune_from": "Mixed_7c"}
     first = transfer(**settings, max_epochs=12).fit(X, y)
     assert first.best_epoch_ < 12                            # it learns y, so that `shuffled` soon gets worse
-    head = {name: value.clone() for name, value in first.module_.network.head.state_dict().items()}
-    both = transfer(**settings, max_epochs=13).fit(X, y)
-    for name, value in both.module_.network.head.state_dict().items():
-        torch.testing.assert_close(value, head[name])
+    losses = transfer(**settings, max_epochs=13).fit(X, y).history_[:, "valid_loss"]
+    assert losses[12] == pytest.approx(losses[first.best_epoch_ - 1], rel=1e-3)
+    assert losses[12] < losses[11]
 
 
 def test_early_stopping_ends_a_phase_not_the_fit(tiny_images):
@@ -223,9 +224,8 @@ def test_early_stopping_ends_a_phase_not_the_fit(tiny_images):
     classifier = transfer(validation_data=(X, shuffled), monitor="valid_loss", early_stopping=True, patience=2,
                           frozen_epochs=20, max_epochs=24).fit(X, y)
     rates = classifier.history_[:, "lr"]
-    assert 0.01 in rates
-    assert rates.count(0.01) < 20
-    assert classifier.fine_tune_lr in rates
+    assert 1 < rates.count(0.01) < 20
+    assert rates.count(classifier.fine_tune_lr) > 2              # its own patience
 
 
 def test_partial_fit_and_warm_starts_go_on_counting(tiny_images):

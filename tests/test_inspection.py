@@ -209,12 +209,11 @@ class Attention(nn.Module):
         self.squeeze, self.logits = nn.Linear(64, 5), nn.Linear(5, n_classes)
 
     def forward(self, x):
+        self.logits(x.new_zeros(len(x), 5))              # its last call counts
         x = x[:, 0] + self.position
         x = self.attention(x, x, x)[0] + self.constant()
         x = self.rows(x.reshape(-1, 8)).reshape(len(x), 64)
-        x = self.squeeze(x)
-        self.logits(x)
-        return self.logits(torch.tanh(x))
+        return self.logits(torch.tanh(self.squeeze(x)))
 
 
 class Constant(nn.Module):
