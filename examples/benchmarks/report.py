@@ -65,6 +65,7 @@ def networks():
     lines = [f"The {len(rows)} networks, for images of 28 x 28 with one channel and ten classes. The last two columns "
              f"are one epoch on {result['n_train']:,} training images in batches of {result['batch_size']}, and the "
              f"accuracy on {result['n_held_out']:,} other training images: a sign of life, not what a network reaches. "
+             "Seconds are rough: other work ran beside. "
              "Inception v3 learned from scratch there, from images enlarged to 75 x 75. Names in lower case are those "
              f"of `reference_system`. ({where(result)})", "",
              "| network | what it is | smallest image | parameters | multiply-adds, millions | accuracy, % | seconds |",
