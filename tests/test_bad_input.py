@@ -77,7 +77,7 @@ BAD_PARAMETERS = [
     ({"class_weight": {0: -1.0}}, ValueError, "class_weight must hold finite numbers >= 0, got 0: -1.0"),
     ({"class_weight": {0: "a"}}, ValueError, "class_weight must hold finite numbers"),
     ({"class_weight": {0: 0, 1: 0, 2: 0}}, ValueError, "class_weight must leave images with a positive"),
-    ({"module": nn.Flatten()}, ValueError, r"module must return logits of shape \(n, n_classes\), here \(8, 3\)"),
+    ({"module": nn.Flatten()}, ValueError, r"module must return logits of shape \(n, n_classes\), here \(16, 3\)"),
     ({"device": "nonsense"}, ValueError, "device must name a device of this machine.*got device='nonsense'"),
     ({"image_shape": (4, 16)}, ValueError, "image_shape must be that of the images in X"),
     ({"image_shape": (5, 5)}, ValueError, "image_shape must hold as many values as a row of X, 64"),
