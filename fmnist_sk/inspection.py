@@ -1,8 +1,7 @@
 """Looking into networks: their layers and costs, their intermediate maps, their features for other estimators."""
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from types import NoneType
 
 import numpy as np
@@ -17,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fmnist_sk._skorch import MIN_ROWS
+from fmnist_sk._passes import count, is_layer, named, passes, trial
 from fmnist_sk.classifier import ImageClassifier
 
 _MAPS = (nn.Conv1d, nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d)
@@ -58,9 +57,9 @@ def summary(classifier: ImageClassifier) -> pd.DataFrame:
         classifier = clone(classifier)
         classifier._prepare_unfitted()
         module = classifier._new_module()
-    layers = {name: layer for name, layer in module.network.named_modules() if name and _is_layer(layer)}
+    layers = {name: layer for name, layer in module.network.named_modules() if name and is_layer(layer)}
     with FlopCounterMode(display=False) as counter:
-        seen = _trial(module, layers, classifier._network_shape)
+        seen = trial(module, layers, classifier._network_shape)
     operations = counter.get_flop_counts()
     multiply_adds = {name: sum(counts.values()) // 2 for name, counts in operations.items()}
     counted: set[nn.Parameter] = set()
@@ -71,7 +70,7 @@ def summary(classifier: ImageClassifier) -> pd.DataFrame:
         counted |= found
     rows = [(name, type(layers[name]).__name__, tuple(output.shape[1:]), parameters[name],
              multiply_adds.get(f"Sequential.network.{name}", 0)) for name, (_, output) in seen.items()]
-    rows.append(("total", type(module.network).__name__, (len(classifier.classes_),), _count(module.network),
+    rows.append(("total", type(module.network).__name__, (len(classifier.classes_),), count(module.network),
                  multiply_adds.get("Global", 0)))
     names, *columns = zip(*rows, strict=True)
     return pd.DataFrame(dict(zip(("type", "output_shape", "parameters", "multiply_adds"), columns, strict=True)),
@@ -106,7 +105,7 @@ def feature_maps(classifier: ImageClassifier, X: ArrayLike | Tensor, layers: Seq
     names = ([name for name, module in network.named_modules() if isinstance(module, _MAPS)] if layers is None
              else list(layers))
     found: dict[str, list[Tensor]] = {}
-    for seen in _passes(classifier, _through(steps, X), _named(network, names, "layers")):
+    for seen in passes(classifier, _through(steps, X), named(network, names, "layers")):
         if layers is not None and (silent := [name for name in names if name not in seen]):
             raise ValueError(f"layers must name layers whose output is a tensor, got {silent}.")
         for name, (_, output) in seen.items():
@@ -160,10 +159,10 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         network = classifier.module_.network
         if self.layer is None:
             layers = {name: layer for name, layer in network.named_modules()
-                      if _count(layer) and not any(True for _ in layer.children())}
+                      if count(layer) and not any(True for _ in layer.children())}
         else:
-            layers = _named(network, [self.layer], "layer")
-        seen = _trial(classifier.module_, layers, classifier._network_shape)
+            layers = named(network, [self.layer], "layer")
+        seen = trial(classifier.module_, layers, classifier._network_shape)
         self._part = 0 if self.layer is None else 1              # what the layer takes in, or what it gives
         self._layer = list(seen)[-1] if seen else self.layer
         features = seen[self._layer][self._part] if seen else None
@@ -178,9 +177,9 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """Features (n, n_features) float32; a tensor on X's device under scikit-learn's ``array_api_dispatch``."""
         check_is_fitted(self)
         steps, classifier = _classifier_of(self.estimator_, "estimator")
-        layers = _named(classifier.module_.network, [self._layer], "layer")
+        layers = named(classifier.module_.network, [self._layer], "layer")
         features = torch.cat([seen[self._layer][self._part].flatten(1).float()
-                              for seen in _passes(classifier, _through(steps, X), layers)])
+                              for seen in passes(classifier, _through(steps, X), layers)])
         return features.to(X.device) if classifier._wants_tensor(X) else features.cpu().numpy()
 
     @property
@@ -203,91 +202,6 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         return tags
 
 
-# ---------------------------------------------------------------------- passes through the network
-
-class _Hooks:
-    """Within this context, what each of `layers` took in and gave: a dict from name to (input, output).
-
-    Of several tensors the first; None where nothing taken in is a tensor; layers that give none are left out. Only
-    this thread's passes are seen, so that others may use the network meanwhile.
-    """
-
-    def __init__(self, layers: dict[str, nn.Module]):
-        self.layers = layers
-
-    def __enter__(self) -> dict[str, tuple[Tensor, Tensor]]:
-        seen: dict[str, tuple[Tensor, Tensor]] = {}
-        thread = threading.get_ident()
-
-        def hook_of(name):
-            def hook(module, args, kwargs, output):
-                if threading.get_ident() == thread:
-                    given = _first_tensor(output if isinstance(output, (tuple, list)) else (output,))
-                    seen.pop(name, None)                     # the last call decides the order
-                    if given is not None:
-                        seen[name] = _first_tensor((*args, *kwargs.values())), given
-            return hook
-
-        self.handles = [layer.register_forward_hook(hook_of(name), with_kwargs=True)
-                        for name, layer in self.layers.items()]
-        return seen
-
-    def __exit__(self, *error):
-        for handle in self.handles:
-            handle.remove()
-
-
-def _trial(module: nn.Module, layers: dict[str, nn.Module], shape: tuple[int, int, int]) -> dict:
-    """What the layers take in and give for one black image."""
-    device = next(module.parameters()).device
-    with torch.enable_grad(), _Hooks(layers) as seen:       # without gradients, attention is one kernel not counted
-        module.eval()(torch.zeros(1, *shape, device=device))
-    return seen
-
-
-def _passes(classifier: ImageClassifier, X, layers: dict[str, nn.Module]
-            ) -> Iterator[dict[str, tuple[Tensor | None, Tensor]]]:
-    """For each batch of X, what the layers take in and give."""
-    for batch in classifier.get_iterator(classifier.get_dataset(X)):
-        size = len(batch[0]["x"])
-        with _Hooks(layers) as seen:
-            classifier.evaluation_step(batch)
-        rows = max(size, MIN_ROWS)
-        for name, (_, given) in seen.items():
-            if given.ndim == 0 or len(given) != rows:
-                raise ValueError(f"layers must give one row for each image, but {name!r} gives the shape "
-                                 f"{tuple(given.shape)} for {rows} images.")
-        yield {name: (None if taken is None else taken[:size], given[:size]) for name, (taken, given) in seen.items()}
-
-
-def _through(steps: list, X):
-    for step in steps:
-        X = step.transform(X)
-    return X
-
-
-def _first_tensor(values: Iterable) -> Tensor | None:
-    return next((value for value in values if isinstance(value, Tensor)), None)
-
-
-def _named(network: nn.Module, names: Sequence[str], parameter: str) -> dict[str, nn.Module]:
-    known = dict(network.named_modules())
-    if unknown := [name for name in names if not isinstance(name, str) or name not in known]:
-        raise ValueError(f"{parameter} must be named as in the network ({', '.join(filter(None, known))}), got "
-                         f"{unknown}.")
-    return {name: known[name] for name in names}
-
-
-def _is_layer(module: nn.Module) -> bool:
-    """Whether it computes something itself, rather than by its children."""
-    is_leaf = not any(True for _ in module.children()) and not isinstance(module, (nn.Sequential, nn.Identity))
-    return is_leaf or _count(module, recurse=False) > 0
-
-
-def _count(module: nn.Module, recurse: bool = True) -> int:
-    return sum(parameter.numel() for parameter in module.parameters(recurse))
-
-
 def _classifier_of(estimator, parameter: str) -> tuple[list, ImageClassifier]:
     """The steps before a classifier, and the classifier."""
     found, steps = estimator, []
@@ -301,3 +215,9 @@ def _classifier_of(estimator, parameter: str) -> tuple[list, ImageClassifier]:
         raise TypeError(f"{parameter} must be an ImageClassifier such as ResNetClassifier(), a Pipeline that ends in "
                         f"one, or a FrozenEstimator of one of these, got {estimator!r}.")
     return steps, found
+
+
+def _through(steps: list, X):
+    for step in steps:
+        X = step.transform(X)
+    return X
