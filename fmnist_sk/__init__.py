@@ -1,12 +1,22 @@
 """scikit-learn-compatible neural networks for small images, Fashion-MNIST first."""
-from fmnist_sk import networks
-from fmnist_sk.augmentation import RandomCrop, RandomHorizontalFlip
+from fmnist_sk import augmentation, networks
+from fmnist_sk.augmentation import *
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.datasets import load_csv, load_fashion_mnist
 from fmnist_sk.inspection import FeatureExtractor, feature_maps, summary
+from fmnist_sk.losses import CrossEntropy, FocalLoss, SigmoidLoss, SquaredError, TripletLoss
 from fmnist_sk.networks import *
 from fmnist_sk.preprocessing import ImageScaler, ImageStandardizer
 from fmnist_sk.reference import reference_system, reference_systems
+from fmnist_sk.schedules import (
+    Constant,
+    Cosine,
+    Exponential,
+    MultiStep,
+    OneCycle,
+    ReduceOnPlateau,
+    TorchSchedule,
+)
 
 __version__ = "0.1.0"
 
@@ -15,8 +25,19 @@ __all__ = [
     *networks.__all__,
     "ImageScaler",
     "ImageStandardizer",
-    "RandomCrop",
-    "RandomHorizontalFlip",
+    *augmentation.__all__,
+    "CrossEntropy",
+    "FocalLoss",
+    "SigmoidLoss",
+    "SquaredError",
+    "TripletLoss",
+    "Constant",
+    "Cosine",
+    "Exponential",
+    "MultiStep",
+    "OneCycle",
+    "ReduceOnPlateau",
+    "TorchSchedule",
     "FeatureExtractor",
     "feature_maps",
     "summary",

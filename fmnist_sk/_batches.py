@@ -5,10 +5,12 @@ No per-sample Python work and no copies through host memory: a batch is one gath
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from skorch.dataset import Dataset
 from torch import Tensor
+from torch.nn import functional as F
 
 
 class Images(Dataset):
@@ -57,15 +59,54 @@ class Images(Dataset):
         return inputs["x"][0], codes[0]
 
 
+@dataclass
+class Batch:
+    """A batch on its way through the augmentation.
+
+    x : (n, channels, height, width) float
+    codes : (n,) int64 class codes of the images before they were mixed; None if there are no labels
+    weights : (n,) factors of the loss, or None
+    n_classes : how many classes there are in all, where images may be mixed
+    targets : (n, n_classes) the share of each class in an image, once images have been mixed
+    """
+
+    x: Tensor
+    codes: Tensor | None
+    weights: Tensor | None = None
+    n_classes: int | None = None
+    targets: Tensor | None = None
+
+    def are_all_of(self, allowed: Tensor) -> Tensor:
+        """(n,) bool: whether nothing of an image is of a class that `allowed` (n_classes,) bool leaves out."""
+        return allowed[self.codes] if self.targets is None else ~((self.targets > 0) & ~allowed).any(1)
+
+    def mix_targets(self, partner: Tensor, share: Tensor) -> None:
+        """Each image is now `share` (n,) itself and the rest of it the image at `partner` (n,).
+
+        Weights are mixed as well, so that the loss is the weighted mean of the two images' losses.
+        """
+        if self.n_classes is None:            # images of one class
+            return
+        targets = F.one_hot(self.codes, self.n_classes).float() if self.targets is None else self.targets
+        own, other = share, 1 - share
+        if self.weights is not None:
+            own, other = own * self.weights, other * self.weights[partner]
+            self.weights = own + other
+            total = self.weights.clamp_min(torch.finfo(torch.float32).tiny)
+            own, other = own / total, other / total
+        self.targets = own[:, None] * targets + other[:, None] * targets[partner]
+
+
 class Batches:
     """Iterates over whole batches; shuffled anew each time if there is a generator.
 
     A shuffled last batch of a single image, which batch normalisation cannot use, joins the one before it.
-    `transform(x, codes)` changes the pixels of every batch: the augmentation.
+    `transform` changes every batch in place: the augmentation. Where it mixes images, "targets" join pixels and
+    weights, and the codes are those of the largest shares.
     """
 
     def __init__(self, data: Images, batch_size: int, generator: torch.Generator | None = None,
-                 transform: Callable[[Tensor, Tensor], Tensor] | None = None):
+                 transform: Callable[[Batch], None] | None = None):
         self.data, self.batch_size, self.generator, self.transform = data, batch_size, generator, transform
 
     def _bounds(self) -> list[tuple[int, int]]:
@@ -85,5 +126,9 @@ class Batches:
         for start, stop in self._bounds():
             inputs, codes = data.batch(slice(start, stop))
             if self.transform is not None:
-                inputs["x"] = self.transform(inputs["x"], codes)
+                batch = Batch(inputs["x"], codes, inputs["weights"])
+                self.transform(batch)
+                inputs = {"x": batch.x, "weights": batch.weights}
+                if batch.targets is not None:
+                    inputs["targets"], codes = batch.targets, batch.targets.argmax(1)
             yield inputs, codes

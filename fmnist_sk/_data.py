@@ -22,7 +22,9 @@ from fmnist_sk._validation import (
     square_shape,
     to_images,
 )
+from fmnist_sk.datasets import fashion_labels
 
+CONFUSABLE = 0, 2, 4, 6     # T-shirt, pullover, coat, shirt
 MAX_PADDED_SIDE = 256       # flat rows are padded to a network's smallest image up to this size
 
 
@@ -56,14 +58,17 @@ class ImageData:
         """Weight times class weight for every image, with a mean of one over `rows`."""
         if self.class_weight is None:
             return weights
-        if isinstance(self.class_weight, dict):
+        class_weight = self.class_weight
+        if class_weight == "report_3":
+            class_weight = dict.fromkeys(fashion_labels(CONFUSABLE, self.classes_, "class_weight='report_3'"), 2.0)
+        if isinstance(class_weight, dict):
             known = self.classes_.tolist()
-            for label, value in self.class_weight.items():
+            for label, value in class_weight.items():
                 if not isinstance(value, numbers.Real) or not 0 <= value < math.inf:
                     raise ValueError(f"class_weight must hold finite numbers >= 0, got {label!r}: {value!r}.")
-            if unknown := [label for label in self.class_weight if label not in known]:
+            if unknown := [label for label in class_weight if label not in known]:
                 raise ValueError(f"class_weight must name labels that occur in y ({known}), got {unknown}.")
-            factors = codes.new_tensor([self.class_weight.get(label, 1.0) for label in known], dtype=torch.float32)
+            factors = codes.new_tensor([class_weight.get(label, 1.0) for label in known], dtype=torch.float32)
         else:
             counted = None if weights is None else weights[rows].cpu()      # CUDA's own sum is not deterministic
             counts = torch.bincount(codes[rows].cpu(), counted, minlength=len(self.classes_)).float()

@@ -22,11 +22,14 @@ from torch.nn import functional as F
 from fmnist_sk._batches import Images
 from fmnist_sk._layers import DrawFrom, Standardize, draws_random_numbers, use_generator
 from fmnist_sk.callbacks import ProgressLog
+from fmnist_sk.losses import LOSSES
 
 OPTIMIZERS = {
     "sgd": torch.optim.SGD,
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
+    "rmsprop": torch.optim.RMSprop,
+    "asgd": torch.optim.ASGD,
 }
 MIN_ROWS = 16        # smaller batches use other kernels: rows are added so that a prediction never depends on that
 
@@ -69,8 +72,9 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
     def set_params(self, **params):
         """Set parameters of this estimator, of nested objects (``augment__p``) and of skorch's parts.
 
-        ``module__*``, ``optimizer__*`` and ``callbacks__*`` go to skorch. On a fitted classifier ``lr``,
-        ``weight_decay`` and ``optimizer__*`` take effect on further training (partial_fit, warm_start) at once.
+        ``module__*``, ``criterion__*``, ``optimizer__*`` and ``callbacks__*`` go to skorch. On a fitted classifier
+        ``lr``, ``weight_decay``, ``criterion``, ``label_smoothing``, ``criterion__*`` and ``optimizer__*`` take effect
+        on further training (partial_fit, warm_start) at once.
         """
         ours = {name: value for name, value in params.items()
                 if "__" not in name or name.partition("__")[0] not in self.prefixes_}
@@ -79,8 +83,10 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
             self._apply_virtual_params({"lr": ours[self._live_lr]})
         if "weight_decay" in ours and self.initialized_:
             for group in self.optimizer_.param_groups:
-                if any(parameter.ndim > 1 for parameter in group["params"]):
+                if self.decay_biases or any(parameter.ndim > 1 for parameter in group["params"]):
                     group["weight_decay"] = self.weight_decay
+        if {"criterion", "label_smoothing"} & set(ours) and self.initialized_:
+            self.initialize_criterion()
         if theirs := {name: value for name, value in params.items() if name not in ours}:
             self._params_to_validate = set(self._params_to_validate)
             super().set_params(**theirs)
@@ -174,8 +180,19 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
             raise ValueError(f"module must return logits of shape (n, n_classes), here {expected}, got {got}.")
 
     def initialize_criterion(self):
-        self.criterion_ = nn.CrossEntropyLoss(**{"label_smoothing": self.label_smoothing,
-                                                 **self.get_params_for("criterion")})
+        """The loss: one of LOSSES by name, a class or a copy of an instance, with what is set as criterion__*."""
+        given, criterion = self.get_params_for("criterion"), self.criterion
+        if isinstance(criterion, nn.Module) and not given:
+            self.criterion_ = copy.deepcopy(criterion).to(self.device_)
+            return self
+        kind = LOSSES.get(criterion, type(criterion)) if isinstance(criterion, str) else criterion
+        kind = type(kind) if isinstance(kind, nn.Module) else kind
+        smooths = "label_smoothing" in inspect.signature(kind).parameters
+        settings = {**({"label_smoothing": self.label_smoothing} if smooths else {}), **given}
+        try:
+            self.criterion_ = kind(**settings).to(self.device_)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"criterion cannot be made with {settings}: {error}") from error
         return self
 
     def initialize_optimizer(self):
@@ -191,13 +208,14 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
         if isinstance(optimizer, str):
             if optimizer == "sgd":
                 settings = {"momentum": self.momentum, "nesterov": self.momentum > 0, **settings}
-            if "foreach" not in settings and self.device_.type in ("cpu", "cuda"):
-                settings = {"fused": all(p.is_floating_point() for _, p in named), **settings}     # one kernel a step
             optimizer = OPTIMIZERS[optimizer]
+            takes_fused = "fused" in inspect.signature(optimizer).parameters and "foreach" not in settings
+            if takes_fused and self.device_.type in ("cpu", "cuda"):
+                settings = {"fused": all(p.is_floating_point() for _, p in named), **settings}     # one kernel a step
         decays = "weight_decay" in inspect.signature(optimizer).parameters
         if "param_groups" in settings:
             (groups,), settings = self.get_params_for_optimizer("optimizer", named)
-        elif decays:      # weights only, not biases and normalisation
+        elif decays and not self.decay_biases:
             groups = [{"params": [p for _, p in named if p.ndim > 1]},
                       {"params": [p for _, p in named if p.ndim <= 1], "weight_decay": 0.0}]
             groups = [group for group in groups if group["params"]]
@@ -229,12 +247,6 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
     def _random_layers(self):
         """Where random layers other than ours draw from during training."""
         return DrawFrom(self._generators["device"]) if self._draws and self.module_.training else nullcontext()
-
-    def get_loss(self, y_pred, y_true, X=None, training=False) -> Tensor:
-        weights = X["weights"] if isinstance(X, Mapping) else None
-        self.criterion_.reduction = "mean" if weights is None else "none"
-        loss = self.criterion_(y_pred, y_true)
-        return loss if weights is None else (loss * weights).mean()
 
     def evaluation_step(self, batch, training=False):
         inputs, codes = batch

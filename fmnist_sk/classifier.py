@@ -4,6 +4,7 @@ from __future__ import annotations
 import inspect
 import math
 import numbers
+import os
 from dataclasses import dataclass, fields
 from types import NoneType
 from typing import Any, Self, dataclass_transform
@@ -18,15 +19,18 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions, validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import Callback
-from torch import Tensor
+from torch import Tensor, nn
 
 from fmnist_sk._batches import Images
+from fmnist_sk._checkpoint import FitFile, fingerprint
 from fmnist_sk._data import ImageData
 from fmnist_sk._skorch import OPTIMIZERS
 from fmnist_sk._training import Trainer
-from fmnist_sk._validation import check_image_shape, pixel_statistics
+from fmnist_sk._validation import check_image_shape, content_hashes, pixel_statistics
+from fmnist_sk._views import check_tta, views
 from fmnist_sk.augmentation import as_transformers
-from fmnist_sk.schedules import SCHEDULES
+from fmnist_sk.losses import LOSSES
+from fmnist_sk.schedules import Constant, Schedule, as_schedule
 
 
 @dataclass_transform(kw_only_default=True, eq_default=False)
@@ -55,22 +59,50 @@ class ImageClassifier(ImageData, Trainer):
         Passes over the training images in a fit.
     batch_size : int
         Images in a step.
-    optimizer : {"sgd", "adam", "adamw"} or torch optimizer class
+    optimizer : {"sgd", "adam", "adamw", "rmsprop", "asgd"} or torch optimizer class
         Its other settings are ``optimizer__*``, as in skorch.
     momentum : float
         Nesterov momentum of "sgd"; other optimizers do not use it.
     weight_decay : float
-        On weights, not on biases and normalisation.
-    schedule : {"constant", "one_cycle"}
-        Learning rate over a fit, see `fmnist_sk.schedules`.
+        On weights; on biases and normalisation only with `decay_biases`.
+    decay_biases : bool
+    gradient_clip : float or None
+        Largest Euclidean length of the gradient of all parameters together.
+    sam_rho : float
+        Above 0, every step uses the gradient at the point of the largest loss within this distance: sharpness-aware
+        minimisation (Foret et al., 2021, https://arxiv.org/abs/2010.01412), with any optimizer, in twice the time.
+    schedule : {"constant", "multi_step", "exponential", "reduce_on_plateau", "cosine", "one_cycle"}, schedule or class
+        Learning rate over a fit: a name, an object from `fmnist_sk.schedules` such as ``Cosine(warmup=0.1)``, or a
+        class of torch.optim.lr_scheduler.
+    criterion : {"cross_entropy", "focal", "sigmoid", "mse"}, nn.Module class or instance
+        The loss, see `fmnist_sk.losses`. Its settings are ``criterion__*``, as in skorch. A module takes logits
+        (n, n_classes) and codes (n,), with MixUp or CutMix shares (n, n_classes), and has an attribute `reduction`.
+        Probabilities are what its method `probabilities` makes of logits, else their softmax.
     label_smoothing : float
         Share of every target, from 0 to below 1, that is spread over all classes (Szegedy et al., 2016,
-        https://arxiv.org/abs/1512.00567).
-    augment : None, {"light", "fashion"}, random transformer, list or Pipeline of them
-        Drawn afresh for every image of every batch, in training only. "light" shifts by up to one pixel; "fashion"
-        also mirrors.
-    class_weight : dict, "balanced" or None
-        Factors of the loss for each label; "balanced" makes all classes weigh the same.
+        https://arxiv.org/abs/1512.00567), for the named losses and those that take it.
+    triplet_weight : float
+        Factor of a triplet term on what the last layer takes in, see `fmnist_sk.losses.TripletLoss`; 0 for none. It is
+        part of train_loss, not of valid_loss.
+    triplet_margin : float
+        By which distances within and between classes should differ, from 0 to 2.
+    augment : None, {"light", "fashion", "strong", "report_1", "report_2", "report_3"}, random transformer, list or \
+Pipeline of them
+        Drawn afresh for every image of every batch, in training only, see `fmnist_sk.augmentation`. "light" shifts by
+        up to one pixel; "fashion" also mirrors.
+    ema : float or None
+        Validate and predict with an exponential moving average of the weights that keeps this share in every step,
+        such as 0.999. Further training starts from the average.
+    swa : float or None
+        From this share of a fit on, validate and predict with the mean of the weights after each epoch: stochastic
+        weight averaging (Izmailov et al., 2018, https://arxiv.org/abs/1803.05407). Needs a schedule that does not end
+        near zero.
+    tta : None, "mirror", "shift" or a pair of them
+        Test-time augmentation: probabilities are means over each image and its mirror image, or itself and shifts by a
+        pixel in four directions, or both (10 views). In predictions, not in validation.
+    class_weight : dict, "balanced", "report_3" or None
+        Factors of the loss for each label; "balanced" makes all classes weigh the same; "report_3" is 2 for
+        Fashion-MNIST's T-shirt, pullover, coat and shirt.
     validation_fraction : float, int or None
         Hold out this share (0 to 1) or number of the distinct training images, in the proportions of the classes.
         Copies of an image stay on one side. valid_loss is the loss of training: with smoothing, weights and all.
@@ -86,6 +118,13 @@ class ImageClassifier(ImageData, Trainer):
     warm_start : bool
         A further fit trains the same network on, for `max_epochs` more. Of changed parameters it heeds those of
         training; network, optimizer class and device stay what they are.
+    checkpoint : path of a folder, or None
+        Every `checkpoint_every` epochs the state of the fit is written there. A fit that was killed or interrupted
+        goes on from it when it is run again with the same data and parameters, and ends, on a CPU with the same number
+        of threads, bit for bit as if nothing had happened. Each fit has a file of its own, so that the fits of a
+        search share a folder; it is removed when the fit is complete. skorch's callbacks are not restored.
+    checkpoint_every : int
+        Epochs.
     random_state : int, RandomState or None
         An int makes fits repeatable: bit for bit on one machine with the same number of threads, whatever other
         threads do; on CUDA with ``torch.use_deterministic_algorithms(True)``, and of random layers only nn.Dropout.
@@ -103,7 +142,8 @@ class ImageClassifier(ImageData, Trainer):
     classes_ : (n_classes,) labels, sorted
     image_shape_ : (C, H, W) of the training images
     value_range_ : (smallest, largest) training pixel
-    history_ : skorch's History: a dict for every epoch with train_loss, train_acc, valid_loss, valid_acc, lr, dur
+    history_ : skorch's History: a dict for every epoch with train_loss, train_acc, valid_loss, valid_acc, lr, dur, and
+        valid_class_acc, the accuracy of each class
     best_epoch_ : the epoch of the best monitored score, counted from 1, where there were validation images
     n_iter_ : epochs trained in all
     n_features_in_, feature_names_in_ : as in scikit-learn
@@ -120,9 +160,18 @@ class ImageClassifier(ImageData, Trainer):
     optimizer: str | type[torch.optim.Optimizer] = "adamw"
     momentum: float = 0.9
     weight_decay: float = 1e-4
-    schedule: str = "constant"
+    decay_biases: bool = False
+    gradient_clip: float | None = None
+    sam_rho: float = 0.0
+    schedule: Any = "constant"
+    criterion: Any = "cross_entropy"
     label_smoothing: float = 0.0
+    triplet_weight: float = 0.0
+    triplet_margin: float = 0.2
     augment: Any = None
+    ema: float | None = None
+    swa: float | None = None
+    tta: str | tuple[str, ...] | None = None
     class_weight: dict | str | None = None
     validation_fraction: float | int | None = None
     validation_data: tuple | None = None
@@ -131,6 +180,8 @@ class ImageClassifier(ImageData, Trainer):
     early_stopping: bool = False
     patience: int = 5
     warm_start: bool = False
+    checkpoint: str | os.PathLike | None = None
+    checkpoint_every: int = 1
     random_state: int | np.random.RandomState | None = None
     device: str | torch.device | None = None
     precision: str = "auto"
@@ -146,9 +197,16 @@ class ImageClassifier(ImageData, Trainer):
         "optimizer": [StrOptions(set(OPTIMIZERS)), type],
         "momentum": [Interval(numbers.Real, 0, 1, closed="left")],
         "weight_decay": [Interval(numbers.Real, 0, None, closed="left")],
-        "schedule": [StrOptions(set(SCHEDULES))],
+        "decay_biases": ["boolean"],
+        "gradient_clip": [Interval(numbers.Real, 0, None, closed="neither"), None],
+        "sam_rho": [Interval(numbers.Real, 0, None, closed="left")],
+        "criterion": [StrOptions(set(LOSSES)), type, nn.Module],
+        "triplet_weight": [Interval(numbers.Real, 0, None, closed="left")],
+        "triplet_margin": [Interval(numbers.Real, 0, 2, closed="both")],
+        "ema": [Interval(numbers.Real, 0, 1, closed="neither"), None],
+        "swa": [Interval(numbers.Real, 0, 1, closed="left"), None],
         "label_smoothing": [Interval(numbers.Real, 0, 1, closed="left")],
-        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "class_weight": [dict, StrOptions({"balanced", "report_3"}), None],
         "validation_fraction": [Interval(RealNotInt, 0, 1, closed="neither"),
                                 Interval(numbers.Integral, 1, None, closed="left"), None],
         "validation_data": [tuple, list, None],
@@ -157,6 +215,8 @@ class ImageClassifier(ImageData, Trainer):
         "early_stopping": ["boolean"],
         "patience": [Interval(numbers.Integral, 1, None, closed="left")],
         "warm_start": ["boolean"],
+        "checkpoint": [str, os.PathLike, None],
+        "checkpoint_every": [Interval(numbers.Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
         "device": [str, torch.device, None],
         "precision": [StrOptions({"auto", "bf16", "fp32"})],
@@ -191,7 +251,7 @@ class ImageClassifier(ImageData, Trainer):
         self._callback_data = X, y
         try:
             self._fit(X, y, sample_weight, restart=not (self.warm_start and self.initialized_),
-                      epochs=self.max_epochs, schedule=self.schedule)
+                      epochs=self.max_epochs, schedule=as_schedule(self.schedule), folder=self.checkpoint)
         finally:
             del self._callback_data
         context.call_on_fit_task_end(estimator=self, X=X, y=y,
@@ -205,10 +265,10 @@ class ImageClassifier(ImageData, Trainer):
         The first call fixes classes, image shape and standardisation; `classes` names labels that are still to come.
         """
         self._validate_params()
-        self._fit(X, y, sample_weight, restart=not self.initialized_, epochs=1, schedule="constant", classes=classes)
+        self._fit(X, y, sample_weight, restart=not self.initialized_, epochs=1, schedule=Constant(), classes=classes)
         return self
 
-    def _fit(self, X, y, sample_weight, *, restart, epochs, schedule, classes=None):
+    def _fit(self, X, y, sample_weight, *, restart, epochs, schedule: Schedule, folder=None, classes=None):
         if restart:
             self.initialized_ = False
             # Should the fit fail, nothing old is left to predict with.
@@ -219,13 +279,16 @@ class ImageClassifier(ImageData, Trainer):
         if is_first:
             self.value_range_ = tuple(value.item() for value in images.pixels.aminmax())
             self._statistics = self._pixel_statistics(images)
+        file = None if folder is None else FitFile(folder, self._fingerprint(images, restart))
         if restart:
             self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+            if file is not None and file.content is not None:
+                self._seed = file.content["seed"]
             self.initialize()
         elif is_first and self.standardize:
             self.module_.standardize.learn(*self._statistics)
         try:
-            self._train(images, epochs, schedule)
+            self._train(images, epochs, schedule, file)
         finally:
             self.n_iter_ = len(self.history)
 
@@ -253,7 +316,23 @@ class ImageClassifier(ImageData, Trainer):
 
     def _probabilities(self, X) -> Tensor:
         check_is_fitted(self)
-        return torch.cat([logits.softmax(1) for logits in self.forward_iter(X, device=None)])
+        images = self.get_dataset(X)
+        probabilities = getattr(self.criterion_, "probabilities", None) or (lambda logits: logits.softmax(1))
+        found = [torch.cat([probabilities(logits) for logits in self.forward_iter(view, device=None)])
+                 for view in views(images, self.tta, self.value_range_)]
+        return found[0] if len(found) == 1 else torch.stack(found).mean(0)
+
+    def _fingerprint(self, images: Images, restart: bool) -> str:
+        """What tells this fit from others: settings, data, and the network that it goes on with."""
+        ignored = {"callbacks", "checkpoint", "checkpoint_every", "device", "tta", "verbose", "warm_start"}
+        params = {**BaseEstimator.get_params(self, deep=False), **self._prefixed_params()}
+        rows = images.rows
+        return fingerprint(
+            type(self), {name: value for name, value in params.items() if name not in ignored}, self.device_.type,
+            self.classes_, content_hashes(images.pixels, images.codes)[rows],
+            None if images.weights is None else images.weights[rows],
+            None if restart else (self.module_.state_dict(), len(self.history), self._generators["shuffle"].get_state(),
+                                  self._generators["device"].get_state()))
 
     def _wants_tensor(self, X) -> bool:
         return isinstance(X, Tensor) and get_config()["array_api_dispatch"]
@@ -280,6 +359,14 @@ class ImageClassifier(ImageData, Trainer):
         if self.early_stopping and not any(validates):
             raise ValueError("early_stopping=True needs validation images: set validation_fraction=0.1, or "
                              "validation_data=(X, y).")
+        if self.ema is not None and self.swa is not None:
+            raise ValueError(f"ema and swa exclude each other: set one of them to None, got ema={self.ema}, "
+                             f"swa={self.swa}.")
+        if isinstance(self.criterion, type) and not issubclass(self.criterion, nn.Module):
+            raise TypeError(f"criterion must be one of {sorted(LOSSES)}, an nn.Module class or instance, got "
+                            f"criterion={self.criterion!r}.")
+        check_tta(self.tta)
+        as_schedule(self.schedule)
         as_transformers(self.augment)
 
     def _choose_device(self, X=None) -> torch.device:

@@ -29,6 +29,18 @@ ADDRESSES = (
 )
 
 
+def fashion_labels(codes: tuple[int, ...], classes: np.ndarray, setting: str) -> list:
+    """Those of the Fashion-MNIST classes `codes` (0 to 9) that occur in `classes`, by the labels used there.
+
+    Raises ValueError that names `setting` if the labels are neither codes nor names of Fashion-MNIST's classes.
+    """
+    known = {label: code for code, name in enumerate(CLASS_NAMES) for label in (code, name)}
+    if unknown := [label for label in classes.tolist() if label not in known]:
+        raise ValueError(f"{setting} is for Fashion-MNIST: y must hold the labels 0 to 9 or {', '.join(CLASS_NAMES)}, "
+                         f"got {unknown}.")
+    return [label for label in classes.tolist() if known[label] in codes]
+
+
 class _File(NamedTuple):
     """One IDX file: its name, the length of its header, its whole size in bytes, its SHA-256.
 

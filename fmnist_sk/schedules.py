@@ -1,26 +1,351 @@
 """How the learning rate changes during a fit.
 
-A schedule is a function of progress (0 at the first batch, 1 after the last) that gives the factor of `lr`. It holds
-no state, so training can be taken up again anywhere.
+A schedule says by which factor the optimizer's learning rates are multiplied at any moment of a fit. It holds no
+state: what it says depends on the steps done and on the scores so far, so that training can be taken up again
+anywhere. `TorchSchedule` wraps PyTorch's schedulers, which do hold state.
+
+>>> from fmnist_sk import OneCycle
+>>> OneCycle(warmup=0.5).trace(n_epochs=2, steps_per_epoch=4).round(2).tolist()
+[0.1, 0.33, 0.55, 0.78, 1.0, 0.75, 0.5, 0.25]
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import inspect
+import math
+import numbers
+import warnings
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch.optim.lr_scheduler import LRScheduler
+
+_SHARE = [Interval(numbers.Real, 0, 1, closed="both")]
+_COUNT = [Interval(numbers.Integral, 1, None, closed="left")]
+_PER = [StrOptions({"batch", "epoch"})]
 
 
-def constant(progress: float) -> float:
+class Moment(NamedTuple):
+    """Where a fit stands: steps and epochs done and to do in all, and the history's rows of the epochs done."""
+
+    step: int
+    n_steps: int
+    epoch: int
+    n_epochs: int
+    rows: Sequence[dict] = ()
+
+    def progress(self, per: str) -> float:
+        """From 0 to 1; per epoch it stays the same within one."""
+        return self.step / self.n_steps if per == "batch" else self.epoch / self.n_epochs
+
+
+class Schedule(BaseEstimator):
+    """Base of the schedules. Subclasses say in `at` what the learning rate is multiplied by."""
+
+    _parameter_constraints: dict = {}
+    per = "batch"           # how often the factor may change
+
+    def at(self, moment: Moment) -> float:
+        """What the learning rate is multiplied by in the step that comes next."""
+        raise NotImplementedError
+
+    def run(self, optimizer: torch.optim.Optimizer, n_epochs: int, steps_per_epoch: int) -> ScheduleRun:
+        return ScheduleRun(self, optimizer, n_epochs, steps_per_epoch)
+
+    def trace(self, n_epochs: int, steps_per_epoch: int, rows: Sequence[dict] = ()) -> np.ndarray:
+        """What the learning rate is multiplied by in every step of a fit, (n_epochs * steps_per_epoch,).
+
+        rows : what the history holds of each epoch, such as ``[{"valid_loss": 0.5}, ...]``, for schedules that read it
+        """
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+        run, found = self.run(optimizer, n_epochs, steps_per_epoch), []
+        for epoch in range(n_epochs):
+            run.begin_epoch(rows[:epoch])
+            for _ in range(steps_per_epoch):
+                run.begin_batch()
+                optimizer.step()
+                found.append(optimizer.param_groups[0]["lr"])
+        return np.array(found)
+
+
+class ScheduleRun:
+    """A schedule at work on an optimizer, for `n_epochs` of `steps_per_epoch` each."""
+
+    def __init__(self, schedule: Schedule, optimizer: torch.optim.Optimizer, n_epochs: int, steps_per_epoch: int):
+        self.schedule, self.optimizer = schedule, optimizer
+        self.n_epochs, self.steps_per_epoch = n_epochs, steps_per_epoch
+        self.step = 0
+        self.before = [{key: value for key, value in group.items() if key != "params"}
+                       for group in optimizer.param_groups]
+
+    def begin_epoch(self, rows: Sequence[dict]) -> None:
+        """rows: the history of this run's epochs so far."""
+        self.rows = rows
+        if self.schedule.per == "epoch":
+            self._apply()
+
+    def begin_batch(self) -> None:
+        if self.schedule.per == "batch":
+            self._apply()
+        self.step += 1
+
+    def _apply(self) -> None:
+        factor = self.schedule.at(Moment(self.step, self.n_epochs * self.steps_per_epoch, self.epoch,
+                                         self.n_epochs, self.rows))
+        for group, before in zip(self.optimizer.param_groups, self.before, strict=True):
+            group["lr"] = before["lr"] * factor
+
+    def finish(self) -> None:
+        """Give the optimizer its settings back: further training starts from them, not from the schedule's end."""
+        for group, before in zip(self.optimizer.param_groups, self.before, strict=True):
+            for key in set(group) - set(before) - {"params"}:
+                del group[key]
+            group.update(before)
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return self.step // self.steps_per_epoch
+
+    def resume(self, step: int, rows: Sequence[dict]) -> None:
+        """Go on as after `step` steps that left the history `rows`."""
+        self.step = step
+
+
+class Constant(Schedule):
     """The learning rate stays as it is."""
-    return 1.0
+
+    def run(self, optimizer, n_epochs, steps_per_epoch):
+        return _NoRun(self, optimizer, n_epochs, steps_per_epoch)
 
 
-def one_cycle(progress: float, warmup: float = 0.25) -> float:
-    """Up in a straight line from a tenth of `lr` during the first quarter, then down in a straight line to zero.
+class _NoRun(ScheduleRun):
+    """Leaves the learning rate to those who set it, such as skorch's LRScheduler callback."""
+
+    def _apply(self):
+        pass
+
+    def finish(self):
+        pass
+
+
+class OneCycle(Schedule):
+    """Up in a straight line from a tenth of `lr`, then down in a straight line to zero.
 
     After Smith and Topin, 2018, https://arxiv.org/abs/1708.07120, without the change of momentum.
+
+    warmup : share of the fit until the largest learning rate
+    start : factor at the beginning
+    per : "batch" or "epoch", how often the rate changes
     """
-    if progress < warmup:
-        return 0.1 + 0.9 * progress / warmup
-    return max(0.0, (1 - progress) / (1 - warmup))
+
+    _parameter_constraints = {"warmup": _SHARE, "start": _SHARE, "per": _PER}
+
+    def __init__(self, warmup: float = 0.25, start: float = 0.1, per: str = "batch"):
+        self.warmup = warmup
+        self.start = start
+        self.per = per
+
+    def at(self, moment):
+        progress = moment.progress(self.per)
+        if progress < self.warmup:
+            return self.start + (1 - self.start) * progress / self.warmup
+        return (1 - progress) / (1 - self.warmup) if self.warmup < 1 else 1.0
 
 
-SCHEDULES: dict[str, Callable[[float], float]] = {"constant": constant, "one_cycle": one_cycle}
+class Cosine(Schedule):
+    """Half a cosine wave from `lr` down to `end` times it, after a straight rise from zero.
+
+    ``end + (1 - end) * (1 + cos(pi * t)) / 2`` with t from 0 to 1 after the warm-up (Loshchilov and Hutter, 2017,
+    https://arxiv.org/abs/1608.03983).
+
+    warmup : share of the fit during which the learning rate rises
+    end : factor at the end
+    per : "batch" or "epoch", how often the rate changes
+    """
+
+    _parameter_constraints = {"warmup": [Interval(numbers.Real, 0, 1, closed="left")], "end": _SHARE, "per": _PER}
+
+    def __init__(self, warmup: float = 0.05, end: float = 0.0, per: str = "batch"):
+        self.warmup = warmup
+        self.end = end
+        self.per = per
+
+    def at(self, moment):
+        n = moment.n_steps if self.per == "batch" else moment.n_epochs
+        done, rise = round(moment.progress(self.per) * n), self.warmup * n
+        if done < rise:
+            return (done + 1) / (math.ceil(rise) + 1)                # not zero: the first step is one too
+        t = (done - rise) / (n - rise)
+        return self.end + (1 - self.end) * (1 + math.cos(math.pi * t)) / 2
+
+
+class MultiStep(Schedule):
+    """Multiplied by `factor` at each milestone, as in report 0.
+
+    milestones : epochs after which the rate changes if whole numbers, shares of the fit if from 0 to below 1
+    factor : of the learning rate at each
+    """
+
+    _parameter_constraints = {"milestones": [tuple, list], "factor": _SHARE}
+
+    def __init__(self, milestones: tuple[float, ...] = (0.5, 0.75), factor: float = 0.1):
+        self.milestones = milestones
+        self.factor = factor
+
+    def _validate_params(self):
+        super()._validate_params()
+        if not all((isinstance(m, numbers.Integral) and m >= 1) or (isinstance(m, numbers.Real) and 0 < m < 1)
+                   for m in self.milestones):
+            raise ValueError("milestones must be epochs (whole numbers from 1 on) or shares of the fit (between 0 and "
+                             f"1), got milestones={self.milestones!r}.")
+
+    def at(self, moment):
+        steps_per_epoch = moment.n_steps // moment.n_epochs
+        passed = sum(moment.step >= (m * steps_per_epoch if isinstance(m, numbers.Integral) else m * moment.n_steps)
+                     for m in self.milestones)
+        return self.factor ** passed
+
+
+class Exponential(Schedule):
+    """Multiplied by `factor` after every `every` batches or epochs; report 3's is 0.9 after every 10,000 batches.
+
+    per : "batch" or "epoch", what `every` counts
+    """
+
+    _parameter_constraints = {"factor": _SHARE, "every": _COUNT, "per": _PER}
+
+    def __init__(self, factor: float = 0.9, every: int = 1, per: str = "epoch"):
+        self.factor = factor
+        self.every = every
+        self.per = per
+
+    def at(self, moment):
+        return self.factor ** ((moment.step if self.per == "batch" else moment.epoch) // self.every)
+
+
+class ReduceOnPlateau(Schedule):
+    """Multiplied by `factor` whenever a score has not become better for more than `patience` epochs.
+
+    As in reports 2 and 4, and as PyTorch's ReduceLROnPlateau counts.
+
+    monitor : score in the history: "train_loss", "train_acc", or with validation images "valid_loss", "valid_acc", ...;
+        losses are better when lower, others when higher
+    patience : epochs
+    factor : of the learning rate at each reduction
+    threshold : smallest relative change that counts as better
+    end : smallest factor in all
+    """
+
+    _parameter_constraints = {"monitor": [str], "patience": [Interval(numbers.Integral, 0, None, closed="left")],
+                              "factor": _SHARE, "threshold": _SHARE, "end": _SHARE}
+    per = "epoch"
+
+    def __init__(self, monitor: str = "valid_loss", patience: int = 10, factor: float = 0.1, threshold: float = 1e-4,
+                 end: float = 0.0):
+        self.monitor = monitor
+        self.patience = patience
+        self.factor = factor
+        self.threshold = threshold
+        self.end = end
+
+    def at(self, moment):
+        sign = 1 if self.monitor.endswith("loss") else -1
+        best, bad, reductions = math.inf, 0, 0
+        for row in moment.rows:
+            if self.monitor not in row:
+                raise ValueError(f"monitor must be a score in the history ({', '.join(sorted(map(str, row)))}; those "
+                                 f"of validation need validation images), got monitor={self.monitor!r}.")
+            score = sign * row[self.monitor]
+            if score < best - self.threshold * abs(best) or best == math.inf > score:
+                best, bad = score, 0
+            else:
+                bad += 1
+            if bad > self.patience:
+                reductions, bad = reductions + 1, 0
+        return max(self.factor ** reductions, self.end)
+
+
+class TorchSchedule(Schedule):
+    """Any of PyTorch's learning-rate schedulers.
+
+    >>> import torch
+    >>> from fmnist_sk import TorchSchedule
+    >>> schedule = TorchSchedule(torch.optim.lr_scheduler.StepLR, {"step_size": 2, "gamma": 0.5})
+    >>> schedule.trace(n_epochs=5, steps_per_epoch=1).tolist()
+    [1.0, 1.0, 0.5, 0.5, 0.25]
+
+    scheduler : class of torch.optim.lr_scheduler, or a function that takes an optimizer and returns a scheduler
+    settings : its keyword arguments but the optimizer
+    per : "batch" or "epoch", how often it steps
+    monitor : the score that ReduceLROnPlateau is told
+    """
+
+    _parameter_constraints = {"scheduler": [callable], "settings": [dict, None], "per": _PER, "monitor": [str]}
+
+    def __init__(self, scheduler: type[LRScheduler], settings: dict | None = None, per: str = "epoch",
+                 monitor: str = "valid_loss"):
+        self.scheduler = scheduler
+        self.settings = settings
+        self.per = per
+        self.monitor = monitor
+
+    def run(self, optimizer, n_epochs, steps_per_epoch):
+        return _TorchRun(self, optimizer, n_epochs, steps_per_epoch)
+
+
+class _TorchRun(ScheduleRun):
+    """Steps one of PyTorch's schedulers before every batch or epoch but the first."""
+
+    def __init__(self, schedule, optimizer, n_epochs, steps_per_epoch):
+        super().__init__(schedule, optimizer, n_epochs, steps_per_epoch)
+        try:
+            self.scheduler = schedule.scheduler(optimizer, **(schedule.settings or {}))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"schedule cannot be made with settings={schedule.settings!r}: {error}") from error
+
+    def _apply(self):
+        if self.step == 0:
+            return
+        if "metrics" not in inspect.signature(self.scheduler.step).parameters:
+            self.scheduler.step()
+        elif self.schedule.monitor in self.rows[-1]:
+            self.scheduler.step(self.rows[-1][self.schedule.monitor])
+        else:
+            raise ValueError(f"monitor must be a score in the history, got monitor={self.schedule.monitor!r}.")
+
+    def resume(self, step, rows):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step\\(\\)` before", UserWarning)
+            while self.step < step:
+                if self.step % self.steps_per_epoch == 0:
+                    self.begin_epoch(rows[:self.epoch])
+                self.begin_batch()
+
+
+SCHEDULES: dict[str, type[Schedule]] = {
+    "constant": Constant,
+    "multi_step": MultiStep,
+    "exponential": Exponential,
+    "reduce_on_plateau": ReduceOnPlateau,
+    "cosine": Cosine,
+    "one_cycle": OneCycle,
+}
+
+
+def as_schedule(schedule) -> Schedule:
+    """The schedule that a `schedule=` stands for: a name, a schedule, or a scheduler class of PyTorch's."""
+    if isinstance(schedule, str) and schedule in SCHEDULES:
+        return SCHEDULES[schedule]()
+    kind = schedule.func if isinstance(schedule, functools.partial) else schedule
+    if isinstance(kind, type) and issubclass(kind, LRScheduler):
+        schedule = TorchSchedule(schedule)
+    if not isinstance(schedule, Schedule):
+        raise TypeError(f"schedule must be one of {sorted(SCHEDULES)}, a schedule such as MultiStep(), or a class of "
+                        f"torch.optim.lr_scheduler, got schedule={schedule!r}.")
+    schedule._validate_params()
+    return schedule

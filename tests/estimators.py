@@ -64,8 +64,10 @@ SMALL = {
                            "feature_hidden": 16},
     "ImageScaler": {},
     "ImageStandardizer": {},
-    "RandomCrop": {"p": 0},              # scikit-learn asks for the same result twice
-    "RandomHorizontalFlip": {"p": 0},
+    # scikit-learn asks for the same result twice
+    **{name: {"p": 0} for name in ("RandomHorizontalFlip", "RandomCrop", "RandomAffine", "RandomErasing",
+                                   "GaussianNoise", "RandomBrightness", "MixUp", "CutMix")},
+    "AugmentedCopies": {},
 }
 SMALL["FeatureExtractor"] = {"estimator": fmnist_sk.ConvNetClassifier(**SMALL["ConvNetClassifier"])}
 
@@ -80,9 +82,10 @@ def held_out_accuracy(name):
     return 0.5 if name == "InceptionV3Classifier" else 0.9         # "pretrained" there means random weights
 
 
-ESTIMATORS = [name for name in fmnist_sk.__all__
-              if isinstance(getattr(fmnist_sk, name), type) and issubclass(getattr(fmnist_sk, name), BaseEstimator)]
+ESTIMATORS = [name for name in fmnist_sk.__all__                 # schedules have parameters too, but nothing to fit
+              if isinstance(getattr(fmnist_sk, name), type) and issubclass(getattr(fmnist_sk, name), BaseEstimator)
+              and hasattr(getattr(fmnist_sk, name), "fit")]
 CLASSIFIERS = [name for name in ESTIMATORS if is_classifier(small(name))]
-TRANSFORMERS = [name for name in ESTIMATORS if name not in CLASSIFIERS]
+TRANSFORMERS = [name for name in ESTIMATORS if hasattr(getattr(fmnist_sk, name), "transform")]
 ONE_TO_ONE = [name for name in TRANSFORMERS if isinstance(small(name), OneToOneFeatureMixin)]
 AUGMENTERS = [name for name in TRANSFORMERS if "p" in small(name).get_params()]

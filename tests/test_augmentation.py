@@ -7,14 +7,21 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from fmnist_sk import ImageClassifier, RandomCrop, RandomHorizontalFlip
+from fmnist_sk._batches import Batch
 from fmnist_sk.augmentation import PixelRange, as_transformers, compile_augmentation
 
 N = 4000
 RANGE = PixelRange(0.0, 255.0)
 
 
-def draw(augment, x, codes=None, classes=None, seed=0):
-    return compile_augmentation(augment, classes, RANGE, torch.Generator().manual_seed(seed))(x, codes)
+def draw_batch(augment, batch, classes=(), seed=0, pixel_range=RANGE):
+    compile_augmentation(augment, np.array(classes), pixel_range, torch.Generator().manual_seed(seed))(batch)
+    return batch
+
+
+def draw(augment, x, codes=None, classes=("a", "b"), seed=0):
+    codes = torch.arange(len(x)) % len(classes) if codes is None else codes
+    return draw_batch(augment, Batch(x, codes), classes, seed).x
 
 
 def changed(augment, n=N, codes=None, classes=None):
@@ -34,7 +41,7 @@ def test_crop_shifts_in_both_directions_equally_often_and_fills_with_background(
     x = torch.full((N, 2, 7, 7), 9.0)
     x[:, :, 3, 3] = 200
     range_ = PixelRange(5.0, 255.0)
-    y = compile_augmentation(RandomCrop(padding=2), None, range_, torch.Generator().manual_seed(0))(x, None)
+    y = draw_batch(RandomCrop(padding=2), Batch(x, None), pixel_range=range_).x
     assert y.shape == x.shape
     torch.testing.assert_close(y[:, 0], y[:, 1])
     image, rows, columns = (y[:, 0] == 200).nonzero(as_tuple=True)

@@ -5,7 +5,7 @@ import copy
 import numbers
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from fmnist_sk._batches import Images
 from fmnist_sk._validation import content_hashes
-from fmnist_sk.augmentation import as_transformers
+from fmnist_sk.augmentation import RandomTransformer, as_transformers
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.networks._blocks import DROPOUT, POSITIVE
 from fmnist_sk.networks._inception_v3 import BLOCKS, SMALLEST, InceptionV3, imagenet_checkpoint, load_checkpoint
@@ -181,26 +181,27 @@ class InceptionV3Classifier(ImageClassifier):
             raise ValueError(f"width must be {IMAGENET_WIDTH} with weights='imagenet', got width={self.width}.")
 
     def _phases(self, train: Images, valid: Images | None, epochs: int
-                ) -> Iterator[tuple[Images, Images | None, int]]:
+                ) -> Iterator[tuple[Callable[[], tuple[Images, Images | None]], int]]:
         if self.weights is None:
-            yield train, valid, epochs
+            yield from super()._phases(train, valid, epochs)
             return
         first = 0 if self._fine_tunes else min(epochs, max(0, self.frozen_epochs - len(self.history)))
         if first:
-            yield *self._without_frozen_part(train, valid), first
+            yield lambda: self._without_frozen_part(train, valid), first
         if epochs > first:
             if not self._fine_tunes:
                 self.module_.network.freeze(BLOCKS.index(self.fine_tune_from))
                 self.optimizer_ = self._new_optimizer("sgd", self.fine_tune_lr, {})
                 self._fine_tunes = True
-            yield *self._without_frozen_part(train, valid), epochs - first
+            yield lambda: self._without_frozen_part(train, valid), epochs - first
 
-    def _without_frozen_part(self, train: Images, valid: Images | None) -> list[Images | None]:
+    def _without_frozen_part(self, train: Images, valid: Images | None) -> tuple[Images, Images | None]:
         """What the frozen blocks make of the images, once for all epochs; images that are augmented as they are.
 
         Such features stand in Images' pixels as flat rows (n, features).
         """
-        is_augmented = bool(as_transformers(self.augment))
+        is_augmented = any(isinstance(step, RandomTransformer)
+                           for step in as_transformers(self.augment, self.classes_))
         wanted = [part for part in (train, valid) if part is not None and (part is valid or not is_augmented)]
         if not self.module_.network.n_frozen:
             wanted = []
@@ -210,7 +211,7 @@ class InceptionV3Classifier(ImageClassifier):
             features = self._frozen_features(parts)
             if features is not None:
                 found |= {id(part): Images(features, part.codes, part.weights, part.rows) for part in parts}
-        return [found.get(id(part), part) for part in (train, valid)]
+        return found.get(id(train), train), found.get(id(valid), valid)
 
     def _frozen_features(self, parts: list[Images]) -> Tensor | None:
         """What the frozen blocks make of the pixels that the parts share: (n, features), None if too large to keep.

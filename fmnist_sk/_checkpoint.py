@@ -1,0 +1,105 @@
+"""The state of an unfinished fit on disk."""
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import json
+import os
+import pickle
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from torch import Tensor, nn
+
+
+class FitFile:
+    """A file in `folder` that belongs to one fit: the same data and settings find it again, others do not.
+
+    `content` is what an interrupted fit left there, or None.
+    """
+
+    def __init__(self, folder: str | os.PathLike, fingerprint: str):
+        folder = Path(folder).expanduser()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"checkpoint must be a folder that can be written to, got checkpoint={str(folder)!r}: "
+                             f"{error}") from error
+        self.path = folder / f"{fingerprint}.pt"
+        self.content = self._load()
+
+    def _load(self) -> dict | None:
+        if not self.path.exists():
+            return None
+        try:
+            content = torch.load(self.path, map_location="cpu", weights_only=True)
+            return {**content, "history": json.loads(content["history"])}
+        except (OSError, RuntimeError, EOFError, KeyError, ValueError, TypeError, pickle.UnpicklingError) as error:
+            warnings.warn(f"The checkpoint {self.path} cannot be read ({type(error).__name__}): the fit begins anew.",
+                          UserWarning, stacklevel=2)
+            return None
+
+    def save(self, content: dict) -> None:
+        """Replace the file at once: whenever the process is killed, the old or the new one is there and whole."""
+        partial = self.path.with_suffix(f".{os.getpid()}.tmp")
+        with open(partial, "wb") as file:
+            torch.save({**content, "history": json.dumps(content["history"], default=_plain)}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, self.path)
+
+    def remove(self) -> None:
+        """The fit is complete. Parts that killed processes left are removed too."""
+        for path in (self.path, *self.path.parent.glob(f"{self.path.stem}.*.tmp")):
+            path.unlink(missing_ok=True)
+
+
+def _plain(value):
+    """Numbers of NumPy and PyTorch in a history, as Python's."""
+    if isinstance(value, (np.generic, np.ndarray, Tensor)):
+        return value.tolist()
+    return repr(value)
+
+
+def fingerprint(*parts) -> str:
+    """A hash of settings and data that is the same in another process."""
+    digest = hashlib.sha256()
+    _feed(digest, (torch.__version__, *parts))
+    return digest.hexdigest()[:24]
+
+
+def _feed(digest, value) -> None:
+    digest.update(f"<{type(value).__qualname__}>".encode())
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().contiguous()
+        digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    elif isinstance(value, np.ndarray) and value.dtype != object:
+        digest.update(f"{value.dtype}{value.shape}".encode() + np.ascontiguousarray(value).tobytes())
+    elif hasattr(value, "to_numpy"):
+        _feed(digest, value.to_numpy())
+    elif isinstance(value, Mapping):
+        for key in sorted(value, key=repr):
+            _feed(digest, (key, value[key]))
+    elif isinstance(value, (list, tuple, np.ndarray)):
+        for item in value:
+            _feed(digest, item)
+    elif isinstance(value, np.random.RandomState):
+        _feed(digest, value.get_state()[1:])
+    elif isinstance(value, nn.Module):
+        _feed(digest, (type(value), repr(value), value.state_dict()))
+    elif isinstance(value, BaseEstimator):
+        _feed(digest, (type(value), value.get_params(deep=False)))
+    elif isinstance(value, functools.partial):
+        _feed(digest, (value.func, value.args, value.keywords))
+    elif isinstance(value, type) or inspect.isroutine(value):
+        code = getattr(value, "__code__", None)
+        place = () if code is None else (code.co_code, code.co_names, code.co_filename, code.co_firstlineno)
+        digest.update(repr((value.__module__, value.__qualname__, place)).encode())
+    else:
+        digest.update(repr(value).encode())

@@ -1,0 +1,150 @@
+"""One step of training: the loss of a batch, its gradients, what is done to them, and the optimizer."""
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+
+import torch
+from skorch.callbacks import Callback
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from fmnist_sk._passes import Hooks, trial
+from fmnist_sk._skorch import SkorchNet
+from fmnist_sk.losses import TripletLoss
+
+
+class Steps(SkorchNet):
+    """What happens to one batch in training and in validation."""
+
+    def _autocast(self):
+        if self._compute_dtype is torch.float32:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device_.type, self._compute_dtype)
+
+    @property
+    def _compute_dtype(self) -> torch.dtype:
+        if self.precision == "auto":
+            return torch.bfloat16 if has_fast_bf16(self.device_) else torch.float32
+        return {"bf16": torch.bfloat16, "fp32": torch.float32}[self.precision]
+
+    # ------------------------------------------------------------------ losses
+
+    def get_loss(self, y_pred, y_true, X=None, training=False) -> Tensor:
+        """Mean loss of logits (n, n_classes): of soft targets where images were mixed, and weighted with weights."""
+        inputs = X if isinstance(X, Mapping) else {}
+        weights, targets = inputs.get("weights"), inputs.get("targets")
+        criterion = self.criterion_
+        if weights is not None and not hasattr(criterion, "reduction"):
+            raise ValueError("criterion must have an attribute `reduction`, as PyTorch's losses have, for training "
+                             f"with sample_weight or class_weight, got {criterion!r}.")
+        criterion.reduction = "mean" if weights is None else "none"
+        try:
+            loss = criterion(y_pred, y_true if targets is None else targets)
+        except (RuntimeError, TypeError, IndexError) as error:
+            what = "class codes (n,)" if targets is None else \
+                "the shares of the classes (n, n_classes), because images were mixed"
+            raise ValueError(f"criterion must take logits (n, n_classes) and {what}, but {criterion!r} fails: "
+                             f"{error}") from error
+        expected = () if weights is None else (len(y_pred),)
+        if not isinstance(loss, Tensor) or loss.shape != expected:
+            raise ValueError(f"criterion must return a tensor of shape {expected} with reduction="
+                             f"{criterion.reduction!r}, got {tuple(getattr(loss, 'shape', (type(loss).__name__,)))}.")
+        return loss if weights is None else (loss * weights).mean()
+
+    def _find_features(self) -> None:
+        """Which layer of the network takes in the penultimate features, where a triplet term needs them."""
+        self._last_layer = None
+        if self.triplet_weight:
+            layers = {name: layer for name, layer in self.module_.network.named_modules()
+                      if any(True for _ in layer.parameters()) and not any(True for _ in layer.children())}
+            seen = trial(self.module_, layers, self._network_shape)
+            if not seen:
+                raise ValueError("triplet_weight needs a network whose last layer is a module with parameters, got "
+                                 f"triplet_weight={self.triplet_weight}.")
+            self._last_layer = list(seen)[-1]
+
+    def _triplet_term(self, features: Tensor, codes: Tensor, inputs: dict) -> Tensor:
+        targets, weights = inputs.get("targets"), inputs["weights"]
+        whole = None if targets is None else targets.amax(1) == 1          # images that are not mixed
+        losses = TripletLoss(self.triplet_margin)(features, codes, whole)
+        return self.triplet_weight * (losses if weights is None else losses * weights).mean()
+
+    # ------------------------------------------------------------------ steps
+
+    def train_step_single(self, batch, **fit_params):
+        """Loss and gradients of one batch."""
+        self._set_training(True)
+        inputs, codes = batch
+        layers = {"last": self.module_.network.get_submodule(self._last_layer)} if self._last_layer else {}
+        try:
+            with Hooks(layers) as seen:
+                logits = self.infer(inputs)
+        except ValueError as error:
+            if len(codes) > 1 or "more than 1 value per channel" not in str(error):
+                raise
+            raise ValueError("Batch normalisation needs at least two images in a batch: raise batch_size "
+                             f"(batch_size={self.batch_size}), or train on more images.") from error
+        loss = self.get_loss(logits, codes, X=inputs, training=True)
+        if seen:
+            loss = loss + self._triplet_term(seen["last"][0], codes, inputs)
+        loss.backward()
+        return {"loss": loss, "y_pred": logits}
+
+    def train_step(self, batch, **fit_params):
+        """One step of the optimizer."""
+        self.optimizer_.zero_grad()
+        step = self.train_step_single(batch)
+        if self.sam_rho:
+            self._sharpness_aware_gradients(batch)
+        if self.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(self._trained(), self.gradient_clip)
+        if self._has_hook("on_grad_computed"):
+            self.notify("on_grad_computed", named_parameters=list(self.get_all_learnable_params()), batch=batch,
+                        training=True)
+        self.optimizer_.step()
+        return step
+
+    def _trained(self) -> list[nn.Parameter]:
+        return [p for group in self.optimizer_.param_groups for p in group["params"] if p.grad is not None]
+
+    def _sharpness_aware_gradients(self, batch) -> None:
+        """Gradients of the same batch at the point of the largest loss nearby, `sam_rho` up the slope.
+
+        Foret et al., 2021, https://arxiv.org/abs/2010.01412. Batch normalisation learns from the first pass only.
+        """
+        parameters = self._trained()
+        gradients = [p.grad for p in parameters]
+        before = [p.detach().clone() for p in parameters]
+        with torch.no_grad():
+            length = nn.utils.get_total_norm(gradients)
+            torch._foreach_add_(parameters, torch._foreach_mul(gradients, self.sam_rho / (length + 1e-12)))
+        self.optimizer_.zero_grad()
+        with _kept_statistics(self.module_):
+            self.train_step_single(batch)
+        with torch.no_grad():
+            torch._foreach_copy_(parameters, before)
+
+    def _has_hook(self, *names: str) -> bool:
+        return any(getattr(type(callback), name) is not getattr(Callback, name)
+                   for _, callback in self.callbacks_ for name in names)
+
+
+@contextlib.contextmanager
+def _kept_statistics(module: nn.Module):
+    """Within this context batch normalisation uses a batch's statistics, but does not learn from them."""
+    norms = [(layer, layer.momentum) for layer in module.modules() if isinstance(layer, _BatchNorm)]
+    for layer, _ in norms:
+        layer.momentum = 0.0
+    try:
+        yield
+    finally:
+        for layer, momentum in norms:
+            layer.momentum = momentum
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether the hardware multiplies bfloat16 matrices (AVX512-BF16, AMX, CUDA from Ampere)."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -1,0 +1,42 @@
+"""Test-time augmentation: an image is judged by several views of it."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from fmnist_sk._batches import Images
+
+SHIFTS = (0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)         # rows down, columns to the right
+KINDS = "mirror", "shift"
+
+
+def check_tta(tta) -> tuple[str, ...]:
+    """The parameter tta as a tuple of kinds of views. Raises ValueError for others."""
+    kinds = () if tta is None else (tta,) if isinstance(tta, str) else tta
+    if not isinstance(kinds, (tuple, list)) or any(kind not in KINDS for kind in kinds) or len(set(kinds)) < len(kinds):
+        raise ValueError(f"tta must be None, 'mirror', 'shift' or ('mirror', 'shift'), got tta={tta!r}.")
+    return tuple(kinds)
+
+
+def views(images: Images, tta, value_range: tuple[float, float] | None) -> Iterator[Images]:
+    """The images and as many others as `tta` says, of the same kind. What comes in from outside is background."""
+    kinds = check_tta(tta)
+    background = value_range[0] if value_range is not None else 0
+    for mirrored, shift in product((False, True) if "mirror" in kinds else (False,),
+                                   SHIFTS if "shift" in kinds else SHIFTS[:1]):
+        if not mirrored and shift == (0, 0):
+            yield images
+            continue
+        pixels = images.pixels if images.rows is None else images.pixels[images.rows]
+        pixels = pixels.flip(-1) if mirrored else pixels
+        yield Images(_shifted(pixels, *shift, background))
+
+
+def _shifted(x: Tensor, down: int, right: int, background: float) -> Tensor:
+    if (down, right) == (0, 0):
+        return x
+    height, width = x.shape[2:]
+    return F.pad(x, (1, 1, 1, 1), value=background)[:, :, 1 - down:1 - down + height, 1 - right:1 - right + width]

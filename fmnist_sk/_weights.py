@@ -1,0 +1,128 @@
+"""Which weights a fit ends with: averages over steps or epochs, and the best epoch."""
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+if TYPE_CHECKING:
+    from fmnist_sk._training import Trainer
+
+
+class WeightAverage:
+    """Averages of a network's weights and normalisation statistics, for validation and prediction.
+
+    ema : the average moves towards the weights by ``1 - ema`` after every step; over the first steps by more,
+        ``9 / (10 + steps)``, so that the random weights of the beginning are soon forgotten
+    swa : from this share of the fit on, the average of the weights after every epoch
+    """
+
+    def __init__(self, module: nn.Module, ema: float | None, swa: float | None):
+        self.module, self.ema, self.swa = module, ema, swa
+        self.n = 0                                    # steps or epochs in the average
+        self.values = [value.clone() for value in self._live()]
+
+    def _live(self) -> list[Tensor]:
+        return [value for value in self.module.state_dict().values() if value.is_floating_point()]
+
+    @torch.no_grad()
+    def _move(self, weight: float) -> None:
+        torch._foreach_lerp_(self.values, self._live(), weight)
+        self.n += 1
+
+    def end_step(self) -> None:
+        if self.ema is not None:
+            self._move(max(1 - self.ema, 9 / (10 + self.n)))
+
+    def end_epoch(self, done: int, n_epochs: int) -> None:
+        if self.swa is not None and done > self.swa * n_epochs:
+            self._move(1 / (1 + self.n))
+
+    @property
+    def is_running(self) -> bool:
+        return self.n > 0
+
+    @contextlib.contextmanager
+    def in_place(self):
+        """Within this context the network has the average."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        if self.is_running:
+            for live, average in zip(self._live(), self.values, strict=True):
+                kept = live.clone()
+                live.copy_(average)
+                average.copy_(kept)
+
+    def finish(self) -> None:
+        """The network keeps the average."""
+        self._swap()
+        self.n = 0
+
+    def state_dict(self) -> dict:
+        return {"n": self.n, "values": self.values}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.n, self.values = state["n"], [value.to(live.device) for value, live in
+                                           zip(state["values"], self._live(), strict=True)]
+
+
+@torch.no_grad()
+def renew_statistics(net: Trainer, batches: Iterable) -> None:
+    """Batch normalisation's statistics for weights that are an average: those of one pass over the training batches."""
+    net._set_training(True)
+    norms = [m for m in net.module_.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None                          # equal weights for all batches
+    try:
+        for inputs, _ in batches:
+            net.infer(inputs)
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+
+
+class BestEpoch:
+    """Follows the monitored validation score, and keeps the weights of the best epoch where they are wanted."""
+
+    def __init__(self, net: Trainer):
+        self.net, self.sign = net, -1 if net.monitor.endswith("loss") else 1
+        self.score, self.epoch, self.weights = -math.inf, None, None
+
+    def update(self) -> None:
+        row = self.net.history[-1]
+        score = self.sign * row[self.net.monitor]
+        score = -math.inf if math.isnan(score) else score
+        if self.epoch is None or score > self.score:
+            self.score, self.epoch = score, row["epoch"]
+            if self.net.keep_best:
+                self.weights = {name: value.clone() for name, value in self.net.module_.state_dict().items()}
+
+    def age(self, first: int) -> int:
+        """How many epochs ago the best epoch was, of those from `first` on."""
+        return self.net.history[-1]["epoch"] - max(self.epoch, first)
+
+    def finish(self) -> None:
+        self.net.best_epoch_ = self.epoch
+        if self.weights is not None and self.epoch != self.net.history[-1]["epoch"]:
+            self.net.module_.load_state_dict(self.weights)
+
+    def state_dict(self) -> dict:
+        return {"score": self.score, "epoch": self.epoch, "weights": self.weights}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.score, self.epoch, self.weights = state["score"], state["epoch"], state["weights"]

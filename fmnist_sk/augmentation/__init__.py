@@ -1,0 +1,30 @@
+"""Random transformers: new training images from old ones, a whole batch at a time, on the device.
+
+Two uses of the same object:
+
+- ``ResNetClassifier(augment=RandomCrop(padding=2))`` (or a list of them, a Pipeline, or the name of a preset): every
+  image of every batch is drawn afresh, in training only, from a generator that the classifier seeds.
+- as a step of a Pipeline before any classifier: ``fit_transform`` (training) gives one draw, ``transform``
+  (prediction) leaves the images alone.
+
+Presets, by name: "light" shifts by up to one pixel, "fashion" also mirrors, "strong" shifts by two pixels, mirrors,
+erases and pastes; "report_1", "report_2" and "report_3" are those of the reports.
+"""
+from fmnist_sk.augmentation._base import PixelRange, RandomTransformer
+from fmnist_sk.augmentation.copies import AugmentedCopies
+from fmnist_sk.augmentation.geometry import RandomAffine, RandomCrop, RandomHorizontalFlip
+from fmnist_sk.augmentation.mixing import CutMix, MixUp
+from fmnist_sk.augmentation.pixels import GaussianNoise, RandomBrightness, RandomErasing
+from fmnist_sk.augmentation.presets import PRESETS, as_transformers, compile_augmentation
+
+__all__ = [
+    "RandomHorizontalFlip",
+    "RandomCrop",
+    "RandomAffine",
+    "RandomErasing",
+    "GaussianNoise",
+    "RandomBrightness",
+    "MixUp",
+    "CutMix",
+    "AugmentedCopies",
+]

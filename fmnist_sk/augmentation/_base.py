@@ -1,0 +1,172 @@
+"""What all random transformers share: which images are changed, and the two uses, in training and in a Pipeline."""
+from __future__ import annotations
+
+import math
+import numbers
+from dataclasses import KW_ONLY, dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from fmnist_sk._batches import Batch
+from fmnist_sk._containers import like
+from fmnist_sk._validation import as_tensor, check_image_shape, check_pixels, encode_labels
+
+DTYPES = ("float32", "float64", "uint8")
+LABELS = ["array-like", None]
+SHARE = [Interval(numbers.Real, 0, 1, closed="both")]
+
+
+class PixelRange(NamedTuple):
+    """What pixels of the training images can be: from `low` to `high`. The background is `low`."""
+
+    low: float
+    high: float
+
+
+@dataclass(eq=False, repr=False)
+class RandomTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    """Base of the random transformers: which images are changed. Subclasses say how, in `_apply`.
+
+    Every image is chosen independently with probability `p`, among those of the classes in `only` (default: all) and
+    not in `exclude` (default: none); classes are named by the labels that the user's y holds.
+
+    Parameters of all random transformers
+    -------------------------------------
+    p : float
+        Probability for each image.
+    only, exclude : array-like of labels, optional
+        Change only these classes, or all but these. Report 3 never mirrors shoes: ``exclude=[5, 7, 9]``.
+    image_shape : (height, width) or (channels, height, width), optional
+        For flat rows in a Pipeline; default: the square they fill. The classifier's `augment=` does not need it.
+    random_state : int, RandomState or None
+        For the use in a Pipeline; as `augment=` the classifier's random_state counts.
+    """
+
+    _: KW_ONLY
+    p: float = 1.0
+    only: ArrayLike | None = None
+    exclude: ArrayLike | None = None
+    image_shape: tuple[int, ...] | None = None
+    random_state: int | np.random.RandomState | None = None
+
+    _parameter_constraints = {
+        "p": SHARE,
+        "only": LABELS,
+        "exclude": LABELS,
+        "image_shape": [tuple, list, None],
+        "random_state": ["random_state"],
+    }
+    _mixes = False          # whether images are mixed with others, so that targets become soft
+
+    def _apply(self, x: Tensor, chosen: Tensor, generator: torch.Generator, pixel_range: PixelRange) -> Tensor:
+        """x (n, channels, height, width) float with the images where `chosen` (n,) bool is true changed."""
+        raise NotImplementedError
+
+    def _change(self, batch: Batch, allowed: Tensor | None, generator: torch.Generator, pixel_range: PixelRange
+                ) -> None:
+        """Change a batch. allowed: (n_classes,) bool, of which classes images may be changed; None if of all."""
+        chosen = torch.rand(len(batch.x), generator=generator, device=batch.x.device) < self.p
+        if allowed is not None:
+            chosen &= batch.are_all_of(allowed)
+        batch.x = self._apply(batch.x, chosen, generator, pixel_range)
+
+    # ------------------------------------------------------------------ as a step of a Pipeline
+
+    def fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor | None = None):
+        """Check the parameters and, if classes are named, that they occur in y."""
+        self._check(X, y)
+        return self
+
+    def fit_transform(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor | None = None):
+        """One draw for every image of X: (n, features), (n, H, W) or (n, C, H, W); the same kind and dtype out."""
+        pixels, codes, classes = self._check(X, y)
+        if self.p == 0:
+            return X if pixels is X else like(X, pixels)
+        tensor = as_tensor(pixels)
+        images = as_images(tensor, self.image_shape)
+        drawn = draw_once([(self, class_selection(self, self.only, self.exclude, classes))], images, codes,
+                          new_generator(self.random_state, images.device))
+        return like(X, drawn.reshape(tensor.shape))
+
+    def transform(self, X: ArrayLike | Tensor):
+        """X as it is: at prediction nothing is random."""
+        check_is_fitted(self)
+        return like(X, check_pixels(self, X, reset=False, dtypes=DTYPES))
+
+    def _check(self, X, y):
+        self._validate_params()
+        pixels = check_pixels(self, X, reset=True, dtypes=DTYPES)
+        classes = codes = None
+        if y is not None:
+            classes, codes = encode_labels(y, len(pixels))
+        elif self._mixes and self.p > 0:
+            raise ValueError(f"{type(self).__name__} as a step of a Pipeline mixes images of one class and needs y, "
+                             "the labels, got y=None.")
+        class_selection(self, self.only, self.exclude, classes)
+        return pixels, codes, classes
+
+
+def class_selection(transformer: BaseEstimator, only: ArrayLike | None, exclude: ArrayLike | None,
+                    classes: np.ndarray | None) -> Tensor | None:
+    """(n_classes,) bool, whether images of a class may be changed; None if all may."""
+    if only is None and exclude is None:
+        return None
+    if classes is None:
+        raise ValueError(f"{type(transformer).__name__} has only={only!r}, exclude={exclude!r} and needs y, the "
+                         "labels, got y=None.")
+    for name, labels in (("only", only), ("exclude", exclude)):
+        absent = [] if labels is None else [label for label in labels if label not in classes.tolist()]
+        if absent:
+            raise ValueError(f"{name} must name labels that occur in y ({classes.tolist()}), got {name}={labels!r}.")
+    allowed = np.ones(len(classes), bool) if only is None else np.isin(classes, list(only))
+    if exclude is not None:
+        allowed &= ~np.isin(classes, list(exclude))
+    return torch.from_numpy(allowed)
+
+
+def check_range(transformer: BaseEstimator, name: str, rule: str, low: float, high: float) -> None:
+    """Raise ValueError unless the parameter `name` is two numbers from `low` to `high`, the smaller first."""
+    value = getattr(transformer, name)
+    if len(value) != 2 or not all(isinstance(bound, numbers.Real) for bound in value) or not (
+            low < value[0] <= value[1] <= high):
+        raise ValueError(f"{name} must be {rule}, got {name}={value!r}.")
+
+
+def as_images(X: Tensor, image_shape: tuple[int, ...] | None) -> Tensor:
+    """X as (n, channels, height, width); flat rows as images of `image_shape`, or the square they fill."""
+    if X.ndim > 2:
+        return X.reshape(len(X), *(1,) * (4 - X.ndim), *X.shape[1:])
+    side = math.isqrt(X.shape[1])
+    if image_shape is None and side * side != X.shape[1]:
+        raise ValueError(f"image_shape must say how rows of {X.shape[1]} values form an image, got None.")
+    return X.reshape(len(X), *check_image_shape(image_shape or (side, side), X.shape[1]))
+
+
+def new_generator(random_state, device: torch.device) -> torch.Generator:
+    return torch.Generator(device).manual_seed(int(check_random_state(random_state).randint(2**31 - 1)))
+
+
+def draw_once(steps: list[tuple[RandomTransformer, Tensor | None]], images: Tensor, codes: Tensor | None,
+              generator: torch.Generator, pixel_range: PixelRange | None = None) -> Tensor:
+    """One draw of images (n, channels, height, width) whose labels stay: images are mixed within their class only."""
+    pixel_range = pixel_range or PixelRange(images.min().item(), images.max().item())
+    x = images if images.is_floating_point() else images.float()
+    codes = None if codes is None else codes.to(images.device)
+    steps = [(step, None if allowed is None else allowed.to(images.device)) for step, allowed in steps]
+    mixes = any(step._mixes for step, _ in steps)
+    parts = [torch.nonzero(codes == code).flatten() for code in codes.unique()] if mixes else [slice(None)]
+    drawn = torch.empty_like(x)
+    for part in parts:
+        batch = Batch(x[part], None if codes is None else codes[part])
+        for step, allowed in steps:
+            step._change(batch, allowed, generator, pixel_range)
+        drawn[part] = batch.x
+    return drawn if images.is_floating_point() else drawn.round().to(images.dtype)

@@ -1,0 +1,142 @@
+"""Augmented images stored beside the originals."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from torch import Tensor
+
+from fmnist_sk._batches import Images
+from fmnist_sk._containers import like
+from fmnist_sk._validation import as_tensor, check_pixels, encode_labels
+from fmnist_sk.augmentation._base import (
+    DTYPES,
+    LABELS,
+    SHARE,
+    PixelRange,
+    as_images,
+    class_selection,
+    draw_once,
+    new_generator,
+)
+from fmnist_sk.augmentation.geometry import RandomHorizontalFlip
+
+
+class AugmentedCopies(BaseEstimator):
+    """Enlarge the training images by changed copies, drawn once: report 0's "extended dataset".
+
+    Two uses:
+
+    - ``ConvNetClassifier(augment=AugmentedCopies())``, alone or in a list: the images that are left after the
+      validation split are enlarged at the beginning of a fit. What else is in the list is drawn afresh for every batch
+      of originals and copies.
+    - as a step of imbalanced-learn's Pipeline, which calls `fit_resample` in training only.
+
+    Parameters
+    ----------
+    fraction : float
+        Share of the images that are copied, drawn at random: above 0, up to 1.
+    transformer : random transformer, list or Pipeline of them, preset's name, or None
+        What is done to the copies. None: every copy is mirrored.
+    only, exclude : array-like of labels, optional
+        Copy only these classes, or all but these.
+    image_shape : (height, width) or (channels, height, width), optional
+        For flat rows in a Pipeline; default: the square they fill.
+    random_state : int, RandomState or None
+        For `fit_resample`; in `augment=` the classifier's random_state counts.
+    """
+
+    _parameter_constraints = {
+        "fraction": SHARE,
+        "only": LABELS,
+        "exclude": LABELS,
+        "image_shape": [tuple, list, None],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(self, fraction: float = 1.0, transformer: Any = None, *, only: ArrayLike | None = None,
+                 exclude: ArrayLike | None = None, image_shape: tuple[int, ...] | None = None, random_state=None):
+        self.fraction = fraction
+        self.transformer = transformer
+        self.only = only
+        self.exclude = exclude
+        self.image_shape = image_shape
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor | None = None):
+        """Check the parameters, X and y; nothing is learned."""
+        self._validate_params()
+        pixels = check_pixels(self, X, y, reset=True, dtypes=DTYPES)
+        classes, _ = encode_labels(y, len(pixels))
+        class_selection(self, self.only, self.exclude, classes)
+        self._steps(classes)
+        return self
+
+    def fit_resample(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor):
+        """X and y with the copies after the originals, in the kinds of container they came in.
+
+        X : (n, features), (n, H, W) or (n, C, H, W). y : (n,) labels.
+        """
+        self.fit(X, y)
+        pixels = check_pixels(self, X, y, reset=False, dtypes=DTYPES)
+        classes, codes = encode_labels(y, len(pixels))
+        tensor = as_tensor(pixels)
+        generator = new_generator(self.random_state, tensor.device)
+        images = as_images(tensor, self.image_shape)
+        rows = torch.arange(len(tensor), device=tensor.device)
+        chosen, drawn = self._draw(Images(images, codes.to(tensor.device), rows=rows), classes, generator, None)
+        enlarged = torch.cat([tensor, drawn.reshape(-1, *tensor.shape[1:])])
+        index = torch.cat([rows, chosen]).cpu().numpy()
+        if isinstance(X, pd.DataFrame):
+            X = X.iloc[index]
+            X = X.set_axis(np.arange(len(X)), axis=0)
+        return like(X, enlarged if isinstance(X, Tensor) else enlarged.numpy()), _take(y, index)
+
+    def _validate_params(self):
+        super()._validate_params()
+        if self.fraction == 0:
+            raise ValueError(f"fraction must be above 0, got fraction={self.fraction!r}.")
+        check_random_state(self.random_state)
+
+    def _steps(self, classes: np.ndarray | None):
+        from fmnist_sk.augmentation.presets import as_transformers, select
+
+        steps = [RandomHorizontalFlip(p=1.0)] if self.transformer is None else \
+            as_transformers(self.transformer, classes, "transformer")
+        if not steps or any(isinstance(step, AugmentedCopies) for step in steps):
+            raise ValueError("transformer must change the copies by random transformers other than AugmentedCopies, "
+                             f"got transformer={self.transformer!r}.")
+        return select(steps, classes)
+
+    def _draw(self, images: Images, classes: np.ndarray, generator: torch.Generator, pixel_range: PixelRange | None
+              ) -> tuple[Tensor, Tensor]:
+        """Which of the rows of `images` are copied, drawn at random, and the changed copies of their pixels."""
+        rows, steps = images.rows, self._steps(classes)
+        allowed = class_selection(self, self.only, self.exclude, classes)
+        if allowed is not None:
+            rows = rows[allowed.to(rows.device)[images.codes[rows]]]
+        order = torch.randperm(len(rows), generator=generator, device=generator.device)
+        rows = rows[order[:round(self.fraction * len(rows))].sort().values.to(rows.device)]
+        return rows, draw_once(steps, images.pixels[rows], images.codes[rows], generator, pixel_range)
+
+    def enlarge(self, images: Images, classes: np.ndarray, generator: torch.Generator, pixel_range: PixelRange
+                ) -> Images:
+        """The images and the copies of some of them, with the labels and weights of their originals."""
+        rows, drawn = self._draw(images, classes, generator, pixel_range)
+        new = torch.arange(len(images.pixels), len(images.pixels) + len(rows), device=rows.device)
+        weights = None if images.weights is None else torch.cat([images.weights, images.weights[rows]])
+        return Images(torch.cat([images.pixels, drawn]), torch.cat([images.codes, images.codes[rows]]), weights,
+                      torch.cat([images.rows, new]))
+
+
+def _take(y, index: np.ndarray):
+    if isinstance(y, Tensor):
+        return y[torch.from_numpy(index).to(y.device)]
+    if isinstance(y, (pd.Series, pd.DataFrame)):
+        return y.iloc[index].set_axis(np.arange(len(index)), axis=0)
+    return np.asarray(y)[index]

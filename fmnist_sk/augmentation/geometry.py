@@ -1,0 +1,117 @@
+"""Random transformers that move pixels: mirror, shift, zoom, turn, shear."""
+from __future__ import annotations
+
+import math
+import numbers
+from dataclasses import KW_ONLY, dataclass
+
+import torch
+from sklearn.utils._param_validation import Interval
+from torch.nn import functional as F
+
+from fmnist_sk.augmentation._base import RandomTransformer
+
+
+@dataclass(eq=False, repr=False)
+class RandomHorizontalFlip(RandomTransformer):
+    """Mirror images left to right.
+
+    Parameters
+    ----------
+    p : float
+        Probability for each image.
+    only, exclude : array-like of labels, optional
+        Change only these classes, or all but these. Report 3 never mirrors shoes: ``exclude=[5, 7, 9]``.
+    image_shape : (height, width) or (channels, height, width), optional
+        For flat rows in a Pipeline; default: the square they fill. The classifier's `augment=` does not need it.
+    random_state : int, RandomState or None
+        For the use in a Pipeline; as `augment=` the classifier's random_state counts.
+    """
+
+    p: float = 0.5
+
+    def _apply(self, x, chosen, generator, pixel_range):
+        return torch.where(chosen[:, None, None, None], x.flip(-1), x)
+
+
+@dataclass(eq=False, repr=False)
+class RandomCrop(RandomTransformer):
+    """Shift images: pad them with background on every side and cut out a window of the old size at random.
+
+    Parameters
+    ----------
+    padding : int
+        Pixels on every side, so that images move by up to this many pixels in each direction.
+    p, only, exclude, image_shape, random_state
+        As in `RandomHorizontalFlip`.
+    """
+
+    padding: int = 4
+    _: KW_ONLY
+    p: float = 1.0
+
+    _parameter_constraints = {
+        **RandomTransformer._parameter_constraints,
+        "padding": [Interval(numbers.Integral, 0, None, closed="left")],
+    }
+
+    def _apply(self, x, chosen, generator, pixel_range):
+        n, _, height, width = x.shape
+        shift = torch.randint(0, 2 * self.padding + 1, (2, n, 1), generator=generator, device=x.device)
+        shift = torch.where(chosen[:, None], shift, self.padding)          # the middle window: no shift
+        rows = shift[0] + torch.arange(height, device=x.device)            # (n, height)
+        columns = shift[1] + torch.arange(width, device=x.device)          # (n, width)
+        padded = F.pad(x, (self.padding,) * 4, value=pixel_range.low)
+        image = torch.arange(n, device=x.device)[:, None, None]
+        # Advanced indices around the channel slice: (n, height, width, channels), which is channels_last in memory.
+        return padded[image, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+@dataclass(eq=False, repr=False)
+class RandomAffine(RandomTransformer):
+    """Shift, zoom, turn and shear images about their centre, all at once, by bilinear interpolation.
+
+    Each is drawn from a uniform distribution, 0 switches it off. What comes in from outside is background.
+
+    Parameters
+    ----------
+    shift : float
+        Largest shift in each direction, as a share of height and width.
+    zoom : float
+        Images are enlarged by a factor from ``1 - zoom`` to ``1 + zoom``.
+    rotation : float
+        Largest angle in degrees, to either side.
+    shear : float
+        Largest angle in degrees by which columns lean, to either side; below 90.
+    p, only, exclude, image_shape, random_state
+        As in `RandomHorizontalFlip`.
+    """
+
+    shift: float = 0.1
+    zoom: float = 0.1
+    rotation: float = 0.0
+    shear: float = 0.0
+    _: KW_ONLY
+    p: float = 1.0
+
+    _parameter_constraints = {
+        **RandomTransformer._parameter_constraints,
+        "shift": [Interval(numbers.Real, 0, 1, closed="both")],
+        "zoom": [Interval(numbers.Real, 0, 1, closed="left")],
+        "rotation": [Interval(numbers.Real, 0, 180, closed="both")],
+        "shear": [Interval(numbers.Real, 0, 90, closed="left")],
+    }
+
+    def _apply(self, x, chosen, generator, pixel_range):
+        n, _, height, width = x.shape
+        u = torch.rand(5, n, generator=generator, device=x.device, dtype=x.dtype) * 2 - 1
+        zoom, angle = 1 + self.zoom * u[2], math.radians(self.rotation) * u[3]
+        lean = torch.tan(math.radians(self.shear) * u[4])
+        cos, sin = angle.cos() / zoom, angle.sin() / zoom
+        # From a pixel of the result to the place in the image that it shows, both in pixels from the centre; then in
+        # grid_sample's units, where height and width are 2.
+        theta = torch.stack([torch.stack([cos, (cos * lean - sin) * height / width, 2 * self.shift * u[0]], 1),
+                             torch.stack([sin * width / height, sin * lean + cos, 2 * self.shift * u[1]], 1)], 1)
+        grid = F.affine_grid(theta, x.shape, align_corners=False)
+        moved = F.grid_sample(x - pixel_range.low, grid, align_corners=False) + pixel_range.low
+        return torch.where(chosen[:, None, None, None], moved, x)

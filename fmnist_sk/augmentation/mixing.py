@@ -1,0 +1,106 @@
+"""Random transformers that mix images, and their labels with them."""
+from __future__ import annotations
+
+import numbers
+from dataclasses import KW_ONLY, dataclass
+
+import torch
+from sklearn.utils._param_validation import Interval
+from torch import Tensor
+
+from fmnist_sk._layers import DrawFrom
+from fmnist_sk.augmentation._base import RandomTransformer
+
+
+@dataclass(eq=False, repr=False)
+class MixingTransformer(RandomTransformer):
+    """Base of those that give a chosen image a part of another one, its partner, and as much of its label.
+
+    Partners are of classes that may be changed. As a step of a Pipeline, where labels cannot become soft, images are
+    mixed with others of their own class.
+    """
+
+    alpha: float = 1.0
+    _: KW_ONLY
+    p: float = 1.0
+
+    _parameter_constraints = {
+        **RandomTransformer._parameter_constraints,
+        "alpha": [Interval(numbers.Real, 0, None, closed="neither")],
+    }
+    _mixes = True
+
+    def _mix(self, x: Tensor, partner: Tensor, share: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Images of which about `share` (n,) is from x and the rest from `partner`; and the share that it became."""
+        raise NotImplementedError
+
+    def _change(self, batch, allowed, generator, pixel_range):
+        x = batch.x
+        chosen = torch.rand(len(x), generator=generator, device=x.device) < self.p
+        may = None if allowed is None else batch.are_all_of(allowed)
+        if may is not None:
+            chosen &= may
+        partner = _partners(may, len(x), generator)
+        with DrawFrom(generator):
+            alpha = torch.tensor(float(self.alpha), device=x.device)
+            share = torch.distributions.Beta(alpha, alpha, validate_args=False).sample((len(x),))
+        mixed, share = self._mix(x, x[partner], share.to(x.dtype), generator)
+        batch.x = torch.where(chosen[:, None, None, None], mixed, x)
+        batch.mix_targets(partner, torch.where(chosen, share, 1.0).float())
+
+
+def _partners(may: Tensor | None, n: int, generator: torch.Generator) -> Tensor:
+    """(n,) int64: for each image another one in random order, among those where `may` is true."""
+    key = torch.rand(n, generator=generator, device=generator.device)
+    order = (key if may is None else torch.where(may, key, 2.0)).argsort(stable=True)
+    last = n - 1 if may is None else may.sum() - 1                # a tensor: not waited for
+    position = torch.arange(n, device=order.device)
+    following = order[torch.where(position < last, (position + 1) % n, 0)]
+    return torch.empty_like(order).scatter_(0, order, following)
+
+
+@dataclass(eq=False, repr=False)
+class MixUp(MixingTransformer):
+    """Blend an image with another: ``share * x + (1 - share) * partner`` (Zhang et al., 2018,
+    https://arxiv.org/abs/1710.09412), with a share for every image.
+
+    Parameters
+    ----------
+    alpha : float
+        The shares have the distribution Beta(alpha, alpha): 1 is uniform, small values leave most images nearly alone.
+    p, only, exclude, image_shape, random_state
+        As in `RandomHorizontalFlip`. Partners too are of the classes that may be changed.
+    """
+
+    alpha: float = 0.2
+
+    def _mix(self, x, partner, share, generator):
+        return torch.lerp(partner, x, share[:, None, None, None]), share
+
+
+@dataclass(eq=False, repr=False)
+class CutMix(MixingTransformer):
+    """Paste a rectangle of another image, at its place (Yun et al., 2019, https://arxiv.org/abs/1905.04899).
+
+    The rectangle has the image's proportions and its centre anywhere in it; what sticks out is cut off, and labels
+    are mixed by the area that is left.
+
+    Parameters
+    ----------
+    alpha : float
+        The share of the image's area that stays, before the rectangle is cut off, has the distribution
+        Beta(alpha, alpha): 1 is uniform.
+    p, only, exclude, image_shape, random_state
+        As in `RandomHorizontalFlip`. Partners too are of the classes that may be changed.
+    """
+
+    def _mix(self, x, partner, share, generator):
+        half = (1 - share).sqrt() / 2
+        centre = torch.rand(2, len(x), generator=generator, device=x.device)
+        within = []
+        for side, middle in zip(x.shape[2:], centre, strict=True):
+            start, stop = (((middle + sign * half) * side).round().clamp(0, side) for sign in (-1, 1))
+            position = torch.arange(side, device=x.device)
+            within.append((position >= start[:, None]) & (position < stop[:, None]))
+        pasted = within[0][:, :, None] & within[1][:, None, :]
+        return torch.where(pasted[:, None], partner, x), 1 - pasted.to(x.dtype).mean(dim=(1, 2))

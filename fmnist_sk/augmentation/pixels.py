@@ -1,0 +1,145 @@
+"""Random transformers that change the values of pixels: erasing, noise, brightness."""
+from __future__ import annotations
+
+import math
+import numbers
+from dataclasses import KW_ONLY, dataclass
+
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import Tensor
+
+from fmnist_sk.augmentation._base import SHARE, RandomTransformer, check_range
+
+_POSITIVE = [Interval(numbers.Real, 0, None, closed="left")]
+
+
+@dataclass(eq=False, repr=False)
+class RandomErasing(RandomTransformer):
+    """Cover a random rectangle (Zhong et al., 2017, https://arxiv.org/abs/1708.04896).
+
+    Cutout (DeVries and Taylor, 2017, https://arxiv.org/abs/1708.04552), a square of one size that may stick out of
+    the image, is ``RandomErasing(p=1, area=(0.25, 0.25), aspect=(1, 1), fill=0.0, inside=False)``.
+
+    Parameters
+    ----------
+    area : (float, float)
+        Smallest and largest share of the image's area that the rectangle has.
+    aspect : (float, float)
+        Smallest and largest ratio of its height to its width, drawn evenly on a logarithmic scale, and limited to what
+        fits into the image.
+    fill : "random", "mean" or float
+        Random values of their own for every pixel, the mean of the image's pixels (in each channel), or a value from
+        0, the background, to 1, the brightest of the training pixels.
+    inside : bool
+        The rectangle lies within the image; else its centre does.
+    p, only, exclude, image_shape, random_state
+        As in `RandomHorizontalFlip`.
+    """
+
+    area: tuple[float, float] = (0.02, 0.4)
+    aspect: tuple[float, float] = (0.3, 1 / 0.3)
+    fill: str | float = "random"
+    inside: bool = True
+    _: KW_ONLY
+    p: float = 0.5
+
+    _parameter_constraints = {
+        **RandomTransformer._parameter_constraints,
+        "area": [tuple, list],
+        "aspect": [tuple, list],
+        "fill": [StrOptions({"random", "mean"}), *SHARE],
+        "inside": ["boolean"],
+    }
+
+    def _validate_params(self):
+        super()._validate_params()
+        check_range(self, "area", "two shares from above 0 to 1, the smaller first", 0, 1)
+        check_range(self, "aspect", "two positive numbers, the smaller first", 0, math.inf)
+
+    def _apply(self, x, chosen, generator, pixel_range):
+        hidden = self._rectangles(x, generator) & chosen[:, None, None, None]
+        if self.fill == "random":
+            fill = torch.empty_like(x).uniform_(*pixel_range, generator=generator)
+        elif self.fill == "mean":
+            fill = x.mean(dim=(2, 3), keepdim=True)
+        else:
+            fill = pixel_range.low + self.fill * (pixel_range.high - pixel_range.low)
+        return torch.where(hidden, fill, x)
+
+    def _rectangles(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """(n, 1, height, width) bool, true within a random rectangle of each image."""
+        n, _, *sides = x.shape
+        u = torch.rand(4, n, generator=generator, device=x.device)
+        area = (self.area[0] + (self.area[1] - self.area[0]) * u[0]) * math.prod(sides)
+        low, high = math.log(self.aspect[0]), math.log(self.aspect[1])
+        aspect = (low + (high - low) * u[1]).exp()
+        aspect = torch.minimum(torch.maximum(aspect, area / sides[1] ** 2), sides[0] ** 2 / area)
+        within = []
+        for side, length, place in zip(sides, ((area * aspect).sqrt(), (area / aspect).sqrt()), u[2:], strict=True):
+            length = length.round().clamp(1, side)
+            start = (place * (side - length + 1)).floor() if self.inside else \
+                (place * side).floor() - (length / 2).floor()
+            position = torch.arange(side, device=x.device)
+            within.append((position >= start[:, None]) & (position < (start + length)[:, None]))
+        return (within[0][:, :, None] & within[1][:, None, :])[:, None]
+
+
+@dataclass(eq=False, repr=False)
+class GaussianNoise(RandomTransformer):
+    """Add normally distributed noise to every pixel; values stay within the range of the training pixels.
+
+    Parameters
+    ----------
+    std : float
+        Standard deviation, as a share of the range of the training pixels.
+    where : {"all", "foreground"}
+        All pixels, or those that are not background: brighter than the darkest training pixel.
+    p, only, exclude, image_shape, random_state
+        As in `RandomHorizontalFlip`.
+    """
+
+    std: float = 0.1
+    where: str = "all"
+    _: KW_ONLY
+    p: float = 0.5
+
+    _parameter_constraints = {
+        **RandomTransformer._parameter_constraints,
+        "std": _POSITIVE,
+        "where": [StrOptions({"all", "foreground"})],
+    }
+
+    def _apply(self, x, chosen, generator, pixel_range):
+        low, high = pixel_range
+        noise = torch.empty_like(x).normal_(0, self.std * (high - low), generator=generator)
+        changed = chosen[:, None, None, None]
+        if self.where == "foreground":
+            changed = changed & (x > low)
+        return torch.where(changed, (x + noise).clamp_(low, high), x)
+
+
+@dataclass(eq=False, repr=False)
+class RandomBrightness(RandomTransformer):
+    """Make an image brighter or darker; values stay within the range of the training pixels.
+
+    Parameters
+    ----------
+    strength : float
+        All values, counted from the background, are multiplied by a factor from ``1 - strength`` to ``1 + strength``,
+        drawn evenly.
+    p, only, exclude, image_shape, random_state
+        As in `RandomHorizontalFlip`.
+    """
+
+    strength: float = 0.3
+    _: KW_ONLY
+    p: float = 0.5
+
+    _parameter_constraints = {**RandomTransformer._parameter_constraints, "strength": SHARE}
+
+    def _apply(self, x, chosen, generator, pixel_range):
+        low, high = pixel_range
+        u = torch.rand(len(x), 1, 1, 1, generator=generator, device=x.device, dtype=x.dtype) * 2 - 1
+        changed = (low + (x - low) * (1 + self.strength * u)).clamp_(low, high)
+        return torch.where(chosen[:, None, None, None], changed, x)

@@ -1,0 +1,86 @@
+"""What `augment=` may be, presets by name, and the function that changes a batch."""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from sklearn.pipeline import Pipeline
+from torch import Tensor
+
+from fmnist_sk._batches import Batch
+from fmnist_sk.augmentation._base import PixelRange, RandomTransformer, class_selection
+from fmnist_sk.augmentation.copies import AugmentedCopies
+from fmnist_sk.augmentation.geometry import RandomAffine, RandomCrop, RandomHorizontalFlip
+from fmnist_sk.augmentation.mixing import CutMix
+from fmnist_sk.augmentation.pixels import GaussianNoise, RandomBrightness, RandomErasing
+from fmnist_sk.datasets import fashion_labels
+
+SHOES = 5, 7, 9         # sandal, sneaker, ankle boot
+
+
+def _report_3(classes: np.ndarray | None) -> list[RandomTransformer]:
+    """The five of report 3, each with probability 0.3; shoes are never mirrored."""
+    shoes = None if classes is None else fashion_labels(SHOES, classes, "augment='report_3'")
+    return [GaussianNoise(p=0.3), RandomBrightness(p=0.3), RandomHorizontalFlip(p=0.3, exclude=shoes),
+            RandomErasing(p=0.3), RandomCrop(padding=4, p=0.3)]
+
+
+PRESETS: dict[str, Callable[[np.ndarray | None], list]] = {
+    "light": lambda classes: [RandomCrop(padding=1)],
+    "fashion": lambda classes: [RandomCrop(padding=1), RandomHorizontalFlip()],
+    "strong": lambda classes: [RandomCrop(padding=2), RandomHorizontalFlip(), RandomErasing(), CutMix(p=0.5)],
+    "report_1": lambda classes: [RandomCrop(padding=4), RandomHorizontalFlip()],
+    "report_2": lambda classes: [RandomHorizontalFlip(), RandomAffine(shift=0.1, zoom=0.1), RandomErasing()],
+    "report_3": _report_3,
+}
+
+
+def as_transformers(augment, classes: np.ndarray | None = None, parameter: str = "augment"
+                    ) -> list[RandomTransformer | AugmentedCopies]:
+    """The transformers that an `augment=` stands for: None, a preset's name, one, a list or a Pipeline of them.
+
+    A preset may depend on the labels in `classes`.
+    """
+    if augment is None:
+        return []
+    if isinstance(augment, str) and augment in PRESETS:
+        return PRESETS[augment](classes)
+    if isinstance(augment, Pipeline):
+        augment = [step for _, step in augment.steps]
+    if not isinstance(augment, Sequence) or isinstance(augment, str):
+        augment = [augment]
+    augment = [step for step in augment if step is not None and not (isinstance(step, str) and step == "passthrough")]
+    for step in augment:
+        if not isinstance(step, (RandomTransformer, AugmentedCopies)):
+            raise TypeError(f"{parameter} must be None, one of {sorted(PRESETS)}, a random transformer such as "
+                            f"RandomCrop(), or a list or Pipeline of them, got {step!r}.")
+        step._validate_params()
+    return list(augment)
+
+
+def select(steps: Sequence[RandomTransformer], classes: np.ndarray | None
+           ) -> list[tuple[RandomTransformer, Tensor | None]]:
+    """Each step with the classes (n_classes,) bool of which it may change images, or None for all."""
+    return [(step, class_selection(step, step.only, step.exclude, classes)) for step in steps]
+
+
+def compile_augmentation(augment, classes: np.ndarray, pixel_range: PixelRange, generator: torch.Generator
+                         ) -> Callable[[Batch], None] | None:
+    """The function that applies all random transformers in turn to a batch; None if there are none.
+
+    Pixels that are bytes become float32, float types stay.
+    """
+    steps = [step for step in as_transformers(augment, classes) if isinstance(step, RandomTransformer)]
+    if not steps:
+        return None
+    steps = [(step, allowed if allowed is None else allowed.to(generator.device))
+             for step, allowed in select(steps, classes)]
+
+    def change(batch: Batch) -> None:
+        batch.x = batch.x if batch.x.is_floating_point() else batch.x.float()
+        batch.n_classes = len(classes)
+        for step, allowed in steps:
+            step._change(batch, allowed, generator, pixel_range)
+
+    return change

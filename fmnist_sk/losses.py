@@ -1,0 +1,162 @@
+"""Losses: what training minimises, and the probabilities that belong to it.
+
+Each takes logits (n, n_classes) and targets: class codes (n,) int64, or shares of the classes (n, n_classes) that sum
+to one (of images mixed by MixUp or CutMix). ``reduction="none"`` gives the loss of each image, (n,); "mean" their mean.
+`label_smoothing` spreads that share of every target over all classes (Szegedy et al., 2016,
+https://arxiv.org/abs/1512.00567).
+
+`probabilities` turns logits into what predict_proba returns: rows that sum to one, and in the order of the logits.
+"""
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Loss(nn.Module):
+    """Base of the losses. Subclasses give the loss of each image in `per_image`; see the module's docstring."""
+
+    def __init__(self, label_smoothing: float = 0.0, reduction: str = "mean"):
+        super().__init__()
+        self.label_smoothing = _number("label_smoothing", label_smoothing, 0, 1)
+        self.reduction = reduction
+
+    def per_image(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """logits (n, n_classes), targets (n, n_classes) shares -> (n,)"""
+        raise NotImplementedError
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        n_classes = logits.shape[1]
+        shares = targets if targets.ndim == 2 else F.one_hot(targets, n_classes)
+        shares = shares.to(logits.dtype)
+        if self.label_smoothing:
+            shares = (1 - self.label_smoothing) * shares + self.label_smoothing / n_classes
+        losses = self.per_image(logits, shares)
+        return losses if self.reduction == "none" else losses.mean()
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """(n, n_classes), in this order of classes: softmax of the logits."""
+        return logits.softmax(1)
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={value}" for name, value in vars(self).items()
+                         if not name.startswith("_") and name != "training")
+
+
+class CrossEntropy(Loss):
+    """``-sum(t * log(p))`` with the target's shares t and p the softmax of the logits."""
+
+    def forward(self, logits, targets):
+        return F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing, reduction=self.reduction)
+
+
+class FocalLoss(Loss):
+    """``-sum(alpha * t * (1 - p) ** gamma * log(p))``, with p the softmax of the logits: easy images count less.
+
+    gamma : float
+        From 0, which with ``alpha=1`` is cross-entropy; report 3 uses the loss without saying its gamma, and 2 is the
+        paper's (Lin et al., 2017, https://arxiv.org/abs/1708.02002).
+    alpha : float, or one for each class in sorted order
+        Factor of a class.
+    """
+
+    def __init__(self, gamma: float = 2.0, alpha: float | Sequence[float] = 1.0, label_smoothing: float = 0.0,
+                 reduction: str = "mean"):
+        super().__init__(label_smoothing, reduction)
+        self.gamma = _number("gamma", gamma, 0, math.inf)
+        alphas = [alpha] if isinstance(alpha, numbers.Real) else list(alpha)
+        self.alpha = tuple(_number("alpha", value, 0, math.inf) for value in alphas)
+
+    def per_image(self, logits, targets):
+        if len(self.alpha) not in (1, logits.shape[1]):
+            raise ValueError(f"alpha must be a number or one for each of the {logits.shape[1]} classes, got "
+                             f"alpha={self.alpha}.")
+        log_p = logits.log_softmax(1)
+        # 1 - p without cancellation, and with a gradient that stays finite where p is 1.
+        hardness = (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).tiny) ** self.gamma
+        return -(logits.new_tensor(self.alpha) * targets * hardness * log_p).sum(1)
+
+
+class SigmoidLoss(Loss):
+    """Report 1's "sigmoid": one binary cross-entropy per class, summed over the classes.
+
+    ``-sum(t * log(s) + (1 - t) * log(1 - s))`` with s the logistic sigmoid of each logit. Probabilities are
+    ``s / sum(s)``. The sum, rather than the mean over classes of ``nn.BCEWithLogitsLoss``, keeps gradients as large as
+    those of cross-entropy.
+    """
+
+    def per_image(self, logits, targets):
+        return F.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(1)
+
+    def probabilities(self, logits):
+        return F.logsigmoid(logits).softmax(1)
+
+
+class SquaredError(Loss):
+    """Report 0's mean squared error of one-hot targets: ``mean((z - t) ** 2)`` over the classes, z the logits.
+
+    The logits then estimate probabilities themselves; predict_proba gives the nearest point whose parts are not
+    negative and sum to one (Martins and Astudillo, 2016, https://arxiv.org/abs/1602.02068). Gradients are smaller than
+    those of cross-entropy by about the number of classes.
+    """
+
+    def per_image(self, logits, targets):
+        return (logits - targets).square().mean(1)
+
+    def probabilities(self, logits):
+        descending = logits.sort(1, descending=True).values
+        rank = torch.arange(1, logits.shape[1] + 1, device=logits.device)
+        excess = (descending.cumsum(1) - 1) / rank
+        last = (descending > excess).sum(1, keepdim=True).clamp_min(1)           # how many parts stay positive
+        return (logits - excess.gather(1, last - 1)).clamp_min(0)
+
+
+class TripletLoss(nn.Module):
+    """Pulls features of one class together and pushes those of different classes apart, by the hardest examples.
+
+    For each image of a batch ``max(0, margin + d(farthest of its class) - d(nearest of another class))`` with d the
+    Euclidean distance of the features, scaled to length 1: "batch hard" of Hermans et al., 2017,
+    https://arxiv.org/abs/1703.07737. Report 3 wished for it.
+    """
+
+    def __init__(self, margin: float = 0.2):
+        super().__init__()
+        self.margin = _number("margin", margin, 0, math.inf)
+
+    def forward(self, features: Tensor, codes: Tensor, takes_part: Tensor | None = None) -> Tensor:
+        """features (n, ...), codes (n,) -> (n,): 0 for images without a partner of both kinds in the batch.
+
+        takes_part : (n,) bool, of which images there is a loss and which may be another's partner; default: all.
+        """
+        features = F.normalize(features.flatten(1).float())
+        similarity = features @ features.T
+        distance = (2 - 2 * similarity).clamp_min(1e-8).sqrt()         # at 0 the root has no gradient
+        same = codes[:, None] == codes
+        other, same = ~same, same & ~torch.eye(len(codes), dtype=torch.bool, device=codes.device)
+        if takes_part is not None:
+            other, same = (pairs & takes_part & takes_part[:, None] for pairs in (other, same))
+        farthest = distance.masked_fill(~same, -math.inf).amax(1)
+        nearest = distance.masked_fill(~other, math.inf).amin(1)
+        has_both = same.any(1) & other.any(1)
+        # masked_fill after the subtraction would leave inf - inf in the gradient
+        farthest, nearest = (part.masked_fill(~has_both, 0.0) for part in (farthest, nearest))
+        return F.relu(self.margin + farthest - nearest) * has_both
+
+
+def _number(name: str, value, low: float, high: float) -> float:
+    if not isinstance(value, numbers.Real) or not low <= value < high:
+        raise ValueError(f"{name} must be a number from {low} to below {high}, got {name}={value!r}.")
+    return float(value)
+
+
+LOSSES: dict[str, type[Loss]] = {
+    "cross_entropy": CrossEntropy,
+    "focal": FocalLoss,
+    "sigmoid": SigmoidLoss,
+    "mse": SquaredError,
+}
