@@ -7,6 +7,7 @@ from fmnist_sk.inspection import FeatureExtractor, feature_maps, summary
 from fmnist_sk.losses import CrossEntropy, FocalLoss, SigmoidLoss, SquaredError, TripletLoss
 from fmnist_sk.networks import *
 from fmnist_sk.preprocessing import ImageScaler, ImageStandardizer
+from fmnist_sk.recipes import recipe
 from fmnist_sk.reference import reference_system, reference_systems
 from fmnist_sk.schedules import (
     Constant,
@@ -43,6 +44,7 @@ __all__ = [
     "summary",
     "load_csv",
     "load_fashion_mnist",
+    "recipe",
     "reference_system",
     "reference_systems",
 ]
