@@ -1,4 +1,4 @@
-"""The random transformers: what they do to images, to which, how often, and their two uses."""
+"""The random transformers' common part: to which images they are applied, how often, and their two uses."""
 import numpy as np
 import pytest
 import torch
@@ -6,90 +6,127 @@ from estimators import AUGMENTERS, small
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from fmnist_sk import ImageClassifier, RandomCrop, RandomHorizontalFlip
+from fmnist_sk import (
+    AugmentedCopies,
+    ImageClassifier,
+    RandomCrop,
+    RandomHorizontalFlip,
+)
 from fmnist_sk._batches import Batch
-from fmnist_sk.augmentation import PixelRange, as_transformers, compile_augmentation
+from fmnist_sk.augmentation import PRESETS, PixelRange, as_transformers, compile_augmentation
+from fmnist_sk.datasets import CLASS_NAMES
 
 N = 4000
 RANGE = PixelRange(0.0, 255.0)
+NAMES = ["bag", "coat", "shoe"]
 
 
-def draw_batch(augment, batch, classes=(), seed=0, pixel_range=RANGE):
+def some_images(n=N, size=6, seed=0):
+    """n different images (n, 1, size, size) with background and foreground in [0, 200]."""
+    x = torch.randint(1, 201, (n, 1, size, size), generator=torch.Generator().manual_seed(seed)).float()
+    return torch.where(torch.arange(size) < size // 2, x, 0.0)
+
+
+def draw(augment, x, codes=None, classes=NAMES, weights=None, seed=0, pixel_range=RANGE):
+    """The batch after augmentation; codes are 0, 1, 2, 0, ... unless told."""
+    codes = torch.arange(len(x)) % len(classes) if codes is None else codes
+    batch = Batch(x, codes, weights)
     compile_augmentation(augment, np.array(classes), pixel_range, torch.Generator().manual_seed(seed))(batch)
     return batch
 
 
-def draw(augment, x, codes=None, classes=("a", "b"), seed=0):
-    codes = torch.arange(len(x)) % len(classes) if codes is None else codes
-    return draw_batch(augment, Batch(x, codes), classes, seed).x
-
-
-def changed(augment, n=N, codes=None, classes=None):
-    """(n,) bool: which of n equal, lopsided images come out changed."""
-    x = torch.zeros(1, 1, 6, 6)
-    x[0, 0, 1, 2] = 200
-    result = draw(augment, x.repeat(n, 1, 1, 1), codes, classes)
-    return (result != x).any(dim=(1, 2, 3))
-
-
-def test_flip_mirrors_left_to_right():
-    x = torch.arange(24.0).reshape(2, 1, 3, 4)
-    torch.testing.assert_close(draw(RandomHorizontalFlip(p=1), x), x.flip(-1))
-
-
-def test_crop_shifts_in_both_directions_equally_often_and_fills_with_background():
-    x = torch.full((N, 2, 7, 7), 9.0)
-    x[:, :, 3, 3] = 200
-    range_ = PixelRange(5.0, 255.0)
-    y = draw_batch(RandomCrop(padding=2), Batch(x, None), pixel_range=range_).x
-    assert y.shape == x.shape
-    torch.testing.assert_close(y[:, 0], y[:, 1])
-    image, rows, columns = (y[:, 0] == 200).nonzero(as_tuple=True)
-    assert image.tolist() == list(range(N))                            # the bright pixel is never lost here
-    for positions in (rows, columns):
-        counts = torch.bincount(positions, minlength=7)
-        assert counts[[0, 6]].tolist() == [0, 0]
-        assert (counts[1:6] > N / 5 * 0.85).all()
-    for row in range(1, 6):
-        n_new = abs(row - 3)
-        picked = y[(rows == row) & (columns == 3)][0, 0]
-        assert (picked == 5).sum() == n_new * 7
+def changed(augment, **kwargs):
+    """(N,) bool: which of N images come out changed."""
+    x = some_images()
+    return (draw(augment, x.clone(), **kwargs).x != x).any(dim=(1, 2, 3))
 
 
 @pytest.mark.parametrize("name", AUGMENTERS)
 @pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
 def test_each_image_is_chosen_with_probability_p(name, p):
-    transformer = small(name, p=p)
     always = changed(small(name, p=1.0)).double().mean().item()        # a crop may draw the middle: no change
-    assert changed(transformer).double().mean().item() == pytest.approx(p * always, abs=0.03)
+    assert always > 0.7
+    assert changed(small(name, p=p)).double().mean().item() == pytest.approx(p * always, abs=0.03)
 
 
 @pytest.mark.parametrize("name", AUGMENTERS)
 def test_classes_are_named_by_the_users_labels(name):
-    classes, codes = np.array(["bag", "coat", "shoe"]), torch.arange(N) % 3
-    excluded = changed(small(name, p=1.0, exclude=["shoe"]), codes=codes, classes=classes)
+    codes = torch.arange(N) % 3
+    excluded = changed(small(name, p=1.0, exclude=["shoe"]))
     assert not excluded[codes == 2].any()
-    assert excluded[codes != 2].float().mean() > 0.8
-    limited = changed(small(name, p=1.0, only=["shoe", "bag"], exclude=["bag"]), codes=codes, classes=classes)
+    assert excluded[codes != 2].float().mean() > 0.7
+    limited = changed(small(name, p=1.0, only=["shoe", "bag"], exclude=["bag"]))
     assert not limited[codes != 2].any()
     assert limited[codes == 2].any()
-    with pytest.raises(ValueError, match=r"exclude must name labels that occur in y \(\['bag', 'coat', 'shoe'\]\)"):
-        changed(small(name, exclude=["Shoe"]), codes=codes, classes=classes)
+    for parameter in ("only", "exclude"):
+        with pytest.raises(ValueError, match=rf"{parameter} must name labels that occur in y \(\['bag', 'coat', 'sh"):
+            changed(small(name, **{parameter: ["Shoe"]}))
 
 
-def test_images_are_chosen_independently():
-    x = torch.zeros(N, 1, 6, 6)
-    x[:, 0, 1, 2] = 200
-    y = draw([RandomHorizontalFlip(p=0.5), RandomCrop(padding=1, p=0.5)], x)
-    mirrored = y[:, 0, :, 3:].sum(dim=(1, 2)) > 0
-    moved_down_or_up = y[:, 0, 1].sum(dim=1) == 0
-    both = (mirrored & moved_down_or_up).float().mean()
-    assert both == pytest.approx((mirrored.float().mean() * moved_down_or_up.float().mean()).item(), abs=0.02)
+def applications(augment, monkeypatch, classes, codes):
+    """For each step of an augmentation, (N,) bool: to which images it was applied."""
+    found = []
+    for kind in {type(step) for step in as_transformers(augment, np.array(classes))}:
+        def spy(self, x, chosen, generator, pixel_range, apply=kind._apply):
+            found.append((type(self).__name__, chosen.clone()))
+            return apply(self, x, chosen, generator, pixel_range)
+        monkeypatch.setattr(kind, "_apply", spy)
+    x = some_images(len(codes))
+    y = draw(augment, x.clone(), codes, classes).x
+    return dict(found), (y != x).any(dim=(1, 2, 3))
+
+
+@pytest.mark.parametrize("classes", [range(10), sorted(CLASS_NAMES)], ids=["codes", "names"])
+def test_report_3_applies_its_five_independently_and_never_mirrors_shoes(classes, monkeypatch):
+    n = 40_000
+    codes = torch.arange(n) % 10
+    found, has_changed = applications("report_3", monkeypatch, list(classes), codes)
+    shoes = torch.tensor([label in (5, 7, 9, "Sandal", "Sneaker", "Ankle boot") for label in classes])[codes]
+    assert sorted(found) == ["GaussianNoise", "RandomBrightness", "RandomCrop", "RandomErasing", "RandomHorizontalFlip"]
+    assert not found["RandomHorizontalFlip"][shoes].any()
+    rates = {name: chosen[~shoes].double().mean().item() for name, chosen in found.items()}
+    assert rates == pytest.approx(dict.fromkeys(rates, 0.3), abs=0.01)
+    for name, chosen in found.items():
+        for other, its in found.items():
+            if name < other:
+                both = (chosen & its)[~shoes].double().mean().item()
+                assert both == pytest.approx(0.09, abs=0.007), (name, other)
+    untouched = ~torch.stack(list(found.values())).any(0)
+    assert untouched[~shoes].double().mean().item() == pytest.approx(0.7 ** 5, abs=0.01)
+    assert untouched[shoes].double().mean().item() == pytest.approx(0.7 ** 4, abs=0.01)
+    assert not has_changed[untouched].any()
+    assert has_changed[~untouched].double().mean() > 0.95
+
+
+def test_report_3_is_for_fashion_mnist():
+    with pytest.raises(ValueError, match=r"augment='report_3' is for Fashion-MNIST: .*Ankle boot, got \['bag', 'coat'"):
+        draw("report_3", some_images(10))
+    draw("report_3", some_images(10), classes=[0, 1, 2])               # a part of the classes, without shoes
 
 
 def test_images_that_are_not_chosen_keep_every_digit():
     X = np.random.default_rng(0).random((20, 8, 8)) * 1e300
-    np.testing.assert_array_equal(RandomHorizontalFlip(p=1e-12, random_state=0).fit_transform(X), X)
+    y = np.arange(20) % 2
+    for name in AUGMENTERS:
+        np.testing.assert_array_equal(small(name, p=1e-12, random_state=0).fit_transform(X, y), X, err_msg=name)
+
+
+@pytest.mark.parametrize("name", AUGMENTERS)
+def test_draws_come_from_the_generator_alone(name):
+    transformer, x = small(name, p=0.5), some_images(50)
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    one, two, other = (draw(transformer, x, seed=seed).x for seed in (1, 1, 2))
+    assert torch.equal(one, two)
+    assert not torch.equal(one, other)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("name", AUGMENTERS)
+def test_values_stay_within_the_range_of_the_training_images(name):
+    x = draw(small(name, p=1.0), some_images(), pixel_range=PixelRange(0.0, 200.0)).x
+    assert x.min() >= 0
+    assert x.max() <= 200
 
 
 # ---------------------------------------------------------------------- as augment=
@@ -102,6 +139,9 @@ def test_augment_takes_one_a_list_a_pipeline_or_a_preset():
     assert as_transformers(make_pipeline("passthrough", crop)) == [crop]
     assert [type(step) for step in as_transformers("light")] == [RandomCrop]
     assert [type(step) for step in as_transformers("fashion")] == [RandomCrop, RandomHorizontalFlip]
+    assert set(PRESETS) == {"light", "fashion", "strong", "report_1", "report_2", "report_3"}
+    copies = AugmentedCopies(transformer="light")
+    assert as_transformers([copies, crop]) == [copies, crop]
     for wrong in ("fashionable", [3], LogisticRegression(), 1.5):
         with pytest.raises(TypeError, match="augment must be None, one of"):
             as_transformers(wrong)
