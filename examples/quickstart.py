@@ -16,6 +16,7 @@ from sklearn.metrics import ConfusionMatrixDisplay, accuracy_score, classificati
 from sklearn.model_selection import train_test_split
 
 from fmnist_sk import ResNetClassifier, load_fashion_mnist
+from fmnist_sk.plotting import HistoryDisplay
 
 try:
     import matplotlib.pyplot as plt
@@ -37,20 +38,6 @@ def load(data_home, download):
     X_train, X_test, y_train, y_test = train_test_split(images, digits.target, stratify=digits.target,
                                                         test_size=0.2, random_state=0)
     return X_train, y_train, X_test, y_test, np.array([f"digit {i}" for i in range(10)]), False
-
-
-def plot_learning_curves(history, path):
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for axis, score, title in zip(axes, ("loss", "acc"), ("Loss", "Accuracy"), strict=True):
-        for part, style in (("train", "o--"), ("valid", "s-")):
-            axis.plot(history[:, "epoch"], history[:, f"{part}_{score}"], style,
-                      label={"train": "training (augmented)", "valid": "validation"}[part])
-        axis.set(xlabel="epoch", title=title)
-        axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.grid(alpha=0.3)
-        axis.legend()
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 def plot_confusions(y_true, y_pred, names, path):
@@ -90,7 +77,7 @@ def main():
     for code, name in enumerate(names):
         print(f"  {name:12s} {np.mean(y_pred[y_test == code] == code):6.1%}")
 
-    plot_learning_curves(classifier.history_, args.output / "learning_curves.png")
+    HistoryDisplay.from_estimator(classifier).figure_.savefig(args.output / "learning_curves.png", dpi=120)
     plot_confusions(y_test, y_pred, names, args.output / "confusion_matrix.png")
     joblib.dump(classifier, args.output / "model.joblib")
 

@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import json
 import os
-import pickle
+import types
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,7 +39,7 @@ class FitFile:
         try:
             content = torch.load(self.path, map_location="cpu", weights_only=True)
             return {**content, "history": json.loads(content["history"])}
-        except (OSError, RuntimeError, EOFError, KeyError, ValueError, TypeError, pickle.UnpicklingError) as error:
+        except Exception as error:                  # whatever a damaged file makes torch.load raise
             warnings.warn(f"The checkpoint {self.path} cannot be read ({type(error).__name__}): the fit begins anew.",
                           UserWarning, stacklevel=2)
             return None
@@ -92,14 +92,19 @@ def _feed(digest, value) -> None:
     elif isinstance(value, np.random.RandomState):
         _feed(digest, value.get_state()[1:])
     elif isinstance(value, nn.Module):
-        _feed(digest, (type(value), repr(value), value.state_dict()))
+        layers = {name: (type(layer), {key: item for key, item in vars(layer).items() if not key.startswith("_")})
+                  for name, layer in value.named_modules()}
+        _feed(digest, (layers, value.state_dict()))
     elif isinstance(value, BaseEstimator):
         _feed(digest, (type(value), value.get_params(deep=False)))
     elif isinstance(value, functools.partial):
         _feed(digest, (value.func, value.args, value.keywords))
+    elif isinstance(value, types.CodeType):
+        _feed(digest, (value.co_code, value.co_names, value.co_consts))
+    elif isinstance(value, types.FunctionType):
+        closure = [cell.cell_contents for cell in value.__closure__ or ()]
+        _feed(digest, (value.__module__, value.__qualname__, value.__code__, value.__defaults__, closure))
     elif isinstance(value, type) or inspect.isroutine(value):
-        code = getattr(value, "__code__", None)
-        place = () if code is None else (code.co_code, code.co_names, code.co_filename, code.co_firstlineno)
-        digest.update(repr((value.__module__, value.__qualname__, place)).encode())
+        digest.update(repr((value.__module__, value.__qualname__)).encode())
     else:
         digest.update(repr(value).encode())

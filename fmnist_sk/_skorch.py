@@ -74,7 +74,7 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
 
         ``module__*``, ``criterion__*``, ``optimizer__*`` and ``callbacks__*`` go to skorch. On a fitted classifier
         ``lr``, ``weight_decay``, ``criterion``, ``label_smoothing``, ``criterion__*`` and ``optimizer__*`` take effect
-        on further training (partial_fit, warm_start) at once.
+        on further training (partial_fit, warm_start).
         """
         ours = {name: value for name, value in params.items()
                 if "__" not in name or name.partition("__")[0] not in self.prefixes_}
@@ -85,8 +85,6 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
             for group in self.optimizer_.param_groups:
                 if self.decay_biases or any(parameter.ndim > 1 for parameter in group["params"]):
                     group["weight_decay"] = self.weight_decay
-        if {"criterion", "label_smoothing"} & set(ours) and self.initialized_:
-            self.initialize_criterion()
         if theirs := {name: value for name, value in params.items() if name not in ours}:
             self._params_to_validate = set(self._params_to_validate)
             super().set_params(**theirs)
@@ -185,7 +183,7 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
         if isinstance(criterion, nn.Module) and not given:
             self.criterion_ = copy.deepcopy(criterion).to(self.device_)
             return self
-        kind = LOSSES.get(criterion, type(criterion)) if isinstance(criterion, str) else criterion
+        kind = LOSSES[criterion] if isinstance(criterion, str) else criterion
         kind = type(kind) if isinstance(kind, nn.Module) else kind
         smooths = "label_smoothing" in inspect.signature(kind).parameters
         settings = {**({"label_smoothing": self.label_smoothing} if smooths else {}), **given}

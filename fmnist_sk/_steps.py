@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from fmnist_sk._passes import Hooks, trial
 from fmnist_sk._skorch import SkorchNet
-from fmnist_sk.losses import TripletLoss
+from fmnist_sk.losses import Loss, TripletLoss
 
 
 class Steps(SkorchNet):
@@ -41,7 +41,9 @@ class Steps(SkorchNet):
         criterion.reduction = "mean" if weights is None else "none"
         try:
             loss = criterion(y_pred, y_true if targets is None else targets)
-        except (RuntimeError, TypeError, IndexError) as error:
+        except (RuntimeError, TypeError, IndexError, ValueError) as error:
+            if isinstance(criterion, Loss):
+                raise
             what = "class codes (n,)" if targets is None else \
                 "the shares of the classes (n, n_classes), because images were mixed"
             raise ValueError(f"criterion must take logits (n, n_classes) and {what}, but {criterion!r} fails: "

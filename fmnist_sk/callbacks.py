@@ -36,7 +36,7 @@ class ProgressLog(PrintLog):
         return super().format_row(row, key, color)
 
     def _sorted_keys(self, keys):
-        keys = super()._sorted_keys(keys)
+        keys = [key for key in super()._sorted_keys(keys) if not key.endswith("_class_acc")]
         last = ["lr", "dur", "remaining"]
         return [*(key for key in _COLUMNS if key in keys),
                 *(key for key in keys if key not in (*_COLUMNS, *last)),

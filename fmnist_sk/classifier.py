@@ -24,13 +24,14 @@ from torch import Tensor, nn
 from fmnist_sk._batches import Images
 from fmnist_sk._checkpoint import FitFile, fingerprint
 from fmnist_sk._data import ImageData
+from fmnist_sk._schedule import Schedule
 from fmnist_sk._skorch import OPTIMIZERS
 from fmnist_sk._training import Trainer
 from fmnist_sk._validation import check_image_shape, content_hashes, pixel_statistics
 from fmnist_sk._views import check_tta, views
 from fmnist_sk.augmentation import as_transformers
 from fmnist_sk.losses import LOSSES
-from fmnist_sk.schedules import Constant, Schedule, as_schedule
+from fmnist_sk.schedules import Constant, ReduceOnPlateau, as_schedule
 
 
 @dataclass_transform(kw_only_default=True, eq_default=False)
@@ -285,8 +286,11 @@ Pipeline of them
             if file is not None and file.content is not None:
                 self._seed = file.content["seed"]
             self.initialize()
-        elif is_first and self.standardize:
-            self.module_.standardize.learn(*self._statistics)
+        else:
+            if is_first and self.standardize:
+                self.module_.standardize.learn(*self._statistics)
+            if not any(True for _ in self.criterion_.parameters()):
+                self.initialize_criterion()             # it may have been set anew
         try:
             self._train(images, epochs, schedule, file)
         finally:
@@ -366,7 +370,10 @@ Pipeline of them
             raise TypeError(f"criterion must be one of {sorted(LOSSES)}, an nn.Module class or instance, got "
                             f"criterion={self.criterion!r}.")
         check_tta(self.tta)
-        as_schedule(self.schedule)
+        schedule = as_schedule(self.schedule)
+        if isinstance(schedule, ReduceOnPlateau) and schedule.monitor.startswith("valid_") and not any(validates):
+            raise ValueError("schedule needs validation images: set validation_fraction=0.1 or validation_data=(X, y), "
+                             f"or monitor='train_loss', got schedule={schedule!r}.")
         as_transformers(self.augment)
 
     def _choose_device(self, X=None) -> torch.device:

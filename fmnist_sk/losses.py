@@ -109,6 +109,7 @@ class SquaredError(Loss):
         return (logits - targets).square().mean(1)
 
     def probabilities(self, logits):
+        logits = logits - logits.amax(1, keepdim=True)              # the same, with more digits
         descending = logits.sort(1, descending=True).values
         rank = torch.arange(1, logits.shape[1] + 1, device=logits.device)
         excess = (descending.cumsum(1) - 1) / rank

@@ -6,7 +6,7 @@ anywhere. `TorchSchedule` wraps PyTorch's schedulers, which do hold state.
 
 >>> from fmnist_sk import OneCycle
 >>> OneCycle(warmup=0.5).trace(n_epochs=2, steps_per_epoch=4).round(2).tolist()
-[0.1, 0.33, 0.55, 0.78, 1.0, 0.75, 0.5, 0.25]
+[0.1, 0.32, 0.55, 0.78, 1.0, 0.75, 0.5, 0.25]
 """
 from __future__ import annotations
 
@@ -15,122 +15,22 @@ import inspect
 import math
 import numbers
 import warnings
-from collections.abc import Sequence
-from typing import NamedTuple
 
-import numpy as np
-import torch
-from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch.optim.lr_scheduler import LRScheduler
+
+from fmnist_sk._schedule import FreeRun, Schedule, ScheduleRun
 
 _SHARE = [Interval(numbers.Real, 0, 1, closed="both")]
 _COUNT = [Interval(numbers.Integral, 1, None, closed="left")]
 _PER = [StrOptions({"batch", "epoch"})]
 
 
-class Moment(NamedTuple):
-    """Where a fit stands: steps and epochs done and to do in all, and the history's rows of the epochs done."""
-
-    step: int
-    n_steps: int
-    epoch: int
-    n_epochs: int
-    rows: Sequence[dict] = ()
-
-    def progress(self, per: str) -> float:
-        """From 0 to 1; per epoch it stays the same within one."""
-        return self.step / self.n_steps if per == "batch" else self.epoch / self.n_epochs
-
-
-class Schedule(BaseEstimator):
-    """Base of the schedules. Subclasses say in `at` what the learning rate is multiplied by."""
-
-    _parameter_constraints: dict = {}
-    per = "batch"           # how often the factor may change
-
-    def at(self, moment: Moment) -> float:
-        """What the learning rate is multiplied by in the step that comes next."""
-        raise NotImplementedError
-
-    def run(self, optimizer: torch.optim.Optimizer, n_epochs: int, steps_per_epoch: int) -> ScheduleRun:
-        return ScheduleRun(self, optimizer, n_epochs, steps_per_epoch)
-
-    def trace(self, n_epochs: int, steps_per_epoch: int, rows: Sequence[dict] = ()) -> np.ndarray:
-        """What the learning rate is multiplied by in every step of a fit, (n_epochs * steps_per_epoch,).
-
-        rows : what the history holds of each epoch, such as ``[{"valid_loss": 0.5}, ...]``, for schedules that read it
-        """
-        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-        run, found = self.run(optimizer, n_epochs, steps_per_epoch), []
-        for epoch in range(n_epochs):
-            run.begin_epoch(rows[:epoch])
-            for _ in range(steps_per_epoch):
-                run.begin_batch()
-                optimizer.step()
-                found.append(optimizer.param_groups[0]["lr"])
-        return np.array(found)
-
-
-class ScheduleRun:
-    """A schedule at work on an optimizer, for `n_epochs` of `steps_per_epoch` each."""
-
-    def __init__(self, schedule: Schedule, optimizer: torch.optim.Optimizer, n_epochs: int, steps_per_epoch: int):
-        self.schedule, self.optimizer = schedule, optimizer
-        self.n_epochs, self.steps_per_epoch = n_epochs, steps_per_epoch
-        self.step = 0
-        self.before = [{key: value for key, value in group.items() if key != "params"}
-                       for group in optimizer.param_groups]
-
-    def begin_epoch(self, rows: Sequence[dict]) -> None:
-        """rows: the history of this run's epochs so far."""
-        self.rows = rows
-        if self.schedule.per == "epoch":
-            self._apply()
-
-    def begin_batch(self) -> None:
-        if self.schedule.per == "batch":
-            self._apply()
-        self.step += 1
-
-    def _apply(self) -> None:
-        factor = self.schedule.at(Moment(self.step, self.n_epochs * self.steps_per_epoch, self.epoch,
-                                         self.n_epochs, self.rows))
-        for group, before in zip(self.optimizer.param_groups, self.before, strict=True):
-            group["lr"] = before["lr"] * factor
-
-    def finish(self) -> None:
-        """Give the optimizer its settings back: further training starts from them, not from the schedule's end."""
-        for group, before in zip(self.optimizer.param_groups, self.before, strict=True):
-            for key in set(group) - set(before) - {"params"}:
-                del group[key]
-            group.update(before)
-
-    @property
-    def epoch(self) -> int:
-        """Epochs done."""
-        return self.step // self.steps_per_epoch
-
-    def resume(self, step: int, rows: Sequence[dict]) -> None:
-        """Go on as after `step` steps that left the history `rows`."""
-        self.step = step
-
-
 class Constant(Schedule):
     """The learning rate stays as it is."""
 
     def run(self, optimizer, n_epochs, steps_per_epoch):
-        return _NoRun(self, optimizer, n_epochs, steps_per_epoch)
-
-
-class _NoRun(ScheduleRun):
-    """Leaves the learning rate to those who set it, such as skorch's LRScheduler callback."""
-
-    def _apply(self):
-        pass
-
-    def finish(self):
-        pass
+        return FreeRun(self, optimizer, n_epochs, steps_per_epoch)
 
 
 class OneCycle(Schedule):

@@ -12,11 +12,31 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from torch import nn
 
-from fmnist_sk import ConvNetClassifier, ImageClassifier, RandomCrop
+from fmnist_sk import (
+    ConvNetClassifier,
+    Cosine,
+    FocalLoss,
+    ImageClassifier,
+    MixUp,
+    MultiStep,
+    RandomCrop,
+    ReduceOnPlateau,
+)
 
 
 def net(**params):
     return small("ImageClassifier", **params)
+
+
+class Returns(nn.Module):
+    """A loss that returns what it was made with."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.value, self.reduction = value, "mean"
+
+    def forward(self, logits, targets):
+        return self.value
 
 
 BAD_DATA = {
@@ -88,7 +108,38 @@ BAD_PARAMETERS = [
     ({"validation_data": (np.zeros((3, 8, 8)),)}, ValueError, r"validation_data must be a pair \(X, y\), got 1"),
     ({"validation_data": (np.zeros((3, 9, 9)), [0, 1, 2])}, ValueError, "validation_data must be like .* 81 features"),
     ({"validation_data": (np.zeros((2, 8, 8)), [0, 9])}, ValueError, "validation_data must be .*y must hold labels"),
-    ({"augment": "stong"}, TypeError, r"augment must be None, one of \['fashion', 'light'\]"),
+    ({"augment": "stong"}, TypeError, r"augment must be None, one of \['fashion', 'light', 'rep"),
+    ({"class_weight": "even"}, ValueError, "The 'class_weight' parameter"),
+    ({"criterion": "hinge"}, ValueError, "The 'criterion' parameter of ImageClassifier must be"),
+    ({"criterion": int}, TypeError, "criterion must be one of .*, an nn.Module class or instance, got"),
+    ({"criterion": nn.BCEWithLogitsLoss}, ValueError, r"criterion must take logits \(n, n_classes\) and class codes"),
+    ({"criterion": nn.NLLLoss(reduction="none"), "augment": MixUp()}, ValueError, "criterion must take .* were mixed"),
+    ({"criterion": FocalLoss(alpha=(1.0, 2.0))}, ValueError, "alpha must be a number or one for each of the 3"),
+    ({"criterion": nn.Identity()}, ValueError, "criterion must take logits"),
+    ({"criterion": nn.CosineEmbeddingLoss}, ValueError, "criterion must take logits"),
+    ({"criterion": Returns(3.0)}, ValueError, r"criterion must return a tensor of shape \(\) with reduction='mean'"),
+    ({"criterion": Returns(torch.zeros(2))}, ValueError, r"criterion must return a tensor of shape \(\) .* got \(2,"),
+    ({"triplet_weight": -1}, ValueError, "The 'triplet_weight' parameter"),
+    ({"triplet_margin": 3}, ValueError, "The 'triplet_margin' parameter"),
+    ({"schedule": "one_cycel"}, TypeError, r"schedule must be one of \['constant', .* got schedule='one_cycel'"),
+    ({"schedule": 3}, TypeError, "schedule must be one of"),
+    ({"schedule": torch.optim.SGD}, TypeError, "schedule must be one of"),
+    ({"schedule": torch.optim.lr_scheduler.StepLR}, TypeError, "schedule cannot be made with settings=None: .*step_"),
+    ({"schedule": MultiStep(milestones=(0,))}, ValueError, r"milestones must be epochs .* got milestones=\(0,\)"),
+    ({"schedule": "reduce_on_plateau"}, ValueError, "schedule needs validation images: set validation_fraction=0.1 or"),
+    ({"schedule": ReduceOnPlateau("auc"), "max_epochs": 2}, ValueError, r"monitor must be a score .*got monitor='auc'"),
+    ({"schedule": Cosine(warmup=1)}, ValueError, "The 'warmup' parameter of Cosine"),
+    ({"ema": 1.0}, ValueError, "The 'ema' parameter"),
+    ({"swa": 1.0}, ValueError, "The 'swa' parameter"),
+    ({"ema": 0.9, "swa": 0.5}, ValueError, "ema and swa exclude each other"),
+    ({"tta": "rotate"}, ValueError, "tta must be None, 'mirror', 'shift' or .* got tta='rotate'"),
+    ({"tta": ("mirror", "mirror")}, ValueError, "tta must be"),
+    ({"tta": 3}, ValueError, "tta must be"),
+    ({"sam_rho": -0.1}, ValueError, "The 'sam_rho' parameter"),
+    ({"gradient_clip": 0}, ValueError, "The 'gradient_clip' parameter"),
+    ({"checkpoint": 3}, ValueError, "The 'checkpoint' parameter"),
+    ({"checkpoint": "/dev/null/x"}, ValueError, "checkpoint must be a folder that can be written to, got checkpoint="),
+    ({"checkpoint_every": 0}, ValueError, "The 'checkpoint_every' parameter"),
     ({"augment": [RandomCrop(padding=-1)]}, ValueError, "The 'padding' parameter of RandomCrop"),
     ({"augment": RandomCrop(only=[9])}, ValueError, r"only must name labels that occur in y \(\[0, 1, 2\]\)"),
 ]
@@ -99,6 +150,14 @@ def test_bad_parameters_are_refused_with_name_rule_and_value(params, kind, messa
     X, y = tiny_images()
     with pytest.raises(kind, match=message):
         net(**{"max_epochs": 1, **params}).fit(X, y)
+
+
+def test_settings_of_report_3_are_for_fashion_mnist(tiny_images):
+    X, y = tiny_images(["bag", "coat"])
+    for params in ({"augment": "report_3"}, {"class_weight": "report_3"}):
+        (name, value), = params.items()
+        with pytest.raises(ValueError, match=f"{name}='{value}' is for Fashion-MNIST: y must hold the labels 0 to 9"):
+            net(**params).fit(X, y)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
@@ -135,9 +194,8 @@ def test_unknown_names_are_refused(tiny_images):
         ImageClassifier(hidden=3)
     with pytest.raises(ValueError, match="Invalid parameter 'hidden'"):
         net().set_params(hidden=3)
-    for name in ("criterion", "train_split"):
-        with pytest.raises(ValueError, match=f"Invalid parameter '{name}'"):
-            net().set_params(**{name: None})
+    with pytest.raises(ValueError, match="Invalid parameter 'train_split'"):
+        net().set_params(train_split=None)
     with pytest.raises(ValueError, match="Invalid parameter 'iterator_train'"):
         net().set_params(iterator_train__shuffle=False)
     with pytest.raises(ValueError, match="optimizer_betas"):

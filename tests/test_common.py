@@ -312,12 +312,12 @@ def test_tensors_never_leave_their_device(name, tiny_images):
 
 @pytest.mark.parametrize("name", ONE_TO_ONE)
 def test_transformers_give_back_the_kind_they_were_given(name, tiny_images):
-    X, _ = tiny_images()
+    X, y = tiny_images()
     flat = X.reshape(len(X), -1)
     frame = pd.DataFrame(flat, index=np.arange(len(X)) + 5, columns=[f"p{i}" for i in range(64)])
     for images in (X, flat, X[:, None], X.astype(np.float64), frame, torch.from_numpy(X), torch.from_numpy(X).double()):
         transformer = small(name, **({"p": 1.0} if "p" in small(name).get_params() else {}))
-        for result in (transformer.fit_transform(images), transformer.transform(images)):
+        for result in (transformer.fit_transform(images, y), transformer.transform(images)):
             assert type(result) is type(images)
             assert result.shape == images.shape
             if isinstance(images, pd.DataFrame):

@@ -1,0 +1,312 @@
+r"""One training run from the command line: any network, any setting, and everything about it written down.
+
+    python examples/train.py --model cnn_1 --batch-size 128 --lr 0.004 --weight-decay 0.001 --epochs 10 --augment \
+        --loss sigmoid
+
+Writes to output/train/MODEL: config.json (all settings, before training), results.json, history.csv (a row an epoch),
+curves.png, class_accuracy.png, schedule.png and model.joblib. `--config FOLDER/config.json` repeats a run bit for bit.
+A run that was killed, or stopped with Ctrl-C, goes on when the same command is given again.
+
+A VALUE is a number, a word, none, true, false, or an expression of literals and classes of fmnist_sk, such as
+--augment "[RandomCrop(padding=2), MixUp(alpha=0.4)]" or --schedule "Exponential(factor=0.9, every=10000, per='batch')".
+"""
+import argparse
+import ast
+import contextlib
+import inspect
+import json
+import signal
+import sys
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import sklearn
+import torch
+from sklearn.base import BaseEstimator, clone
+from sklearn.metrics import classification_report
+from sklearn.model_selection import train_test_split
+from skorch.callbacks import Callback
+
+import fmnist_sk
+from fmnist_sk.losses import LOSSES
+from fmnist_sk.plotting import ClassAccuracyDisplay, HistoryDisplay, ScheduleDisplay
+from fmnist_sk.recipes import RECIPES, recipe
+from fmnist_sk.reference import ReferenceSystem, reference_systems
+
+try:
+    import matplotlib.pyplot as plt
+except ImportError:
+    raise SystemExit("This script draws pictures with matplotlib: pip install 'fmnist_sk[plot]'") from None
+
+CLASSES = {name: getattr(fmnist_sk, name) for name in fmnist_sk.__all__ if isinstance(getattr(fmnist_sk, name), type)}
+MODELS = {**{name: ReferenceSystem(CLASSES[name], {}, "", {}) for name in fmnist_sk.networks.__all__},
+          **reference_systems()}
+AUGMENT = {f"report {i}": f"report_{i}" for i in (1, 2, 3)}          # what --augment is without a value
+WORDS = {"none": None, "true": True, "false": False}
+VERSIONS = {"fmnist_sk": fmnist_sk.__version__, "torch": torch.__version__, "scikit-learn": sklearn.__version__}
+OPTIONS = {         # parameter: option, meaning
+    "batch_size": ("--batch-size", "images in a step"),
+    "lr": ("--lr", "learning rate"),
+    "weight_decay": ("--weight-decay", "weight decay"),
+    "max_epochs": ("--epochs", "passes over the training images"),
+    "schedule": ("--schedule", "learning rate over the run: a name such as one_cycle, or an expression"),
+    "optimizer": ("--optimizer", "sgd, adam, adamw, rmsprop or asgd"),
+    "label_smoothing": ("--label-smoothing", "share of every target that is spread over all classes"),
+    "ema": ("--ema", "moving average of the weights that keeps this share in every step"),
+    "swa": ("--swa", "mean of the weights after each epoch from this share of the run on"),
+    "sam_rho": ("--sam-rho", "radius of sharpness-aware minimisation"),
+    "tta": ("--tta", "test-time augmentation: mirror, shift or \"('mirror', 'shift')\""),
+    "device": ("--device", "cpu or cuda (default: cuda if there is one)"),
+    "precision": ("--precision", "auto, bf16 or fp32"),
+    "validation_fraction": ("--validation-fraction", "share or number of training images to hold out, or none "
+                                                     "(default: the model's own if it has one, else 0.1)"),
+}
+
+
+# ---------------------------------------------------------------------- values and their texts
+
+def evaluate(text):
+    """The value that a text on the command line or in config.json stands for. Nothing but CLASSES is ever called."""
+    if text.lower() in WORDS:
+        return WORDS[text.lower()]
+    for number in (int, float):
+        with contextlib.suppress(ValueError):
+            return number(text)
+    if not set(text) & set("()[]{}'\",="):
+        return text
+    try:
+        return value_of(ast.parse(text.strip(), mode="eval").body)
+    except (SyntaxError, TypeError, ValueError, RecursionError, MemoryError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be used: {error}") from error
+
+
+def value_of(node):
+    match node:
+        case ast.Constant(value=str() | int() | float() | None as value):
+            return value
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
+            return -value
+        case ast.List(elts=items):
+            return [value_of(item) for item in items]
+        case ast.Tuple(elts=items):
+            return tuple(value_of(item) for item in items)
+        case ast.Dict(keys=keys, values=values) if None not in keys:
+            return {value_of(key): value_of(value) for key, value in zip(keys, values, strict=True)}
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=kw) if name in CLASSES and all(k.arg for k in kw):
+            return CLASSES[name](*map(value_of, args), **{k.arg: value_of(k.value) for k in kw})
+    raise ValueError(f"{ast.unparse(node)} is no number, text in quotes, list, tuple, dict or class of fmnist_sk")
+
+
+def as_text(value):
+    """The expression of which `evaluate` makes this value. Unlike repr it never leaves anything out."""
+    if isinstance(value, (BaseEstimator, torch.nn.Module)):
+        pairs = [(name, as_text(getattr(value, name)), as_text(parameter.default))
+                 for name, parameter in inspect.signature(type(value)).parameters.items()]
+        return f"{type(value).__name__}({', '.join(f'{name}={v}' for name, v, default in pairs if v != default)})"
+    if isinstance(value, (list, tuple)):
+        inside = ", ".join(map(as_text, value))
+        return f"[{inside}]" if isinstance(value, list) else f"({inside}{',' * (len(value) == 1)})"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{as_text(key)}: {as_text(item)}" for key, item in value.items()) + "}"
+    return repr(value)
+
+
+def as_json(name, value):
+    """A number or word as it is, anything else as an expression."""
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    for text in (value, as_text(value)):
+        with contextlib.suppress(argparse.ArgumentTypeError):
+            if isinstance(text, str) and as_text(evaluate(text)) == as_text(value):
+                return text
+    raise ValueError(f"{name}={value!r} cannot be written to config.json.")
+
+
+def setting(text):
+    """The pair that NAME=VALUE stands for."""
+    name, equals, value = text.partition("=")
+    if not equals or name in ("random_state", "checkpoint") or name.startswith("callbacks"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE with a parameter that can be set here")
+    return name, evaluate(value)
+
+
+# ---------------------------------------------------------------------- settings
+
+def parse(argv):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     usage="%(prog)s [--model NAME] [options], see --help")
+    add, absent = parser.add_argument, argparse.SUPPRESS
+    add("--model", choices=MODELS, metavar="NAME", help=f"{', '.join(MODELS)} (default: ResNetClassifier)")
+    add("--config", type=Path, metavar="PATH", help="take everything from the config.json of a run; other options "
+        "override it")
+    add("--recipe", choices=RECIPES, help="settings of a whole training by name, over the model's own")
+    for parameter, (option, meaning) in OPTIONS.items():
+        add(option, dest=parameter, type=evaluate, default=absent, metavar="VALUE", help=meaning)
+    add("--augment", nargs="?", type=evaluate, const=True, default=absent, metavar="VALUE", help="random changes of "
+        "training images: a preset's name, an expression or none; without VALUE those of the model's report if that "
+        "is report 1, 2 or 3, else fashion")
+    add("--loss", dest="criterion", choices=LOSSES, default=absent, help="the loss")
+    add("--set", dest="settings", action="append", type=setting, default=[], metavar="NAME=VALUE", help="any other "
+        "parameter, such as width=16, optimizer__betas=(0.9,0.95) or criterion__gamma=1; may be given often")
+    add("--seed", type=int, help="random seed (default: 0)")
+    add("--n-train", type=int, metavar="N", help="use N training images, in the proportions of the classes")
+    add("--data-home", metavar="PATH", help="folder of the Fashion-MNIST files")
+    add("--tensorboard", action="store_true", help="also log to OUTPUT/tensorboard (pip install tensorboard)")
+    add("--output", type=Path, metavar="PATH", help="folder to write to (default: output/train/MODEL)")
+    return parser, parser.parse_args(argv)
+
+
+def configure(args):
+    """The classifier that the options ask for, and the content of config.json."""
+    config = {"model": args.model or "ResNetClassifier", "seed": 0, "data": {"n_train": None, "data_home": None},
+              "versions": VERSIONS}
+    if args.config:
+        if args.model:
+            raise ValueError("--model cannot be given beside --config, which names the model.")
+        content = json.loads(args.config.read_text())
+        if not isinstance(content, dict) or content.get("model") not in MODELS or "params" not in content:
+            raise ValueError(f"{args.config} is no config.json of this script, or of a model that it does not know.")
+        config |= content
+        params = {name: evaluate(value) if isinstance(value, str) else value
+                  for name, value in config["params"].items()}
+        if config["versions"] != VERSIONS:
+            print(f"{args.config} was written with {config['versions']}, here is {VERSIONS}: results may differ.")
+    system = MODELS[config["model"]]
+    if not args.config:
+        params = {"validation_fraction": 0.1, **system.params}
+    params |= recipe(args.recipe) if args.recipe else {}
+    params |= {name: value for name, value in vars(args).items() if name in {*OPTIONS, "augment", "criterion"}}
+    params |= dict(args.settings)
+    if params.get("augment") is True:
+        params["augment"] = AUGMENT.get(system.source, "fashion")
+    try:
+        classifier = system.classifier().set_params(**params)
+    except AttributeError as error:
+        raise ValueError(f"--set of a part of a parameter needs an object there: {error}.") from error
+    defaults = system.classifier().get_params(deep=False)
+    config["params"] = {name: as_json(name, value) for name, value in classifier.get_params().items()
+                        if (name in defaults and as_text(value) != as_text(defaults[name]))
+                        or name.startswith(("module__", "criterion__", "optimizer__"))}
+    config["data"] |= {name: vars(args)[name] for name in ("n_train", "data_home") if vars(args)[name] is not None}
+    config["seed"] = config["seed"] if args.seed is None else args.seed
+    classifier.set_params(random_state=config["seed"], verbose=dict(args.settings).get("verbose", 1))
+    clone(classifier).initialize()              # what cannot be built fails now, before the data are read
+    return classifier, {**config, "versions": VERSIONS}
+
+
+# ---------------------------------------------------------------------- the run
+
+class Interrupted(BaseException):
+    """Ctrl-C. Not KeyboardInterrupt: a callback that raises that ends a fit as if it were complete."""
+
+
+class EpochScalars(Callback):
+    """Writes the numbers of every epoch for TensorBoard, the accuracy of each class among them."""
+
+    def __init__(self, writer, class_names):
+        self.writer, self.class_names = writer, class_names
+
+    def on_epoch_end(self, net, **kwargs):
+        for name, value in epoch_row(net.history[-1], self.class_names).items():
+            self.writer.add_scalar(name.replace(": ", "/"), value, net.history[-1, "epoch"])
+        self.writer.flush()
+
+
+def open_tensorboard(folder):
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise SystemExit("--tensorboard needs the package tensorboard: pip install tensorboard") from None
+    return SummaryWriter(folder)
+
+
+def load(subset, data_home, n_train=None, seed=0):
+    """Images and labels, all or n_train of them, and the names of the classes."""
+    data = fmnist_sk.load_fashion_mnist(subset, data_home=data_home)
+    rows = np.arange(len(data.target))
+    if n_train is not None and n_train != len(rows):
+        try:
+            rows, _ = train_test_split(rows, train_size=n_train, stratify=data.target, random_state=seed)
+        except ValueError as error:
+            raise ValueError(f"--n-train {n_train}: {error}") from error
+    return data.images[rows], data.target[rows], data.target_names
+
+
+def epoch_row(row, names):
+    """The numbers of an epoch, with the accuracy of each class by its name."""
+    columns = ("epoch", "train_loss", "train_acc", "valid_loss", "valid_acc", "lr", "dur")
+    classes = {f"valid_acc: {name}": value for name, value in zip(names, row.get("valid_class_acc", ()), strict=False)}
+    return {**{name: row[name] for name in columns if name in row}, **classes}
+
+
+def draw(classifier, n_samples, names, output):
+    displays = {"curves": HistoryDisplay.from_estimator(classifier),
+                "schedule": ScheduleDisplay.from_estimator(classifier, n_samples, rows=classifier.history_)}
+    if hasattr(classifier, "best_epoch_"):          # there were validation images
+        displays["class_accuracy"] = ClassAccuracyDisplay.from_estimator(classifier, class_names=names)
+    for name, display in displays.items():
+        display.figure_.savefig(output / f"{name}.png", dpi=120)
+        plt.close(display.figure_)
+
+
+def evaluation(classifier, data_home):
+    """Prints what the classifier makes of the test images, and returns what results.json holds."""
+    X, y, names = load("test", data_home)
+    y_pred = classifier.predict(X)
+    history, best_epoch = classifier.history_, getattr(classifier, "best_epoch_", None)
+    kept = history[(best_epoch or len(history)) - 1]
+    by_class = {name: np.mean(y_pred[y == code] == code) for code, name in enumerate(names)}
+    print("\n" + classification_report(y, y_pred, target_names=names, digits=3, zero_division=0))
+    print("accuracy of each class:\n" + "".join(f"  {name:12s} {value:6.1%}\n" for name, value in by_class.items()))
+    print(f"test accuracy: {np.mean(y_pred == y):.4f}")
+    return {"test_accuracy": np.mean(y_pred == y), "test_accuracy_of_each_class": by_class,
+            "validation_accuracy": kept.get("valid_acc"), "training_accuracy": kept["train_acc"],
+            "best_epoch": best_epoch, "epochs": len(history), "seconds": sum(history[:, "dur"]),
+            "parameters": sum(parameter.numel() for parameter in classifier.module_.network.parameters())}
+
+
+def main(argv=None):
+    parser, args = parse(argv)
+    try:
+        classifier, config = configure(args)
+        output = args.output or Path("output/train") / config["model"]
+        X, y, names = load("train", **config["data"], seed=config["seed"])
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+        print(f"{config['model']}, {len(X)} training images: {classifier}")
+        classifier.set_params(checkpoint=output / "checkpoint")
+        if args.tensorboard:
+            classifier.set_params(callbacks=[EpochScalars(open_tensorboard(output / "tensorboard"), names)])
+        classifier.fit(X, y)
+    except (Interrupted, KeyboardInterrupt):
+        print("\nStopped. The same command goes on where this run stopped.")
+        raise SystemExit(130) from None
+    except (OSError, ValueError, TypeError, argparse.ArgumentTypeError) as error:
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
+    classifier.set_params(callbacks=None, checkpoint=None).initialize_callbacks()      # they belong to this run alone
+    joblib.dump(classifier, output / "model.joblib")
+    with contextlib.suppress(OSError):
+        (output / "checkpoint").rmdir()
+
+    pd.DataFrame([epoch_row(row, names) for row in classifier.history_]).to_csv(output / "history.csv", index=False)
+    draw(classifier, len(X), names, output)
+    results = evaluation(classifier, config["data"]["data_home"])
+    (output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    reported = MODELS[config["model"]].reported
+    print("".join(f"  {MODELS[config['model']].source}, {name}: {value} %\n" for name, value in reported.items()))
+    print("\n".join(f"wrote {path}" for path in sorted(output.iterdir())))
+
+
+def interrupt(*_):
+    raise Interrupted
+
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(line_buffering=True)         # every epoch's line at once, in a file or a pipe too
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        main()
+    except Interrupted:
+        raise SystemExit(130) from None

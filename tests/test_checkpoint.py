@@ -1,0 +1,263 @@
+"""A fit that was killed or interrupted goes on, and ends as if nothing had happened."""
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from estimators import CLASSIFIERS, small
+from sklearn.model_selection import GridSearchCV
+from torch import nn
+
+from fmnist_sk import (
+    AugmentedCopies,
+    Exponential,
+    ImageClassifier,
+    MixUp,
+    RandomCrop,
+    ReduceOnPlateau,
+    TorchSchedule,
+)
+from fmnist_sk._checkpoint import fingerprint
+
+TESTS = Path(__file__).parent
+
+
+class Dies(Exception):
+    pass
+
+
+def dying(classifier, step):
+    """The classifier, but with an exception at this step of training, as near as a test comes to a power cut."""
+    class Dying(type(classifier)):
+        def train_step(self, batch, **kwargs):
+            self.n_steps = getattr(self, "n_steps", 0) + 1
+            if self.n_steps == step:
+                raise Dies
+            return super().train_step(batch, **kwargs)
+
+    Dying.__qualname__ = Dying.__name__ = type(classifier).__name__
+    Dying.__module__ = type(classifier).__module__
+    return Dying(**classifier.get_params(deep=False)).set_params(
+        **{name: value for name, value in classifier.get_params().items() if name.startswith("optimizer__")})
+
+
+def check_goes_on(make, X, y, folder, step, sample_weight=None):
+    """Killed at `step`, a fit of make() run again trains the rest only, and equals one that was never interrupted."""
+    expected = make().fit(X, y, sample_weight)
+    with pytest.raises(Dies):
+        dying(make().set_params(checkpoint=folder), step).fit(X, y, sample_weight)
+    assert len(list(folder.iterdir())) == 1
+    again = dying(make().set_params(checkpoint=folder), -1)
+    again.fit(X, y, sample_weight)
+    steps_per_epoch = again.history_[-1, "train_batch_count"]
+    assert again.n_steps < len(again.history_) * steps_per_epoch
+    np.testing.assert_array_equal(again.predict_proba(X), expected.predict_proba(X))
+    keys = ["epoch", "train_loss", "lr", *(["valid_loss", "valid_acc_best"] if "valid_loss" in again.history_[-1]
+                                           else [])]
+    assert again.history_[:, keys] == expected.history_[:, keys]
+    assert getattr(again, "best_epoch_", None) == getattr(expected, "best_epoch_", None)
+    assert list(folder.iterdir()) == []
+    for one, two in zip(again.optimizer_.state_dict()["state"].values(),
+                        expected.optimizer_.state_dict()["state"].values(), strict=True):
+        for name, value in one.items():
+            assert torch.equal(torch.as_tensor(value), torch.as_tensor(two[name]))
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_every_classifier_goes_on(name, tiny_images, tmp_path):
+    X, y = tiny_images()
+    check_goes_on(lambda: small(name, max_epochs=6, validation_fraction=0.2, schedule="one_cycle"), X, y, tmp_path, 8)
+
+
+SETTINGS = {
+    "plain": {},
+    "augmented": {"augment": [AugmentedCopies(0.5), RandomCrop(padding=1), MixUp()]},
+    "EMA": {"ema": 0.9, "validation_fraction": 0.3},
+    "SWA": {"swa": 0.2, "validation_fraction": 0.3},
+    "SAM": {"sam_rho": 0.05, "optimizer": "sgd", "gradient_clip": 1.0},
+    "plateau": {"schedule": ReduceOnPlateau("valid_loss", patience=0, factor=0.5), "validation_fraction": 0.3},
+    "exponential": {"schedule": Exponential(0.9, every=3, per="batch")},
+    "scheduler of PyTorch": {"schedule": TorchSchedule(torch.optim.lr_scheduler.OneCycleLR,
+                                                       {"max_lr": 0.02, "total_steps": 18}, per="batch"),
+                             "optimizer": "sgd"},
+    "plateau of PyTorch": {"schedule": TorchSchedule(torch.optim.lr_scheduler.ReduceLROnPlateau, {"patience": 0},
+                                                     monitor="train_loss")},
+    "early stopping": {"early_stopping": True, "patience": 1, "validation_fraction": 0.3, "lr": 0.05, "max_epochs": 30},
+    "weights, focal loss": {"criterion": "focal", "class_weight": {0: 2.0}, "triplet_weight": 0.1},
+    "every third epoch": {"checkpoint_every": 3},
+    "keep_best=False": {"keep_best": False, "validation_fraction": 0.3},
+    "asgd": {"optimizer": "asgd"},
+}
+
+
+@pytest.mark.parametrize("params", SETTINGS.values(), ids=SETTINGS)
+def test_every_setting_goes_on(params, tiny_images, tmp_path):
+    X, y = tiny_images()
+    check_goes_on(lambda: small("ConvNetClassifier", **{"max_epochs": 6, "batch_size": 20, **params}), X, y, tmp_path,
+                  10 if "checkpoint_every" in params else 8)
+
+
+def test_sample_weights_and_random_layers_go_on(tiny_images, tmp_path):
+    X, y = tiny_images()
+
+    class Net(nn.Sequential):
+        def __init__(self, n_classes):
+            super().__init__(nn.Conv2d(1, 8, 3), nn.Dropout2d(0.3), nn.Flatten(), nn.Linear(288, n_classes))
+
+    check_goes_on(lambda: small("ImageClassifier", module=Net, max_epochs=4), X, y, tmp_path, 7,
+                  np.random.default_rng(0).random(60))
+
+
+def test_without_a_random_state_the_seed_is_taken_up_too(tiny_images, tmp_path):
+    X, y = tiny_images()
+    net = small("ConvNetClassifier", random_state=None, max_epochs=4, checkpoint=tmp_path)
+    with pytest.raises(Dies):
+        dying(net, 6).fit(X, y)
+    file, = tmp_path.iterdir()
+    seed = torch.load(file, weights_only=True)["seed"]
+    net.fit(X, y)
+    assert net._seed == seed
+
+
+def test_a_fit_with_other_data_or_settings_has_a_file_of_its_own(tiny_images, tmp_path):
+    X, y = tiny_images()
+    changes = [{}, {"lr": 0.02}, {"random_state": 1}, {"augment": RandomCrop(padding=1)}, {"optimizer": "sgd"},
+               {"augment": RandomCrop(padding=2)}, {"validation_data": (X, y)}, {"validation_data": (X[:30], y[:30])},
+               {"image_shape": (1, 8, 8)}, {"criterion": nn.CrossEntropyLoss(label_smoothing=0.2)},
+               {"criterion": nn.CrossEntropyLoss(label_smoothing=0.3)}]
+    for i, change in enumerate(changes):
+        with pytest.raises(Dies):
+            dying(small("ConvNetClassifier", max_epochs=3, checkpoint=tmp_path, **change), 3).fit(X, y)
+        assert len(list(tmp_path.iterdir())) == i + 1, change
+    for data in ((X[:50], y[:50]), (X, np.roll(y, 1)), (X, y, np.arange(60) / 7), (X, y.astype(str))):
+        with pytest.raises(Dies):
+            dying(small("ConvNetClassifier", max_epochs=3, checkpoint=tmp_path), 3).fit(*data)
+        i += 1
+        assert len(list(tmp_path.iterdir())) == i + 1
+    with pytest.raises(Dies):                       # the same one in another order, with another verbosity
+        dying(small("ConvNetClassifier", max_epochs=3, checkpoint=str(tmp_path), verbose=0, callbacks=[]), 3).fit(
+            X[::-1].copy(), y[::-1])
+    assert len(list(tmp_path.iterdir())) == i + 1
+
+
+def test_parallel_fits_of_a_search_share_a_folder(tiny_images, tmp_path):
+    X, y = tiny_images()
+    net = small("ConvNetClassifier", max_epochs=3, checkpoint=tmp_path)
+    scores = [GridSearchCV(net.set_params(checkpoint=folder), {"lr": [0.01, 0.02]}, cv=2, n_jobs=2,
+                           error_score="raise").fit(X, y).cv_results_["mean_test_score"] for folder in (tmp_path, None)]
+    np.testing.assert_array_equal(*scores)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_warm_fit_goes_on_from_its_own_middle(tiny_images, tmp_path):
+    X, y = tiny_images()
+    make = lambda: small("ConvNetClassifier", max_epochs=3, warm_start=True)      # noqa: E731
+    expected = make().fit(X, y).fit(X, y)
+    first = dying(make().set_params(checkpoint=tmp_path), 6 + 5).fit(X, y)
+    with pytest.raises(Dies):
+        first.fit(X, y)
+    again = dying(make().set_params(checkpoint=tmp_path), -1).fit(X, y).fit(X, y)
+    assert again.n_steps < 12
+    np.testing.assert_array_equal(again.predict_proba(X), expected.predict_proba(X))
+
+
+def test_a_file_that_cannot_be_read_is_named_and_the_fit_begins_anew(tiny_images, tmp_path):
+    X, y = tiny_images()
+    net = small("ConvNetClassifier", max_epochs=3, checkpoint=tmp_path)
+    with pytest.raises(Dies):
+        dying(net, 5).fit(X, y)
+    file, = tmp_path.iterdir()
+    expected = small("ConvNetClassifier", max_epochs=3).fit(X, y).predict_proba(X)
+    whole = file.read_bytes()
+    for content in (b"", b"junk", whole[:1000], whole[:-100]):
+        file.write_bytes(content)
+        with pytest.warns(UserWarning, match=rf"The checkpoint {file} cannot be read .*: the fit begins anew"):
+            np.testing.assert_array_equal(net.fit(X, y).predict_proba(X), expected)
+
+
+def test_ctrl_c_keeps_the_best_weights_and_the_checkpoint(tiny_images, tmp_path):
+    X, y = tiny_images()
+
+    class Interrupted(ImageClassifier):
+        def train_step(self, batch, **kwargs):
+            if len(self.history_) == 4:
+                raise KeyboardInterrupt
+            return super().train_step(batch, **kwargs)
+
+    Interrupted.__qualname__, Interrupted.__module__ = ImageClassifier.__qualname__, ImageClassifier.__module__
+    params = small("ImageClassifier", validation_fraction=0.3, checkpoint=tmp_path, max_epochs=6).get_params(deep=False)
+    net = Interrupted(**params)
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(X, y)
+    assert np.isfinite(net.predict_proba(X)).all()
+    assert len(list(tmp_path.iterdir())) == 1
+    np.testing.assert_array_equal(
+        ImageClassifier(**params).fit(X, y).predict_proba(X),
+        ImageClassifier(**{**params, "checkpoint": None}).fit(X, y).predict_proba(X))
+
+
+def test_fingerprints_are_the_same_in_another_process_and_tell_functions_apart():
+    code = """
+import numpy as np, torch
+from fmnist_sk import RandomCrop
+from fmnist_sk._checkpoint import fingerprint
+print(fingerprint({"b": RandomCrop(padding=1), "a": torch.nn.Linear, "c": np.arange(3)}, (1, 2.5, None, "x"),
+                  torch.arange(4), np.random.RandomState(3), len, torch.optim.SGD))
+"""
+    found = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                            env={**os.environ, "PYTHONHASHSEED": str(seed)}).stdout for seed in (1, 2)}
+    assert len(found) == 1
+    assert fingerprint(lambda x: x + 1) != fingerprint(lambda x: x + 2)
+    assert fingerprint([1, 2]) != fingerprint([12])
+    assert fingerprint({"a": 1}) != fingerprint({"a": True})
+
+
+SCRIPT = """
+import sys, time
+sys.path.insert(0, {tests!r})
+import conftest
+from estimators import small
+from fmnist_sk import MixUp, RandomCrop
+X, y = conftest.make_images(n=300, size=12)
+net = small("ConvNetClassifier", max_epochs=15, batch_size=20, validation_fraction=0.2, ema=0.99, schedule="one_cycle",
+            dropout=0.3, augment=[RandomCrop(padding=1), MixUp()], checkpoint=sys.argv[1])
+print("begin", flush=True)
+net.fit(X, y)
+print(net.predict_proba(X).tobytes().hex() + repr(net.history_[:, ("train_loss", "valid_loss", "lr")]), flush=True)
+"""
+
+
+def test_killed_at_random_moments_it_ends_as_if_never_interrupted(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(SCRIPT).format(tests=str(TESTS)))
+
+    def start(folder):
+        process = subprocess.Popen([sys.executable, script, folder], stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "begin\n"
+        return process
+
+    expected = start(tmp_path / "never").communicate()[0]
+    assert expected
+    folder, rng = tmp_path / "killed", random.Random()
+    for _ in range(4):
+        process, seen = start(folder), {0}
+        for _ in range(rng.randint(1, 3)):                  # some epochs later, and somewhere within one or in writing
+            began = time.perf_counter()
+            while (time_ := max((path.stat().st_mtime_ns for path in folder.glob("*.pt")), default=0)) in seen:
+                assert process.poll() is None
+                time.sleep(0.001)
+            seen.add(time_)
+            duration = time.perf_counter() - began
+        time.sleep(rng.uniform(0, min(duration, 0.2)))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert any(folder.iterdir())
+    assert start(folder).communicate()[0] == expected
+    assert list(folder.iterdir()) == []

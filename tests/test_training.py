@@ -1,0 +1,223 @@
+"""Optimizers, sharpness-aware steps, clipping, averages of weights, test-time views."""
+import numpy as np
+import pytest
+import torch
+from estimators import CLASSIFIERS, small
+from torch import nn
+
+from fmnist_sk import ImageClassifier
+from fmnist_sk._skorch import OPTIMIZERS
+
+every_classifier = pytest.mark.parametrize("name", CLASSIFIERS)
+
+
+def weights(classifier):
+    return {name: value.detach().clone() for name, value in classifier.module_.state_dict().items()}
+
+
+# ---------------------------------------------------------------------- optimizers
+
+@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, torch.optim.NAdam, torch.optim.Adagrad])
+def test_every_optimizer_learns(optimizer, tiny_images):
+    X, y = tiny_images()
+    lr = {"sgd": 0.05, "asgd": 0.1}.get(optimizer, 3e-3)
+    assert small("ConvNetClassifier", optimizer=optimizer, lr=lr).fit(X, y).score(X, y) > 0.9
+
+
+def test_weight_decay_spares_biases_and_normalisation_unless_asked_not_to(tiny_images):
+    X, y = tiny_images()
+    for optimizer in OPTIMIZERS:
+        for decay_biases in (False, True):
+            net = small("ConvNetClassifier", optimizer=optimizer, weight_decay=0.1, decay_biases=decay_biases,
+                        max_epochs=1).fit(X, y)
+            decays = {parameter.ndim > 1: group["weight_decay"] for group in net.optimizer_.param_groups
+                      for parameter in group["params"]}
+            assert decays == {True: 0.1, False: 0.1 * decay_biases}
+            net.set_params(weight_decay=0.3)
+            assert net.optimizer_.param_groups[0]["weight_decay"] == 0.3
+
+
+def test_gradients_are_clipped_to_a_length(tiny_images):
+    X, y = tiny_images()
+    net = small("ConvNetClassifier", optimizer="sgd", momentum=0.0, weight_decay=0.0, lr=1.0, gradient_clip=1e-3,
+                max_epochs=1, batch_size=60, precision="fp32", dropout=0.0)
+    before = weights(net.set_params(lr=1e-30).fit(X, y))
+    after = weights(net.set_params(lr=1.0).fit(X, y))
+    names = dict(net.module_.named_parameters())
+    length = sum((after[name] - before[name]).square().sum() for name in names).sqrt()
+    assert length == pytest.approx(1e-3, rel=1e-2)
+
+
+class Bowl(nn.Module):
+    """Logits that are two parameters, whatever the image."""
+
+    def __init__(self):
+        super().__init__()
+        self.z = nn.Parameter(torch.tensor([[0.5, -0.3]]))
+
+    def forward(self, x):
+        return self.z.expand(len(x), 2)
+
+
+def test_sharpness_aware_steps_use_the_gradient_uphill(tiny_images):
+    X, y = tiny_images([0, 1])
+    net = ImageClassifier(module=Bowl(), optimizer="sgd", momentum=0.0, weight_decay=0.0, lr=0.3, sam_rho=0.2,
+                          max_epochs=1, batch_size=60, random_state=0).fit(X, y)
+    loss = nn.CrossEntropyLoss()
+    z, codes = torch.tensor([[0.5, -0.3]], requires_grad=True), torch.from_numpy(y)
+    up, = torch.autograd.grad(loss(z.expand(60, 2), codes), z)
+    above = (z + 0.2 * up / up.norm()).detach().requires_grad_()
+    gradient, = torch.autograd.grad(loss(above.expand(60, 2), codes), above)
+    torch.testing.assert_close(net.module_.network.z.detach(), (z - 0.3 * gradient).detach())
+
+
+@every_classifier
+def test_sharpness_aware_training_learns_and_repeats(name, tiny_images):
+    X, y = tiny_images()
+    nets = [small(name, sam_rho=0.05).fit(X, y) for _ in range(2)]
+    assert nets[0].score(X, y) > 0.9
+    np.testing.assert_array_equal(nets[0].predict_proba(X), nets[1].predict_proba(X))
+    if name != "InceptionV3Classifier":
+        plain = small(name, max_epochs=1, lr=1e-12).fit(X, y)              # normalisation learns in the first pass only
+        aware = small(name, max_epochs=1, lr=1e-12, sam_rho=0.5).fit(X, y)
+        for key, value in weights(plain).items():
+            if "running" in key and "features.0" in key:
+                torch.testing.assert_close(weights(aware)[key], value, rtol=1e-3, atol=1e-3)
+
+
+# ---------------------------------------------------------------------- averages
+
+class Recorder(ImageClassifier):
+    """Keeps the weights after every step."""
+
+    def train_step(self, batch, **kwargs):
+        step = super().train_step(batch, **kwargs)
+        vars(self).setdefault("steps", []).append(weights(self))
+        return step
+
+
+def recorded(**params):
+    return Recorder(**small("ImageClassifier", max_epochs=6, precision="fp32", **params).get_params(deep=False))
+
+
+def test_ema_is_what_predicts(tiny_images):
+    X, y = tiny_images()
+    net = recorded(ema=0.8)
+    net.fit(X, y)
+    start = small("ImageClassifier", max_epochs=1, lr=1e-30, weight_decay=0.0, precision="fp32").fit(X, y)
+    average = weights(start)
+    for i, step in enumerate(net.steps):
+        share = max(0.2, 9 / (10 + i))
+        average = {key: (1 - share) * average[key] + share * step[key] for key in average}
+    for key, value in weights(net).items():
+        torch.testing.assert_close(value, average[key], rtol=1e-4, atol=1e-5)
+    assert not torch.equal(weights(net)["network.2.weight"], net.steps[-1]["network.2.weight"])
+
+
+def test_swa_is_the_mean_of_the_later_epochs(tiny_images):
+    X, y = tiny_images()
+    net = recorded(swa=0.5).fit(X, y)
+    ends = net.steps[1::2][3:]
+    assert len(ends) == 3
+    for key, value in weights(net).items():
+        torch.testing.assert_close(value, sum(step[key] for step in ends) / 3, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("params", [{"ema": 0.9}, {"swa": 0.3}])
+def test_averages_are_validated_kept_and_do_not_disturb_training(params, tiny_images):
+    X, y = tiny_images(n=90)
+    rng = np.random.default_rng(0)
+    y = np.where(rng.random(90) < 0.3, rng.permutation(y), y)
+    settings = {"validation_data": (X[60:], y[60:]), "monitor": "valid_loss", "max_epochs": 12, "lr": 0.03,
+                "precision": "fp32"}
+    net, plain = (small("ConvNetClassifier", **settings, **extra).fit(X[:60], y[:60]) for extra in (params, {}))
+    losses = net.history_[:, "valid_loss"]
+    probabilities = net.predict_proba(X[60:])
+    loss = -np.log(probabilities[np.arange(30), y[60:]]).mean()
+    assert loss == pytest.approx(min(losses), rel=1e-4)
+    assert losses[4:] != pytest.approx(plain.history_[:, "valid_loss"][4:], rel=1e-3)
+    if "ema" in params:       # while the network trains, it has the weights it would have without an average
+        np.testing.assert_allclose(net.history_[:, "train_loss"], plain.history_[:, "train_loss"], rtol=1e-6)
+
+
+def test_swa_renews_the_statistics_of_normalisation(tiny_images):
+    X, y = tiny_images()
+    net = small("ConvNetClassifier", swa=0.5, max_epochs=4, precision="fp32", lr=0.03, dropout=0.0,
+                batch_size=60).fit(X, y)
+    first = next(m for m in net.module_.modules() if isinstance(m, nn.BatchNorm2d))
+    seen = []
+    layers = list(net.module_.network.features)
+    handle = first.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    net.predict(X)
+    handle.remove()
+    assert isinstance(layers[0], nn.Conv2d)
+    torch.testing.assert_close(first.running_mean, torch.cat(seen).mean((0, 2, 3)), rtol=0.02, atol=0.02)
+    assert first.momentum == 0.1
+
+
+def test_further_training_starts_from_the_average(tiny_images):
+    X, y = tiny_images()
+    net = small("ConvNetClassifier", ema=0.9, max_epochs=3, warm_start=True, precision="fp32").fit(X, y)
+    before = weights(net)
+    net.set_params(lr=1e-30, weight_decay=0.0).fit(X, y)
+    for key, parameter in net.module_.named_parameters():
+        torch.testing.assert_close(parameter.detach(), before[key])
+    assert net.partial_fit(X, y).score(X, y) > 0.5
+
+
+def test_interrupted_the_average_remains(tiny_images):
+    X, y = tiny_images()
+
+    class Interrupted(Recorder):
+        def train_step(self, batch, **kwargs):
+            if len(self.history_) == 4:
+                raise KeyboardInterrupt
+            return super().train_step(batch, **kwargs)
+
+    net = Interrupted(**small("ImageClassifier", ema=0.9, precision="fp32").get_params(deep=False))
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(X, y)
+    expected = recorded(ema=0.9).set_params(max_epochs=3).fit(X, y)
+    np.testing.assert_array_equal(net.predict_proba(X), expected.predict_proba(X))
+
+
+# ---------------------------------------------------------------------- test-time views
+
+@every_classifier
+def test_views_are_averaged_in_predictions(name, tiny_images):
+    X, y = tiny_images()
+    X = np.maximum(X, 5)
+    net = small(name, max_epochs=3, validation_fraction=0.3).fit(X, y)
+    plain = net.predict_proba(X)
+    mirror = (plain + net.predict_proba(X[:, :, ::-1].copy())) / 2
+    np.testing.assert_allclose(net.set_params(tta="mirror").predict_proba(X), mirror, atol=2e-6)
+    np.testing.assert_array_equal(net.predict(X), net.classes_[mirror.argmax(1)])
+    padded = np.pad(X, ((0, 0), (1, 1), (1, 1)), constant_values=net.value_range_[0])
+    shifted = [padded[:, 1 + down:9 + down, 1 + right:9 + right].copy()
+               for down, right in ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))]
+    net.set_params(tta=None)
+    expected = np.mean([net.predict_proba(view) for view in shifted], axis=0)
+    np.testing.assert_allclose(net.set_params(tta="shift").predict_proba(X), expected, atol=2e-6)
+    both = np.mean([net.set_params(tta="mirror").predict_proba(view) for view in shifted], axis=0)
+    if name != "InceptionV3Classifier":            # a shifted image is mirrored, or a mirrored one shifted: the same
+        np.testing.assert_allclose(net.set_params(tta=("mirror", "shift")).predict_proba(X), both, atol=2e-6)
+
+
+def test_views_do_not_take_part_in_validation(tiny_images):
+    X, y = tiny_images()
+    one, two = (small("ConvNetClassifier", validation_fraction=0.3, max_epochs=3, tta=tta).fit(X, y)
+                for tta in (None, "mirror"))
+    assert one.history_[:, "valid_loss"] == two.history_[:, "valid_loss"]
+
+
+def test_accuracy_of_each_class_is_in_the_history(tiny_images):
+    X, y = tiny_images(["a", "b", "c"])
+    net = small("ConvNetClassifier", max_epochs=3, validation_data=(X[:20], y[:20])).fit(X[20:], y[20:])
+    for row in net.history_:
+        counts = [(y[:20] == label).sum() for label in "abc"]
+        assert np.average(row["valid_class_acc"], weights=counts) == pytest.approx(row["valid_acc"])
+    net.set_params(keep_best=False).fit(X[20:], y[20:])
+    expected = [(net.predict(X[:20])[y[:20] == label] == label).mean() for label in "abc"]
+    assert net.history_[-1, "valid_class_acc"] == pytest.approx(expected)
+    alone = small("ConvNetClassifier", max_epochs=1, validation_data=(X[y == "a"], y[y == "a"])).fit(X, y)
+    assert np.isnan(alone.history_[-1, "valid_class_acc"]).tolist() == [False, True, True]
