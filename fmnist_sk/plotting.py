@@ -68,8 +68,8 @@ class ScheduleDisplay:
             try:
                 rates.append(lr * schedule.trace(n_epochs, steps, rows[done:done + n_epochs]))
             except IndexError as error:
-                raise ValueError(f"rows must hold all epochs but the last for schedule={classifier.schedule!r}, got "
-                                 f"{len(rows)} rows.") from error
+                raise ValueError(f"rows must hold every epoch but the last for such a schedule, got {len(rows)} rows."
+                                 ) from error
             done += n_epochs
         lr = np.concatenate(rates)
         return cls(np.arange(len(lr)) / steps, lr).plot(ax)
