@@ -5,11 +5,15 @@ import numpy as np
 import pytest
 import sklearn
 import torch
-from estimators import CLASSIFIERS, small
+from estimators import AUGMENTERS, CLASSIFIERS, TRANSFORMERS, small
 from skorch.exceptions import DeviceWarning
+from test_checkpoint import check_goes_on
 from torch import nn
 
-from fmnist_sk import ImageScaler, ImageStandardizer, RandomCrop, RandomHorizontalFlip
+from fmnist_sk import AugmentedCopies, MixUp, RandomCrop
+from fmnist_sk._skorch import OPTIMIZERS
+from fmnist_sk.losses import LOSSES
+from fmnist_sk.schedules import SCHEDULES
 
 pytestmark = pytest.mark.cuda
 every_classifier = pytest.mark.parametrize("name", CLASSIFIERS)
@@ -99,9 +103,60 @@ def test_lazy_layers_weights_and_large_images(tiny_images):
         torch.use_deterministic_algorithms(False)
 
 
-@pytest.mark.parametrize("transformer", [ImageScaler(), ImageStandardizer(), RandomCrop(padding=1),
-                                         RandomHorizontalFlip()])
-def test_transformers_stay_on_the_device(transformer, tiny_images):
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_transformers_stay_on_the_device(name, tiny_images):
     X, y = images(tiny_images)
-    assert transformer.fit_transform(X, y).is_cuda
-    assert transformer.transform(X).is_cuda
+    transformer = small(name, **({"p": 1.0} if name in AUGMENTERS else {}))
+    with sklearn.config_context(array_api_dispatch=True):
+        assert transformer.fit_transform(X, y).is_cuda
+        assert transformer.transform(X).is_cuda
+
+
+def test_copies_stay_on_the_device(tiny_images):
+    X, y = images(tiny_images)
+    larger, labels = AugmentedCopies(0.5, RandomCrop(padding=1)).fit_resample(X, y)
+    assert larger.is_cuda
+    assert len(larger) == len(labels) == 90
+
+
+@pytest.mark.parametrize("p", [0.5, 1.0])
+@pytest.mark.parametrize("name", AUGMENTERS)
+def test_every_augmentation_trains_and_repeats(name, p, tiny_images):
+    X, y = tiny_images(["bag", "coat", "shoe"])
+    augment = [AugmentedCopies(), small(name, p=p, exclude=["shoe"])]
+    torch.use_deterministic_algorithms(True)
+    try:
+        one, two = (small("ConvNetClassifier", augment=augment, class_weight={"bag": 2.0}, max_epochs=40).fit(X, y)
+                    for _ in range(2))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    np.testing.assert_array_equal(one.predict_proba(X), two.predict_proba(X))
+    assert one.score(X, y) > 0.6
+
+
+SETTINGS = [
+    *({"criterion": name, "label_smoothing": 0.1, "augment": MixUp()} for name in LOSSES),
+    *({"optimizer": name, "lr": {"sgd": 0.05, "asgd": 0.1}.get(name, 3e-3)} for name in OPTIMIZERS),
+    *({"schedule": name, "validation_fraction": 0.2} for name in SCHEDULES),
+    {"triplet_weight": 0.1}, {"sam_rho": 0.05}, {"gradient_clip": 1.0}, {"ema": 0.9},
+    {"swa": 0.5, "validation_fraction": 0.2}, {"class_weight": "balanced"},
+]
+
+
+@pytest.mark.parametrize("params", SETTINGS, ids=str)
+def test_every_setting_trains(params, tiny_images):
+    X, y = images(tiny_images)
+    classifier = small("ConvNetClassifier", **{"lr": 3e-3, **params}).fit(X, y)
+    assert classifier.score(X, y) > 0.9
+    np.testing.assert_allclose(classifier.set_params(tta=("mirror", "shift")).predict_proba(X).sum(1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("params", [{}, {"ema": 0.9, "optimizer": "sgd"}, {"augment": [AugmentedCopies(), MixUp()]}])
+def test_an_interrupted_fit_goes_on(params, tiny_images, tmp_path):
+    X, y = tiny_images()
+    torch.use_deterministic_algorithms(True)
+    try:
+        check_goes_on(lambda: small("ConvNetClassifier", max_epochs=6, batch_size=20, validation_fraction=0.2,
+                                    **params), X, y, tmp_path, 8)
+    finally:
+        torch.use_deterministic_algorithms(False)

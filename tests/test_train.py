@@ -1,0 +1,355 @@
+"""examples/train.py: settings from the command line, one run, everything written down."""
+import importlib.util
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from test_datasets import real_data
+
+from fmnist_sk import AugmentedCopies, ConvNetClassifier, Exponential, FocalLoss, MixUp, MultiStep, RandomCrop
+from fmnist_sk.recipes import RECIPES
+
+SCRIPT = Path(__file__).parent.parent / "examples" / "train.py"
+ISSUE = ["--model", "cnn_1", "--batch-size", "128", "--lr", "0.004", "--weight-decay", "0.001", "--augment",
+         "--loss", "sigmoid"]
+SMALL = ["--model", "simple_cnn", "--n-train", "300", "--set", "architecture=8C3-MP2-16C3-MP2"]
+
+
+@pytest.fixture(scope="module")
+def train():
+    spec = importlib.util.spec_from_file_location("train_script", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    load = module.load
+
+    def load_few_test_images(subset, *args, **options):
+        X, y, names = load(subset, *args, **options)
+        return (X[:500], y[:500], names) if subset == "test" else (X, y, names)
+
+    module.load = load_few_test_images
+    return module
+
+
+@pytest.fixture(scope="module")
+def issue(train, tmp_path_factory):
+    """The folder of a run as the request for this script has it, on few images."""
+    folder = tmp_path_factory.mktemp("issue")
+    train.main([*ISSUE, "--epochs", "2", "--n-train", "300", "--output", str(folder)])
+    return folder
+
+
+def settings(train, *options):
+    return train.configure(train.parse(list(options))[1])
+
+
+def digest(folder):
+    """What must be the same when a run is repeated."""
+    model = joblib.load(folder / "model.joblib")
+    images = np.random.default_rng(0).integers(0, 256, (20, 28, 28), dtype=np.uint8)
+    history = pd.read_csv(folder / "history.csv").drop(columns="dur")
+    results = json.loads((folder / "results.json").read_text())
+    del results["seconds"]
+    return model.predict_proba(images).tobytes(), history.to_csv(), results
+
+
+# ---------------------------------------------------------------------- values and their texts
+
+@pytest.mark.parametrize(("text", "value"), [
+    ("3", 3), ("1e-3", 0.001), ("-2", -2), ("none", None), ("True", True), ("fashion", "fashion"),
+    ("32C3-MP2-64N", "32C3-MP2-64N"), ("cuda:0", "cuda:0"), ("/a path/x.pth", "/a path/x.pth"),
+    ("os.system", "os.system"),
+    ("(0.9, 0.95)", (0.9, 0.95)), ("[1, 'a', None, -3.5]", [1, "a", None, -3.5]), ("{6: 2.0}", {6: 2.0}), ("'3'", "3"),
+    ("(1,)", (1,)), ("()", ()),
+])
+def test_values(train, text, value):
+    found = train.evaluate(text)
+    assert (type(found), found) == (type(value), value)
+
+
+def test_objects(train):
+    crop, mix = train.evaluate("[RandomCrop(padding=2), MixUp(alpha=0.4)]")
+    assert isinstance(crop, RandomCrop)
+    assert crop.padding == 2
+    assert isinstance(mix, MixUp)
+    assert mix.alpha == 0.4
+    schedule = train.evaluate("Exponential(0.9, every=10000, per='batch')")
+    assert isinstance(schedule, Exponential)
+    assert schedule.get_params() == {"factor": 0.9, "every": 10000, "per": "batch"}
+
+
+@pytest.mark.parametrize("text", [
+    "__import__('os')", "__import__('os').system('true')", "RandomCrop.__class__()", "(lambda: 1)()", "load_csv('x')",
+    "RandomCrop(**{'padding': 2})", "RandomCrop(*[2])", "RandomCrop(padding=os)", "[x for x in (1, 2)]", "{**{}}",
+    "{1, 2}", "(1 + 2)", "'a' * 99", "f'{1}'", "(b'x',)", "[...]", "(1j,)", "RandomCrop(", "RandomCrop(wibble=1)",
+    "(" * 500, "FocalLoss(gamma=-1)", "(padding := 2)", "print('x')", "exec('x')", "{[]: 1}",
+])
+def test_anything_else_is_refused_and_never_run(train, text, capsys):
+    with pytest.raises(SystemExit) as stop:
+        train.parse(["--augment", text])
+    assert stop.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert re.search(r"error: argument --augment: .* cannot be used: ", captured.err.splitlines()[-1])
+
+
+@pytest.mark.parametrize("value", [
+    0.1, None, True, "fashion", "3", "none", "a, b", (), (1,), (0.9, 0.95), [1, (2, "x")], {6: 2.0, "a": [None]},
+    MultiStep(tuple(range(1, 60)), factor=0.5), [RandomCrop(padding=i) for i in range(1, 60)], FocalLoss(1.5, [1, 2]),
+    AugmentedCopies(0.5, [RandomCrop(padding=2, only=list(range(40)))], exclude=["Ankle boot", "it's"]),
+], ids=lambda value: str(value)[:30])
+def test_texts_are_read_back_whole(train, value):
+    text = json.loads(json.dumps(train.as_json("x", value)))
+    again = train.evaluate(text) if isinstance(text, str) else text
+    assert type(again) is type(value)
+    assert train.as_text(again) == train.as_text(value)
+    if isinstance(value, list) and len(value) == 59:
+        assert [crop.padding for crop in again] == [crop.padding for crop in value]
+
+
+def test_every_model_and_recipe_can_be_written_to_a_config(train):
+    for params in [system.params for system in train.SYSTEMS.values()] + list(RECIPES.values()):
+        for name, value in params.items():
+            text = train.as_json(name, value)
+            assert train.as_text(train.evaluate(text) if isinstance(text, str) else text) == train.as_text(value)
+    with pytest.raises(ValueError, match=r"schedule=<object .* cannot be written to config\.json"):
+        train.as_json("schedule", object())
+
+
+# ---------------------------------------------------------------------- settings
+
+@pytest.mark.parametrize(("options", "expected"), [
+    ([], {"validation_fraction": 0.1}),
+    (["--model", "cnn_1"], {"lr": 4e-3, "weight_decay": 1e-3, "validation_fraction": 1 / 6}),
+    (["--model", "cnn_1", "--validation-fraction", "none"], {"validation_fraction": None}),
+    (["--validation-fraction", "500"], {"validation_fraction": 500}),
+    (["--recipe", "fashion"], {"augment": "fashion"}),
+    (["--recipe", "fashion", "--augment", "none"], {"augment": None}),
+    (["--model", "cnn_1", "--augment"], {"augment": "report_1"}),
+    (["--model", "four_layer_cnn", "--augment"], {"augment": "report_2"}),
+    (["--model", "simple_model_1", "--augment"], {"augment": "report_3"}),
+    (["--model", "simple_cnn", "--augment"], {"augment": "fashion"}),
+    (["--augment"], {"augment": "fashion"}),
+    (["--augment", "strong"], {"augment": "strong"}),
+    (["--epochs", "3", "--ema", "0.99", "--sam-rho", "0.05", "--tta", "('mirror', 'shift')", "--label-smoothing", "0",
+      "--optimizer", "adam", "--precision", "fp32", "--device", "cpu", "--schedule", "cosine"],
+     {"max_epochs": 3, "ema": 0.99, "sam_rho": 0.05, "tta": ("mirror", "shift"), "label_smoothing": 0,
+      "optimizer": "adam", "precision": "fp32", "device": "cpu", "schedule": "cosine"}),
+    (["--swa", "0.5", "--lr", "0.1", "--set", "lr=0.2", "--set", "width=16"], {"swa": 0.5, "lr": 0.2, "width": 16}),
+    (["--loss", "focal", "--set", "criterion__gamma=1", "--set", "optimizer__dampening=0.0"],
+     {"criterion": "focal", "criterion__gamma": 1, "optimizer__dampening": 0.0}),
+    (["--augment", "RandomCrop()", "--set", "augment__padding=3"], {"augment__padding": 3}),
+])
+def test_options_set_parameters(train, options, expected, tmp_path):
+    classifier, config = settings(train, *options)
+    params = classifier.get_params()
+    assert {name: params[name] for name in expected} == expected
+    # What was written gives the same classifier again.
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config))
+    again, same = settings(train, "--config", str(path))
+    assert same == config
+    assert str(again) == str(classifier)
+    assert {name: again.get_params()[name] for name in expected} == expected
+
+
+def test_options_override_a_config(train, tmp_path):
+    path = tmp_path / "config.json"
+    _, config = settings(train, "--model", "cnn_4", "--augment", "--n-train", "500", "--seed", "7", "--lr", "0.1")
+    path.write_text(json.dumps(config))
+    classifier, other = settings(train, "--config", str(path), "--lr", "0.2", "--n-train", "600", "--augment", "light")
+    assert classifier.random_state == 7
+    assert other == {**config, "data": {"n_train": 600, "data_home": None},
+                     "params": {**config["params"], "lr": 0.2, "augment": "light"}}
+    assert settings(train, "--config", str(path), "--seed", "8")[1]["seed"] == 8
+
+
+def test_a_config_of_other_versions_is_used_with_a_word(train, tmp_path, capsys):
+    _, config = settings(train)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**config, "versions": {"torch": "1.0"}}))
+    assert settings(train, "--config", str(path))[1] == config
+    assert "{'torch': '1.0'}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    (["--model", "vgg"], "argument --model: invalid choice: 'vgg'"),
+    (["--set", "widht=3"], "Invalid parameter 'widht' for estimator ResNetClassifier"),
+    (["--set", "augment__p=3"], "--set of a part of a parameter needs an object there"),
+    (["--set", "optimizer__bettas=3"], "unexpected keyword argument 'bettas'"),
+    (["--set", "lr"], "'lr' is not NAME=VALUE"),
+    (["--set", "random_state=1"], "'random_state=1' is not NAME=VALUE with a parameter that can be set here"),
+    (["--set", "callbacks=disable"], "can be set here"),
+    (["--lr", "-1"], "'lr' parameter of ResNetClassifier must be a float in the range"),
+    (["--augment", "wibble"], "augment must be None, one of"),
+    (["--schedule", "Cosine(warmup=3)"], "'warmup' parameter of Cosine must be"),
+    (["--loss", "hinge"], "argument --loss: invalid choice: 'hinge'"),
+    (["--seed", "-1"], "'random_state' parameter of ResNetClassifier must be"),
+    (["--config", "nowhere.json"], "No such file or directory: 'nowhere.json'"),
+    (["--config", str(SCRIPT)], "Expecting value"),
+    (["--ema", "0.9", "--swa", "0.5"], "ema and swa exclude each other"),
+])
+def test_mistakes_end_with_one_message(train, options, message, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        train.main([*options, "--output", str(tmp_path / "output")])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "output").exists()
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"model": "vgg", "params": {}}', '{"model": "cnn_1"}',
+                                     '{"model": "cnn_1", "params": {"augment": "print(1)"}}'])
+def test_a_damaged_config_ends_with_one_message(train, content, tmp_path, capsys):
+    path = tmp_path / "config.json"
+    path.write_text(content)
+    with pytest.raises(SystemExit) as stop:
+        train.main(["--config", str(path)])
+    assert stop.value.code == 2
+    assert "error: " in capsys.readouterr().err.splitlines()[-1]
+    with pytest.raises(SystemExit):
+        train.main(["--config", str(path), "--model", "cnn_1"])
+    assert "--model cannot be given beside --config" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------------- runs
+
+@real_data
+def test_the_run_of_the_request(issue):
+    config = json.loads((issue / "config.json").read_text())
+    assert config["model"] == "cnn_1"
+    assert config["seed"] == 0
+    assert config["data"] == {"n_train": 300, "data_home": None}
+    assert {"batch_size", "device", "random_state", "checkpoint", "verbose"}.isdisjoint(config["params"])     # defaults
+    assert config["params"].items() >= {"lr": 0.004, "weight_decay": 0.001, "augment": "report_1", "max_epochs": 2,
+                                        "criterion": "sigmoid", "optimizer": "adam"}.items()
+    assert set(config["versions"]) == {"fmnist_sk", "torch", "scikit-learn"}
+    for name in ("curves", "class_accuracy", "schedule"):
+        assert (issue / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert not (issue / "checkpoint").exists()
+
+    model = joblib.load(issue / "model.joblib")
+    assert (model.lr, model.batch_size, model.criterion, model.random_state) == (0.004, 128, "sigmoid", 0)
+    assert (model.checkpoint, model.callbacks) == (None, None)
+    history = pd.read_csv(issue / "history.csv")
+    assert history.epoch.tolist() == [1, 2]
+    assert history.train_loss.tolist() == model.history_[:, "train_loss"]
+    classes = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
+    assert list(history.columns) == ["epoch", "train_loss", "train_acc", "valid_loss", "valid_acc", "lr", "dur",
+                                     *(f"valid_acc: {name}" for name in classes)]
+    assert history.iloc[:, 7:].to_numpy().tolist() == model.history_[:, "valid_class_acc"]
+
+    results = json.loads((issue / "results.json").read_text())
+    best = history.iloc[model.best_epoch_ - 1]
+    assert results["best_epoch"] == model.best_epoch_
+    assert results["validation_accuracy"] == best.valid_acc == history.valid_acc.max()
+    assert results["training_accuracy"] == best.train_acc
+    assert results["epochs"] == 2
+    assert results["parameters"] == 4_048_010
+    assert results["seconds"] == pytest.approx(history.dur.sum())
+    assert list(results["test_accuracy_of_each_class"]) == classes
+
+
+@real_data
+def test_test_images_are_scored(train, issue):
+    model, results = joblib.load(issue / "model.joblib"), json.loads((issue / "results.json").read_text())
+    X, y, names = train.load("test", None)
+    hits = model.predict(X) == y
+    assert results["test_accuracy"] == hits.mean()
+    assert results["test_accuracy_of_each_class"] == {name: hits[y == code].mean() for code, name in enumerate(names)}
+
+
+@real_data
+def test_a_config_repeats_its_run_bit_for_bit(train, issue, tmp_path, capsys):
+    train.main(["--config", str(issue / "config.json"), "--output", str(tmp_path)])
+    assert digest(tmp_path) == digest(issue)
+    assert (tmp_path / "config.json").read_bytes() == (issue / "config.json").read_bytes()
+    out = capsys.readouterr().out
+    for text in ("train_loss", "precision    recall", "accuracy of each class:", "test accuracy: 0.",
+                 "report 1, sigmoid, augmented: 83.38 %", f"wrote {tmp_path / 'model.joblib'}"):
+        assert text in out
+
+
+@real_data
+def test_n_train_takes_all_classes_alike(train):
+    X, y, _ = train.load("train", None, 200, 1)
+    assert X.shape == (200, 28, 28)
+    assert np.bincount(y).tolist() == [20] * 10
+    assert not np.array_equal(train.load("train", None, 200, 2)[0], X)
+    assert len(train.load("train", None)[0]) == 60_000
+    with pytest.raises(ValueError, match="--n-train 5: "):
+        train.load("train", None, 5)
+
+
+@real_data
+def test_without_validation_images(train, tmp_path):
+    train.main([*SMALL, "--epochs", "1", "--validation-fraction", "none", "--output", str(tmp_path)])
+    assert "valid" not in (tmp_path / "history.csv").read_text()
+    assert not (tmp_path / "class_accuracy.png").exists()
+    assert (tmp_path / "curves.png").exists()
+    assert json.loads((tmp_path / "results.json").read_text())["best_epoch"] is None
+
+
+@real_data
+def test_ctrl_c_and_the_same_command_again_give_the_same_model(train, tmp_path, capsys):
+    command = [*SMALL, "--epochs", "20", "--n-train", "2000", "--augment", "--schedule", "cosine"]
+    stopped, whole = tmp_path / "stopped", tmp_path / "whole"
+    process = subprocess.Popen([sys.executable, str(SCRIPT), *command, "--output", str(stopped)], text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ})
+    for line in process.stdout:
+        if re.match(r"\s+2\s", line):
+            process.send_signal(signal.SIGINT)
+            break
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "The same command goes on where this run stopped." in out
+    assert "Traceback" not in err
+    assert list((stopped / "checkpoint").glob("*.pt"))
+    assert not (stopped / "results.json").exists()
+
+    train.main([*command, "--output", str(stopped)])
+    assert "going on after epoch" in capsys.readouterr().out
+    train.main([*command, "--output", str(whole)])
+    assert digest(stopped) == digest(whole)
+    assert len(pd.read_csv(whole / "history.csv")) == 20
+
+
+@real_data
+def test_ctrl_c_ends_the_run_even_inside_a_callback(train, tmp_path, monkeypatch, capsys):
+    def on_epoch_end(self, net, **kwargs):
+        train.interrupt()
+
+    monkeypatch.setattr(ConvNetClassifier, "_default_callbacks",
+                        [("stops", type("Stops", (train.Callback,), {"on_epoch_end": on_epoch_end})())])
+    with pytest.raises(SystemExit) as stop:
+        train.main([*SMALL, "--epochs", "2", "--output", str(tmp_path)])
+    assert stop.value.code == 130
+    assert not (tmp_path / "model.joblib").exists()
+
+
+# ---------------------------------------------------------------------- TensorBoard
+
+@real_data
+def test_tensorboard_gets_every_epoch_and_class(train, tmp_path):
+    accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    train.main([*SMALL, "--epochs", "2", "--tensorboard", "--output", str(tmp_path)])
+    events = accumulators.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    history = pd.read_csv(tmp_path / "history.csv")
+    for column in history.columns.drop("epoch"):
+        scalars = events.Scalars(column.replace(": ", "/"))
+        assert [scalar.step for scalar in scalars] == [1, 2]
+        np.testing.assert_allclose([scalar.value for scalar in scalars], history[column], rtol=1e-6)
+    assert joblib.load(tmp_path / "model.joblib").callbacks is None
+
+
+def test_without_tensorboard_the_message_names_it(train, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(SystemExit, match="pip install tensorboard"):
+        train.open_tensorboard(tmp_path)
