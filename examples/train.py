@@ -33,7 +33,6 @@ import fmnist_sk
 from fmnist_sk.losses import LOSSES
 from fmnist_sk.plotting import ClassAccuracyDisplay, HistoryDisplay, ScheduleDisplay
 from fmnist_sk.recipes import RECIPES, recipe
-from fmnist_sk.reference import ReferenceSystem, reference_systems
 
 try:
     import matplotlib.pyplot as plt
@@ -41,8 +40,8 @@ except ImportError:
     raise SystemExit("This script draws pictures with matplotlib: pip install 'fmnist_sk[plot]'") from None
 
 CLASSES = {name: getattr(fmnist_sk, name) for name in fmnist_sk.__all__ if isinstance(getattr(fmnist_sk, name), type)}
-MODELS = {**{name: ReferenceSystem(CLASSES[name], {}, "", {}) for name in fmnist_sk.networks.__all__},
-          **reference_systems()}
+SYSTEMS = fmnist_sk.reference_systems()
+MODELS = [*fmnist_sk.networks.__all__, *SYSTEMS]
 AUGMENT = {f"report {i}": f"report_{i}" for i in (1, 2, 3)}          # what --augment is without a value
 WORDS = {"none": None, "true": True, "false": False}
 VERSIONS = {"fmnist_sk": fmnist_sk.__version__, "torch": torch.__version__, "scikit-learn": sklearn.__version__}
@@ -94,8 +93,8 @@ def value_of(node):
             return tuple(value_of(item) for item in items)
         case ast.Dict(keys=keys, values=values) if None not in keys:
             return {value_of(key): value_of(value) for key, value in zip(keys, values, strict=True)}
-        case ast.Call(func=ast.Name(id=name), args=args, keywords=kw) if name in CLASSES and all(k.arg for k in kw):
-            return CLASSES[name](*map(value_of, args), **{k.arg: value_of(k.value) for k in kw})
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=named) if name in CLASSES:
+            return CLASSES[name](*map(value_of, args), **{item.arg: value_of(item.value) for item in named})
     raise ValueError(f"{ast.unparse(node)} is no number, text in quotes, list, tuple, dict or class of fmnist_sk")
 
 
@@ -173,19 +172,20 @@ def configure(args):
                   for name, value in config["params"].items()}
         if config["versions"] != VERSIONS:
             print(f"{args.config} was written with {config['versions']}, here is {VERSIONS}: results may differ.")
-    system = MODELS[config["model"]]
+    system = SYSTEMS.get(config["model"])
+    kind = system.classifier if system else CLASSES[config["model"]]
     if not args.config:
-        params = {"validation_fraction": 0.1, **system.params}
+        params = {"validation_fraction": 0.1, **(system.params if system else {})}
     params |= recipe(args.recipe) if args.recipe else {}
     params |= {name: value for name, value in vars(args).items() if name in {*OPTIONS, "augment", "criterion"}}
     params |= dict(args.settings)
     if params.get("augment") is True:
-        params["augment"] = AUGMENT.get(system.source, "fashion")
+        params["augment"] = AUGMENT.get(system and system.source, "fashion")
     try:
-        classifier = system.classifier().set_params(**params)
+        classifier = kind().set_params(**params)
     except AttributeError as error:
         raise ValueError(f"--set of a part of a parameter needs an object there: {error}.") from error
-    defaults = system.classifier().get_params(deep=False)
+    defaults = kind().get_params(deep=False)
     config["params"] = {name: as_json(name, value) for name, value in classifier.get_params().items()
                         if (name in defaults and as_text(value) != as_text(defaults[name]))
                         or name.startswith(("module__", "criterion__", "optimizer__"))}
@@ -294,8 +294,8 @@ def main(argv=None):
     draw(classifier, len(X), names, output)
     results = evaluation(classifier, config["data"]["data_home"])
     (output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    reported = MODELS[config["model"]].reported
-    print("".join(f"  {MODELS[config['model']].source}, {name}: {value} %\n" for name, value in reported.items()))
+    if system := SYSTEMS.get(config["model"]):
+        print("".join(f"  {system.source}, {name}: {value} %\n" for name, value in system.reported.items()))
     print("\n".join(f"wrote {path}" for path in sorted(output.iterdir())))
 
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import dis
 import math
 import numbers
 from collections.abc import Callable, Iterator
@@ -188,11 +189,11 @@ class Trainer(Steps):
         self._record(f"{prefix}_acc", sum(hits) / n, lower_is_better=False)
 
     def notify(self, method_name, **kwargs):
-        """Call the callbacks' hook. skorch's callbacks end a fit by raising KeyboardInterrupt there."""
+        """Call the callbacks' hook. skorch's callbacks raise KeyboardInterrupt there to end a fit; Ctrl-C does not end it so."""
         try:
             super().notify(method_name, **kwargs)
         except KeyboardInterrupt as stop:
-            if method_name in ("on_train_begin", "on_train_end"):
+            if method_name in ("on_train_begin", "on_train_end") or not _has_raise_statement(stop):
                 raise
             raise _StopTraining from stop
 
@@ -243,3 +244,11 @@ class Trainer(Steps):
         if self.verbose:
             print(f"{self._file.path}: going on after epoch {len(self.history)}")
         return saved["first"]
+
+
+def _has_raise_statement(error: BaseException) -> bool:
+    """Whether a `raise` made the exception. A signal strikes at any other instruction."""
+    trace = error.__traceback__
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return dis.opname[trace.tb_frame.f_code.co_code[trace.tb_lasti]] == "RAISE_VARARGS"

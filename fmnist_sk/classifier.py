@@ -87,10 +87,9 @@ class ImageClassifier(ImageData, Trainer):
         part of train_loss, not of valid_loss.
     triplet_margin : float
         By which distances within and between classes should differ, from 0 to 2.
-    augment : None, {"light", "fashion", "strong", "report_1", "report_2", "report_3"}, random transformer, list or \
-Pipeline of them
-        Drawn afresh for every image of every batch, in training only, see `fmnist_sk.augmentation`. "light" shifts by
-        up to one pixel; "fashion" also mirrors.
+    augment : name of a preset, random transformer, list or Pipeline of them, or None
+        Drawn afresh for every image of every batch, in training only. Presets, see `fmnist_sk.augmentation`: "light"
+        shifts by up to one pixel, "fashion" also mirrors, "strong", "report_1", "report_2", "report_3".
     ema : float or None
         Validate and predict with an exponential moving average of the weights that keeps this share in every step,
         such as 0.999. Further training starts from the average.

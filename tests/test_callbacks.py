@@ -1,5 +1,7 @@
 """skorch's callbacks and history, scikit-learn's callbacks, and the progress display."""
 import re
+import signal
+import time
 
 import numpy as np
 import pytest
@@ -133,6 +135,23 @@ def test_interrupts_in_a_callback(tiny_images):
     with pytest.raises(KeyboardInterrupt):
         small("ImageClassifier", callbacks=[Interrupt("begin")]).fit(X, y)
     assert small("ImageClassifier", callbacks=[Interrupt("epoch")]).fit(X, y).n_iter_ == 1
+
+
+@pytest.mark.parametrize("hook", ["on_epoch_begin", "on_batch_end", "on_grad_computed", "on_epoch_end"])
+def test_ctrl_c_within_a_callback_is_no_stop_that_the_callback_asked_for(hook, tiny_images, tmp_path):
+    X, y = tiny_images()
+
+    def strike(self, net, **kwargs):
+        if len(net.history) == 3:
+            signal.raise_signal(signal.SIGINT)
+            time.sleep(1)
+
+    callback = type("Slow", (Callback,), {hook: strike})()
+    classifier = small("ImageClassifier", callbacks=[callback], checkpoint=tmp_path, validation_fraction=0.2)
+    with pytest.raises(KeyboardInterrupt):
+        classifier.fit(X, y)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert classifier.predict(X).shape == (60,)
 
 
 def test_progress_bar_of_skorch(tiny_images, capsys):

@@ -32,7 +32,7 @@ def test_example_runs_as_written(code, capsys):
 
 def test_there_are_the_promised_examples():
     titles = [title for title, _ in EXAMPLES]
-    assert titles == ["A first classifier", "Search", "Stack", "Your own network", "Networks", "Features"]
+    assert titles == ["A first classifier", "Search", "Stack", "Your own network", "Networks", "Training", "Features"]
 
 
 def _cross_val_predict(net):

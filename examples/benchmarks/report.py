@@ -79,11 +79,45 @@ def networks():
     return lines
 
 
+def training_craft():
+    result = load("training_craft")
+    runs = [run for run in result["runs"] if run["group"] != "finalist"]
+    finalists = [run for run in result["runs"] if run["group"] == "finalist"]
+    first = runs[0]
+    lines = [f"One change at a time: the default `ResNetClassifier` for {first['epochs']} epochs on "
+             f"{first['n_train']:,} training images, accuracy on {first['n_valid']:,} others after the last epoch, "
+             "one seed. Differences below half a percent may be chance. Augmentations are compared with none, all else "
+             f"with the first row of its group, where `augment=\"fashion\"`. ({where(result)})", "",
+             "| | accuracy, % | difference |", "|---|---|---|"]
+    for group in dict.fromkeys(run["group"] for run in runs):
+        rows = [run for run in runs if run["group"] == group]
+        lines.append(f"| **{group}** | | |")
+        for run in rows:
+            difference = f"{100 * (run['valid_acc'] - rows[0]['valid_acc']):+.2f}" if run is not rows[0] else ""
+            lines.append(f"| {run['name']} | {100 * run['valid_acc']:.2f} | {difference} |")
+    first = finalists[0]
+    lines += ["", f"The finalists on {first['n_train']:,} training images, accuracy on the other {first['n_valid']:,} "
+              "after the last epoch:", "", "| | epochs | seeds | accuracy, % (mean ± deviation) | fit, minutes |",
+              "|---|---|---|---|---|"]
+    for name in dict.fromkeys(run["name"] for run in finalists):
+        rows = [run for run in finalists if run["name"] == name]
+        minutes = sum(run["fit_seconds"] for run in rows) / len(rows) / 60
+        lines.append(f"| {name} | {rows[0]['epochs']} | {len(rows)} | {percent([run['valid_acc'] for run in rows])} | "
+                     f"{minutes:.1f} |")
+    cost = load("augmentation")
+    presets = {name: share["median"] for name, share in cost["share_of_a_training_step"].items() if "(" not in name}
+    lines += ["", f"Augmentation costs, as a share of a training step of the default ResNet (batches of "
+              f"{cost['batch_size']}, median of {cost['rounds']} rounds, {where(cost)}): "
+              + ", ".join(f'"{name}" {share:.1%}' for name, share in presets.items()) + "."]
+    return lines
+
+
 def figures():
     return [*default_recipe(), "", *overhead()]
 
 
-SECTIONS = {"results": figures, "networks": networks}         # mark in README.md -> lines between its marks
+# mark in README.md -> lines between its marks
+SECTIONS = {"results": figures, "networks": networks, "training": training_craft}
 
 
 def main():
