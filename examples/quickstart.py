@@ -15,8 +15,7 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import ConfusionMatrixDisplay, accuracy_score, classification_report
 from sklearn.model_selection import train_test_split
 
-from fmnist_sk import ResNetClassifier, load_fashion_mnist
-from fmnist_sk.plotting import HistoryDisplay
+from fmnist_sk import HistoryDisplay, ResNetClassifier, load_fashion_mnist
 
 try:
     import matplotlib.pyplot as plt

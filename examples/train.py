@@ -15,7 +15,6 @@ import ast
 import contextlib
 import inspect
 import json
-import signal
 import sys
 from pathlib import Path
 
@@ -30,8 +29,8 @@ from sklearn.model_selection import train_test_split
 from skorch.callbacks import Callback
 
 import fmnist_sk
+from fmnist_sk import ClassAccuracyDisplay, HistoryDisplay, ScheduleDisplay
 from fmnist_sk.losses import LOSSES
-from fmnist_sk.plotting import ClassAccuracyDisplay, HistoryDisplay, ScheduleDisplay
 from fmnist_sk.recipes import RECIPES, recipe
 
 try:
@@ -140,6 +139,8 @@ def parse(argv):
     add("--model", choices=MODELS, metavar="NAME", help=f"{', '.join(MODELS)} (default: ResNetClassifier)")
     add("--config", type=Path, metavar="PATH", help="take everything from the config.json of a run; other options "
         "override it")
+    add("--setting", metavar="TEXT", help="of a reference system: the name of one of its figures, such as "
+        "\"sigmoid, augmented\", for what it was reached with")
     add("--recipe", choices=RECIPES, help="settings of a whole training by name, over the model's own")
     for parameter, (option, meaning) in OPTIONS.items():
         add(option, dest=parameter, type=evaluate, default=absent, metavar="VALUE", help=meaning)
@@ -152,7 +153,8 @@ def parse(argv):
     add("--seed", type=int, help="random seed (default: 0)")
     add("--n-train", type=int, metavar="N", help="use N training images, in the proportions of the classes")
     add("--data-home", metavar="PATH", help="folder of the Fashion-MNIST files")
-    add("--tensorboard", action="store_true", help="also log to OUTPUT/tensorboard (pip install tensorboard)")
+    add("--tensorboard", action="store_true", help="also log to OUTPUT/tensorboard "
+        "(pip install 'fmnist_sk[tensorboard]')")
     add("--output", type=Path, metavar="PATH", help="folder to write to (default: output/train/MODEL)")
     return parser, parser.parse_args(argv)
 
@@ -176,15 +178,17 @@ def configure(args):
     kind = system.classifier if system else CLASSES[config["model"]]
     if not args.config:
         params = {"validation_fraction": 0.1, **(system.params if system else {})}
+    if args.setting is not None:
+        if system is None or args.setting not in system.settings:
+            raise ValueError(f"--setting must be one of {list(system.settings) if system else []} for "
+                             f"{config['model']}, got {args.setting!r}")
+        params |= system.settings[args.setting]
     params |= recipe(args.recipe) if args.recipe else {}
     params |= {name: value for name, value in vars(args).items() if name in {*OPTIONS, "augment", "criterion"}}
     params |= dict(args.settings)
     if params.get("augment") is True:
         params["augment"] = AUGMENT.get(system and system.source, "fashion")
-    try:
-        classifier = kind().set_params(**params)
-    except AttributeError as error:
-        raise ValueError(f"--set of a part of a parameter needs an object there: {error}.") from error
+    classifier = kind().set_params(**params)
     defaults = kind().get_params(deep=False)
     config["params"] = {name: as_json(name, value) for name, value in classifier.get_params().items()
                         if (name in defaults and as_text(value) != as_text(defaults[name]))
@@ -197,10 +201,6 @@ def configure(args):
 
 
 # ---------------------------------------------------------------------- the run
-
-class Interrupted(BaseException):
-    """Ctrl-C. Not KeyboardInterrupt: a callback that raises that ends a fit as if it were complete."""
-
 
 class EpochScalars(Callback):
     """Writes the numbers of every epoch for TensorBoard, the accuracy of each class among them."""
@@ -218,7 +218,7 @@ def open_tensorboard(folder):
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise SystemExit("--tensorboard needs the package tensorboard: pip install tensorboard") from None
+        raise SystemExit("--tensorboard needs the package tensorboard: pip install 'fmnist_sk[tensorboard]'") from None
     return SummaryWriter(folder)
 
 
@@ -280,7 +280,7 @@ def main(argv=None):
         if args.tensorboard:
             classifier.set_params(callbacks=[EpochScalars(open_tensorboard(output / "tensorboard"), names)])
         classifier.fit(X, y)
-    except (Interrupted, KeyboardInterrupt):
+    except KeyboardInterrupt:
         print("\nStopped. The same command goes on where this run stopped.")
         raise SystemExit(130) from None
     except (OSError, ValueError, TypeError, argparse.ArgumentTypeError) as error:
@@ -299,14 +299,6 @@ def main(argv=None):
     print("\n".join(f"wrote {path}" for path in sorted(output.iterdir())))
 
 
-def interrupt(*_):
-    raise Interrupted
-
-
 if __name__ == "__main__":
     sys.stdout.reconfigure(line_buffering=True)         # every epoch's line at once, in a file or a pipe too
-    signal.signal(signal.SIGINT, interrupt)
-    try:
-        main()
-    except Interrupted:
-        raise SystemExit(130) from None
+    main()

@@ -6,6 +6,7 @@ from fmnist_sk.datasets import load_csv, load_fashion_mnist
 from fmnist_sk.inspection import FeatureExtractor, feature_maps, summary
 from fmnist_sk.losses import CrossEntropy, FocalLoss, SigmoidLoss, SquaredError, TripletLoss
 from fmnist_sk.networks import *
+from fmnist_sk.plotting import ClassAccuracyDisplay, HistoryDisplay, ScheduleDisplay
 from fmnist_sk.preprocessing import ImageScaler, ImageStandardizer
 from fmnist_sk.recipes import recipe
 from fmnist_sk.reference import reference_system, reference_systems
@@ -39,6 +40,9 @@ __all__ = [
     "OneCycle",
     "ReduceOnPlateau",
     "TorchSchedule",
+    "ClassAccuracyDisplay",
+    "HistoryDisplay",
+    "ScheduleDisplay",
     "FeatureExtractor",
     "feature_maps",
     "summary",

@@ -36,12 +36,12 @@ class Schedule(BaseEstimator):
     def run(self, optimizer: torch.optim.Optimizer, n_epochs: int, steps_per_epoch: int) -> ScheduleRun:
         return ScheduleRun(self, optimizer, n_epochs, steps_per_epoch)
 
-    def trace(self, n_epochs: int, steps_per_epoch: int, rows: Sequence[dict] = ()) -> np.ndarray:
-        """What the learning rate is multiplied by in every step of a fit, (n_epochs * steps_per_epoch,).
+    def trace(self, n_epochs: int, steps_per_epoch: int, rows: Sequence[dict] = (), lr: float = 1.0) -> np.ndarray:
+        """The learning rate of every step of a fit that begins with `lr`, (n_epochs * steps_per_epoch,).
 
         rows : what the history holds of each epoch, such as ``[{"valid_loss": 0.5}, ...]``, for schedules that read it
         """
-        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr)
         run, found = self.run(optimizer, n_epochs, steps_per_epoch), []
         for epoch in range(n_epochs):
             run.begin_epoch(rows[:epoch])

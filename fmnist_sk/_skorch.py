@@ -78,7 +78,14 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
         """
         ours = {name: value for name, value in params.items()
                 if "__" not in name or name.partition("__")[0] not in self.prefixes_}
-        BaseEstimator.set_params(self, **ours)
+        try:
+            BaseEstimator.set_params(self, **ours)
+        except AttributeError as error:
+            nested = {name: name.partition("__")[0] for name in ours if "__" in name}
+            if wrong := [name for name, part in nested.items() if not hasattr(getattr(self, part), "set_params")]:
+                raise ValueError(f"{wrong[0]} needs an object to set it of, got {nested[wrong[0]]}="
+                                 f"{getattr(self, nested[wrong[0]])!r}.") from error
+            raise
         if self._live_lr in ours and self.initialized_:
             self._apply_virtual_params({"lr": ours[self._live_lr]})
         if "weight_decay" in ours and self.initialized_:
@@ -220,7 +227,10 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
         else:
             groups = [{"params": [p for _, p in named]}]
         defaults = {"lr": lr, "weight_decay": self.weight_decay} if decays else {"lr": lr}
-        return optimizer(groups, **{**defaults, **settings})
+        try:
+            return optimizer(groups, **{**defaults, **settings})
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"optimizer cannot be made with {({**defaults, **settings})}: {error}") from error
 
     @property
     def _default_callbacks(self):

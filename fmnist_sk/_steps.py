@@ -68,7 +68,7 @@ class Steps(SkorchNet):
 
     def _triplet_term(self, features: Tensor, codes: Tensor, inputs: dict) -> Tensor:
         targets, weights = inputs.get("targets"), inputs["weights"]
-        whole = None if targets is None else targets.amax(1) == 1          # images that are not mixed
+        whole = None if targets is None else targets.amax(1) == 1          # images of one class
         losses = TripletLoss(self.triplet_margin)(features, codes, whole)
         return self.triplet_weight * (losses if weights is None else losses * weights).mean()
 

@@ -65,11 +65,7 @@ class ScheduleDisplay:
             raise TypeError(f"rows must be dicts, one for each epoch, such as classifier.history_, got rows={rows!r}.")
         steps, schedule, done, rates = _steps_per_epoch(classifier, n_samples), as_schedule(classifier.schedule), 0, []
         for n_epochs, lr in _phases(classifier):
-            try:
-                rates.append(lr * schedule.trace(n_epochs, steps, rows[done:done + n_epochs]))
-            except IndexError as error:
-                raise ValueError(f"rows must hold every epoch but the last for such a schedule, got {len(rows)} rows."
-                                 ) from error
+            rates.append(schedule.trace(n_epochs, steps, rows[done:done + n_epochs], lr))
             done += n_epochs
         lr = np.concatenate(rates)
         return cls(np.arange(len(lr)) / steps, lr).plot(ax)

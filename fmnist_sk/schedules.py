@@ -213,10 +213,11 @@ class _TorchRun(ScheduleRun):
             return
         if "metrics" not in inspect.signature(self.scheduler.step).parameters:
             self.scheduler.step()
-        elif self.schedule.monitor in self.rows[-1]:
+        elif self.rows and self.schedule.monitor in self.rows[-1]:
             self.scheduler.step(self.rows[-1][self.schedule.monitor])
         else:
-            raise ValueError(f"monitor must be a score in the history, got monitor={self.schedule.monitor!r}.")
+            raise ValueError("monitor must be a score in the history of every epoch, got "
+                             f"monitor={self.schedule.monitor!r}.")
 
     def resume(self, step, rows):
         with warnings.catch_warnings():

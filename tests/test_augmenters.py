@@ -20,7 +20,7 @@ from fmnist_sk import (
     RandomErasing,
     RandomHorizontalFlip,
 )
-from fmnist_sk._batches import Batch
+from fmnist_sk._batches import Batch, Images
 from fmnist_sk.augmentation import PixelRange
 
 # ---------------------------------------------------------------------- geometry
@@ -228,6 +228,17 @@ def test_mixup_blends_images_and_targets_by_the_same_share():
     assert batch.targets.amax(1).min() < 0.51
 
 
+@pytest.mark.parametrize("mixer", [MixUp(alpha=1.0, p=0.4), CutMix(p=0.4)])
+def test_images_that_are_not_chosen_keep_their_targets(mixer):
+    codes = torch.arange(N) % 7
+    x = F.one_hot(codes, 7).float()[:, :, None, None].repeat(1, 1, 6, 6)
+    batch = draw(mixer, x, codes, range(7))
+    same = (batch.x == x).all(dim=(1, 2, 3))
+    assert same.float().mean() > 0.5
+    assert torch.equal(batch.targets[same], F.one_hot(codes[same], 7).float())
+    assert (batch.targets[~same].amax(1) < 1).all()
+
+
 def test_mixup_shares_are_beta_distributed():
     codes = torch.arange(N) % 2
     for alpha in (0.3, 1.0, 4.0):
@@ -378,6 +389,9 @@ def test_copies_have_the_weights_of_their_originals(tiny_images):
     weights = np.where(np.arange(60) < 30, 0.01, 1.3)
     copies = AugmentedCopies(transformer=RandomCrop(padding=1))
     assert (small("ImageClassifier", augment=copies).fit(X, wrong, weights).predict(X) == y).mean() > 0.9
+    images = Images(torch.from_numpy(X)[:, None], torch.from_numpy(y), torch.arange(60) / 7, torch.arange(20, 60))
+    larger = AugmentedCopies().enlarge(images, np.array([0, 1]), torch.Generator(), PixelRange(0.0, 255.0))
+    assert torch.equal(larger.weights[larger.rows], (torch.arange(20, 60) / 7).repeat(2))
 
 
 def test_copies_in_the_pipeline_of_imbalanced_learn(tiny_images):

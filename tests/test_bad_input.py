@@ -202,6 +202,19 @@ def test_unknown_names_are_refused(tiny_images):
         net().set_params(optimizer_betas=3).fit(*tiny_images())
 
 
+def test_parts_of_a_name_cannot_be_set():
+    with pytest.raises(ValueError, match="augment__p needs an object to set it of, got augment='fashion'"):
+        net(augment="fashion").set_params(augment__p=0.1)
+    with pytest.raises(ValueError, match="schedule__factor needs an object to set it of, got schedule='cosine'"):
+        net().set_params(schedule="cosine", schedule__factor=0.1)
+    assert net().set_params(augment=RandomCrop(), augment__padding=1).augment.padding == 1
+
+
+def test_settings_of_the_optimizer_are_named(tiny_images):
+    with pytest.raises(TypeError, match=r"optimizer cannot be made with \{.*'bettas': 3\}: .*'bettas'"):
+        net().set_params(optimizer__bettas=3).fit(*tiny_images())
+
+
 def test_a_loss_that_is_no_number_ends_the_fit_and_leaves_the_best_weights(tiny_images):
     X, y = tiny_images()
 

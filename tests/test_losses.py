@@ -147,6 +147,35 @@ def test_triplet_loss_has_finite_gradients_where_there_is_nothing_to_learn():
         assert torch.autograd.grad(value, features)[0].isfinite().all()
 
 
+def test_triplet_term_is_weighted_and_leaves_mixed_images_out(tiny_images, monkeypatch):
+    from fmnist_sk import FeatureExtractor
+
+    X, y = tiny_images()
+    weights = np.random.default_rng(0).random(60) + 0.1
+    params = {"lr": 1e-12, "optimizer": "sgd", "max_epochs": 1, "batch_size": 60, "dropout": 0.0, "precision": "fp32",
+              "batch_norm": False}
+
+    def loss(sample_weight, **more):
+        return small("ConvNetClassifier", **params, **more).fit(X, y, sample_weight).history_[-1, "train_loss"]
+
+    net = small("ConvNetClassifier", **params)
+    features = torch.from_numpy(FeatureExtractor(net).fit(X, y).transform(X))
+    each = TripletLoss(0.7)(features, torch.from_numpy(y)).numpy()
+    term = {"triplet_weight": 2.0, "triplet_margin": 0.7}
+    assert loss(None, **term) - loss(None) == pytest.approx(2 * each.mean(), rel=1e-3)
+    assert loss(weights, **term) - loss(weights) == pytest.approx(2 * np.average(each, weights=weights), rel=1e-3)
+    parts = []
+
+    class Spy(TripletLoss):
+        def forward(self, features, codes, takes_part=None):
+            parts.append(takes_part)
+            return super().forward(features, codes, takes_part)
+
+    monkeypatch.setattr("fmnist_sk._steps.TripletLoss", Spy)
+    loss(None, **term, augment=MixUp(alpha=1.0))
+    assert parts[0].float().mean() == pytest.approx(1 / 3, abs=0.15)       # those whose partner is of their class
+
+
 def test_triplet_term_separates_the_penultimate_features(tiny_images):
     from fmnist_sk import FeatureExtractor
 

@@ -108,6 +108,11 @@ def test_takes_pytorchs_schedulers(torchs, ours):
         assert np.ptp(curve) > 0.1
 
 
+def test_schedulers_of_pytorch_with_absolute_rates_are_drawn_as_they_are():
+    schedule = TorchSchedule(lr_scheduler.CosineAnnealingLR, {"T_max": 4, "eta_min": 5e-3})
+    np.testing.assert_allclose(schedule.trace(5, 1, lr=0.01)[[0, 2, 4]], [0.01, 0.0075, 0.005])
+
+
 def test_pytorchs_plateau_is_told_the_score():
     rows = [{"valid_loss": score} for score in SCORES]
     torchs = TorchSchedule(lr_scheduler.ReduceLROnPlateau, {"patience": 2, "factor": 0.5})
@@ -175,7 +180,7 @@ def test_settings_can_be_searched_and_cloned(tiny_images):
 def test_scores_that_are_missing_are_named():
     with pytest.raises(ValueError, match=r"monitor must be a score in the history \(train_loss; .* got monitor='auc'"):
         ReduceOnPlateau("auc").trace(2, 1, [{"train_loss": 1.0}])
-    with pytest.raises(ValueError, match="monitor must be a score in the history, got monitor='auc'"):
+    with pytest.raises(ValueError, match="monitor must be a score in the history of every epoch, got monitor='auc'"):
         TorchSchedule(lr_scheduler.ReduceLROnPlateau, monitor="auc").trace(2, 1, [{"train_loss": 1.0}])
     with pytest.raises(TypeError, match=r"schedule cannot be made with settings=None: .*step_size"):
         TorchSchedule(lr_scheduler.StepLR).trace(2, 1)

@@ -12,6 +12,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_datasets import real_data
 
 from fmnist_sk import AugmentedCopies, ConvNetClassifier, Exponential, FocalLoss, MixUp, MultiStep, RandomCrop
@@ -138,6 +139,8 @@ def test_every_model_and_recipe_can_be_written_to_a_config(train):
     (["--model", "simple_cnn", "--augment"], {"augment": "fashion"}),
     (["--augment"], {"augment": "fashion"}),
     (["--augment", "strong"], {"augment": "strong"}),
+    (["--model", "cnn_2", "--setting", "sigmoid, augmented"], {"criterion": "sigmoid", "augment": "report_1"}),
+    (["--model", "cnn_2", "--setting", "softmax, augmented, tuned", "--lr", "0.1"], {"lr": 0.1, "batch_size": 64}),
     (["--epochs", "3", "--ema", "0.99", "--sam-rho", "0.05", "--tta", "('mirror', 'shift')", "--label-smoothing", "0",
       "--optimizer", "adam", "--precision", "fp32", "--device", "cpu", "--schedule", "cosine"],
      {"max_epochs": 3, "ema": 0.99, "sam_rho": 0.05, "tta": ("mirror", "shift"), "label_smoothing": 0,
@@ -181,8 +184,10 @@ def test_a_config_of_other_versions_is_used_with_a_word(train, tmp_path, capsys)
 
 @pytest.mark.parametrize(("options", "message"), [
     (["--model", "vgg"], "argument --model: invalid choice: 'vgg'"),
+    (["--setting", "softmax"], "--setting must be one of [] for ResNetClassifier, got 'softmax'"),
+    (["--model", "simple_cnn", "--setting", "x"], "--setting must be one of ['as it is'] for simple_cnn, got 'x'"),
     (["--set", "widht=3"], "Invalid parameter 'widht' for estimator ResNetClassifier"),
-    (["--set", "augment__p=3"], "--set of a part of a parameter needs an object there"),
+    (["--set", "augment__p=3"], "augment__p needs an object to set it of, got augment='light'"),
     (["--set", "optimizer__bettas=3"], "unexpected keyword argument 'bettas'"),
     (["--set", "lr"], "'lr' is not NAME=VALUE"),
     (["--set", "random_state=1"], "'random_state=1' is not NAME=VALUE with a parameter that can be set here"),
@@ -334,7 +339,7 @@ def test_ctrl_c_and_the_same_command_again_give_the_same_model(train, tmp_path, 
 @real_data
 def test_ctrl_c_ends_the_run_even_inside_a_callback(train, tmp_path, monkeypatch, capsys):
     def on_epoch_end(self, net, **kwargs):
-        train.interrupt()
+        signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(ConvNetClassifier, "_default_callbacks",
                         [("stops", type("Stops", (train.Callback,), {"on_epoch_end": on_epoch_end})())])
@@ -348,9 +353,8 @@ def test_ctrl_c_ends_the_run_even_inside_a_callback(train, tmp_path, monkeypatch
 
 @real_data
 def test_tensorboard_gets_every_epoch_and_class(train, tmp_path):
-    accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     train.main([*SMALL, "--epochs", "2", "--tensorboard", "--output", str(tmp_path)])
-    events = accumulators.EventAccumulator(str(tmp_path / "tensorboard"))
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     history = pd.read_csv(tmp_path / "history.csv")
     for column in history.columns.drop("epoch"):
@@ -362,5 +366,5 @@ def test_tensorboard_gets_every_epoch_and_class(train, tmp_path):
 
 def test_without_tensorboard_the_message_names_it(train, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(SystemExit, match="pip install tensorboard"):
+    with pytest.raises(SystemExit, match=r"pip install 'fmnist_sk\[tensorboard\]'"):
         train.open_tensorboard(tmp_path)
