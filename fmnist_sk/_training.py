@@ -189,7 +189,7 @@ class Trainer(Steps):
         self._record(f"{prefix}_acc", sum(hits) / n, lower_is_better=False)
 
     def notify(self, method_name, **kwargs):
-        """Call the callbacks' hook. skorch's callbacks end a fit by raising KeyboardInterrupt; Ctrl-C does not count."""
+        """Call the callbacks' hook. skorch's callbacks end fits by raising KeyboardInterrupt; Ctrl-C is no such end."""
         try:
             super().notify(method_name, **kwargs)
         except KeyboardInterrupt as stop:
