@@ -136,7 +136,7 @@ def test_a_fit_with_other_data_or_settings_has_a_file_of_its_own(tiny_images, tm
         with pytest.raises(Dies):
             dying(small("ConvNetClassifier", max_epochs=3, checkpoint=tmp_path, **change), 3).fit(X, y)
         assert len(list(tmp_path.iterdir())) == i + 1, change
-    for data in ((X[:50], y[:50]), (X, np.roll(y, 1)), (X, y, np.arange(60) / 7), (X, y.astype(str))):
+    for data in ((X[:50], y[:50]), (X, np.roll(y, 1)), (X, y, np.arange(1, 61) / 7), (X, y.astype(str))):
         with pytest.raises(Dies):
             dying(small("ConvNetClassifier", max_epochs=3, checkpoint=tmp_path), 3).fit(*data)
         i += 1
