@@ -47,16 +47,33 @@ class FitFile:
     def save(self, content: dict) -> None:
         """Replace the file at once: whenever the process is killed, the old or the new one is there and whole."""
         partial = self.path.with_suffix(f".{os.getpid()}.tmp")
-        with open(partial, "wb") as file:
-            torch.save({**content, "history": json.dumps(content["history"], default=_plain)}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, self.path)
+        content = {**content, "history": json.dumps(content["history"], default=_plain)}
+        try:
+            with open(partial, "wb") as file:
+                torch.save(content, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, self.path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
     def remove(self) -> None:
         """The fit is complete. Parts that killed processes left are removed too."""
         for path in (self.path, *self.path.parent.glob(f"{self.path.stem}.*.tmp")):
-            path.unlink(missing_ok=True)
+            if path == self.path or not _is_running(int(path.suffixes[-2][1:])):
+                path.unlink(missing_ok=True)
+
+
+def _is_running(pid: int) -> bool:
+    """Whether another process, which may be at the same fit, still lives."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return pid != os.getpid()
 
 
 def _plain(value):
@@ -106,5 +123,7 @@ def _feed(digest, value) -> None:
         _feed(digest, (value.__module__, value.__qualname__, value.__code__, value.__defaults__, closure))
     elif isinstance(value, type) or inspect.isroutine(value):
         digest.update(repr((value.__module__, value.__qualname__)).encode())
+    elif type(value).__repr__ is object.__repr__:           # which names an address in memory
+        _feed(digest, (type(value), getattr(value, "__dict__", {})))
     else:
         digest.update(repr(value).encode())

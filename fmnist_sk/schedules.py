@@ -87,7 +87,7 @@ class Cosine(Schedule):
 class MultiStep(Schedule):
     """Multiplied by `factor` at each milestone, as in report 0.
 
-    milestones : epochs after which the rate changes if whole numbers, shares of the fit if from 0 to below 1
+    milestones : epochs after which the rate changes if whole numbers, shares of the fit if between 0 and 1
     factor : of the learning rate at each
     """
 

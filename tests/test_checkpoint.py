@@ -182,6 +182,39 @@ def test_a_file_that_cannot_be_read_is_named_and_the_fit_begins_anew(tiny_images
             np.testing.assert_array_equal(net.fit(X, y).predict_proba(X), expected)
 
 
+def test_what_cannot_be_written_is_said_and_leaves_the_last_checkpoint(tiny_images, tmp_path, monkeypatch):
+    X, y = tiny_images()
+    net = small("ConvNetClassifier", max_epochs=3, checkpoint=tmp_path)
+    replace = os.replace
+
+    def full(source, target):
+        if net.history_[-1, "epoch"] == 2:
+            raise OSError("No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        net.fit(X, y)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".pt"]
+    monkeypatch.undo()
+    np.testing.assert_array_equal(net.fit(X, y).predict_proba(X),
+                                  small("ConvNetClassifier", max_epochs=3).fit(X, y).predict_proba(X))
+
+
+def test_leftovers_of_killed_processes_are_removed_and_those_of_others_at_work_left(tiny_images, tmp_path):
+    X, y = tiny_images()
+    net = small("ConvNetClassifier", max_epochs=2, checkpoint=tmp_path)
+    with pytest.raises(Dies):
+        dying(net, 3).fit(X, y)
+    stem = next(tmp_path.iterdir()).stem
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (tmp_path / f"{stem}.{ended.pid}.tmp").touch()
+    (tmp_path / f"{stem}.{os.getppid()}.tmp").touch()
+    net.fit(X, y)
+    assert [path.name for path in tmp_path.iterdir()] == [f"{stem}.{os.getppid()}.tmp"]
+
+
 def test_ctrl_c_keeps_the_best_weights_and_the_checkpoint(tiny_images, tmp_path):
     X, y = tiny_images()
 
@@ -214,6 +247,11 @@ print(fingerprint({"b": RandomCrop(padding=1), "a": torch.nn.Linear, "c": np.ara
     found = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                             env={**os.environ, "PYTHONHASHSEED": str(seed)}).stdout for seed in (1, 2)}
     assert len(found) == 1
+    class Factory:
+        def __init__(self, width):
+            self.width = width
+
+    assert fingerprint(Factory(1)) == fingerprint(Factory(1)) != fingerprint(Factory(2))
     assert fingerprint(lambda x: x + 1) != fingerprint(lambda x: x + 2)
     assert fingerprint([1, 2]) != fingerprint([12])
     assert fingerprint({"a": 1}) != fingerprint({"a": True})
