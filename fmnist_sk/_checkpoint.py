@@ -46,8 +46,14 @@ class FitFile:
 
     def save(self, content: dict) -> None:
         """Replace the file at once: whenever the process is killed, the old or the new one is there and whole."""
-        partial = self.path.with_suffix(f".{os.getpid()}.tmp")
         content = {**content, "history": json.dumps(content["history"], default=_plain)}
+        partial = self.path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            self._write(content, partial)
+        except FileNotFoundError:               # another process has completed the same fit and tidied up
+            self._write(content, partial)
+
+    def _write(self, content: dict, partial: Path) -> None:
         try:
             with open(partial, "wb") as file:
                 torch.save(content, file)
@@ -61,19 +67,7 @@ class FitFile:
     def remove(self) -> None:
         """The fit is complete. Parts that killed processes left are removed too."""
         for path in (self.path, *self.path.parent.glob(f"{self.path.stem}.*.tmp")):
-            if path == self.path or not _is_running(int(path.suffixes[-2][1:])):
-                path.unlink(missing_ok=True)
-
-
-def _is_running(pid: int) -> bool:
-    """Whether another process, which may be at the same fit, still lives."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return pid != os.getpid()
+            path.unlink(missing_ok=True)
 
 
 def _plain(value):
