@@ -74,7 +74,7 @@ def main():
             axis.set(xticks=[], yticks=[])
         row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(args.output, dpi=100)
+    figure.savefig(args.output, dpi=70)
     print(f"wrote {args.output}: {len(rows)} rows of {args.images} images")
 
 
