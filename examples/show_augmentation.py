@@ -49,7 +49,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", nargs="+", choices=PRESETS, default=["fashion", "strong", "report_3"],
                         help="presets to show (default: fashion strong report_3)")
-    parser.add_argument("--images", type=int, default=10, help="images in a row (default: 10)")
+    parser.add_argument("--images", type=int, choices=range(1, 101), metavar="N", default=10,
+                        help="images in a row (default: 10)")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
     parser.add_argument("--data-home", help="folder of the Fashion-MNIST files")
     parser.add_argument("--output", type=Path, default=Path("output/augmentation.png"), help="the picture")
@@ -62,7 +63,7 @@ def main():
     images = torch.from_numpy(data.images[first])[:, None]
     rows = {**TRANSFORMERS, **{f'augment="{name}"': name for name in args.preset}}
     figure, axes = plt.subplots(len(rows), args.images, figsize=(args.images * 0.8 + 3, len(rows) * 0.85),
-                                layout="constrained")
+                                layout="constrained", squeeze=False)
     for (name, augment), row in zip(rows.items(), axes, strict=True):
         batch = Batch(images.float(), codes)
         change = compile_augmentation(augment, classes, PixelRange(0.0, 255.0),

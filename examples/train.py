@@ -42,6 +42,7 @@ CLASSES = {name: getattr(fmnist_sk, name) for name in fmnist_sk.__all__ if isins
 SYSTEMS = fmnist_sk.reference_systems()
 MODELS = [*fmnist_sk.networks.__all__, *SYSTEMS]
 AUGMENT = {f"report {i}": f"report_{i}" for i in (1, 2, 3)}          # what --augment is without a value
+NOT_WRITTEN = {"module", "random_state", "checkpoint", "checkpoint_every", "callbacks", "verbose"}
 WORDS = {"none": None, "true": True, "false": False}
 VERSIONS = {"fmnist_sk": fmnist_sk.__version__, "torch": torch.__version__, "scikit-learn": sklearn.__version__}
 OPTIONS = {         # parameter: option, meaning
@@ -166,8 +167,12 @@ def configure(args):
     if args.config:
         if args.model:
             raise ValueError("--model cannot be given beside --config, which names the model.")
-        content = json.loads(args.config.read_text())
-        if not isinstance(content, dict) or content.get("model") not in MODELS or "params" not in content:
+        try:
+            content = json.loads(args.config.read_text())
+        except ValueError as error:
+            raise ValueError(f"{args.config} is no JSON: {error}") from error
+        if not isinstance(content, dict) or content.get("model") not in MODELS or not isinstance(
+                content.get("params"), dict):
             raise ValueError(f"{args.config} is no config.json of this script, or of a model that it does not know.")
         config |= content
         params = {name: evaluate(value) if isinstance(value, str) else value
@@ -189,10 +194,9 @@ def configure(args):
     if params.get("augment") is True:
         params["augment"] = AUGMENT.get(system and system.source, "fashion")
     classifier = kind().set_params(**params)
-    defaults = kind().get_params(deep=False)
-    config["params"] = {name: as_json(name, value) for name, value in classifier.get_params().items()
-                        if (name in defaults and as_text(value) != as_text(defaults[name]))
-                        or name.startswith(("module__", "criterion__", "optimizer__"))}
+    names = {*BaseEstimator.get_params(classifier, deep=False), *classifier._prefixed_params()} - NOT_WRITTEN
+    config["params"] = {name: as_json(name, value) for name, value in sorted(classifier.get_params().items())
+                        if name in names}
     config["data"] |= {name: vars(args)[name] for name in ("n_train", "data_home") if vars(args)[name] is not None}
     config["seed"] = config["seed"] if args.seed is None else args.seed
     classifier.set_params(random_state=config["seed"], verbose=dict(args.settings).get("verbose", 1))

@@ -1,12 +1,14 @@
 """The state of an unfinished fit on disk."""
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import inspect
 import json
 import os
 import types
+import uuid
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +18,8 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
+CONTENT = "seed", "phase", "step", "first", "history", "module", "optimizer", "average", "best", "generators"
+
 
 class FitFile:
     """A file in `folder` that belongs to one fit: the same data and settings find it again, others do not.
@@ -24,45 +28,54 @@ class FitFile:
     """
 
     def __init__(self, folder: str | os.PathLike, fingerprint: str):
-        folder = Path(folder).expanduser()
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
+            self.path = Path(folder).expanduser() / f"{fingerprint}.pt"
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except (OSError, ValueError) as error:
             raise ValueError(f"checkpoint must be a folder that can be written to, got checkpoint={str(folder)!r}: "
                              f"{error}") from error
-        self.path = folder / f"{fingerprint}.pt"
         self.content = self._load()
 
     def _load(self) -> dict | None:
-        if not self.path.exists():
-            return None
         try:
             content = torch.load(self.path, map_location="cpu", weights_only=True)
-            return {**content, "history": json.loads(content["history"])}
+            return {**{name: content[name] for name in CONTENT}, "history": json.loads(content["history"])}
+        except FileNotFoundError:
+            return None
         except Exception as error:                  # whatever a damaged file makes torch.load raise
             warnings.warn(f"The checkpoint {self.path} cannot be read ({type(error).__name__}): the fit begins anew.",
                           UserWarning, stacklevel=2)
             return None
 
     def save(self, content: dict) -> None:
-        """Replace the file at once: whenever the process is killed, the old or the new one is there and whole."""
+        """Replace the file at once: whenever the process is killed, the old or the new one is there and whole.
+
+        What cannot be written, because the disk is full, is warned of; the fit goes on.
+        """
         content = {**content, "history": json.dumps(content["history"], default=_plain)}
-        partial = self.path.with_suffix(f".{os.getpid()}.tmp")
+        partial = self.path.with_suffix(f".{uuid.uuid4().hex}.tmp")
         try:
-            self._write(content, partial)
-        except FileNotFoundError:               # another process has completed the same fit and tidied up
-            self._write(content, partial)
+            for attempt in range(5):
+                try:
+                    self._write(content, partial)
+                    break
+                except FileNotFoundError:           # another process has completed the same fit and tidied up
+                    self.path.parent.mkdir(parents=True, exist_ok=True)
+                    if attempt == 4:
+                        raise
+        except (OSError, RuntimeError) as error:
+            warnings.warn(f"The checkpoint {self.path} cannot be written: {error}. The fit goes on without.",
+                          UserWarning, stacklevel=2)
+        finally:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
 
     def _write(self, content: dict, partial: Path) -> None:
-        try:
-            with open(partial, "wb") as file:
-                torch.save(content, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, self.path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        with open(partial, "wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, self.path)
 
     def remove(self) -> None:
         """The fit is complete. Parts that killed processes left are removed too."""
@@ -78,9 +91,11 @@ def _plain(value):
 
 
 def fingerprint(*parts) -> str:
-    """A hash of settings and data that is the same in another process."""
+    """A hash of settings, data and code that is the same in another process."""
     digest = hashlib.sha256()
-    _feed(digest, (torch.__version__, *parts))
+    package = Path(__file__).parent
+    code = [(str(path.relative_to(package)), path.read_text()) for path in sorted(package.rglob("*.py"))]
+    _feed(digest, (torch.__version__, code, *parts))
     return digest.hexdigest()[:24]
 
 
@@ -94,9 +109,9 @@ def _feed(digest, value) -> None:
         digest.update(f"{value.dtype}{value.shape}".encode() + np.ascontiguousarray(value).tobytes())
     elif hasattr(value, "to_numpy"):
         _feed(digest, value.to_numpy())
-    elif isinstance(value, Mapping):
+    elif isinstance(value, (Mapping, set, frozenset)):
         for key in sorted(value, key=repr):
-            _feed(digest, (key, value[key]))
+            _feed(digest, (key, value[key]) if isinstance(value, Mapping) else key)
     elif isinstance(value, (list, tuple, np.ndarray)):
         for item in value:
             _feed(digest, item)
@@ -116,8 +131,20 @@ def _feed(digest, value) -> None:
         closure = [cell.cell_contents for cell in value.__closure__ or ()]
         _feed(digest, (value.__module__, value.__qualname__, value.__code__, value.__defaults__, closure))
     elif isinstance(value, type) or inspect.isroutine(value):
-        digest.update(repr((value.__module__, value.__qualname__)).encode())
+        _feed(digest, (value.__module__, value.__qualname__, _source(value)))
     elif type(value).__repr__ is object.__repr__:           # which names an address in memory
         _feed(digest, (type(value), getattr(value, "__dict__", {})))
     else:
         digest.update(repr(value).encode())
+    digest.update(b"</>")
+
+
+@functools.cache
+def _source(value) -> str:
+    """The text of a user's class, where it can be had; that of PyTorch's goes with its version."""
+    if str(value.__module__).partition(".")[0] in ("builtins", "torch", "fmnist_sk"):
+        return ""
+    try:
+        return inspect.getsource(value)
+    except (OSError, TypeError):
+        return ""

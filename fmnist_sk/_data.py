@@ -56,6 +56,7 @@ class ImageData:
 
     def _loss_factors(self, codes: Tensor, weights: Tensor | None, rows: Tensor) -> Tensor | None:
         """Weight times class weight for every image, with a mean of one over `rows`."""
+        self._class_factors = None
         if self.class_weight is None:
             return weights
         class_weight = self.class_weight
@@ -73,12 +74,13 @@ class ImageData:
             counted = None if weights is None else weights[rows].cpu()      # CUDA's own sum is not deterministic
             counts = torch.bincount(codes[rows].cpu(), counted, minlength=len(self.classes_)).float()
             factors = torch.where(counts > 0, counts.sum() / counts.clamp_min(1e-12), 0.0).to(codes.device)
-        factors = factors[codes] if weights is None else factors[codes] * weights
-        mean = factors[rows].double().mean()
+        each = factors[codes] if weights is None else factors[codes] * weights
+        mean = each[rows].double().mean()
         if not 0 < mean < torch.finfo(torch.float32).max:
             raise ValueError("class_weight must leave images with a positive, finite weight, got "
                              f"class_weight={self.class_weight!r}.")
-        return (factors / mean).float()
+        self._class_factors = (factors / mean).float()
+        return (each / mean).float()
 
     def _prediction_images(self, X) -> Images:
         check_is_fitted(self)
@@ -97,7 +99,8 @@ class ImageData:
         except (TypeError, ValueError) as error:
             raise type(error)(f"validation_data must be like the training data: {error}") from error
         self._warn_of_other_range(pixels)
-        return Images(pixels, codes.to(self.device_))
+        codes = codes.to(self.device_)
+        return Images(pixels, codes, None if self._class_factors is None else self._class_factors[codes])
 
     def _known_codes(self, found: np.ndarray, codes: Tensor) -> Tensor:
         unknown = np.setdiff1d(found, self.classes_)

@@ -1,6 +1,7 @@
 """What all schedules of the learning rate share, and a schedule at work on an optimizer."""
 from __future__ import annotations
 
+import numbers
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ class Schedule(BaseEstimator):
 
     _parameter_constraints: dict = {}
     per = "batch"           # how often the factor may change
+    monitored: str | None = None        # the score in the history that it follows
 
     def at(self, moment: Moment) -> float:
         """What the learning rate is multiplied by in the step that comes next."""
@@ -41,6 +43,9 @@ class Schedule(BaseEstimator):
 
         rows : what the history holds of each epoch, such as ``[{"valid_loss": 0.5}, ...]``, for schedules that read it
         """
+        for name, value in (("n_epochs", n_epochs), ("steps_per_epoch", steps_per_epoch)):
+            if not isinstance(value, numbers.Integral) or value < 1:
+                raise ValueError(f"{name} must be a whole number from 1 on, got {name}={value!r}.")
         optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr)
         run, found = self.run(optimizer, n_epochs, steps_per_epoch), []
         for epoch in range(n_epochs):

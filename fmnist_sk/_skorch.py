@@ -82,10 +82,12 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
             BaseEstimator.set_params(self, **ours)
         except AttributeError as error:
             nested = {name: name.partition("__")[0] for name in ours if "__" in name}
-            if wrong := [name for name, part in nested.items() if not hasattr(getattr(self, part), "set_params")]:
-                raise ValueError(f"{wrong[0]} needs an object to set it of, got {nested[wrong[0]]}="
-                                 f"{getattr(self, nested[wrong[0]])!r}.") from error
-            raise
+            if "set_params" not in str(error):
+                raise
+            wrong = [name for name, part in nested.items() if not hasattr(getattr(self, part), "set_params")]
+            name = (wrong or list(nested))[0]
+            raise ValueError(f"{name} needs an object to set it of, got {nested[name]}="
+                             f"{getattr(self, nested[name])!r}.") from error
         if self._live_lr in ours and self.initialized_:
             self._apply_virtual_params({"lr": ours[self._live_lr]})
         if "weight_decay" in ours and self.initialized_:
@@ -191,9 +193,13 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
             self.criterion_ = copy.deepcopy(criterion).to(self.device_)
             return self
         kind = LOSSES[criterion] if isinstance(criterion, str) else criterion
-        kind = type(kind) if isinstance(kind, nn.Module) else kind
-        smooths = "label_smoothing" in inspect.signature(kind).parameters
-        settings = {**({"label_smoothing": self.label_smoothing} if smooths else {}), **given}
+        settings = {}
+        if isinstance(kind, nn.Module):              # an instance's settings are kept but for those that are given
+            kind, names = type(kind), inspect.signature(type(kind)).parameters
+            settings = {name: getattr(criterion, name) for name in names if hasattr(criterion, name)}
+        elif "label_smoothing" in inspect.signature(kind).parameters:
+            settings = {"label_smoothing": self.label_smoothing}
+        settings |= given
         try:
             self.criterion_ = kind(**settings).to(self.device_)
         except (TypeError, ValueError) as error:

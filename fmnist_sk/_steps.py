@@ -104,7 +104,13 @@ class Steps(SkorchNet):
         if self._has_hook("on_grad_computed"):
             self.notify("on_grad_computed", named_parameters=list(self.get_all_learnable_params()), batch=batch,
                         training=True)
-        self.optimizer_.step()
+        try:
+            self.optimizer_.step()
+        except RuntimeError as error:
+            if isinstance(self.optimizer, str):
+                raise
+            raise ValueError(f"optimizer must be able to train this network, got {self.optimizer!r}, which fails: "
+                             f"{error}") from error
         return step
 
     def _trained(self) -> list[nn.Parameter]:
@@ -118,14 +124,16 @@ class Steps(SkorchNet):
         parameters = self._trained()
         gradients = [p.grad for p in parameters]
         before = [p.detach().clone() for p in parameters]
-        with torch.no_grad():
-            length = nn.utils.get_total_norm(gradients)
-            torch._foreach_add_(parameters, torch._foreach_mul(gradients, self.sam_rho / (length + 1e-12)))
-        self.optimizer_.zero_grad()
-        with _kept_statistics(self.module_):
-            self.train_step_single(batch)
-        with torch.no_grad():
-            torch._foreach_copy_(parameters, before)
+        try:
+            with torch.no_grad():
+                length = nn.utils.get_total_norm(gradients)
+                torch._foreach_add_(parameters, torch._foreach_mul(gradients, self.sam_rho / (length + 1e-12)))
+            self.optimizer_.zero_grad()
+            with _kept_statistics(self.module_):
+                self.train_step_single(batch)
+        finally:                                # whatever happens up there, such as Ctrl-C
+            with torch.no_grad():
+                torch._foreach_copy_(parameters, before)
 
     def _has_hook(self, *names: str) -> bool:
         return any(getattr(type(callback), name) is not getattr(Callback, name)

@@ -38,8 +38,7 @@ class Trainer(Steps):
         hashes = content_hashes(X.pixels, X.codes)[X.rows]
         copies = torch.unique_consecutive(hashes, return_inverse=True)[1]
         first = torch.cat([copies.new_ones(1), copies.diff()]).nonzero().flatten()
-        n, size = len(first), self.validation_fraction
-        size = size if isinstance(size, numbers.Integral) else max(1, round(size * n))
+        n, size = len(first), self._n_held_out(len(first))
         if size >= n:
             raise ValueError(f"validation_fraction must leave images to train on, got validation_fraction={size} "
                              f"with {n} distinct images.")
@@ -48,6 +47,11 @@ class Trainer(Steps):
             raise ValueError(f"validation_fraction={self.validation_fraction!r} needs a class with at least two "
                              f"images, got {n} distinct images of as many classes.")
         return tuple(X.take(part.nonzero().flatten()) for part in (~held_out[copies], held_out[copies]))
+
+    def _n_held_out(self, n: int) -> int:
+        """How many of n distinct images `validation_fraction` holds out."""
+        share = self.validation_fraction or 0
+        return share if isinstance(share, numbers.Integral) else max(1, round(share * n))
 
     def _with_copies(self, train: Images) -> Images:
         """The training images, enlarged by what AugmentedCopies in `augment` store."""
@@ -91,6 +95,10 @@ class Trainer(Steps):
         except _StopTraining:
             pass
         return self
+
+    def _plan(self, epochs: int) -> list[tuple[int, float]]:
+        """Epochs and learning rate of each part of a fit, as it is before the first one."""
+        return [(epochs, self.lr)]
 
     def _phases(self, train: Images, valid: Images | None, epochs: int
                 ) -> Iterator[tuple[Callable[[], tuple[Images, Images | None]], int]]:
@@ -230,17 +238,20 @@ class Trainer(Steps):
 
     def _take_up(self, saved: dict, best: BestEpoch | None) -> int:
         """Go on where a checkpoint was written; returns the number of the phase's first epoch."""
+        try:
+            self._run.resume(saved["step"], saved["history"][saved["first"] - 1:])
+            self.module_.load_state_dict(saved["module"])
+            self.optimizer_.load_state_dict(saved["optimizer"])
+            if self._average is not None:
+                self._average.load_state_dict(saved["average"])
+            if best is not None:
+                best.load_state_dict(saved["best"])
+            for name, generator in self._generators.items():
+                generator.set_state(saved["generators"][name])
+        except (RuntimeError, ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"checkpoint: {self._file.path} is of another network or optimizer; delete it to begin "
+                             f"anew ({error}).") from error
         self.history_[:] = saved["history"]
-        rows = saved["history"][saved["first"] - 1:]
-        self._run.resume(saved["step"], rows)
-        self.module_.load_state_dict(saved["module"])
-        self.optimizer_.load_state_dict(saved["optimizer"])
-        if self._average is not None:
-            self._average.load_state_dict(saved["average"])
-        if best is not None:
-            best.load_state_dict(saved["best"])
-        for name, generator in self._generators.items():
-            generator.set_state(saved["generators"][name])
         if self.verbose:
             print(f"{self._file.path}: going on after epoch {len(self.history)}")
         return saved["first"]

@@ -49,25 +49,28 @@ class WeightAverage:
 
     @contextlib.contextmanager
     def in_place(self):
-        """Within this context the network has the average."""
-        self._swap()
-        try:
+        """Within this context the network has the average. New statistics of normalisation become part of it."""
+        if not self.is_running:
             yield
+            return
+        kept = [value.clone() for value in self._live()]
+        try:
+            self._copy(self.values, self._live())
+            yield
+            self._copy(self._live(), self.values)
         finally:
-            self._swap()
-
-    @torch.no_grad()
-    def _swap(self) -> None:
-        if self.is_running:
-            for live, average in zip(self._live(), self.values, strict=True):
-                kept = live.clone()
-                live.copy_(average)
-                average.copy_(kept)
+            self._copy(kept, self._live())
 
     def finish(self) -> None:
         """The network keeps the average."""
-        self._swap()
-        self.n = 0
+        if self.is_running:
+            self._copy(self.values, self._live())
+            self.n = 0
+
+    @staticmethod
+    @torch.no_grad()
+    def _copy(source: list[Tensor], target: list[Tensor]) -> None:
+        torch._foreach_copy_(target, source)
 
     def state_dict(self) -> dict:
         return {"n": self.n, "values": self.values}

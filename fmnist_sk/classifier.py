@@ -31,7 +31,7 @@ from fmnist_sk._validation import check_image_shape, content_hashes, pixel_stati
 from fmnist_sk._views import check_tta, views
 from fmnist_sk.augmentation import as_transformers
 from fmnist_sk.losses import LOSSES
-from fmnist_sk.schedules import Constant, ReduceOnPlateau, as_schedule
+from fmnist_sk.schedules import Constant, as_schedule
 
 
 @dataclass_transform(kw_only_default=True, eq_default=False)
@@ -76,12 +76,13 @@ class ImageClassifier(ImageData, Trainer):
         Learning rate over a fit: a name, an object from `fmnist_sk.schedules` such as ``Cosine(warmup=0.1)``, or a
         class of torch.optim.lr_scheduler.
     criterion : {"cross_entropy", "focal", "sigmoid", "mse"}, nn.Module class or instance
-        The loss, see `fmnist_sk.losses`. Its settings are ``criterion__*``, as in skorch. A module takes logits
-        (n, n_classes) and codes (n,), with MixUp or CutMix shares (n, n_classes), and has an attribute `reduction`.
-        Probabilities are what its method `probabilities` makes of logits, else their softmax.
+        The loss, see `fmnist_sk.losses`. Its settings are ``criterion__*`` (in grids and by `set_params`, as in
+        skorch). A module takes logits (n, n_classes) and codes (n,), with MixUp or CutMix shares (n, n_classes), and
+        has an attribute `reduction`, which training sets. Probabilities are what its method `probabilities` makes of
+        logits, else their softmax.
     label_smoothing : float
         Share of every target, from 0 to below 1, that is spread over all classes (Szegedy et al., 2016,
-        https://arxiv.org/abs/1512.00567), for the named losses and those that take it.
+        https://arxiv.org/abs/1512.00567), for the named losses and classes that take it; an instance keeps its own.
     triplet_weight : float
         Factor of a triplet term on what the last layer takes in, see `fmnist_sk.losses.TripletLoss`; 0 for none. It is
         part of train_loss, not of valid_loss.
@@ -91,18 +92,20 @@ class ImageClassifier(ImageData, Trainer):
         Drawn afresh for every image of every batch, in training only. Presets, see `fmnist_sk.augmentation`: "light"
         shifts by up to one pixel, "fashion" also mirrors, "strong", "report_1", "report_2", "report_3".
     ema : float or None
-        Validate and predict with an exponential moving average of the weights that keeps this share in every step,
-        such as 0.999. Further training starts from the average.
+        Validate and predict with an exponential moving average of the weights that keeps this share of itself in
+        every step, such as 0.999, and in the n-th step at most ``n / (9 + n)``, so that the start is soon forgotten.
+        Further training starts from the average.
     swa : float or None
         From this share of a fit on, validate and predict with the mean of the weights after each epoch: stochastic
         weight averaging (Izmailov et al., 2018, https://arxiv.org/abs/1803.05407). Needs a schedule that does not end
-        near zero.
+        near zero. Networks with batch normalisation then pass over the training images once more in each epoch, for the
+        statistics of the average.
     tta : None, "mirror", "shift" or a pair of them
         Test-time augmentation: probabilities are means over each image and its mirror image, or itself and shifts by a
         pixel in four directions, or both (10 views). In predictions, not in validation.
     class_weight : dict, "balanced", "report_3" or None
-        Factors of the loss for each label; "balanced" makes all classes weigh the same; "report_3" is 2 for
-        Fashion-MNIST's T-shirt, pullover, coat and shirt.
+        Factors of the loss for each label; "balanced" makes all classes of the given images weigh the same; "report_3"
+        is 2 for Fashion-MNIST's T-shirt, pullover, coat and shirt.
     validation_fraction : float, int or None
         Hold out this share (0 to 1) or number of the distinct training images, in the proportions of the classes.
         Copies of an image stay on one side. valid_loss is the loss of training: with smoothing, weights and all.
@@ -122,7 +125,9 @@ class ImageClassifier(ImageData, Trainer):
         Every `checkpoint_every` epochs the state of the fit is written there. A fit that was killed or interrupted
         goes on from it when it is run again with the same data and parameters, and ends, on a CPU with the same number
         of threads, bit for bit as if nothing had happened. Each fit has a file of its own, so that the fits of a
-        search share a folder; it is removed when the fit is complete. skorch's callbacks are not restored.
+        search share a folder; it is removed when the fit is complete. After changes of data, parameters or code a fit
+        begins anew, beside the old file. skorch's callbacks are not restored. Give a `random_state` if equal fits run
+        at the same time. With `warm_start` it is the sequence of fits that must be repeated in a new process.
     checkpoint_every : int
         Epochs.
     random_state : int, RandomState or None
@@ -293,6 +298,8 @@ class ImageClassifier(ImageData, Trainer):
         try:
             self._train(images, epochs, schedule, file)
         finally:
+            if self.history and "train_loss" not in self.history[-1]:       # an epoch that was not finished
+                del self.history_[-1]
             self.n_iter_ = len(self.history)
 
     # ------------------------------------------------------------------ predict
@@ -365,12 +372,14 @@ class ImageClassifier(ImageData, Trainer):
         if self.ema is not None and self.swa is not None:
             raise ValueError(f"ema and swa exclude each other: set one of them to None, got ema={self.ema}, "
                              f"swa={self.swa}.")
+        if self.checkpoint is not None and not os.fspath(self.checkpoint):
+            raise ValueError(f"checkpoint must be the path of a folder, got checkpoint={self.checkpoint!r}.")
         if isinstance(self.criterion, type) and not issubclass(self.criterion, nn.Module):
             raise TypeError(f"criterion must be one of {sorted(LOSSES)}, an nn.Module class or instance, got "
                             f"criterion={self.criterion!r}.")
         check_tta(self.tta)
         schedule = as_schedule(self.schedule)
-        if isinstance(schedule, ReduceOnPlateau) and schedule.monitor.startswith("valid_") and not any(validates):
+        if (schedule.monitored or "").startswith("valid_") and not any(validates):
             raise ValueError("schedule needs validation images: set validation_fraction=0.1 or validation_data=(X, y), "
                              f"or monitor='train_loss', got schedule={schedule!r}.")
         as_transformers(self.augment)

@@ -5,7 +5,8 @@ to one (of images mixed by MixUp or CutMix). ``reduction="none"`` gives the loss
 `label_smoothing` spreads that share of every target over all classes (Szegedy et al., 2016,
 https://arxiv.org/abs/1512.00567).
 
-`probabilities` turns logits into what predict_proba returns: rows that sum to one, and in the order of the logits.
+`probabilities` turns logits into what predict_proba returns: rows that sum to one, in the order of the logits as far as
+float32 tells them apart.
 """
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ import math
 import numbers
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -69,7 +71,7 @@ class FocalLoss(Loss):
                  reduction: str = "mean"):
         super().__init__(label_smoothing, reduction)
         self.gamma = _number("gamma", gamma, 0, math.inf)
-        alphas = [alpha] if isinstance(alpha, numbers.Real) else list(alpha)
+        alphas = list(alpha) if isinstance(alpha, (Sequence, np.ndarray)) else [alpha]
         self.alpha = tuple(_number("alpha", value, 0, math.inf) for value in alphas)
 
     def per_image(self, logits, targets):

@@ -17,7 +17,6 @@ from sklearn.utils.validation import check_is_fitted
 from fmnist_sk._batches import Batches
 from fmnist_sk.augmentation import AugmentedCopies, as_transformers
 from fmnist_sk.classifier import ImageClassifier
-from fmnist_sk.networks import InceptionV3Classifier
 from fmnist_sk.schedules import as_schedule
 
 
@@ -64,7 +63,7 @@ class ScheduleDisplay:
         if not isinstance(rows, Sequence) or not all(isinstance(row, Mapping) for row in rows):
             raise TypeError(f"rows must be dicts, one for each epoch, such as classifier.history_, got rows={rows!r}.")
         steps, schedule, done, rates = _steps_per_epoch(classifier, n_samples), as_schedule(classifier.schedule), 0, []
-        for n_epochs, lr in _phases(classifier):
+        for n_epochs, lr in classifier._plan(classifier.max_epochs):
             rates.append(schedule.trace(n_epochs, steps, rows[done:done + n_epochs], lr))
             done += n_epochs
         lr = np.concatenate(rates)
@@ -217,22 +216,10 @@ def _history(classifier) -> list[dict]:
 def _steps_per_epoch(classifier: ImageClassifier, n_samples: int) -> int:
     if not isinstance(n_samples, numbers.Integral):
         raise TypeError(f"n_samples must be a whole number, got n_samples={n_samples!r}.")
-    held_out = classifier.validation_fraction or 0
-    if not isinstance(held_out, numbers.Integral):
-        held_out = max(1, round(held_out * n_samples))
-    n = n_samples - held_out
+    n = n_samples - classifier._n_held_out(n_samples)
     if n < 1:
         raise ValueError(f"n_samples must leave images to train on, got n_samples={n_samples} with "
                          f"validation_fraction={classifier.validation_fraction}.")
     for step in as_transformers(classifier.augment):
         n += round(step.fraction * n) if isinstance(step, AugmentedCopies) else 0
     return len(Batches(range(n), classifier.batch_size, torch.Generator()))
-
-
-def _phases(classifier: ImageClassifier) -> list[tuple[int, float]]:
-    """Epochs and learning rate of each part of a fit that has the whole schedule."""
-    phases = [(classifier.max_epochs, classifier.lr)]
-    if isinstance(classifier, InceptionV3Classifier) and classifier.weights is not None:
-        first = min(classifier.frozen_epochs, classifier.max_epochs)
-        phases = [(first, classifier.lr), (classifier.max_epochs - first, classifier.fine_tune_lr)]
-    return [phase for phase in phases if phase[0]]

@@ -99,8 +99,9 @@ class MultiStep(Schedule):
 
     def _validate_params(self):
         super()._validate_params()
-        if not all((isinstance(m, numbers.Integral) and m >= 1) or (isinstance(m, numbers.Real) and 0 < m < 1)
-                   for m in self.milestones):
+        epochs = [m for m in self.milestones if isinstance(m, numbers.Integral) and not isinstance(m, bool) and m >= 1]
+        shares = [m for m in self.milestones if isinstance(m, numbers.Real) and 0 < m < 1]
+        if len(epochs) + len(shares) < len(self.milestones):
             raise ValueError("milestones must be epochs (whole numbers from 1 on) or shares of the fit (between 0 and "
                              f"1), got milestones={self.milestones!r}.")
 
@@ -153,11 +154,15 @@ class ReduceOnPlateau(Schedule):
         self.threshold = threshold
         self.end = end
 
+    @property
+    def monitored(self):
+        return self.monitor
+
     def at(self, moment):
         sign = 1 if self.monitor.endswith("loss") else -1
         best, bad, reductions = math.inf, 0, 0
         for row in moment.rows:
-            if self.monitor not in row:
+            if not isinstance(row.get(self.monitor), numbers.Real):
                 raise ValueError(f"monitor must be a score in the history ({', '.join(sorted(map(str, row)))}; those "
                                  f"of validation need validation images), got monitor={self.monitor!r}.")
             score = sign * row[self.monitor]
@@ -194,6 +199,12 @@ class TorchSchedule(Schedule):
         self.per = per
         self.monitor = monitor
 
+    @property
+    def monitored(self):
+        kind = self.scheduler.func if isinstance(self.scheduler, functools.partial) else self.scheduler
+        follows = isinstance(kind, type) and "metrics" in inspect.signature(kind.step).parameters
+        return self.monitor if follows else None
+
     def run(self, optimizer, n_epochs, steps_per_epoch):
         return _TorchRun(self, optimizer, n_epochs, steps_per_epoch)
 
@@ -205,19 +216,21 @@ class _TorchRun(ScheduleRun):
         super().__init__(schedule, optimizer, n_epochs, steps_per_epoch)
         try:
             self.scheduler = schedule.scheduler(optimizer, **(schedule.settings or {}))
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"schedule cannot be made with settings={schedule.settings!r}: {error}") from error
+        except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"schedule cannot be made with settings={schedule.settings!r}: {error}") from error
 
     def _apply(self):
         if self.step == 0:
             return
-        if "metrics" not in inspect.signature(self.scheduler.step).parameters:
-            self.scheduler.step()
-        elif self.rows and self.schedule.monitor in self.rows[-1]:
-            self.scheduler.step(self.rows[-1][self.schedule.monitor])
-        else:
-            raise ValueError("monitor must be a score in the history of every epoch, got "
-                             f"monitor={self.schedule.monitor!r}.")
+        score = self.schedule.monitored
+        if score is not None and (not self.rows or score not in self.rows[-1]):
+            raise ValueError(f"monitor must be a score in the history of every epoch, got monitor={score!r}.")
+        try:
+            self.scheduler.step(*([] if score is None else [self.rows[-1][score]]))
+        except (TypeError, ValueError, ArithmeticError) as error:
+            raise ValueError(f"schedule must last for {self.n_epochs} epochs of {self.steps_per_epoch} batches, got "
+                             f"settings={self.schedule.settings!r}: {error}") from error
 
     def resume(self, step, rows):
         with warnings.catch_warnings():

@@ -21,6 +21,7 @@ from fmnist_sk import (
     MultiStep,
     RandomCrop,
     ReduceOnPlateau,
+    TorchSchedule,
 )
 
 
@@ -129,6 +130,16 @@ BAD_PARAMETERS = [
     ({"schedule": "reduce_on_plateau"}, ValueError, "schedule needs validation images: set validation_fraction=0.1 or"),
     ({"schedule": ReduceOnPlateau("auc"), "max_epochs": 2}, ValueError, r"monitor must be a score .*got monitor='auc'"),
     ({"schedule": Cosine(warmup=1)}, ValueError, "The 'warmup' parameter of Cosine"),
+    ({"schedule": ReduceOnPlateau("valid_class_acc"), "max_epochs": 2, "validation_fraction": 0.2}, ValueError,
+     "monitor must be a score .*got monitor='valid_class_acc'"),
+    ({"schedule": torch.optim.lr_scheduler.ReduceLROnPlateau}, ValueError, "schedule needs validation images"),
+    ({"schedule": TorchSchedule(torch.optim.lr_scheduler.StepLR, {"step_size": 0}), "max_epochs": 2}, ValueError,
+     r"schedule .*settings=\{'step_size': 0\}"),
+    ({"schedule": TorchSchedule(torch.optim.lr_scheduler.OneCycleLR, {"max_lr": 0.1, "total_steps": 2}, per="batch"),
+      "max_epochs": 3}, ValueError, "schedule must last for 3 epochs of 2 batches, got settings=.*'total_steps': 2"),
+    ({"optimizer": torch.optim.SparseAdam}, ValueError, "optimizer must be able to train this network, got .*Sparse"),
+    ({"checkpoint": ""}, ValueError, "checkpoint must be the path of a folder, got checkpoint=''"),
+    ({"checkpoint": "a\0b"}, ValueError, "checkpoint must be a folder that can be written to"),
     ({"ema": 1.0}, ValueError, "The 'ema' parameter"),
     ({"swa": 1.0}, ValueError, "The 'swa' parameter"),
     ({"ema": 0.9, "swa": 0.5}, ValueError, "ema and swa exclude each other"),
@@ -207,6 +218,8 @@ def test_parts_of_a_name_cannot_be_set():
         net(augment="fashion").set_params(augment__p=0.1)
     with pytest.raises(ValueError, match="schedule__factor needs an object to set it of, got schedule='cosine'"):
         net().set_params(schedule="cosine", schedule__factor=0.1)
+    with pytest.raises(ValueError, match="schedule__settings__step_size needs an object to set it of"):
+        net(schedule=TorchSchedule(torch.optim.lr_scheduler.StepLR, {})).set_params(schedule__settings__step_size=2)
     assert net().set_params(augment=RandomCrop(), augment__padding=1).augment.padding == 1
 
 
@@ -225,7 +238,7 @@ def test_a_loss_that_is_no_number_ends_the_fit_and_leaves_the_best_weights(tiny_
     classifier = Diverges(**net(validation_fraction=0.3).get_params(deep=False))
     with pytest.raises(ValueError, match=r"training loss became nan in epoch 4 with lr=0.01: lower lr"):
         classifier.fit(X, y)
-    assert classifier.n_iter_ == 4
+    assert classifier.n_iter_ == len(classifier.history_) == 3
     assert np.isfinite(classifier.predict_proba(X)).all()
 
 

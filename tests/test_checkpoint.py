@@ -1,6 +1,8 @@
 """A fit that was killed or interrupted goes on, and ends as if nothing had happened."""
+import importlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,12 +10,14 @@ import textwrap
 import time
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 import torch
 from estimators import CLASSIFIERS, small
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
+from skorch.callbacks import Callback
 from torch import nn
 
 from fmnist_sk import (
@@ -177,29 +181,77 @@ def test_a_file_that_cannot_be_read_is_named_and_the_fit_begins_anew(tiny_images
     file, = tmp_path.iterdir()
     expected = small("ConvNetClassifier", max_epochs=3).fit(X, y).predict_proba(X)
     whole = file.read_bytes()
-    for content in (b"", b"junk", whole[:1000], whole[:-100]):
+    torch.save({"seed": 3}, tmp_path / "other")
+    for content in (b"", b"junk", whole[:1000], whole[:-100], (tmp_path / "other").read_bytes()):
         file.write_bytes(content)
         with pytest.warns(UserWarning, match=rf"The checkpoint {file} cannot be read .*: the fit begins anew"):
             np.testing.assert_array_equal(net.fit(X, y).predict_proba(X), expected)
 
 
-def test_what_cannot_be_written_is_said_and_leaves_the_last_checkpoint(tiny_images, tmp_path, monkeypatch):
+def test_what_cannot_be_written_is_warned_of_and_the_fit_goes_on(tiny_images, tmp_path, monkeypatch):
     X, y = tiny_images()
     net = small("ConvNetClassifier", max_epochs=3, checkpoint=tmp_path)
-    replace = os.replace
 
     def full(source, target):
-        if net.history_[-1, "epoch"] == 2:
-            raise OSError("No space left on device")
-        replace(source, target)
+        raise OSError("No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.warns(UserWarning, match=rf"checkpoint {tmp_path}/.*\.pt cannot be written: No space left.* goes on"):
         net.fit(X, y)
-    assert [path.suffix for path in tmp_path.iterdir()] == [".pt"]
-    monkeypatch.undo()
-    np.testing.assert_array_equal(net.fit(X, y).predict_proba(X),
+    assert list(tmp_path.iterdir()) == []
+    np.testing.assert_array_equal(net.predict_proba(X),
                                   small("ConvNetClassifier", max_epochs=3).fit(X, y).predict_proba(X))
+
+
+def test_a_folder_that_is_removed_meanwhile_is_made_again(tiny_images, tmp_path):
+    X, y = tiny_images()
+    folder = tmp_path / "a" / "b"
+
+    def remove(self, net, **kwargs):
+        if len(net.history) == 2:
+            shutil.rmtree(folder)
+
+    removes = type("Removes", (Callback,), {"on_epoch_begin": remove})()
+    net = small("ConvNetClassifier", max_epochs=3, checkpoint=folder, callbacks=[removes])
+    with pytest.raises(Dies):
+        dying(net, 6).fit(X, y)
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_equal_fits_at_the_same_time_do_each_other_no_harm(tiny_images, tmp_path):
+    X, y = tiny_images()
+    expected = small("ConvNetClassifier", max_epochs=8).fit(X, y).predict_proba(X)
+    found = joblib.Parallel(n_jobs=4, backend="threading")(
+        joblib.delayed(small("ConvNetClassifier", max_epochs=8, checkpoint=tmp_path).fit)(X, y) for _ in range(8))
+    for net in found:
+        np.testing.assert_array_equal(net.predict_proba(X), expected)
+    assert list(tmp_path.glob("*.pt")) == []
+
+
+def test_changed_code_is_another_fit(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    module, found = None, set()
+    for layer in ("ReLU", "LeakyReLU"):
+        (tmp_path / "users_net.py").write_text("from torch import nn\nclass Net(nn.Sequential):\n    def __init__(self):\n"
+                                               f"        super().__init__(nn.{layer}())\n")
+        module = importlib.reload(module) if module else importlib.import_module("users_net")
+        found |= {fingerprint(module.Net), fingerprint(module.Net)}
+    assert len(found) == 2
+
+
+def test_a_file_of_another_network_is_named(tiny_images, tmp_path):
+    X, y = tiny_images()
+    net = small("ConvNetClassifier", max_epochs=3, checkpoint=tmp_path)
+    for architecture in ("8C3-16N", "8C3-16C3-16N"):
+        with pytest.raises(Dies):
+            dying(net.set_params(architecture=architecture), 3).fit(X, y)
+    one, two = tmp_path.iterdir()
+    content = one.read_bytes(), two.read_bytes()
+    one.write_bytes(content[1])
+    two.write_bytes(content[0])
+    with pytest.raises(ValueError, match=rf"checkpoint: {tmp_path}/\w+\.pt is of another network or optimizer; delete"):
+        net.fit(X, y)
 
 
 def test_leftovers_of_killed_processes_are_removed_also_where_another_is_at_the_same_fit(tiny_images, tmp_path,
@@ -250,7 +302,8 @@ import numpy as np, torch
 from fmnist_sk import RandomCrop
 from fmnist_sk._checkpoint import fingerprint
 print(fingerprint({"b": RandomCrop(padding=1), "a": torch.nn.Linear, "c": np.arange(3)}, (1, 2.5, None, "x"),
-                  torch.arange(4), np.random.RandomState(3), len, torch.optim.SGD))
+                  torch.arange(4), np.random.RandomState(3), len, torch.optim.SGD,
+                  lambda x: x in {"a", "b", "c"}, {"a", "b"}))
 """
     found = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                             env={**os.environ, "PYTHONHASHSEED": str(seed)}).stdout for seed in (1, 2)}
@@ -262,6 +315,7 @@ print(fingerprint({"b": RandomCrop(padding=1), "a": torch.nn.Linear, "c": np.ara
     assert fingerprint(Factory(1)) == fingerprint(Factory(1)) != fingerprint(Factory(2))
     assert fingerprint(lambda x: x + 1) != fingerprint(lambda x: x + 2)
     assert fingerprint([1, 2]) != fingerprint([12])
+    assert fingerprint([[1], [2]]) != fingerprint([[1, [2]]])
     assert fingerprint({"a": 1}) != fingerprint({"a": True})
 
 
@@ -270,19 +324,24 @@ import sys, time
 sys.path.insert(0, {tests!r})
 import conftest
 from estimators import small
-from fmnist_sk import MixUp, RandomCrop
+from fmnist_sk import *
+from torch.optim.lr_scheduler import StepLR
 X, y = conftest.make_images(n=300, size=12)
-net = small("ConvNetClassifier", max_epochs=15, batch_size=20, validation_fraction=0.2, ema=0.99, schedule="one_cycle",
-            dropout=0.3, augment=[RandomCrop(padding=1), MixUp()], checkpoint=sys.argv[1])
+net = small("ConvNetClassifier", max_epochs=15, batch_size=20, validation_fraction=0.2, dropout=0.3,
+            checkpoint=sys.argv[1]).set_params({params})
 print("begin", flush=True)
 net.fit(X, y)
 print(net.predict_proba(X).tobytes().hex() + repr(net.history_[:, ("train_loss", "valid_loss", "lr")]), flush=True)
 """
 
 
-def test_killed_at_random_moments_it_ends_as_if_never_interrupted(tmp_path):
+@pytest.mark.parametrize("params", [
+    'ema=0.99, schedule="one_cycle", augment=[RandomCrop(padding=1), MixUp()]',
+    'swa=0.3, sam_rho=0.05, schedule=TorchSchedule(StepLR, dict(step_size=3)), augment=AugmentedCopies(0.5)',
+], ids=["EMA", "SWA, SAM"])
+def test_killed_at_random_moments_it_ends_as_if_never_interrupted(params, tmp_path):
     script = tmp_path / "script.py"
-    script.write_text(textwrap.dedent(SCRIPT).format(tests=str(TESTS)))
+    script.write_text(textwrap.dedent(SCRIPT).format(tests=str(TESTS), params=params))
 
     def start(folder):
         process = subprocess.Popen([sys.executable, script, folder], stdout=subprocess.PIPE, text=True)

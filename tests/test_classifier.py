@@ -376,6 +376,7 @@ def test_ctrl_c_raises_and_keeps_the_best_weights(tiny_images):
     classifier = Interrupted(**net(validation_fraction=0.3).get_params(deep=False))
     with pytest.raises(KeyboardInterrupt):
         classifier.fit(X, y)
+    assert classifier.n_iter_ == len(classifier.history_) == 3
     reference = net(validation_fraction=0.3, max_epochs=20).set_params(
         max_epochs=classifier.best_epoch_, schedule="constant").fit(X, y)
     np.testing.assert_array_equal(classifier.predict_proba(X), reference.predict_proba(X))

@@ -103,6 +103,7 @@ def test_probabilities_of_sigmoid_are_normalised_and_those_of_squared_error_the_
 @pytest.mark.parametrize(("kind", "params", "message"), [
     (FocalLoss, {"gamma": -1}, "gamma must be a number from 0 to below inf, got gamma=-1"),
     (FocalLoss, {"alpha": "a"}, "alpha must be a number"),
+    (FocalLoss, {"alpha": None}, "alpha must be a number from 0 to below inf, got alpha=None"),
     (FocalLoss, {"alpha": (1, -1)}, "alpha must be a number from 0 to below inf, got alpha=-1"),
     (CrossEntropy, {"label_smoothing": 1.0}, "label_smoothing must be a number from 0 to below 1, got label_smooth"),
     (TripletLoss, {"margin": -1}, "margin must be a number"),
@@ -237,6 +238,25 @@ def test_settings_reach_the_loss(tiny_images):
     assert net.set_params(max_epochs=1).fit(X, y).criterion_.label_smoothing == 0.3
     with pytest.raises(TypeError, match=r"criterion cannot be made with \{.*'gamma'"):
         net.set_params(criterion__gamma=3)
+
+
+def test_an_instance_keeps_its_settings_but_for_those_that_are_set(tiny_images):
+    X, y = tiny_images()
+    net = small("ImageClassifier", criterion=FocalLoss(3.0, (1, 2, 3), label_smoothing=0.2), max_epochs=1)
+    criterion = net.set_params(criterion__gamma=1).fit(X, y).criterion_
+    assert (criterion.gamma, criterion.alpha, criterion.label_smoothing) == (1, (1, 2, 3), 0.2)
+
+
+def test_validation_images_have_the_weights_of_their_classes_however_they_are_given(tiny_images):
+    X, y = tiny_images()
+    for class_weight in ({0: 50.0}, "balanced"):
+        given = np.concatenate([np.arange(60), np.arange(0, 60, 3)])           # twice as many of class 0
+        net = small("ConvNetClassifier", class_weight=class_weight, max_epochs=1, validation_data=(X[:20], y[:20]),
+                    precision="fp32").fit(X[given], y[given])
+        each = -np.log(net.predict_proba(X[:20])[np.arange(20), y[:20]])
+        factors = np.array([50.0, 1, 1]) if class_weight != "balanced" else np.array([0.5, 1, 1])
+        factors = factors / factors[y[given]].mean()
+        assert net.history_[-1, "valid_loss"] == pytest.approx((factors[y[:20]] * each).mean(), rel=1e-4)
 
 
 def test_further_training_takes_another_loss(tiny_images):

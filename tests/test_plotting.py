@@ -140,7 +140,8 @@ def test_schedule_names_what_is_wrong(arguments, options, params, error, message
 
 def test_schedule_of_pytorch_that_follows_a_score_needs_the_rows():
     from torch.optim.lr_scheduler import ReduceLROnPlateau
-    classifier = small("ConvNetClassifier", max_epochs=3, schedule=TorchSchedule(ReduceLROnPlateau, {"patience": 0}))
+    classifier = small("ConvNetClassifier", max_epochs=3, validation_fraction=0.1,
+                       schedule=TorchSchedule(ReduceLROnPlateau, {"patience": 0}))
     with pytest.raises(ValueError, match=r"monitor must be a score in the history of every epoch"):
         ScheduleDisplay.from_estimator(classifier, 10)
     rows = [{"valid_loss": 1.0}, {"valid_loss": 2.0}]

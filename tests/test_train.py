@@ -15,7 +15,16 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_datasets import real_data
 
-from fmnist_sk import AugmentedCopies, ConvNetClassifier, Exponential, FocalLoss, MixUp, MultiStep, RandomCrop
+from fmnist_sk import (
+    AugmentedCopies,
+    ConvNetClassifier,
+    Exponential,
+    FocalLoss,
+    MixUp,
+    MultiStep,
+    RandomCrop,
+    reference_system,
+)
 from fmnist_sk.recipes import RECIPES
 
 SCRIPT = Path(__file__).parent.parent / "examples" / "train.py"
@@ -198,7 +207,7 @@ def test_a_config_of_other_versions_is_used_with_a_word(train, tmp_path, capsys)
     (["--loss", "hinge"], "argument --loss: invalid choice: 'hinge'"),
     (["--seed", "-1"], "'random_state' parameter of ResNetClassifier must be"),
     (["--config", "nowhere.json"], "No such file or directory: 'nowhere.json'"),
-    (["--config", str(SCRIPT)], "Expecting value"),
+    (["--config", str(SCRIPT)], "train.py is no JSON: Expecting value"),
     (["--ema", "0.9", "--swa", "0.5"], "ema and swa exclude each other"),
 ])
 def test_mistakes_end_with_one_message(train, options, message, tmp_path, capsys):
@@ -231,7 +240,8 @@ def test_the_run_of_the_request(issue):
     assert config["model"] == "cnn_1"
     assert config["seed"] == 0
     assert config["data"] == {"n_train": 300, "data_home": None}
-    assert {"batch_size", "device", "random_state", "checkpoint", "verbose"}.isdisjoint(config["params"])     # defaults
+    left_out = {"module", "random_state", "checkpoint", "checkpoint_every", "callbacks", "verbose"}
+    assert set(config["params"]) == set(reference_system("cnn_1").get_params(deep=False)) - left_out
     assert config["params"].items() >= {"lr": 0.004, "weight_decay": 0.001, "augment": "report_1", "max_epochs": 2,
                                         "criterion": "sigmoid", "optimizer": "adam"}.items()
     assert set(config["versions"]) == {"fmnist_sk", "torch", "scikit-learn"}

@@ -85,6 +85,29 @@ def test_sharpness_aware_training_learns_and_repeats(name, tiny_images):
                 torch.testing.assert_close(weights(aware)[key], value, rtol=1e-3, atol=1e-3)
 
 
+class Interrupts(Bowl):
+    """Is interrupted in the pass of this number."""
+
+    last = None
+
+    def forward(self, x):
+        self.passes = getattr(self, "passes", 0) + self.training
+        if self.passes == self.last:
+            raise KeyboardInterrupt
+        return super().forward(x)
+
+
+def test_interrupted_uphill_the_weights_are_those_of_before(tiny_images):
+    X, y = tiny_images([0, 1])
+    left = []
+    for Interrupts.last in (3, 4):                  # in the first and in the second pass of the second step
+        net = ImageClassifier(module=Interrupts(), optimizer="sgd", sam_rho=2.0, batch_size=30, random_state=0)
+        with pytest.raises(KeyboardInterrupt):
+            net.fit(X, y)
+        left.append(net.module_.network.z.detach().clone())
+    assert torch.equal(*left)
+
+
 # ---------------------------------------------------------------------- averages
 
 class Recorder(ImageClassifier):
@@ -163,6 +186,24 @@ def test_further_training_starts_from_the_average(tiny_images):
     for key, parameter in net.module_.named_parameters():
         torch.testing.assert_close(parameter.detach(), before[key])
     assert net.partial_fit(X, y).score(X, y) > 0.5
+
+
+@pytest.mark.parametrize("part", ["validation", "statistics"])
+def test_interrupted_in_validation_the_average_remains(part, tiny_images, monkeypatch):
+    X, y = tiny_images()
+
+    def strike(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    net = recorded(swa=0.0, validation_fraction=0.2).set_params(keep_best=False)
+    if part == "statistics":
+        monkeypatch.setattr("fmnist_sk._training.renew_statistics", strike)
+    else:
+        net.validation_step = strike
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(X, y)
+    for key, value in weights(net).items():           # the average of one epoch
+        torch.testing.assert_close(value, net.steps[-1][key])
 
 
 def test_interrupted_the_average_remains(tiny_images):

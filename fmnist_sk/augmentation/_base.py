@@ -43,7 +43,8 @@ class RandomTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     p : float
         Probability for each image.
     only, exclude : array-like of labels, optional
-        Change only these classes, or all but these. Report 3 never mirrors shoes: ``exclude=[5, 7, 9]``.
+        Change only these classes, or all but these. Report 3 never mirrors shoes: ``exclude=[5, 7, 9]``. Labels that
+        do not occur in the y of a fit are refused.
     image_shape : (height, width) or (channels, height, width), optional
         For flat rows in a Pipeline; default: the square they fill. The classifier's `augment=` does not need it.
     random_state : int, RandomState or None
@@ -86,7 +87,10 @@ class RandomTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return self
 
     def fit_transform(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor | None = None):
-        """One draw for every image of X: (n, features), (n, H, W) or (n, C, H, W); the same kind and dtype out."""
+        """One draw for every image of X: (n, features), (n, H, W) or (n, C, H, W); the same kind of container out.
+
+        uint8, float32 and float64 stay, other types become float32.
+        """
         pixels, codes, classes = self._check(X, y)
         if self.p == 0:
             return X if pixels is X else like(X, pixels)

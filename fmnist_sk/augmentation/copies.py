@@ -80,6 +80,8 @@ class AugmentedCopies(BaseEstimator):
     def fit_resample(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor):
         """X and y with the copies after the originals, in the kinds of container they came in.
 
+        uint8, float32 and float64 stay, other types become float32.
+
         X : (n, features), (n, H, W) or (n, C, H, W). y : (n,) labels.
         """
         self.fit(X, y)

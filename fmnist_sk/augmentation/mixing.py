@@ -41,12 +41,22 @@ class MixingTransformer(RandomTransformer):
         if may is not None:
             chosen &= may
         partner = _partners(may, len(x), generator)
-        with DrawFrom(generator):
-            alpha = torch.tensor(float(self.alpha), device=x.device)
-            share = torch.distributions.Beta(alpha, alpha, validate_args=False).sample((len(x),))
-        mixed, share = self._mix(x, x[partner], share.to(x.dtype), generator)
+        mixed, share = self._mix(x, x[partner], self._shares(len(x), generator).to(x.dtype), generator)
         batch.x = torch.where(chosen[:, None, None, None], mixed, x)
         batch.mix_targets(partner, torch.where(chosen, share, 1.0).float())
+
+    def _shares(self, n: int, generator: torch.Generator) -> Tensor:
+        """(n,) numbers with the distribution Beta(alpha, alpha): G / (G + H) of two gamma-distributed G and H.
+
+        Small alphas make G and H smaller than any float, so it is their logarithms that are drawn:
+        ``G(alpha) = G(alpha + 1) * U ** (1 / alpha)``.
+        """
+        one = torch.ones((), device=generator.device)
+        with DrawFrom(generator):
+            gamma = torch.distributions.Gamma(self.alpha + one, one, validate_args=False).sample((2, n))
+        u = torch.rand(2, n, generator=generator, device=generator.device).clamp_min(torch.finfo(torch.float32).tiny)
+        log_g, log_h = gamma.log() + u.log() / self.alpha
+        return torch.sigmoid(log_g - log_h)
 
 
 def _partners(may: Tensor | None, n: int, generator: torch.Generator) -> Tensor:

@@ -180,12 +180,22 @@ class InceptionV3Classifier(ImageClassifier):
         if self.weights == "imagenet" and self.width != IMAGENET_WIDTH:
             raise ValueError(f"width must be {IMAGENET_WIDTH} with weights='imagenet', got width={self.width}.")
 
+    def _n_frozen_epochs(self, epochs: int, done: int = 0) -> int:
+        """How many of the next `epochs` are of the first phase, after `done` of it."""
+        return 0 if self.weights is None else min(epochs, max(0, self.frozen_epochs - done))
+
+    def _plan(self, epochs: int) -> list[tuple[int, float]]:
+        if self.weights is None:
+            return super()._plan(epochs)
+        first = self._n_frozen_epochs(epochs)
+        return [phase for phase in ((first, self.lr), (epochs - first, self.fine_tune_lr)) if phase[0]]
+
     def _phases(self, train: Images, valid: Images | None, epochs: int
                 ) -> Iterator[tuple[Callable[[], tuple[Images, Images | None]], int]]:
         if self.weights is None:
             yield from super()._phases(train, valid, epochs)
             return
-        first = 0 if self._fine_tunes else min(epochs, max(0, self.frozen_epochs - len(self.history)))
+        first = 0 if self._fine_tunes else self._n_frozen_epochs(epochs, len(self.history))
         if first:
             yield lambda: self._without_frozen_part(train, valid), first
         if epochs > first:
