@@ -233,8 +233,8 @@ def test_changed_code_is_another_fit(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     module, found = None, set()
     for layer in ("ReLU", "LeakyReLU"):
-        (tmp_path / "users_net.py").write_text("from torch import nn\nclass Net(nn.Sequential):\n    def __init__(self):\n"
-                                               f"        super().__init__(nn.{layer}())\n")
+        (tmp_path / "users_net.py").write_text("from torch import nn\nclass Net(nn.Sequential):\n"
+                                               f"    def __init__(self):\n        super().__init__(nn.{layer}())\n")
         module = importlib.reload(module) if module else importlib.import_module("users_net")
         found |= {fingerprint(module.Net), fingerprint(module.Net)}
     assert len(found) == 2

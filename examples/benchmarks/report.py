@@ -95,10 +95,11 @@ def training_craft():
         for run in rows:
             difference = f"{100 * (run['valid_acc'] - rows[0]['valid_acc']):+.2f}" if run is not rows[0] else ""
             lines.append(f"| {run['name']} | {100 * run['valid_acc']:.2f} | {difference} |")
-    first = finalists[0]
-    lines += ["", f"The finalists on {first['n_train']:,} training images, accuracy on the other {first['n_valid']:,} "
-              "after the last epoch:", "", "| | epochs | seeds | accuracy, % (mean ± deviation) | fit, minutes |",
-              "|---|---|---|---|---|"]
+    if finalists:
+        first = finalists[0]
+        lines += ["", f"The finalists on {first['n_train']:,} training images, accuracy on the other "
+                  f"{first['n_valid']:,} after the last epoch:", "",
+                  "| | epochs | seeds | accuracy, % (mean ± deviation) | fit, minutes |", "|---|---|---|---|---|"]
     for name in dict.fromkeys(run["name"] for run in finalists):
         rows = [run for run in finalists if run["name"] == name]
         minutes = sum(run["fit_seconds"] for run in rows) / len(rows) / 60
