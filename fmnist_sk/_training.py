@@ -78,6 +78,8 @@ class Trainer(Steps):
             self.fit_loop(images, epochs=epochs)
         finally:
             self._set_training(False)
+            for name in ("_schedule", "_file", "_run", "_average", "_class_factors"):       # of this fit only
+                vars(self).pop(name, None)
         self.notify("on_train_end", X=images, y=None)
         if file is not None:
             file.remove()
@@ -144,13 +146,17 @@ class Trainer(Steps):
         self.history.record("lr", self.optimizer_.param_groups[0]["lr"])
         if self._average is not None:
             self._average.end_epoch(number, n_epochs)
-        with self._average.in_place() if self._average is not None else contextlib.nullcontext():
+        with self._averaged():
             if self.swa is not None and self._average.is_running:
                 renew_statistics(self, batches_train)
             self.run_single_epoch(batches_valid, False, "valid", self.validation_step)
             if best is not None:
                 best.update()
             self.notify("on_epoch_end", **parts)
+
+    def _averaged(self):
+        """Within this context the network has the average of its weights, if there is one."""
+        return self._average.in_place() if self._average is not None else contextlib.nullcontext()
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
         """One pass over the batches. Losses and hits are summed on the device and read once, at the end.
@@ -216,8 +222,9 @@ class Trainer(Steps):
         task = fit_context.subcontext(task_name="epoch").call_on_fit_task_begin(estimator=self)
         yield result
         X, y = self._callback_data
-        result["stop"] = task.call_on_fit_task_end(
-            estimator=self, X=X, y=y, reconstruction_attributes=lambda: {"n_iter_": len(self.history)})
+        with self._averaged():
+            result["stop"] = task.call_on_fit_task_end(
+                estimator=self, X=X, y=y, reconstruction_attributes=lambda: {"n_iter_": len(self.history)})
 
     def _record(self, name: str, value: float, *, lower_is_better: bool) -> None:
         past = [row[name] for row in self.history[:-1] if not math.isnan(row.get(name, math.nan))]
@@ -251,7 +258,7 @@ class Trainer(Steps):
         except (RuntimeError, ValueError, TypeError, KeyError) as error:
             raise ValueError(f"checkpoint: {self._file.path} is of another network or optimizer; delete it to begin "
                              f"anew ({error}).") from error
-        self.history_[:] = saved["history"]
+        self.history_[:], self._file.content = saved["history"], None
         if self.verbose:
             print(f"{self._file.path}: going on after epoch {len(self.history)}")
         return saved["first"]

@@ -1,11 +1,15 @@
 """Optimizers, sharpness-aware steps, clipping, averages of weights, test-time views."""
+import pickle
+
 import numpy as np
 import pytest
 import torch
 from estimators import CLASSIFIERS, small
+from sklearn.callback import ScoringMonitor
+from sklearn.metrics import log_loss
 from torch import nn
 
-from fmnist_sk import ImageClassifier
+from fmnist_sk import AugmentedCopies, ImageClassifier, MixUp, TorchSchedule
 from fmnist_sk._skorch import OPTIMIZERS
 
 every_classifier = pytest.mark.parametrize("name", CLASSIFIERS)
@@ -161,6 +165,29 @@ def test_averages_are_validated_kept_and_do_not_disturb_training(params, tiny_im
     assert losses[4:] != pytest.approx(plain.history_[:, "valid_loss"][4:], rel=1e-3)
     if "ema" in params:       # while the network trains, it has the weights it would have without an average
         np.testing.assert_allclose(net.history_[:, "train_loss"], plain.history_[:, "train_loss"], rtol=1e-6)
+
+
+def test_callbacks_of_scikit_learn_see_the_average(tiny_images):
+    X, _ = tiny_images()
+    y = np.random.default_rng(0).integers(0, 3, 60)
+    monitor = ScoringMonitor(scoring="neg_log_loss")
+    net = small("ConvNetClassifier", ema=0.9, max_epochs=3, precision="fp32").set_callbacks(monitor).fit(X, y)
+    scores = [row["neg_log_loss"] for row in monitor.get_logs().data if row["task_name"] == "epoch"]
+    assert scores[-1] == pytest.approx(-log_loss(y, net.predict_proba(X)), rel=1e-6)
+
+
+def test_a_fit_leaves_nothing_behind_but_what_it_learned(tiny_images, tmp_path):
+    X, y = tiny_images()
+    plain = small("ConvNetClassifier", max_epochs=3).fit(X, y)
+    schedule = TorchSchedule(torch.optim.lr_scheduler.LambdaLR, {"lr_lambda": max_of_one})
+    net = small("ConvNetClassifier", max_epochs=3, ema=0.9, schedule=schedule, class_weight="balanced",
+                validation_fraction=0.2, checkpoint=tmp_path, augment=[AugmentedCopies(), MixUp()]).fit(X, y)
+    assert set(vars(net)) - set(vars(plain)) == {"best_epoch_"}
+    assert len(pickle.dumps(net)) == pytest.approx(len(pickle.dumps(plain)), rel=0.1)
+
+
+def max_of_one(step):
+    return 1.0
 
 
 def test_swa_renews_the_statistics_of_normalisation(tiny_images):
