@@ -99,12 +99,10 @@ def training_craft():
         first = finalists[0]
         lines += ["", f"The finalists on {first['n_train']:,} training images, accuracy on the other "
                   f"{first['n_valid']:,} after the last epoch:", "",
-                  "| | epochs | seeds | accuracy, % (mean ± deviation) | fit, minutes |", "|---|---|---|---|---|"]
+                  "| | epochs | seeds | accuracy, % (mean ± deviation) |", "|---|---|---|---|"]
     for name in dict.fromkeys(run["name"] for run in finalists):
         rows = [run for run in finalists if run["name"] == name]
-        minutes = sum(run["fit_seconds"] for run in rows) / len(rows) / 60
-        lines.append(f"| {name} | {rows[0]['epochs']} | {len(rows)} | {percent([run['valid_acc'] for run in rows])} | "
-                     f"{minutes:.1f} |")
+        lines.append(f"| {name} | {rows[0]['epochs']} | {len(rows)} | {percent([run['valid_acc'] for run in rows])} |")
     cost = load("augmentation")
     presets = {name: share["median"] for name, share in cost["share_of_a_training_step"].items() if "(" not in name}
     lines += ["", f"Augmentation costs, as a share of a training step of the default ResNet (batches of "

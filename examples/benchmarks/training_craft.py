@@ -106,6 +106,10 @@ GROUPS = {
 FINALISTS = {                       # chosen by the table; with the default's 9 epochs where nothing else is said
     "default": {},
     '"fashion"': FASHION,
+    '"fashion", EMA 0.99': {**FASHION, "ema": 0.99},
+    '"fashion", 18 epochs': {**FASHION, "max_epochs": 18},
+    '"fashion" and cutmix with p 0.5, 18 epochs': {
+        "augment": [RandomCrop(padding=1), RandomHorizontalFlip(), CutMix(p=0.5)], "max_epochs": 18},
 }
 
 
