@@ -83,6 +83,7 @@ def training_craft():
     result = load("training_craft")
     runs = [run for run in result["runs"] if run["group"] != "finalist"]
     finalists = [run for run in result["runs"] if run["group"] == "finalist"]
+    finalists = [run for run in finalists if sum(run["name"] == other["name"] for other in finalists) >= 3]
     first = runs[0]
     lines = [f"One change at a time: the default `ResNetClassifier` for {first['epochs']} epochs on "
              f"{first['n_train']:,} training images, accuracy on {first['n_valid']:,} others after the last epoch, "
