@@ -43,6 +43,7 @@ class FitFile:
         except FileNotFoundError:
             return None
         except Exception as error:                  # whatever a damaged file makes torch.load raise
+            _raise_if_interrupted(error)
             warnings.warn(f"The checkpoint {self.path} cannot be read ({type(error).__name__}): the fit begins anew.",
                           UserWarning, stacklevel=2)
             return None
@@ -64,6 +65,7 @@ class FitFile:
                     if attempt == 4:
                         raise
         except (OSError, RuntimeError) as error:
+            _raise_if_interrupted(error)
             warnings.warn(f"The checkpoint {self.path} cannot be written: {error}. The fit goes on without.",
                           UserWarning, stacklevel=2)
         finally:
@@ -81,6 +83,15 @@ class FitFile:
         """The fit is complete. Parts that killed processes left are removed too."""
         for path in (self.path, *self.path.parent.glob(f"{self.path.stem}.*.tmp")):
             path.unlink(missing_ok=True)
+
+
+def _raise_if_interrupted(error: BaseException) -> None:
+    """Ctrl-C while PyTorch reads or writes a file often comes out of it as a RuntimeError."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        cause = cause.__cause__ or cause.__context__
 
 
 def _plain(value):

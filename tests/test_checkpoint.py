@@ -1,5 +1,7 @@
 """A fit that was killed or interrupted goes on, and ends as if nothing had happened."""
+import contextlib
 import importlib
+import io
 import os
 import random
 import shutil
@@ -294,6 +296,43 @@ def test_ctrl_c_keeps_the_best_weights_and_the_checkpoint(tiny_images, tmp_path)
     np.testing.assert_array_equal(
         ImageClassifier(**params).fit(X, y).predict_proba(X),
         ImageClassifier(**{**params, "checkpoint": None}).fit(X, y).predict_proba(X))
+
+
+class Strikes(io.FileIO):
+    """A file in which Ctrl-C strikes at some point of writing or reading."""
+
+    left = 0
+
+    def _count(self):
+        Strikes.left -= 1
+        if Strikes.left == 0:
+            raise KeyboardInterrupt
+
+    def write(self, data):
+        self._count()
+        return super().write(data)
+
+    def readinto(self, buffer):
+        self._count()
+        return super().readinto(buffer)
+
+
+def test_ctrl_c_while_a_checkpoint_is_written_or_read_is_never_lost(tiny_images, tmp_path, monkeypatch):
+    X, y = tiny_images()
+    net = small("ConvNetClassifier", max_epochs=3, checkpoint=tmp_path)
+    expected = small("ConvNetClassifier", max_epochs=3).fit(X, y).predict_proba(X)
+    monkeypatch.setattr("fmnist_sk._checkpoint.open", Strikes, raising=False)
+    interrupts = 0
+    for moment in (1, 2, 5, 20, 60, 100):
+        Strikes.left = moment
+        with contextlib.suppress(KeyboardInterrupt):
+            net.fit(X, y)
+            break
+        interrupts += 1
+        assert all(path.suffix == ".pt" for path in tmp_path.iterdir())
+    assert interrupts >= 4
+    Strikes.left = 0
+    np.testing.assert_array_equal(net.fit(X, y).predict_proba(X), expected)
 
 
 def test_fingerprints_are_the_same_in_another_process_and_tell_functions_apart():
