@@ -24,6 +24,10 @@ def where(result):
     return f"{machine}, PyTorch {environment['torch']}, revision {environment['git'][:7]}"
 
 
+def revisions(runs):
+    return "revision " + ", ".join(sorted({run["git"][:7] for run in runs}))
+
+
 def percent(values):
     mean = sum(values) / len(values)
     deviation = (sum((value - mean) ** 2 for value in values) / max(1, len(values) - 1)) ** 0.5
@@ -88,7 +92,8 @@ def training_craft():
     lines = [f"One change at a time: the default `ResNetClassifier` for {first['epochs']} epochs on "
              f"{first['n_train']:,} training images, accuracy on {first['n_valid']:,} others after the last epoch, "
              "one seed. Differences below half a percent may be chance. Augmentations are compared with none, all else "
-             f"with the first row of its group, where `augment=\"fashion\"`. ({where(result)})", "",
+             "with the first row of its group, where `augment=\"fashion\"`. "
+             f"({where(result).rpartition(', ')[0]}, {revisions(runs)})", "",
              "| | accuracy, % | difference |", "|---|---|---|"]
     for group in dict.fromkeys(run["group"] for run in runs):
         rows = [run for run in runs if run["group"] == group]
@@ -99,7 +104,7 @@ def training_craft():
     if finalists:
         first = finalists[0]
         lines += ["", f"The finalists on {first['n_train']:,} training images, accuracy on the other "
-                  f"{first['n_valid']:,} after the last epoch:", "",
+                  f"{first['n_valid']:,} after the last epoch ({revisions(finalists)}):", "",
                   "| | epochs | seeds | accuracy, % (mean ± deviation) |", "|---|---|---|---|"]
     for name in dict.fromkeys(run["name"] for run in finalists):
         rows = [run for run in finalists if run["name"] == name]

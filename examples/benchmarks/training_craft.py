@@ -145,6 +145,7 @@ def main():
                 for group in args.groups for name, params in GROUPS[group].items()]
     path = _measure.RESULTS / f"{args.name}.json"
     runs = json.loads(path.read_text())["runs"] if path.exists() else []
+    where = {name: _measure.environment()[name] for name in ("git", "torch_threads")}      # rows may be of several runs
     for seed in seeds:
         for group, name, params in todo:
             what = {"group": group, "name": name, "changes": {key: repr(value) for key, value in params.items()},
@@ -153,7 +154,7 @@ def main():
                 continue
             same = [row for row in runs if row["changes"] == what["changes"] and row["seed"] == seed
                     and row["n_train"] == sizes[0]]                 # such as each group's first row
-            runs.append({**same[0], **what} if same else {**what, **train(params, *sizes, seed, args.device)})
+            runs.append({**same[0], **what} if same else {**what, **train(params, *sizes, seed, args.device), **where})
             print(f"{group}: {name}, seed {seed}: {runs[-1]['valid_acc']:.4f} in {runs[-1]['fit_seconds']:.0f} s",
                   flush=True)
             _measure.write(args.name, {"device": args.device, "runs": runs})

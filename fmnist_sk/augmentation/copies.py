@@ -8,7 +8,6 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
 from torch import Tensor
 
 from fmnist_sk._batches import Images
@@ -103,7 +102,6 @@ class AugmentedCopies(BaseEstimator):
         super()._validate_params()
         if self.fraction == 0:
             raise ValueError(f"fraction must be above 0, got fraction={self.fraction!r}.")
-        check_random_state(self.random_state)
 
     def _steps(self, classes: np.ndarray | None):
         from fmnist_sk.augmentation.presets import as_transformers, select
