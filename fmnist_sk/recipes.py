@@ -10,8 +10,8 @@ RECIPES: dict[str, dict] = {
 def recipe(name: str) -> dict:
     """Parameters for a classifier: ``ResNetClassifier(**recipe("fashion"))``.
 
-    "default" is what the classifier has anyway and safe for any small images, "fashion" is for garments: it mirrors, and
-    trains longer. Both were chosen on validation splits of Fashion-MNIST for `ResNetClassifier`
+    "default" is what the classifier has anyway and safe for any small images; "fashion" is for garments: it mirrors,
+    and trains longer. Both were chosen on validation splits of Fashion-MNIST for `ResNetClassifier`
     (``examples/benchmarks/choose_recipe.py`` and ``training_craft.py --finalists``).
 
     Raises ValueError for an unknown name.
