@@ -29,7 +29,7 @@ from sklearn.model_selection import train_test_split
 from skorch.callbacks import Callback
 
 import fmnist_sk
-from fmnist_sk import ClassAccuracyDisplay, HistoryDisplay, ScheduleDisplay
+from fmnist_sk import ClassHistoryDisplay, HistoryDisplay, ScheduleDisplay
 from fmnist_sk.losses import LOSSES
 from fmnist_sk.recipes import RECIPES, recipe
 
@@ -249,7 +249,7 @@ def draw(classifier, n_samples, names, output):
     displays = {"curves": HistoryDisplay.from_estimator(classifier),
                 "schedule": ScheduleDisplay.from_estimator(classifier, n_samples, rows=classifier.history_)}
     if hasattr(classifier, "best_epoch_"):          # there were validation images
-        displays["class_accuracy"] = ClassAccuracyDisplay.from_estimator(classifier, class_names=names)
+        displays["class_accuracy"] = ClassHistoryDisplay.from_estimator(classifier, class_names=names)
     for name, display in displays.items():
         display.figure_.savefig(output / f"{name}.png", dpi=120)
         plt.close(display.figure_)

@@ -1,12 +1,13 @@
 """scikit-learn-compatible neural networks for small images, Fashion-MNIST first."""
-from fmnist_sk import augmentation, networks
+from fmnist_sk import augmentation, networks, plotting
+from fmnist_sk.attribution import grad_cam
 from fmnist_sk.augmentation import *
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.datasets import load_csv, load_fashion_mnist
 from fmnist_sk.inspection import FeatureExtractor, feature_maps, summary
 from fmnist_sk.losses import CrossEntropy, FocalLoss, SigmoidLoss, SquaredError, TripletLoss
 from fmnist_sk.networks import *
-from fmnist_sk.plotting import ClassAccuracyDisplay, HistoryDisplay, ScheduleDisplay
+from fmnist_sk.plotting import *
 from fmnist_sk.preprocessing import ImageScaler, ImageStandardizer
 from fmnist_sk.recipes import recipe
 from fmnist_sk.reference import reference_system, reference_systems
@@ -40,11 +41,10 @@ __all__ = [
     "OneCycle",
     "ReduceOnPlateau",
     "TorchSchedule",
-    "ClassAccuracyDisplay",
-    "HistoryDisplay",
-    "ScheduleDisplay",
+    *plotting.__all__,
     "FeatureExtractor",
     "feature_maps",
+    "grad_cam",
     "summary",
     "load_csv",
     "load_fashion_mnist",

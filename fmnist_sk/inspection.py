@@ -50,7 +50,7 @@ def summary(classifier: ImageClassifier) -> pd.DataFrame:
     head.3           Linear        (10,)         170            160
     total           ConvNet        (10,)       25370          81696
     """
-    _, classifier = _classifier_of(classifier, "classifier")
+    _, classifier = classifier_of(classifier, "classifier")
     if classifier.initialized_:
         module = classifier.module_
     else:
@@ -99,13 +99,13 @@ def feature_maps(classifier: ImageClassifier, X: ArrayLike | Tensor, layers: Seq
     """
     if layers is not None and (isinstance(layers, str) or not isinstance(layers, Iterable)):
         raise TypeError(f"layers must be a list of names, got layers={layers!r}.")
-    steps, classifier = _classifier_of(classifier, "classifier")
+    steps, classifier = classifier_of(classifier, "classifier")
     check_is_fitted(classifier)
     network = classifier.module_.network
     names = ([name for name, module in network.named_modules() if isinstance(module, _MAPS)] if layers is None
              else list(layers))
     found: dict[str, list[Tensor]] = {}
-    for seen in passes(classifier, _through(steps, X), named(network, names, "layers")):
+    for seen in passes(classifier, through(steps, X), named(network, names, "layers")):
         if layers is not None and (silent := [name for name in names if name not in seen]):
             raise ValueError(f"layers must name layers whose output is a tensor, got {silent}.")
         for name, (_, output) in seen.items():
@@ -151,11 +151,11 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         A FrozenEstimator needs no y. Raises TypeError if `estimator` is none that this takes, ValueError if there is
         no such `layer`.
         """
-        _classifier_of(self.estimator, "estimator")
+        classifier_of(self.estimator, "estimator")
         if not isinstance(self.layer, (str, NoneType)):
             raise TypeError(f"layer must be the name of a layer or None, got layer={self.layer!r}.")
         self.estimator_ = clone(self.estimator).fit(X, y, **fit_params)
-        _, classifier = _classifier_of(self.estimator_, "estimator")
+        _, classifier = classifier_of(self.estimator_, "estimator")
         network = classifier.module_.network
         if self.layer is None:
             layers = {name: layer for name, layer in network.named_modules()
@@ -176,10 +176,10 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     def transform(self, X: ArrayLike | Tensor) -> np.ndarray | Tensor:
         """Features (n, n_features) float32; a tensor on X's device under scikit-learn's ``array_api_dispatch``."""
         check_is_fitted(self)
-        steps, classifier = _classifier_of(self.estimator_, "estimator")
+        steps, classifier = classifier_of(self.estimator_, "estimator")
         layers = named(classifier.module_.network, [self._layer], "layer")
         features = torch.cat([seen[self._layer][self._part].flatten(1).float()
-                              for seen in passes(classifier, _through(steps, X), layers)])
+                              for seen in passes(classifier, through(steps, X), layers)])
         return features.to(X.device) if classifier._wants_tensor(X) else features.cpu().numpy()
 
     @property
@@ -202,7 +202,7 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         return tags
 
 
-def _classifier_of(estimator, parameter: str) -> tuple[list, ImageClassifier]:
+def classifier_of(estimator, parameter: str) -> tuple[list, ImageClassifier]:
     """The steps before a classifier, and the classifier."""
     found, steps = estimator, []
     while isinstance(found, (FrozenEstimator, Pipeline)):
@@ -217,7 +217,7 @@ def _classifier_of(estimator, parameter: str) -> tuple[list, ImageClassifier]:
     return steps, found
 
 
-def _through(steps: list, X):
+def through(steps: list, X):
     for step in steps:
         X = step.transform(X)
     return X

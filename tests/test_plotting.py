@@ -1,4 +1,4 @@
-"""The pictures show what the history holds and what a fit does."""
+"""The pictures of a training show what the history holds and what a fit does."""
 import sys
 
 import matplotlib.pyplot as plt
@@ -18,12 +18,12 @@ from fmnist_sk import (
     ReduceOnPlateau,
     TorchSchedule,
 )
-from fmnist_sk.plotting import ClassAccuracyDisplay, HistoryDisplay, ScheduleDisplay
+from fmnist_sk.plotting import ClassHistoryDisplay, HistoryDisplay, ScheduleDisplay
 
 DISPLAYS = {
     ScheduleDisplay: lambda classifier, **options: ScheduleDisplay.from_estimator(classifier, 60, **options),
     HistoryDisplay: HistoryDisplay.from_estimator,
-    ClassAccuracyDisplay: ClassAccuracyDisplay.from_estimator,
+    ClassHistoryDisplay: ClassHistoryDisplay.from_estimator,
 }
 every_display = pytest.mark.parametrize("draw", DISPLAYS.values(), ids=[display.__name__ for display in DISPLAYS])
 
@@ -46,10 +46,9 @@ def fitted(tiny_images):
 @every_display
 def test_draws_into_given_axes_or_a_new_figure(draw, fitted):
     display = draw(fitted)
-    n = np.size(display.ax_)
     assert display.lines_
     assert all(line.axes in np.ravel(display.ax_) for line in display.lines_)
-    figure, axes = plt.subplots(1, n)
+    figure, axes = plt.subplots(1, np.size(display.ax_))
     before = plt.get_fignums()
     again = draw(fitted, ax=axes)
     assert again.figure_ is figure
@@ -62,10 +61,10 @@ def test_draws_into_given_axes_or_a_new_figure(draw, fitted):
 
 @every_display
 def test_refuses_what_it_cannot_draw(draw, fitted):
-    with pytest.raises(TypeError, match="classifier must be an ImageClassifier, got classifier=LogisticRegression"):
+    with pytest.raises(TypeError, match=r"classifier must be an ImageClassifier .*, got LogisticRegression"):
         draw(LogisticRegression())
     with pytest.raises(ValueError, match=r"ax must be .* of matplotlib, got ax="):
-        draw(fitted, ax=plt.subplots(1, 3)[1])
+        draw(fitted, ax=plt.subplots(1, 4)[1])
     with pytest.raises(ValueError, match=r"ax must be .* of matplotlib, got ax='here'"):
         draw(fitted, ax="here")
 
@@ -78,7 +77,7 @@ def test_without_matplotlib_the_error_names_the_extra(draw, fitted, monkeypatch)
         draw(fitted)
 
 
-@pytest.mark.parametrize("display", [HistoryDisplay, ClassAccuracyDisplay])
+@pytest.mark.parametrize("display", [HistoryDisplay, ClassHistoryDisplay])
 def test_a_history_needs_a_fit(display):
     with pytest.raises(NotFittedError):
         display.from_estimator(small("ConvNetClassifier"))
@@ -153,22 +152,24 @@ def test_schedule_of_pytorch_that_follows_a_score_needs_the_rows():
 
 def test_history_shows_both_parts_and_the_best_epoch(fitted):
     display = HistoryDisplay.from_estimator(fitted)
-    names = "train_loss", "valid_loss", "train_acc", "valid_acc"
+    names = "train_loss", "valid_loss", "train_acc", "valid_acc", "lr"
     for line, name in zip(display.lines_, names, strict=True):
         np.testing.assert_array_equal(line.get_xydata(), np.array(fitted.history_[:, ("epoch", name)]))
-    for axis, lines in zip(display.ax_, (display.lines_[:2], display.lines_[2:]), strict=True):
-        assert [line.axes for line in lines] == [axis, axis]
+    parts = display.lines_[:2], display.lines_[2:4], display.lines_[4:]
+    labels = ["training", "validation"], ["training", "validation"], ["at the end of the epoch"]
+    for axis, lines, expected in zip(display.ax_, parts, labels, strict=True):
+        assert {line.axes for line in lines} == {axis}
         mark, = (line for line in axis.get_lines() if line not in lines)
         assert set(mark.get_xdata()) == {fitted.best_epoch_}
         texts = [text.get_text() for text in axis.get_legend().get_texts()]
-        assert texts == ["training", "validation", f"best epoch: {fitted.best_epoch_}"]
+        assert texts == [*expected, f"best epoch: {fitted.best_epoch_}"]
 
 
 def test_history_of_training_alone(tiny_images):
     X, y = tiny_images()
     display = HistoryDisplay.from_estimator(small("ConvNetClassifier", max_epochs=2, augment="light").fit(X, y))
-    assert [line.get_label() for line in display.lines_] == ["training (augmented)"] * 2
-    assert [len(axis.get_lines()) for axis in display.ax_] == [1, 1]
+    assert [line.get_label() for line in display.lines_[:2]] == ["training (augmented)"] * 2
+    assert [len(axis.get_lines()) for axis in display.ax_] == [1, 1, 1]
 
 
 def test_history_of_a_fit_that_broke_off(tiny_images):
@@ -182,7 +183,7 @@ def test_history_of_a_fit_that_broke_off(tiny_images):
     with pytest.raises(RuntimeError, match="power cut"):
         classifier.fit(X, y)
     assert HistoryDisplay.from_estimator(classifier).epochs.tolist() == [1, 2]
-    assert ClassAccuracyDisplay.from_estimator(classifier).epochs.tolist() == [1, 2]
+    assert ClassHistoryDisplay.from_estimator(classifier).epochs.tolist() == [1, 2]
 
 
 # ---------------------------------------------------------------------- classes
@@ -191,18 +192,18 @@ def test_each_class_has_a_line(fitted):
     accuracy = np.random.default_rng(0).random((4, 3))
     for row, values in zip(fitted.history_, accuracy.tolist(), strict=True):
         row["valid_class_acc"] = values
-    display = ClassAccuracyDisplay.from_estimator(fitted)
+    display = ClassHistoryDisplay.from_estimator(fitted)
     assert [line.get_label() for line in display.lines_] == ["bag", "coat", "shirt"]
     for code, line in enumerate(display.lines_):
         np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3, 4])
         np.testing.assert_array_equal(line.get_ydata(), accuracy[:, code])
-    named = ClassAccuracyDisplay.from_estimator(fitted, class_names=("Tasche", "Mantel", "Hemd"))
+    named = ClassHistoryDisplay.from_estimator(fitted, class_names=("Tasche", "Mantel", "Hemd"))
     assert [text.get_text() for text in named.ax_.get_legend().get_texts()] == ["Tasche", "Mantel", "Hemd"]
 
 
 def test_classes_need_validation_images_and_as_many_names(fitted, tiny_images):
     with pytest.raises(ValueError, match=r"class_names must name each of the 3 classes, got class_names=\['a'\]"):
-        ClassAccuracyDisplay.from_estimator(fitted, class_names=["a"])
+        ClassHistoryDisplay.from_estimator(fitted, class_names=["a"])
     X, y = tiny_images()
     with pytest.raises(ValueError, match="classifier must have been fitted with validation images"):
-        ClassAccuracyDisplay.from_estimator(small("ConvNetClassifier", max_epochs=1).fit(X, y))
+        ClassHistoryDisplay.from_estimator(small("ConvNetClassifier", max_epochs=1).fit(X, y))

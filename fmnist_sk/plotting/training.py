@@ -1,8 +1,4 @@
-"""Pictures of a training, in the manner of scikit-learn's Display classes.
-
-``Display.from_estimator(...)`` draws into `ax`, or a new figure, and returns the display; nothing is shown or saved.
-matplotlib is needed only here: the extra ``fmnist_sk[plot]``. Without it drawing raises ImportError.
-"""
+"""Pictures of a training: learning rate, loss and accuracy over its epochs."""
 from __future__ import annotations
 
 import math
@@ -17,6 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 from fmnist_sk._batches import Batches
 from fmnist_sk.augmentation import AugmentedCopies, as_transformers
 from fmnist_sk.classifier import ImageClassifier
+from fmnist_sk.inspection import classifier_of
+from fmnist_sk.plotting._base import MARKERS, NEUTRAL, PALETTE, names_of, panels
 from fmnist_sk.schedules import as_schedule
 
 
@@ -58,7 +56,7 @@ class ScheduleDisplay:
         >>> ScheduleDisplay.from_estimator(classifier, 1000).lr.shape
         (40,)
         """
-        _check_classifier(classifier)
+        _, classifier = classifier_of(classifier, "classifier")
         classifier._validate_params()
         if not isinstance(rows, Sequence) or not all(isinstance(row, Mapping) for row in rows):
             raise TypeError(f"rows must be dicts, one for each epoch, such as classifier.history_, got rows={rows!r}.")
@@ -71,8 +69,9 @@ class ScheduleDisplay:
 
     def plot(self, ax=None) -> ScheduleDisplay:
         """Draw into `ax` or a new figure."""
-        self.figure_, (self.ax_,) = _axes(ax, 1)
-        self.lines_ = self.ax_.plot(self.epochs, self.lr)
+        self.figure_, ((self.ax_,),) = panels(ax)
+        self.lines_ = self.ax_.plot(self.epochs, self.lr, color=PALETTE[0])
+        _decorate(self.ax_)
         self.ax_.set(xlabel="epoch", ylabel="learning rate", title="Learning rate")
         self.ax_.set_ylim(bottom=0)
         return self
@@ -80,59 +79,73 @@ class ScheduleDisplay:
 
 @dataclass(eq=False)
 class HistoryDisplay:
-    """Loss and accuracy over the epochs of a fit, side by side.
+    """Learning curves: loss, accuracy and learning rate over the epochs of a fit, side by side.
 
     Parameters
     ----------
     epochs : (n_epochs,) numbers of the epochs, from 1
     scores : name of a line to {"loss": (n_epochs,), "acc": (n_epochs,)}
+    lr : (n_epochs,) learning rate of the last step of each epoch
     best_epoch : the epoch to mark, or None
 
     Attributes
     ----------
     figure_ : matplotlib's figure
-    ax_ : (2,) its axes, for loss and accuracy
-    lines_ : the lines of the losses, then those of the accuracies
+    ax_ : (3,) its axes, for loss, accuracy and learning rate
+    lines_ : the lines of the losses, those of the accuracies, that of the learning rate
     """
 
     epochs: np.ndarray
     scores: dict[str, dict[str, np.ndarray]]
+    lr: np.ndarray
     best_epoch: int | None = None
 
     @classmethod
     def from_estimator(cls, classifier: ImageClassifier, *, ax=None) -> HistoryDisplay:
         """The history of a fitted classifier, of training and, where there were validation images, of these.
 
-        ax : two matplotlib axes, optional
+        Parameters
+        ----------
+        classifier : fitted ImageClassifier, or Pipeline that ends in one
+        ax : matplotlib axes, optional
+            One, whose place is divided, or three.
 
-        Raises TypeError for what is no classifier of this package, ValueError for axes that are not two, and
+        Raises TypeError for what is no classifier of this package, ValueError for axes that do not fit, and
         scikit-learn's NotFittedError.
         """
-        rows = _history(classifier)
+        classifier, rows = _history(classifier)
         parts = {"training (augmented)" if classifier.augment is not None else "training": "train",
                  "validation": "valid"}
         scores = {label: {score: np.array([row.get(f"{part}_{score}", math.nan) for row in rows])
                           for score in ("loss", "acc")}
                   for label, part in parts.items() if any(f"{part}_loss" in row for row in rows)}
         best = getattr(classifier, "best_epoch_", None)         # there are no validation images without it
-        return cls(np.array([row["epoch"] for row in rows]), scores, best).plot(ax)
+        return cls(np.array([row["epoch"] for row in rows]), scores,
+                   np.array([row.get("lr", math.nan) for row in rows]), best).plot(ax)
 
     def plot(self, ax=None) -> HistoryDisplay:
-        """Draw into the two axes `ax` or a new figure."""
-        self.figure_, self.ax_ = _axes(ax, 2)
+        """Draw into the axes `ax` or a new figure."""
+        self.figure_, (self.ax_,) = panels(ax, 1, 3, (13, 4))
         self.lines_ = []
-        for axis, score, title in zip(self.ax_, ("loss", "acc"), ("Loss", "Accuracy"), strict=True):
-            for (label, values), style in zip(self.scores.items(), ("o--", "s-"), strict=False):
-                self.lines_ += axis.plot(self.epochs, values[score], style, markersize=4, label=label)
+        for axis, score, title in zip(self.ax_, ("loss", "acc"), ("Loss", "Accuracy"), strict=False):
+            for (label, values), style, color in zip(self.scores.items(), ("o--", "s-"), PALETTE, strict=False):
+                self.lines_ += axis.plot(self.epochs, values[score], style, color=color, markersize=4, label=label)
+            axis.set_title(title)
+        self.lines_ += self.ax_[2].plot(self.epochs, self.lr, "^-", color=NEUTRAL, markersize=4,
+                                        label="at the end of the epoch")
+        self.ax_[2].set_title("Learning rate")
+        self.ax_[2].set_ylim(bottom=0)
+        for axis in self.ax_:
             if self.best_epoch is not None:
-                axis.axvline(self.best_epoch, color="gray", linestyle=":", label=f"best epoch: {self.best_epoch}")
-            axis.set(xlabel="epoch", title=title)
+                axis.axvline(self.best_epoch, color="black", linestyle=":", label=f"best epoch: {self.best_epoch}")
+            axis.set_xlabel("epoch")
             axis.legend()
+            _decorate(axis)
         return self
 
 
 @dataclass(eq=False)
-class ClassAccuracyDisplay:
+class ClassHistoryDisplay:
     """Validation accuracy of each class over the epochs of a fit.
 
     Parameters
@@ -153,64 +166,48 @@ class ClassAccuracyDisplay:
 
     @classmethod
     def from_estimator(cls, classifier: ImageClassifier, *, class_names: Sequence[str] | None = None, ax=None
-                       ) -> ClassAccuracyDisplay:
+                       ) -> ClassHistoryDisplay:
         """The history of a classifier that was fitted with validation images.
 
+        Parameters
+        ----------
+        classifier : fitted ImageClassifier, or Pipeline that ends in one
         class_names : (n_classes,) names in the order of ``classes_``; default: the labels themselves
         ax : matplotlib axes, optional
 
         Raises TypeError for what is no classifier of this package, ValueError without validation images or for names
         that do not fit, and scikit-learn's NotFittedError.
         """
-        rows = [row for row in _history(classifier) if "valid_class_acc" in row]
+        classifier, rows = _history(classifier)
+        rows = [row for row in rows if "valid_class_acc" in row]
         if not rows:
             raise ValueError("classifier must have been fitted with validation images (validation_fraction or "
                              "validation_data) to have accuracies of classes, got a history without valid_class_acc.")
-        names = [str(name) for name in (classifier.classes_ if class_names is None else class_names)]
-        if len(names) != len(classifier.classes_):
-            raise ValueError(f"class_names must name each of the {len(classifier.classes_)} classes, got "
-                             f"class_names={class_names!r}.")
         return cls(np.array([row["epoch"] for row in rows]), np.array([row["valid_class_acc"] for row in rows]),
-                   names).plot(ax)
+                   names_of(classifier.classes_, class_names)).plot(ax)
 
-    def plot(self, ax=None) -> ClassAccuracyDisplay:
+    def plot(self, ax=None) -> ClassHistoryDisplay:
         """Draw into `ax` or a new figure."""
-        self.figure_, (self.ax_,) = _axes(ax, 1, width=8)
-        self.lines_ = [self.ax_.plot(self.epochs, values, "os^Dv"[i % 5] + ("-" if i % 2 else "--"), markersize=4,
+        self.figure_, ((self.ax_,),) = panels(ax, size=(8, 4))
+        self.lines_ = [self.ax_.plot(self.epochs, values, MARKERS[i % 10] + "-", color=PALETTE[i % 10], markersize=4,
                                      label=name)[0]
                        for i, (name, values) in enumerate(zip(self.class_names, self.accuracy.T, strict=True))]
         self.ax_.set(xlabel="epoch", ylabel="validation accuracy", title="Accuracy of each class")
         self.ax_.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+        _decorate(self.ax_)
         return self
 
 
-def _axes(ax, n: int, width: float = 5):
-    """A figure and an array of its n axes: those in `ax`, or new ones."""
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError("Pictures are drawn with matplotlib: pip install 'fmnist_sk[plot]'.") from error
-    if ax is None:
-        _, ax = plt.subplots(1, n, figsize=(n * width, 4), layout="constrained")
-    axes = np.ravel(ax)
-    if len(axes) != n or not all(isinstance(axis, plt.Axes) for axis in axes):
-        raise ValueError(f"ax must be {'one axes' if n == 1 else f'{n} axes'} of matplotlib, got ax={ax!r}.")
-    for axis in axes:
-        axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.grid(alpha=0.3)
-    return axes[0].figure, axes
+def _decorate(axis) -> None:
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.grid(alpha=0.3)
 
 
-def _check_classifier(classifier) -> None:
-    if not isinstance(classifier, ImageClassifier):
-        raise TypeError(f"classifier must be an ImageClassifier, got classifier={classifier!r}.")
-
-
-def _history(classifier) -> list[dict]:
-    """Rows of the epochs that were completed."""
-    _check_classifier(classifier)
+def _history(classifier) -> tuple[ImageClassifier, list[dict]]:
+    """The classifier itself, and rows of the epochs that were completed."""
+    _, classifier = classifier_of(classifier, "classifier")
     check_is_fitted(classifier)
-    return [row for row in classifier.history_ if "train_loss" in row]
+    return classifier, [row for row in classifier.history_ if "train_loss" in row]
 
 
 def _steps_per_epoch(classifier: ImageClassifier, n_samples: int) -> int:

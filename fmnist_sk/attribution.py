@@ -1,0 +1,88 @@
+"""Where in an image a network sees what it says."""
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fmnist_sk._passes import Hooks, named, trial
+from fmnist_sk._skorch import MIN_ROWS
+from fmnist_sk.classifier import ImageClassifier
+from fmnist_sk.inspection import classifier_of, through
+
+CHUNK = 256         # images in a pass with gradients
+_POOLINGS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d)
+
+
+def grad_cam(classifier: ImageClassifier, X: ArrayLike | Tensor, y: ArrayLike | None = None, layer: str | None = None
+             ) -> np.ndarray:
+    """Where the evidence for a class lies in each image: gradient-weighted class activation maps.
+
+    The maps A_k of a layer are added up with the mean gradients of the class's logit as their weights, and what is
+    positive of it is kept: ``relu(sum_k mean(d logit / d A_k) A_k)`` (Selvaraju et al., 2017,
+    https://arxiv.org/abs/1610.02391).
+
+    Parameters
+    ----------
+    classifier : fitted ImageClassifier, or Pipeline that ends in one
+    X : images in any form that it takes
+    y : (n,) labels to explain; default: the predicted ones
+    layer : name of a layer whose output is a map, as `summary` has them
+        Default: the last that is no pooling and has more than one pixel.
+
+    Returns
+    -------
+    (n, H, W) float32: at the size of the images, from 0 to 1 where the evidence in that image is strongest; all 0 where
+    nothing speaks for the class.
+
+    Raises TypeError for what is no ImageClassifier, ValueError for a layer without a map and for labels that the
+    classifier does not know, and scikit-learn's NotFittedError.
+    """
+    steps, classifier = classifier_of(classifier, "classifier")
+    check_is_fitted(classifier)
+    network = classifier.module_.network
+    layer = _last_map(classifier) if layer is None else layer
+    layers = named(network, [layer], "layer")
+    X = through(steps, X)
+    labels = classifier.predict(X) if y is None else np.asarray(y)
+    if len(labels) != len(X):
+        raise ValueError(f"y must hold a label for each of the {len(X)} images, got {len(labels)}.")
+    if unknown := set(labels.tolist()) - set(classifier.classes_.tolist()):
+        raise ValueError(f"y must hold labels of {classifier.classes_.tolist()}, got {sorted(unknown, key=str)}.")
+    codes = torch.from_numpy(np.searchsorted(classifier.classes_, labels))
+    pixels = classifier.get_dataset(X).pixels
+    maps = [_maps(classifier, layers, x, code.to(x.device))
+            for x, code in zip(pixels.split(CHUNK), codes.split(CHUNK), strict=True)]
+    return torch.cat(maps)[:, :classifier.image_shape_[1], :classifier.image_shape_[2]].cpu().numpy()
+
+
+def _maps(classifier: ImageClassifier, layers: dict[str, nn.Module], pixels: Tensor, codes: Tensor) -> Tensor:
+    """(n, height, width) of a chunk."""
+    x = F.pad(pixels.float(), (0, 0) * 3 + (0, max(0, MIN_ROWS - len(pixels)))).requires_grad_()
+    classifier.module_.eval()
+    with torch.enable_grad(), Hooks(layers) as seen:
+        logits = classifier.module_(x)[:len(pixels)]
+        (_, activations), = seen.values()
+        if activations.ndim != 4:
+            raise ValueError(f"layer must give maps (n, channels, height, width), but {next(iter(layers))!r} gives "
+                             f"{tuple(activations.shape)}.")
+        gradients, = torch.autograd.grad(logits.gather(1, codes[:, None]).sum(), activations)
+    weights = gradients.mean((2, 3), keepdim=True)
+    maps = (weights * activations).sum(1, keepdim=True).relu()[:len(pixels)].detach()
+    maps = F.interpolate(maps, pixels.shape[2:], mode="bilinear", align_corners=False)[:, 0]
+    strongest = maps.amax((1, 2), keepdim=True)
+    return maps / torch.where(strongest > 0, strongest, 1.0)
+
+
+def _last_map(classifier: ImageClassifier) -> str:
+    network = classifier.module_.network
+    layers = {name: layer for name, layer in network.named_modules() if name and not isinstance(layer, _POOLINGS)}
+    seen = trial(classifier.module_, layers, classifier._network_shape)
+    names = [name for name, (_, output) in seen.items() if output.ndim == 4 and min(output.shape[2:]) > 1]
+    if not names:
+        raise ValueError("layer must name a layer whose output is a map, and no layer of this network has one of more "
+                         "than one pixel.")
+    return names[-1]

@@ -1,0 +1,140 @@
+"""What the displays share: axes, colours, names of classes, images as pictures, confidence intervals."""
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from scipy.stats import binomtest
+from sklearn.base import BaseEstimator, is_classifier
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+from torch import Tensor
+
+from fmnist_sk._validation import as_tensor, check_image_shape, check_pixels, to_images
+
+RIGHT, WRONG, NEUTRAL = "#3f90da", "#bd1f01", "#717581"       # of PALETTE: blue, red, gray
+# Ten colours told apart by people with any kind of colour vision (Petroff, 2021, https://arxiv.org/abs/2107.02270).
+PALETTE = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
+MARKERS = "osD^vP<>X*"      # a class has a colour and a marker
+
+
+def pyplot():
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError("Pictures are drawn with matplotlib: pip install 'fmnist_sk[plot]'.") from error
+    return plt
+
+
+def panels(ax, rows: int = 1, columns: int = 1, size: tuple[float, float] = (5.0, 4.0), **ratios):
+    """A figure and an array (rows, columns) of axes.
+
+    They are new ones in a figure of `size` inches, those in `ax`, or several in the place of the one subplot `ax`.
+    """
+    plt = pyplot()
+    n = rows * columns
+    given = [] if ax is None else np.ravel(np.asarray(ax, dtype=object)).tolist()
+    if not all(isinstance(axis, plt.Axes) for axis in given) or len(given) not in ({0} if ax is None else {1, n}):
+        raise ValueError(f"ax must be one axes{f' or {n}' * (n > 1)} of matplotlib, got ax={ax!r}.")
+    if len(given) == n:
+        return given[0].figure, np.array(given, dtype=object).reshape(rows, columns)
+    if given:
+        place = given[0].get_subplotspec()
+        if place is None:
+            raise ValueError(f"ax must be a subplot, whose place can be divided, or {n} axes, got ax={ax!r}.")
+        given[0].set_axis_off()
+        figure, grid = given[0].figure, place.subgridspec(rows, columns, **ratios)
+    else:
+        figure = plt.figure(figsize=size, layout="constrained")
+        grid = figure.add_gridspec(rows, columns, **ratios)
+    return figure, np.array([[figure.add_subplot(grid[row, column]) for column in range(columns)]
+                             for row in range(rows)], dtype=object)
+
+
+def show_image(axis, picture: np.ndarray, title: str = "", color: str = "black") -> None:
+    """A picture (H, W) or (H, W, 3) from 0 to 1, without ticks, under a small title."""
+    axis.imshow(picture, cmap="gray", vmin=0, vmax=1)
+    axis.set(xticks=[], yticks=[])
+    if title:
+        axis.set_title(title, fontsize=8, color=color)
+
+
+def pictures(X: ArrayLike | Tensor, image_shape: Sequence[int] | None = None) -> np.ndarray:
+    """Images in any form that classifiers take, as (n, H, W) or (n, H, W, 3) float32 from 0 to 1, black to white.
+
+    Bytes are divided by 255, of other numbers the smallest becomes 0 and the largest 1.
+    """
+    checked = check_pixels(BaseEstimator(), X, reset=True)
+    n_features = math.prod(checked.shape[1:])
+    if checked.ndim > 2:
+        shape = (1,) * (4 - checked.ndim) + tuple(checked.shape[1:])
+    else:
+        side = math.isqrt(n_features)
+        shape = check_image_shape(image_shape, n_features) or (1, side, side)
+        if math.prod(shape) != n_features:
+            raise ValueError(f"image_shape must be given, because rows of {n_features} values fill no square image.")
+    images = to_images(as_tensor(checked), shape)
+    is_bytes = images.dtype == torch.uint8
+    images = images.float().cpu()
+    low, high = (0.0, 255.0) if is_bytes else (value.item() for value in images.aminmax())
+    images = (images - low) / (high - low or 1.0)
+    if shape[0] not in (1, 3):
+        images = images.mean(1, keepdim=True)
+    return images.movedim(1, -1).squeeze(-1).numpy()
+
+
+def take(X, rows):
+    """These rows of images in any container."""
+    return X.iloc[rows] if hasattr(X, "iloc") else X[rows if not isinstance(X, Tensor) else torch.as_tensor(rows)]
+
+
+def names_of(classes: np.ndarray, class_names: Sequence[str] | None) -> list[str]:
+    """Texts for the classes: `class_names`, or the labels themselves."""
+    if isinstance(class_names, str) or (class_names is not None and len(class_names) != len(classes)):
+        raise ValueError(f"class_names must name each of the {len(classes)} classes, got class_names={class_names!r}.")
+    return [str(name) for name in (classes if class_names is None else class_names)]
+
+
+def as_labels(y, parameter: str, n: int | None = None) -> np.ndarray:
+    labels = column_or_1d(np.asarray(y.cpu() if isinstance(y, Tensor) else y))
+    if n is not None and len(labels) != n:
+        raise ValueError(f"{parameter} must hold a label for each of the {n} images, got {len(labels)}.")
+    return labels
+
+
+def check_classifier(estimator) -> None:
+    """Whether it is a fitted classifier with probabilities."""
+    if isinstance(estimator, type) or not is_classifier(estimator):
+        raise TypeError(f"estimator must be a classifier, got estimator={estimator!r}.")
+    check_is_fitted(estimator)
+
+
+def class_codes(labels: np.ndarray, classes: np.ndarray, parameter: str) -> np.ndarray:
+    """Indices of labels in the sorted classes."""
+    if unknown := sorted(set(labels.tolist()) - set(classes.tolist()), key=str):
+        raise ValueError(f"{parameter} must hold labels of {classes.tolist()}, got {unknown}.")
+    return np.searchsorted(classes, labels)
+
+
+def probabilities_of(estimator, X) -> np.ndarray:
+    """(n, n_classes) predicted by a fitted classifier."""
+    check_classifier(estimator)
+    if not hasattr(estimator, "predict_proba"):
+        raise TypeError(f"estimator must have predict_proba, got estimator={estimator!r}.")
+    values = estimator.predict_proba(X)
+    return np.asarray(values.cpu() if isinstance(values, Tensor) else values, dtype=np.float64)
+
+
+def check_count(value, name: str, least: int = 1) -> int:
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{name} must be a whole number >= {least}, got {name}={value!r}.")
+    return int(value)
+
+
+def wilson(right: int, n: int) -> tuple[float, float]:
+    """95 % confidence interval of a share (Wilson, 1927): of `right` out of `n`."""
+    interval = binomtest(int(right), int(n)).proportion_ci(method="wilson")
+    return interval.low, interval.high

@@ -1,0 +1,244 @@
+"""Pictures of data: images as points of a plane, and what augmentation makes of images."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from fmnist_sk._batches import Batch
+from fmnist_sk._validation import encode_labels
+from fmnist_sk.augmentation import PixelRange, compile_augmentation
+from fmnist_sk.classifier import ImageClassifier
+from fmnist_sk.inspection import FeatureExtractor, classifier_of
+from fmnist_sk.plotting._base import (
+    MARKERS,
+    PALETTE,
+    as_labels,
+    check_count,
+    names_of,
+    panels,
+    pictures,
+    pyplot,
+    show_image,
+    take,
+)
+
+
+@dataclass(eq=False)
+class EmbeddingDisplay:
+    """Images as points of a plane, where similar ones are near each other, with some as thumbnails.
+
+    Parameters
+    ----------
+    points : (n, 2)
+    codes : (n,) index of each image's class in `class_names`
+    class_names : (n_classes,) texts
+    pictures : (n, H, W) or (n, H, W, 3) from 0 to 1
+    title : text
+    n_thumbnails : how many images to draw at most; they never overlap
+
+    Attributes
+    ----------
+    figure_, ax_ : matplotlib's figure and axes
+    """
+
+    points: np.ndarray
+    codes: np.ndarray
+    class_names: Sequence[str]
+    pictures: np.ndarray
+    title: str = ""
+    n_thumbnails: int = 60
+
+    @classmethod
+    def from_images(cls, X: ArrayLike | Tensor, y: ArrayLike | Tensor, *, method: str = "tsne", max_images: int = 2000,
+                    class_names: Sequence[str] | None = None, image_shape: Sequence[int] | None = None,
+                    n_thumbnails: int = 60, random_state=0, ax=None) -> EmbeddingDisplay:
+        """The pixels of images X (n, ...) with labels y (n,).
+
+        Parameters
+        ----------
+        method : {"tsne", "pca"}
+            scikit-learn's t-SNE (van der Maaten and Hinton, 2008) of the first 50 principal components, as in report 2,
+            or the first two principal components.
+        max_images : a random part of this size, in the proportions of the classes, stands for more images
+        class_names : names in the order of the sorted labels; default: the labels
+        image_shape : (H, W) or (C, H, W) of flat rows that are not square
+        random_state : int, RandomState or None, for the part and for t-SNE
+        ax : matplotlib axes, optional
+
+        Raises ValueError for a method, numbers, labels or names that cannot be used.
+        """
+        rows, labels, names = cls._part(y, X, method, max_images, class_names, random_state, n_thumbnails)
+        shown = pictures(take(X, rows), image_shape)
+        return cls._from("pixels", shown.reshape(len(shown), -1), shown, labels, names, method, n_thumbnails,
+                         random_state, ax)
+
+    @classmethod
+    def from_estimator(cls, classifier: ImageClassifier, X: ArrayLike | Tensor, y: ArrayLike | Tensor, *,
+                       layer: str | None = None, method: str = "tsne", max_images: int = 2000,
+                       class_names: Sequence[str] | None = None, n_thumbnails: int = 60, random_state=0, ax=None
+                       ) -> EmbeddingDisplay:
+        """The features that a fitted classifier's network makes of images X (n, ...) with labels y (n,).
+
+        `classifier` may be a Pipeline that ends in an ImageClassifier; `layer` is as in `FeatureExtractor`, by default
+        the penultimate features; the other parameters are those of `from_images`.
+        """
+        _, inner = classifier_of(classifier, "classifier")
+        check_is_fitted(inner)
+        rows, labels, names = cls._part(y, X, method, max_images, class_names, random_state, n_thumbnails)
+        part = take(X, rows)
+        features = FeatureExtractor(FrozenEstimator(classifier), layer=layer).fit(part).transform(part)
+        features = np.asarray(features.cpu() if isinstance(features, Tensor) else features)
+        shown = pictures(part, inner.image_shape_ if np.ndim(part) == 2 else None)
+        return cls._from(f"features of {type(inner).__name__}", features, shown, labels, names, method, n_thumbnails,
+                         random_state, ax)
+
+    @staticmethod
+    def _part(y, X, method, max_images, class_names, random_state, n_thumbnails):
+        if method not in ("tsne", "pca"):
+            raise ValueError(f"method must be 'tsne' or 'pca', got method={method!r}.")
+        check_count(n_thumbnails, "n_thumbnails", 0)
+        check_count(max_images, "max_images", 3)
+        labels = as_labels(y, "y", len(X))
+        classes, codes = np.unique(labels, return_inverse=True)
+        rows = np.arange(len(codes))
+        if len(rows) < 3:
+            raise ValueError(f"X must hold at least 3 images, got {len(rows)}.")
+        if max_images < len(rows):
+            from sklearn.model_selection import train_test_split
+
+            stratify = codes if max_images >= len(classes) and np.bincount(codes).min() > 1 else None
+            rows, _ = train_test_split(rows, train_size=max_images, stratify=stratify, random_state=random_state)
+        return rows, codes[rows], names_of(classes, class_names)
+
+    @classmethod
+    def _from(cls, what, values, shown, codes, names, method, n_thumbnails, random_state, ax):
+        from sklearn.decomposition import PCA  # these two take long to import
+        from sklearn.manifold import TSNE
+
+        values = values.reshape(len(values), -1)
+        few = PCA(2 if method == "pca" else min(50, *values.shape), random_state=random_state)
+        points, title = few.fit_transform(values), f"Principal components of {what}"
+        if method == "pca":
+            title += f" ({few.explained_variance_ratio_.sum():.0%} of the variance)"
+        else:
+            perplexity = min(30.0, (len(points) - 1) / 3)
+            points = TSNE(perplexity=perplexity, random_state=random_state).fit_transform(points)
+            title = f"t-SNE of {what}"
+        return cls(points, codes, names, shown, f"{title}, {len(points):,} images", n_thumbnails).plot(ax)
+
+    def plot(self, ax=None) -> EmbeddingDisplay:
+        """Draw into `ax` or a new figure."""
+        from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+        from matplotlib.patheffects import withStroke
+
+        self.figure_, ((self.ax_,),) = panels(ax, size=(9, 7.5))
+        for code, name in enumerate(self.class_names):
+            points = self.points[self.codes == code]
+            self.ax_.scatter(*points.T, s=14, color=PALETTE[code % 10], marker=MARKERS[code % 10], label=name,
+                             alpha=0.7, linewidths=0)
+        low, high = self.points.min(0), self.points.max(0)
+        span = np.where(high > low, high - low, 1)
+        places = (self.points - low) / span
+        labels = self._label_places(places)
+        taken = np.empty((0, 2))
+        for i in np.random.default_rng(0).permutation(len(places)):
+            if len(taken) == self.n_thumbnails:
+                break
+            if not ((np.abs(taken - places[i]) < 0.055).all(1).any()
+                    or (np.abs(list(labels.values()) - places[i]) < (0.11, 0.045)).all(1).any()):
+                taken = np.vstack([taken, places[i]])
+                image = OffsetImage(self.pictures[i], cmap="gray", zoom=0.8 * 28 / self.pictures.shape[1])
+                edge = PALETTE[self.codes[i] % 10]
+                self.ax_.add_artist(AnnotationBbox(image, self.points[i], pad=0.1, bboxprops={
+                    "edgecolor": edge, "linewidth": 1.5}))
+        for code, place in labels.items():
+            self.ax_.annotate(self.class_names[code], low + place * span, ha="center", va="center", fontsize=11,
+                              fontweight="bold", zorder=10, path_effects=[withStroke(linewidth=3, foreground="white")])
+        self.ax_.set(title=self.title, xticks=[], yticks=[])
+        legend = self.ax_.legend(loc="center left", bbox_to_anchor=(1, 0.5), markerscale=1.6, frameon=False)
+        pyplot().setp(legend.get_texts(), fontsize=9)
+        return self
+
+    def _label_places(self, places: np.ndarray) -> dict[int, np.ndarray]:
+        """Where the name of each class is written: in its middle, or above a name that is there already."""
+        found: dict[int, np.ndarray] = {}
+        middles = {code: np.median(places[self.codes == code], axis=0) for code in np.unique(self.codes)}
+        for code in sorted(middles, key=lambda code: middles[code][1]):
+            place = middles[code]
+            while any((np.abs(other - place) < (0.17, 0.035)).all() for other in found.values()):
+                place = np.add(place, (0, 0.005))
+            found[int(code)] = place
+        return found
+
+
+@dataclass(eq=False)
+class AugmentationDisplay:
+    """What augmentation makes of images: a row of images for each way.
+
+    Parameters
+    ----------
+    pictures : name of a row to (n, H, W) or (n, H, W, 3) from 0 to 1
+
+    Attributes
+    ----------
+    figure_ : matplotlib's figure
+    ax_ : (n_rows, n) axes
+    """
+
+    pictures: Mapping[str, np.ndarray]
+
+    @classmethod
+    def from_estimator(cls, classifier: ImageClassifier, X: ArrayLike | Tensor, y: ArrayLike | Tensor, *,
+                       n_draws: int = 6, random_state=0, ax=None) -> AugmentationDisplay:
+        """A few images X (n, ...) with labels y (n,), as they are and in `n_draws` draws of the classifier's `augment`.
+
+        `classifier` need not be fitted. Stored copies (AugmentedCopies) are not drawn. Raises TypeError for what is no
+        ImageClassifier, ValueError for images or labels that cannot be used.
+        """
+        _, classifier = classifier_of(classifier, "classifier")
+        check_count(n_draws, "n_draws")
+        rows = {"as it is": None, **{f"draw {i}": classifier.augment for i in range(1, n_draws + 1)}}
+        return cls.from_augmenters(rows, X, y, random_state=random_state, ax=ax)
+
+    @classmethod
+    def from_augmenters(cls, augmenters: Mapping[str, object], X: ArrayLike | Tensor, y: ArrayLike | Tensor, *,
+                        random_state=0, ax=None) -> AugmentationDisplay:
+        """Images X (n, ...) with labels y (n,) after each of several ways: a dict from name to what `augment=` takes.
+
+        Raises TypeError for what is no augmenter, ValueError for images or labels that cannot be used.
+        """
+        if not isinstance(augmenters, Mapping) or not augmenters:
+            raise ValueError(f"augmenters must be a dict from name to what augment= takes, got {augmenters!r}.")
+        shown = pictures(X)
+        classes, codes = encode_labels(as_labels(y, "y", len(X)), len(shown))
+        x = torch.from_numpy(shown * 255)
+        x = x[:, None] if x.ndim == 3 else x.movedim(-1, 1)
+        seeds, rows = check_random_state(random_state), {}
+        for name, augment in augmenters.items():
+            generator = torch.Generator().manual_seed(int(seeds.randint(2**31 - 1)))
+            batch = Batch(x.clone(), codes)
+            change = compile_augmentation(augment, classes, PixelRange(0.0, 255.0), generator)
+            if change is not None:
+                change(batch)
+            rows[str(name)] = pictures(batch.x.clamp(0, 255).to(torch.uint8))
+        return cls(rows).plot(ax)
+
+    def plot(self, ax=None) -> AugmentationDisplay:
+        """Draw into the place of `ax` or a new figure."""
+        n = len(next(iter(self.pictures.values())))
+        longest = max(len(line) for name in self.pictures for line in name.splitlines())
+        self.figure_, self.ax_ = panels(ax, len(self.pictures), n, (0.07 * longest + 0.82 * n + 0.3,
+                                                                    0.87 * len(self.pictures) + 0.2))
+        for axes, (name, row) in zip(self.ax_, self.pictures.items(), strict=True):
+            for axis, picture in zip(axes, row, strict=True):
+                show_image(axis, picture)
+            axes[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+        return self

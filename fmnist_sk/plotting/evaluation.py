@@ -1,0 +1,273 @@
+"""Pictures of how right a classifier is: for each class, at each confidence, beside other classifiers."""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.metrics import confusion_matrix
+from sklearn.utils.multiclass import unique_labels
+from torch import Tensor
+
+from fmnist_sk.plotting._base import (
+    MARKERS,
+    NEUTRAL,
+    PALETTE,
+    RIGHT,
+    as_labels,
+    check_classifier,
+    check_count,
+    class_codes,
+    names_of,
+    panels,
+    probabilities_of,
+    wilson,
+)
+
+
+@dataclass(eq=False)
+class ClassAccuracyDisplay:
+    """Accuracy of each class with 95 % confidence intervals (Wilson, 1927), the hardest class at the bottom.
+
+    Parameters
+    ----------
+    n_right : (n_classes,) images of each class that are recognised
+    n_images : (n_classes,) images of each class
+    class_names : (n_classes,) texts
+
+    Attributes
+    ----------
+    figure_, ax_ : matplotlib's figure and axes
+    accuracy_, low_, high_ : (n_classes,) shares from 0 to 1 and their intervals, in the order of `class_names`
+    interval_ : (float, float) 95 % confidence interval of the accuracy on all images together
+    """
+
+    n_right: np.ndarray
+    n_images: np.ndarray
+    class_names: Sequence[str]
+
+    @classmethod
+    def from_estimator(cls, estimator, X: ArrayLike | Tensor, y: ArrayLike | Tensor, *,
+                       class_names: Sequence[str] | None = None, ax=None) -> ClassAccuracyDisplay:
+        """What a fitted classifier makes of images X (n, ...) with labels y (n,).
+
+        Parameters
+        ----------
+        estimator : any fitted classifier
+        class_names : names in the order of ``estimator.classes_``; default: the labels
+        ax : matplotlib axes, optional
+
+        Raises TypeError for what is no classifier, ValueError for labels or names that do not fit, and scikit-learn's
+        NotFittedError.
+        """
+        check_classifier(estimator)
+        return cls._from(as_labels(y, "y"), as_labels(estimator.predict(X), "y_pred"), estimator.classes_, class_names,
+                         ax)
+
+    @classmethod
+    def from_predictions(cls, y_true: ArrayLike | Tensor, y_pred: ArrayLike | Tensor, *,
+                         class_names: Sequence[str] | None = None, ax=None) -> ClassAccuracyDisplay:
+        """From true and predicted labels (n,); `class_names` in the order of the sorted labels."""
+        y_true, y_pred = as_labels(y_true, "y_true"), as_labels(y_pred, "y_pred")
+        return cls._from(y_true, y_pred, unique_labels(y_true, y_pred), class_names, ax)
+
+    @classmethod
+    def _from(cls, y_true, y_pred, classes, class_names, ax):
+        matrix = confusion_matrix(class_codes(y_true, classes, "y_true"), class_codes(y_pred, classes, "y_pred"),
+                                  labels=range(len(classes)))
+        names, counts = names_of(classes, class_names), matrix.sum(1)
+        present = counts > 0
+        return cls(matrix.diagonal()[present], counts[present],
+                   [name for name, here in zip(names, present, strict=True) if here]).plot(ax)
+
+    def plot(self, ax=None) -> ClassAccuracyDisplay:
+        """Draw into `ax` or a new figure."""
+        self.figure_, ((self.ax_,),) = panels(ax, size=(7, 1 + 0.36 * len(self.class_names)))
+        self.accuracy_ = self.n_right / self.n_images
+        self.low_, self.high_ = np.transpose([wilson(*pair) for pair in zip(self.n_right, self.n_images, strict=True)])
+        overall = self.n_right.sum() / self.n_images.sum()
+        low, high = self.interval_ = wilson(self.n_right.sum(), self.n_images.sum())
+        order = np.argsort(self.accuracy_, kind="stable")
+        rows = np.arange(len(order))
+        self.ax_.axvspan(low, high, color=NEUTRAL, alpha=0.2, linewidth=0)
+        self.ax_.axvline(overall, color=NEUTRAL, linestyle="--")
+        self.ax_.errorbar(self.accuracy_[order], rows, fmt="o", color=RIGHT, capsize=3, xerr=np.maximum(0, [
+            (self.accuracy_ - self.low_)[order], (self.high_ - self.accuracy_)[order]]))
+        for row, i in zip(rows, order, strict=True):
+            self.ax_.annotate(f"{self.accuracy_[i]:.1%}", (1.01, row), xycoords=("axes fraction", "data"), va="center",
+                              fontsize=9)
+        self.ax_.set_yticks(rows, [self.class_names[i] for i in order])
+        self.ax_.set(xlabel="share of the images of a class that are recognised, with 95 % interval",
+                     title=f"Accuracy of each class; all together {overall:.2%} [{low:.2%}, {high:.2%}]")
+        self.ax_.xaxis.set_major_formatter("{x:.0%}")
+        self.ax_.grid(axis="x", alpha=0.3)
+        return self
+
+
+@dataclass(eq=False)
+class ReliabilityDisplay:
+    """Reliability diagram: is what a classifier gives 90 % right in 90 % of cases?
+
+    The confidence is the probability of the predicted class. ``ece`` is the expected calibration error: the mean over
+    images of the gap between confidence and accuracy in the image's bin (Guo et al., 2017,
+    https://arxiv.org/abs/1706.04599); 0 is perfect.
+
+    Parameters
+    ----------
+    confidence, accuracy : (n_bins,) means over the bins that hold images, from 0 to 1
+    count : (n_bins,) images in each of them
+    n_bins : number of bins of equal width from 0 to 1
+
+    Attributes
+    ----------
+    figure_ : matplotlib's figure
+    ax_ : (2,) its axes: the diagram, and how many images have which confidence
+    ece_ : float
+    """
+
+    confidence: np.ndarray
+    accuracy: np.ndarray
+    count: np.ndarray
+    n_bins: int
+
+    @classmethod
+    def from_estimator(cls, estimator, X: ArrayLike | Tensor, y: ArrayLike | Tensor, *, n_bins: int = 15, ax=None
+                       ) -> ReliabilityDisplay:
+        """What a fitted classifier with predict_proba makes of images X (n, ...) with labels y (n,).
+
+        Parameters
+        ----------
+        estimator : any fitted classifier with predict_proba
+        n_bins : bins of equal width from 0 to 1
+        ax : matplotlib axes, optional
+            One, whose place is divided, or two.
+
+        Raises TypeError for what is no such classifier, ValueError for labels that it does not know.
+        """
+        return cls.from_predictions(y, probabilities_of(estimator, X), classes=estimator.classes_, n_bins=n_bins, ax=ax)
+
+    @classmethod
+    def from_predictions(cls, y_true: ArrayLike | Tensor, y_proba: ArrayLike, *, classes: ArrayLike | None = None,
+                         n_bins: int = 15, ax=None) -> ReliabilityDisplay:
+        """From true labels (n,) and probabilities (n, n_classes) in the order of `classes`: by default sorted labels.
+        """
+        from sklearn.calibration import calibration_curve  # takes long to import
+
+        check_count(n_bins, "n_bins", 2)
+        y_true = as_labels(y_true, "y_true", len(y_proba))
+        classes = np.unique(y_true) if classes is None else np.asarray(classes)
+        y_proba = np.asarray(y_proba, dtype=np.float64)
+        if y_proba.shape != (len(y_true), len(classes)) or not ((y_proba >= 0) & (y_proba <= 1 + 1e-6)).all():
+            raise ValueError(f"y_proba must hold probabilities (n, n_classes), here {(len(y_true), len(classes))}, got "
+                             f"values of shape {y_proba.shape} from {y_proba.min():g} to {y_proba.max():g}.")
+        confidence = np.minimum(y_proba.max(1), 1.0)
+        right = class_codes(y_true, classes, "y_true") == y_proba.argmax(1)
+        accuracy, mean = calibration_curve(right, confidence, n_bins=n_bins)
+        edges = np.linspace(0, 1, n_bins + 1)
+        count = np.bincount(np.searchsorted(edges[1:-1], confidence), minlength=n_bins)
+        return cls(mean, accuracy, count[count > 0], n_bins).plot(ax)
+
+    def plot(self, ax=None) -> ReliabilityDisplay:
+        """Draw into the axes `ax` or a new figure."""
+        self.figure_, grid = panels(ax, 2, 1, (5, 6), height_ratios=(3, 1))
+        self.ax_ = diagram, histogram = grid[:, 0]
+        share = self.count / self.count.sum()
+        self.ece_ = float(share @ np.abs(self.accuracy - self.confidence))
+        intervals = np.transpose([wilson(round(a * n), n) for a, n in zip(self.accuracy, self.count, strict=True)])
+        diagram.plot([0, 1], [0, 1], "--", color=NEUTRAL, label="perfectly calibrated")
+        diagram.errorbar(self.confidence, self.accuracy, fmt="o-", color=RIGHT, capsize=3, label="this classifier",
+                         yerr=np.maximum(0, np.abs(intervals - self.accuracy)))
+        diagram.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share that is right, with 95 % interval",
+                    title=f"Reliability; expected calibration error {self.ece_:.3f}")
+        diagram.legend(loc="upper left")
+        histogram.bar(self.confidence, share, width=0.8 / self.n_bins, color=RIGHT)
+        histogram.set(xlim=(0, 1), xlabel="confidence: probability of the predicted class", ylabel="images")
+        for axis in self.ax_:
+            axis.xaxis.set_major_formatter("{x:.0%}")
+            axis.yaxis.set_major_formatter("{x:.0%}")
+            axis.grid(alpha=0.3)
+        return self
+
+
+@dataclass(eq=False)
+class ComparisonDisplay:
+    """Several classifiers side by side: accuracy with 95 % confidence intervals (Wilson, 1927), and of each class.
+
+    Parameters
+    ----------
+    n_right : (n_models, n_classes) images of each class that a model recognises
+    n_images : (n_classes,) images of each class
+    names : (n_models,) texts
+    class_names : (n_classes,) texts
+
+    Attributes
+    ----------
+    figure_ : matplotlib's figure
+    ax_ : (2,) its axes: accuracies, and accuracies of classes
+    accuracy_ : (n_models,) from 0 to 1
+    """
+
+    n_right: np.ndarray
+    n_images: np.ndarray
+    names: Sequence[str]
+    class_names: Sequence[str]
+
+    @classmethod
+    def from_estimators(cls, estimators: Mapping[str, object], X: ArrayLike | Tensor, y: ArrayLike | Tensor, *,
+                        class_names: Sequence[str] | None = None, ax=None) -> ComparisonDisplay:
+        """What fitted classifiers, a dict from name to classifier, make of images X (n, ...) with labels y (n,).
+
+        `class_names` are in the order of the sorted labels; `ax` is one axes, whose place is divided, or two.
+
+        Raises TypeError for what are no classifiers, ValueError for an empty dict or labels that do not fit.
+        """
+        if not isinstance(estimators, Mapping):
+            raise TypeError(f"estimators must be a dict from name to classifier, got estimators={estimators!r}.")
+        for estimator in estimators.values():
+            check_classifier(estimator)
+        return cls.from_predictions(y, {name: estimator.predict(X) for name, estimator in estimators.items()},
+                                    class_names=class_names, ax=ax)
+
+    @classmethod
+    def from_predictions(cls, y_true: ArrayLike | Tensor, y_pred: Mapping[str, ArrayLike | Tensor], *,
+                         class_names: Sequence[str] | None = None, ax=None) -> ComparisonDisplay:
+        """From true labels (n,) and a dict from name to predicted labels (n,)."""
+        if not isinstance(y_pred, Mapping) or not y_pred:
+            raise ValueError(f"y_pred must be a dict from name to predicted labels, got y_pred={y_pred!r}.")
+        y_true = as_labels(y_true, "y_true")
+        predicted = {name: as_labels(labels, f"y_pred[{name!r}]", len(y_true)) for name, labels in y_pred.items()}
+        classes, counts = np.unique(y_true, return_counts=True)
+        right = [[np.sum(labels[y_true == label] == label) for label in classes] for labels in predicted.values()]
+        return cls(np.array(right), counts, [str(name) for name in predicted], names_of(classes, class_names)).plot(ax)
+
+    def plot(self, ax=None) -> ComparisonDisplay:
+        """Draw into the axes `ax` or a new figure; the best model is on top."""
+        n_models, n_classes = self.n_right.shape
+        self.figure_, (self.ax_,) = panels(ax, 1, 2, (5 + 0.6 * n_classes, 1.6 + 0.4 * n_models),
+                                           width_ratios=(4, 0.6 * n_classes))
+        bars, table = self.ax_
+        total = self.n_images.sum()
+        self.accuracy_ = self.n_right.sum(1) / total
+        order = np.argsort(-self.accuracy_, kind="stable")
+        for row, i in enumerate(order):
+            low, high = wilson(self.n_right[i].sum(), total)
+            bars.errorbar(self.accuracy_[i], row, fmt=MARKERS[i % 10], color=PALETTE[i % 10], capsize=3,
+                          xerr=[[max(0, self.accuracy_[i] - low)], [max(0, high - self.accuracy_[i])]])
+            bars.annotate(f"{self.accuracy_[i]:.2%}", (self.accuracy_[i], row), xytext=(0, 6),
+                          textcoords="offset points", ha="center", fontsize=9)
+        bars.set(title="Accuracy with 95 % interval", ylim=(n_models - 0.4, -0.7))
+        bars.set_yticks(range(n_models), [self.names[i] for i in order])
+        bars.margins(x=0.15)
+        bars.xaxis.set_major_formatter("{x:.1%}")
+        bars.grid(axis="x", alpha=0.3)
+        shares = self.n_right[order] / self.n_images
+        table.imshow(shares, cmap="Blues", aspect="auto", vmin=min(0.5, shares.min()), vmax=1)
+        for (row, column), share in np.ndenumerate(shares):
+            is_best = share == shares[:, column].max() and n_models > 1
+            table.text(column, row, f"{100 * share:.1f}", ha="center", va="center", fontsize=9,
+                       color="white" if share > 0.8 else "black", fontweight="bold" if is_best else "normal")
+        table.set(title="Accuracy of each class, % (best in bold)" if n_models > 1 else "Accuracy of each class, %",
+                  yticks=[], ylim=(n_models - 0.4, -0.7))
+        table.set_xticks(range(n_classes), self.class_names, rotation=40, ha="right", rotation_mode="anchor")
+        return self

@@ -1,0 +1,217 @@
+"""Pictures of what a classifier takes for what: the confusion matrix and its mistakes."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
+from sklearn.utils.multiclass import unique_labels
+from torch import Tensor
+
+from fmnist_sk.plotting._base import (
+    WRONG,
+    as_labels,
+    check_classifier,
+    check_count,
+    class_codes,
+    names_of,
+    panels,
+    pictures,
+    probabilities_of,
+    pyplot,
+    show_image,
+    take,
+)
+
+
+class Confusion(NamedTuple):
+    """Images of one class that are taken for another."""
+
+    true: int                   # codes of the classes
+    predicted: int
+    count: int
+    pictures: np.ndarray        # (up to n_images, H, W) or (..., 3), from 0 to 1
+
+
+@dataclass(eq=False)
+class ConfusionDisplay:
+    """The confusion matrix, and images of the most frequent confusions.
+
+    Parameters
+    ----------
+    matrix : (n_classes, n_classes) counts; rows are true, columns predicted classes
+    class_names : (n_classes,) texts
+    confusions : list of Confusion, the most frequent first
+
+    Attributes
+    ----------
+    figure_ : matplotlib's figure
+    ax_ : axes of the matrix
+    image_axes_ : (n_confusions, n_images) axes
+    """
+
+    matrix: np.ndarray
+    class_names: Sequence[str]
+    confusions: Sequence[Confusion] = ()
+
+    @classmethod
+    def from_estimator(cls, estimator, X: ArrayLike | Tensor, y: ArrayLike | Tensor, *,
+                       class_names: Sequence[str] | None = None, image_shape: Sequence[int] | None = None,
+                       n_confusions: int = 6, n_images: int = 6, ax=None) -> ConfusionDisplay:
+        """What a fitted classifier makes of images X (n, ...) with labels y (n,).
+
+        Parameters
+        ----------
+        estimator : any fitted classifier
+        class_names : names in the order of ``estimator.classes_``; default: the labels
+        image_shape : (H, W) or (C, H, W) of flat rows that are not square
+        n_confusions : how many kinds of mistakes to show, 0 for the matrix alone
+        n_images : images of each
+        ax : one matplotlib axes, whose place is divided
+
+        Raises TypeError for what is no classifier, ValueError for labels, names or numbers that do not fit.
+        """
+        check_classifier(estimator)
+        return cls._from(as_labels(y, "y"), as_labels(estimator.predict(X), "y_pred"), X, estimator.classes_,
+                         class_names, image_shape, n_confusions, n_images, ax)
+
+    @classmethod
+    def from_predictions(cls, y_true: ArrayLike | Tensor, y_pred: ArrayLike | Tensor, X: ArrayLike | Tensor, *,
+                         class_names: Sequence[str] | None = None, image_shape: Sequence[int] | None = None,
+                         n_confusions: int = 6, n_images: int = 6, ax=None) -> ConfusionDisplay:
+        """From true and predicted labels (n,) and the images X (n, ...); `class_names` in the order of the labels."""
+        y_true, y_pred = as_labels(y_true, "y_true", len(X)), as_labels(y_pred, "y_pred", len(X))
+        return cls._from(y_true, y_pred, X, unique_labels(y_true, y_pred), class_names, image_shape, n_confusions,
+                         n_images, ax)
+
+    @classmethod
+    def _from(cls, y_true, y_pred, X, classes, class_names, image_shape, n_confusions, n_images, ax):
+        check_count(n_confusions, "n_confusions", 0)
+        check_count(n_images, "n_images")
+        true, predicted = class_codes(y_true, classes, "y_true"), class_codes(y_pred, classes, "y_pred")
+        matrix = confusion_matrix(true, predicted, labels=range(len(classes)))
+        wrong = matrix - np.diag(matrix.diagonal())
+        confusions = []
+        for cell in np.argsort(-wrong, axis=None, kind="stable")[:n_confusions]:
+            i, j = divmod(int(cell), len(classes))
+            if wrong[i, j]:
+                rows = np.flatnonzero((true == i) & (predicted == j))[:n_images]
+                confusions.append(Confusion(i, j, int(wrong[i, j]), pictures(take(X, rows), image_shape)))
+        return cls(matrix, names_of(classes, class_names), confusions).plot(ax)
+
+    def plot(self, ax=None) -> ConfusionDisplay:
+        """Draw into the place of `ax` or a new figure."""
+        n, k = len(self.class_names), len(self.confusions)
+        columns = max((len(confusion.pictures) for confusion in self.confusions), default=0)
+        size = 2.5 + 0.55 * n
+        self.figure_, grid = panels(ax, 1, 2 if k else 1, (size + (1.6 + 0.75 * columns) * bool(k), size),
+                                    **({"width_ratios": (size, 1.6 + 0.75 * columns)} if k else {}))
+        self.ax_ = grid[0, 0]
+        shares = self.matrix / np.maximum(self.matrix.sum(1, keepdims=True), 1)
+        display = ConfusionMatrixDisplay(self.matrix, display_labels=self.class_names)
+        display.plot(ax=self.ax_, cmap="Blues", colorbar=False, include_values=False)
+        display.im_.set_data(np.sqrt(shares))               # roots, so that rare confusions are seen too
+        display.im_.set_clim(0, 1)
+        for (row, column), count in np.ndenumerate(self.matrix):
+            color = "white" if shares[row, column] > 0.36 else "black" if count else "lightgray"
+            self.ax_.text(column, row, f"{count}", ha="center", va="center", color=color, fontsize=9)
+        pyplot().setp(self.ax_.get_xticklabels(), rotation=40, ha="right", rotation_mode="anchor")
+        right, total = self.matrix.trace(), self.matrix.sum()
+        self.ax_.set(title=f"{right / total:.2%} of {total:,} images right", xlabel="taken for", ylabel="really")
+        self.image_axes_ = np.empty((0, 0), dtype=object)
+        if k:
+            _, self.image_axes_ = panels(grid[0, 1], k, columns)
+            for axes, confusion in zip(self.image_axes_, self.confusions, strict=True):
+                share = confusion.count / max(1, self.matrix[confusion.true].sum())
+                for axis in axes:
+                    axis.set_axis_off()
+                for axis, picture in zip(axes, confusion.pictures, strict=False):
+                    axis.set_axis_on()
+                    show_image(axis, picture)
+                axes[0].set_ylabel(f"{self.class_names[confusion.true]}\ntaken for\n"
+                                   f"{self.class_names[confusion.predicted]}\n{confusion.count} ({share:.1%})",
+                                   rotation=0, ha="right", va="center", fontsize=9)
+        return self
+
+
+@dataclass(eq=False)
+class MistakesDisplay:
+    """A gallery of the most confident mistakes.
+
+    Parameters
+    ----------
+    pictures : (n, H, W) or (n, H, W, 3) from 0 to 1
+    true, predicted : (n,) names of classes
+    confidence : (n,) probability of the predicted class
+    rows : (n,) where the images are in X
+
+    Attributes
+    ----------
+    figure_ : matplotlib's figure
+    ax_ : (n_rows, n_columns) axes
+    """
+
+    pictures: np.ndarray
+    true: Sequence[str]
+    predicted: Sequence[str]
+    confidence: np.ndarray
+    rows: np.ndarray
+
+    @classmethod
+    def from_estimator(cls, estimator, X: ArrayLike | Tensor, y: ArrayLike | Tensor, *,
+                       class_names: Sequence[str] | None = None, image_shape: Sequence[int] | None = None,
+                       n_images: int = 24, ax=None) -> MistakesDisplay:
+        """What a fitted classifier with predict_proba makes of images X (n, ...) with labels y (n,).
+
+        Parameters
+        ----------
+        estimator : any fitted classifier with predict_proba
+        class_names : names in the order of ``estimator.classes_``; default: the labels
+        image_shape : (H, W) or (C, H, W) of flat rows that are not square
+        n_images : how many mistakes to show at most
+        ax : one matplotlib axes, whose place is divided
+
+        Raises TypeError for what is no such classifier, ValueError for labels, names or numbers that do not fit.
+        """
+        return cls.from_predictions(y, probabilities_of(estimator, X), X, classes=estimator.classes_, ax=ax,
+                                    class_names=class_names, image_shape=image_shape, n_images=n_images)
+
+    @classmethod
+    def from_predictions(cls, y_true: ArrayLike | Tensor, y_proba: ArrayLike, X: ArrayLike | Tensor, *,
+                         classes: ArrayLike | None = None, class_names: Sequence[str] | None = None,
+                         image_shape: Sequence[int] | None = None, n_images: int = 24, ax=None) -> MistakesDisplay:
+        """From true labels (n,), probabilities (n, n_classes) in the order of `classes` and the images X (n, ...)."""
+        check_count(n_images, "n_images")
+        y_true, y_proba = as_labels(y_true, "y_true", len(X)), np.asarray(y_proba)
+        classes = np.unique(y_true) if classes is None else np.asarray(classes)
+        if y_proba.shape != (len(y_true), len(classes)):
+            raise ValueError(f"y_proba must have the shape (n, n_classes), here {(len(y_true), len(classes))}, got "
+                             f"{y_proba.shape}.")
+        codes, guesses, confidence = class_codes(y_true, classes, "y_true"), y_proba.argmax(1), y_proba.max(1)
+        wrong = np.flatnonzero(codes != guesses)
+        rows = wrong[np.argsort(-confidence[wrong], kind="stable")][:n_images]
+        names = np.array(names_of(classes, class_names))
+        shown = pictures(take(X, rows), image_shape) if len(rows) else np.empty((0, 1, 1))
+        return cls(shown, names[codes[rows]], names[guesses[rows]], confidence[rows], rows).plot(ax)
+
+    def plot(self, ax=None) -> MistakesDisplay:
+        """Draw into the place of `ax` or a new figure."""
+        n = len(self.rows)
+        columns = min(8, max(1, n))
+        lines = max(1, -(-n // columns))
+        self.figure_, self.ax_ = panels(ax, lines, columns, (1.35 * columns + 0.2, 1.85 * lines + 0.5))
+        for axis in self.ax_.flat:
+            axis.set_axis_off()
+        for axis, picture, true, predicted, share in zip(self.ax_.flat, self.pictures, self.true, self.predicted,
+                                                         self.confidence, strict=False):
+            axis.set_axis_on()
+            show_image(axis, picture)
+            axis.set_title(f"{true}", fontsize=8)
+            axis.set_xlabel(f"{predicted}\n{share:.0%}", fontsize=8, color=WRONG)
+        if ax is None:
+            self.figure_.suptitle("Most confident mistakes: above what it is, below what it is taken for" if n else
+                                  "No mistakes", fontsize=11)
+        return self

@@ -1,0 +1,228 @@
+"""Pictures of what happens inside a network: its filters, its feature maps, and where it looks."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from fmnist_sk._passes import named
+from fmnist_sk.attribution import grad_cam
+from fmnist_sk.classifier import ImageClassifier
+from fmnist_sk.inspection import classifier_of, feature_maps
+from fmnist_sk.plotting._base import (
+    RIGHT,
+    WRONG,
+    as_labels,
+    check_count,
+    names_of,
+    panels,
+    pictures,
+    probabilities_of,
+    show_image,
+)
+
+
+@dataclass(eq=False)
+class FeatureMapsDisplay:
+    """What the layers of a network make of one image, a row for each layer.
+
+    Parameters
+    ----------
+    picture : (H, W) or (H, W, 3) from 0 to 1
+    maps : name of a layer to (channels, height, width), in the order of computation
+    n_channels : how many channels of a layer are shown at most: those with the largest variance
+
+    Attributes
+    ----------
+    figure_ : matplotlib's figure
+    ax_ : (n_layers, 1 + n_channels) axes
+    """
+
+    picture: np.ndarray
+    maps: dict[str, np.ndarray]
+    n_channels: int = 12
+
+    @classmethod
+    def from_estimator(cls, classifier: ImageClassifier, X: ArrayLike | Tensor, *,
+                       layers: Sequence[str] | None = None, n_channels: int = 12, ax=None) -> FeatureMapsDisplay:
+        """The maps of every convolution and pooling, as report 2 drew them, or of `layers`.
+
+        Parameters
+        ----------
+        classifier : fitted ImageClassifier, or Pipeline that ends in one
+        X : (1, ...) one image in any form that it takes
+        layers : names of layers, as `summary` has them
+        n_channels : how many channels of a layer to show at most
+        ax : one matplotlib axes, whose place is divided
+
+        Raises TypeError for what is no ImageClassifier, ValueError for several images and for layers without maps.
+        """
+        check_count(n_channels, "n_channels")
+        if len(X) != 1:
+            raise ValueError(f"X must hold one image, such as images[:1], got {len(X)}.")
+        maps = {name: values[0] for name, values in feature_maps(classifier, X, layers).items()}
+        if wrong := [name for name, values in maps.items() if values.ndim != 3]:
+            raise ValueError(f"layers must give maps (channels, height, width), but {wrong} do not.")
+        if not maps:
+            raise ValueError("classifier must have convolutions or poolings, or layers must name what to show.")
+        _, inner = classifier_of(classifier, "classifier")
+        return cls(pictures(X, inner.image_shape_ if np.ndim(X) == 2 else None)[0], maps, n_channels).plot(ax)
+
+    def plot(self, ax=None) -> FeatureMapsDisplay:
+        """Draw into the place of `ax` or a new figure. Each map has its own range of gray values."""
+        lines, columns = len(self.maps), 1 + min(self.n_channels, max(len(values) for values in self.maps.values()))
+        self.figure_, self.ax_ = panels(ax, lines, columns, (1.8 + 0.85 * columns, 0.4 + 0.95 * lines))
+        for axis in self.ax_.flat:
+            axis.set_axis_off()
+        self.ax_[0, 0].set_axis_on()
+        show_image(self.ax_[0, 0], self.picture, "image")
+        for axes, (name, values) in zip(self.ax_, self.maps.items(), strict=True):
+            strongest = np.sort(np.argsort(-values.var((1, 2)), kind="stable")[:columns - 1])
+            for axis, channel in zip(axes[1:], strongest, strict=False):
+                axis.set_axis_on()
+                axis.imshow(values[channel], cmap="gray")
+                axis.set(xticks=[], yticks=[])
+            axes[1].set_ylabel(f"{name}\n{' x '.join(map(str, values.shape))}", rotation=0, ha="right", va="center",
+                               fontsize=8)
+        return self
+
+
+@dataclass(eq=False)
+class FiltersDisplay:
+    """The filters of a convolution that looks at pixels.
+
+    Parameters
+    ----------
+    filters : (n_filters, channels, height, width) weights
+    layer : the layer's name
+
+    Attributes
+    ----------
+    figure_ : matplotlib's figure
+    ax_ : (n_rows, n_columns) axes
+    """
+
+    filters: np.ndarray
+    layer: str
+
+    @classmethod
+    def from_estimator(cls, classifier: ImageClassifier, *, layer: str | None = None, ax=None) -> FiltersDisplay:
+        """Those of the first convolution, or of `layer`.
+
+        Parameters
+        ----------
+        classifier : fitted ImageClassifier, or Pipeline that ends in one
+        layer : name of a convolution that takes in one or three channels, as `summary` has it
+        ax : one matplotlib axes, whose place is divided
+
+        Raises TypeError for what is no ImageClassifier, ValueError if there is no such convolution.
+        """
+        _, classifier = classifier_of(classifier, "classifier")
+        check_is_fitted(classifier)
+        network = classifier.module_.network
+        if layer is None:
+            layer = next((name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)), None)
+            if layer is None:
+                raise ValueError("classifier must have a convolution, and its network has none.")
+        module = named(network, [layer], "layer")[layer]
+        if not isinstance(module, nn.Conv2d) or module.weight.shape[1] not in (1, 3):
+            raise ValueError(f"layer must name a convolution that takes in one or three channels, got layer={layer!r}: "
+                             f"{module!r}.")
+        return cls(module.weight.detach().float().cpu().numpy(), layer).plot(ax)
+
+    def plot(self, ax=None) -> FiltersDisplay:
+        """Draw into the place of `ax` or a new figure. One channel: blue is negative, red positive."""
+        n, channels = self.filters.shape[:2]
+        columns = min(8, n)
+        lines = -(-n // columns)
+        self.figure_, self.ax_ = panels(ax, lines, columns, (0.9 * columns + 0.9, 0.95 * lines + 0.5))
+        limit = np.abs(self.filters).max() or 1.0
+        for axis in self.ax_.flat:
+            axis.set_axis_off()
+        for axis, weights in zip(self.ax_.flat, self.filters, strict=False):
+            axis.set_axis_on()
+            axis.set(xticks=[], yticks=[])
+            if channels == 1:
+                image = axis.imshow(weights[0], cmap="RdBu_r", vmin=-limit, vmax=limit)
+            else:
+                axis.imshow(np.moveaxis(weights, 0, -1) / (2 * limit) + 0.5)
+        if channels == 1:
+            self.figure_.colorbar(image, ax=self.ax_.ravel().tolist(), label="weight")
+        if ax is None:
+            self.figure_.suptitle(f"Filters of {self.layer}", fontsize=11)
+        return self
+
+
+@dataclass(eq=False)
+class GradCAMDisplay:
+    """Where in images a network sees their classes, see `grad_cam`.
+
+    Parameters
+    ----------
+    pictures : (n, H, W) or (n, H, W, 3) from 0 to 1
+    maps : (n, H, W) from 0 to 1
+    titles : (n,) texts
+    colors : (n,) colours of the titles
+
+    Attributes
+    ----------
+    figure_ : matplotlib's figure
+    ax_ : (n_rows, n_columns) axes; images and, under each, the image with its map
+    """
+
+    pictures: np.ndarray
+    maps: np.ndarray
+    titles: Sequence[str]
+    colors: Sequence[str]
+
+    @classmethod
+    def from_estimator(cls, classifier: ImageClassifier, X: ArrayLike | Tensor, y: ArrayLike | None = None, *,
+                       layer: str | None = None, class_names: Sequence[str] | None = None, ax=None) -> GradCAMDisplay:
+        """The evidence for the predicted class of each image.
+
+        Parameters
+        ----------
+        classifier : fitted ImageClassifier, or Pipeline that ends in one
+        X : (n, ...) a few images in any form that it takes
+        y : (n,) true labels; titles of wrong predictions are red and name them
+        layer : as in `grad_cam`
+        class_names : names in the order of ``classes_``; default: the labels
+        ax : one matplotlib axes, whose place is divided
+
+        Raises as `grad_cam` does.
+        """
+        _, inner = classifier_of(classifier, "classifier")
+        maps = grad_cam(classifier, X, layer=layer)
+        probabilities, names = probabilities_of(classifier, X), names_of(inner.classes_, class_names)
+        guesses = probabilities.argmax(1)
+        titles = [f"{names[guess]} {row[guess]:.0%}" for guess, row in zip(guesses, probabilities, strict=True)]
+        colors = [RIGHT] * len(titles) if y is not None else ["black"] * len(titles)
+        if y is not None:
+            for i, label in enumerate(as_labels(y, "y", len(titles))):
+                if label != inner.classes_[guesses[i]]:
+                    known = np.flatnonzero(inner.classes_ == label)
+                    titles[i] += f"\nreally {names[known[0]] if len(known) else label}"
+                    colors[i] = WRONG
+        return cls(pictures(X, inner.image_shape_ if np.ndim(X) == 2 else None), maps, titles, colors).plot(ax)
+
+    def plot(self, ax=None) -> GradCAMDisplay:
+        """Draw into the place of `ax` or a new figure. Bright is where the evidence is strong."""
+        n = len(self.pictures)
+        columns = min(8, n)
+        lines = -(-n // columns)
+        self.figure_, self.ax_ = panels(ax, 2 * lines, columns, (1.4 * columns + 0.2, 3.1 * lines + 0.3))
+        for axis in self.ax_.flat:
+            axis.set_axis_off()
+        for i, (picture, map_) in enumerate(zip(self.pictures, self.maps, strict=True)):
+            line, column = divmod(i, columns)
+            above, below = self.ax_[2 * line:2 * line + 2, column]
+            show_image(above, picture, self.titles[i], self.colors[i])
+            show_image(below, picture)
+            below.imshow(map_, cmap="inferno", alpha=0.6, vmin=0, vmax=1)
+        if ax is None:
+            self.figure_.suptitle("What the network sees, and where: bright is strong evidence", fontsize=11)
+        return self
