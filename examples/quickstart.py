@@ -7,20 +7,20 @@ output/quickstart. Where Fashion-MNIST cannot be had, it says so and uses scikit
 """
 import argparse
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
-import joblib
 import numpy as np
 from sklearn.datasets import load_digits
-from sklearn.metrics import ConfusionMatrixDisplay, accuracy_score, classification_report
+from sklearn.metrics import accuracy_score, classification_report
 from sklearn.model_selection import train_test_split
 
-from fmnist_sk import HistoryDisplay, ResNetClassifier, load_fashion_mnist
+import fmnist_sk
+from fmnist_sk import ConfusionDisplay, HistoryDisplay, ResNetClassifier, load_fashion_mnist
 
-try:
-    import matplotlib.pyplot as plt
-except ImportError:
-    raise SystemExit("The quickstart draws pictures with matplotlib: pip install 'fmnist_sk[plot]'") from None
+for package in ("matplotlib", "safetensors"):        # asked for now, not after the training
+    if find_spec(package) is None:
+        raise SystemExit(f"The quickstart needs {package}: pip install 'fmnist_sk[plot,save]'")
 
 
 def load(data_home, download):
@@ -37,16 +37,6 @@ def load(data_home, download):
     X_train, X_test, y_train, y_test = train_test_split(images, digits.target, stratify=digits.target,
                                                         test_size=0.2, random_state=0)
     return X_train, y_train, X_test, y_test, np.array([f"digit {i}" for i in range(10)]), False
-
-
-def plot_confusions(y_true, y_pred, names, path):
-    figure, axis = plt.subplots(figsize=(7, 7), layout="constrained")
-    ConfusionMatrixDisplay.from_predictions(y_true, y_pred, display_labels=names, cmap="Blues", ax=axis,
-                                            colorbar=False)
-    plt.setp(axis.get_xticklabels(), rotation=40, ha="right", rotation_mode="anchor")
-    axis.set_title(f"{np.mean(y_true == y_pred):.2%} of {len(y_true)} test images right")
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 def main():
@@ -77,10 +67,11 @@ def main():
         print(f"  {name:12s} {np.mean(y_pred[y_test == code] == code):6.1%}")
 
     HistoryDisplay.from_estimator(classifier).figure_.savefig(args.output / "learning_curves.png", dpi=120)
-    plot_confusions(y_test, y_pred, names, args.output / "confusion_matrix.png")
-    joblib.dump(classifier, args.output / "model.joblib")
+    ConfusionDisplay.from_predictions(y_test, y_pred, X_test, class_names=names).figure_.savefig(
+        args.output / "confusion_matrix.png", dpi=120)
+    fmnist_sk.save(classifier, args.output / "model.safetensors")
 
-    reloaded = joblib.load(args.output / "model.joblib")
+    reloaded = fmnist_sk.load(args.output / "model.safetensors")
     print("\nthe reloaded model on the first test images:")
     for truth, probabilities in zip(y_test[:5], reloaded.predict_proba(X_test[:5]), strict=True):
         guess = probabilities.argmax()

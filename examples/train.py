@@ -4,8 +4,8 @@ r"""One training run from the command line: any network, any setting, and everyt
         --loss sigmoid
 
 Writes to output/train/MODEL: config.json (all settings, before training), results.json, history.csv (a row an epoch),
-curves.png, class_accuracy.png, schedule.png and model.joblib. `--config FOLDER/config.json` repeats a run bit for bit.
-A run that was killed, or stopped with Ctrl-C, goes on when the same command is given again.
+curves.png, class_accuracy.png, schedule.png and model.safetensors. `--config FOLDER/config.json` repeats a run bit for
+bit. A run that was killed, or stopped with Ctrl-C, goes on when the same command is given again.
 
 A VALUE is a number, a word, none, true, false, or an expression of literals and classes of fmnist_sk, such as
 --augment "[RandomCrop(padding=2), MixUp(alpha=0.4)]" or --schedule "Exponential(factor=0.9, every=10000, per='batch')".
@@ -18,7 +18,6 @@ import json
 import sys
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pandas as pd
 import sklearn
@@ -36,7 +35,7 @@ from fmnist_sk.recipes import RECIPES, recipe
 try:
     import matplotlib.pyplot as plt
 except ImportError:
-    raise SystemExit("This script draws pictures with matplotlib: pip install 'fmnist_sk[plot]'") from None
+    raise SystemExit("This script draws pictures with matplotlib: pip install 'fmnist_sk[plot,save]'") from None
 
 CLASSES = {name: getattr(fmnist_sk, name) for name in fmnist_sk.__all__ if isinstance(getattr(fmnist_sk, name), type)}
 SYSTEMS = fmnist_sk.reference_systems()
@@ -290,7 +289,7 @@ def main(argv=None):
     except (OSError, ValueError, TypeError, argparse.ArgumentTypeError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
     classifier.set_params(callbacks=None, checkpoint=None).initialize_callbacks()      # they belong to this run alone
-    joblib.dump(classifier, output / "model.joblib")
+    fmnist_sk.save(classifier, output / "model.safetensors")
     with contextlib.suppress(OSError):
         (output / "checkpoint").rmdir()
 

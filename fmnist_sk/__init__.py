@@ -7,6 +7,7 @@ from fmnist_sk.datasets import load_csv, load_fashion_mnist
 from fmnist_sk.inspection import FeatureExtractor, feature_maps, summary
 from fmnist_sk.losses import CrossEntropy, FocalLoss, SigmoidLoss, SquaredError, TripletLoss
 from fmnist_sk.networks import *
+from fmnist_sk.persistence import load, save
 from fmnist_sk.plotting import *
 from fmnist_sk.preprocessing import ImageScaler, ImageStandardizer
 from fmnist_sk.recipes import recipe
@@ -46,6 +47,8 @@ __all__ = [
     "feature_maps",
     "grad_cam",
     "summary",
+    "save",
+    "load",
     "load_csv",
     "load_fashion_mnist",
     "recipe",

@@ -62,7 +62,7 @@ def draws_random_numbers(module: nn.Module, x: Tensor) -> bool:
     """Whether training on x draws from the global generator, as nn.Dropout2d or F.dropout do."""
     generator = torch.Generator().manual_seed(0)
     before = generator.get_state()
-    trial = copy.deepcopy(module).train()
+    trial = copy.deepcopy(module).cpu().train()
     with torch.no_grad(), DrawFrom(generator):
         use_generator(trial, torch.Generator())
         trial(x)

@@ -119,22 +119,59 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
         return super().initialize()
 
     def initialize_module(self):
+        self._take_module(self._new_module())
+        return self
+
+    def _take_module(self, module: nn.Sequential) -> None:
         device = self.device_
         self._generators = {"shuffle": torch.Generator().manual_seed(self._seed),
                             "device": torch.Generator(device).manual_seed(self._seed)}
-        module = self._new_module()
         use_generator(module, self._generators["device"])
-        self._draws = draws_random_numbers(module, torch.zeros(MIN_ROWS, *self._network_shape))
+        self._draws = None              # found out when training begins
         self.module_ = module.to(device).to(memory_format=torch.channels_last)
-        return self
+
+    def _initialize_with(self, module: dict[str, Tensor], criterion: dict[str, Tensor]) -> None:
+        """Build the net around these states, without drawing weights. Raises ValueError for states that do not fit.
+
+        The optimizer comes when it is asked for, because PyTorch then imports for seconds.
+        """
+        self._initialize_virtual_params()
+        self._initialize_callbacks()
+        with torch.device("meta"):
+            network = self._build_network()
+        for name, value in network.state_dict(keep_vars=True).items():
+            given = module.get(f"network.{name}")
+            if given is None or (not isinstance(value, nn.parameter.UninitializedTensorMixin)
+                                 and (given.shape, given.dtype) != (value.shape, value.dtype)):
+                raise ValueError(f"the network's {name} must be {value.dtype} {tuple(value.shape)}, got "
+                                 f"{'none' if given is None else f'{given.dtype} {tuple(given.shape)}'}.")
+        built = self._as_module(network)
+        built.load_state_dict(module, assign=True)
+        if any(value.is_meta for value in (*built.parameters(), *built.buffers())):     # such as buffers not saved
+            built = self._new_module()
+            built.load_state_dict(module)
+        self._take_module(built)
+        self.initialize_criterion()
+        self.criterion_.load_state_dict(criterion)
+        self._initialize_history()
+        self.initialized_ = True
+
+    def __getattr__(self, name):
+        if name == "optimizer_" and vars(self).get("initialized_"):          # of a net that was loaded
+            self._initialize_optimizer()
+            return vars(self)["optimizer_"]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _new_module(self) -> nn.Sequential:
         """Standardisation and the network, with weights drawn from the seed, on the CPU."""
-        first = [("standardize", Standardize(*self._statistics))] if self.standardize else []
         with DrawFrom(torch.Generator().manual_seed(self._seed)):
-            module = nn.Sequential(OrderedDict([*first, ("network", self._build_network().cpu().float())]))
+            module = self._as_module(self._build_network().cpu().float())
             self._check_logits(module)
         return module
+
+    def _as_module(self, network: nn.Module) -> nn.Sequential:
+        first = [("standardize", Standardize(*self._statistics))] if self.standardize else []
+        return nn.Sequential(OrderedDict([*first, ("network", network)]))
 
     def _build_network(self, image_shape: tuple[int, int, int] | None = None) -> nn.Module:
         """The module with what its signature asks for: in_channels, n_classes, image_shape and our own parameters."""
@@ -260,7 +297,11 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
 
     def _random_layers(self):
         """Where random layers other than ours draw from during training."""
-        return DrawFrom(self._generators["device"]) if self._draws and self.module_.training else nullcontext()
+        if not self.module_.training:
+            return nullcontext()
+        if self._draws is None:
+            self._draws = draws_random_numbers(self.module_, torch.zeros(MIN_ROWS, *self._network_shape))
+        return DrawFrom(self._generators["device"]) if self._draws else nullcontext()
 
     def evaluation_step(self, batch, training=False):
         inputs, codes = batch

@@ -7,8 +7,6 @@ from itertools import product
 from torch import Tensor
 from torch.nn import functional as F
 
-from fmnist_sk._batches import Images
-
 SHIFTS = (0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)         # rows down, columns to the right
 KINDS = "mirror", "shift"
 
@@ -21,18 +19,13 @@ def check_tta(tta) -> tuple[str, ...]:
     return tuple(kinds)
 
 
-def views(images: Images, tta, value_range: tuple[float, float] | None) -> Iterator[Images]:
-    """The images and as many others as `tta` says, of the same kind. What comes in from outside is background."""
+def views(x: Tensor, tta, background: float) -> Iterator[Tensor]:
+    """Images (n, channels, height, width) and as many others as `tta` says. What comes in from outside is background.
+    """
     kinds = check_tta(tta)
-    background = value_range[0] if value_range is not None else 0
     for mirrored, shift in product((False, True) if "mirror" in kinds else (False,),
                                    SHIFTS if "shift" in kinds else SHIFTS[:1]):
-        if not mirrored and shift == (0, 0):
-            yield images
-            continue
-        pixels = images.pixels if images.rows is None else images.pixels[images.rows]
-        pixels = pixels.flip(-1) if mirrored else pixels
-        yield Images(_shifted(pixels, *shift, background))
+        yield _shifted(x.flip(-1) if mirrored else x, *shift, background)
 
 
 def _shifted(x: Tensor, down: int, right: int, background: float) -> Tensor:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from fmnist_sk._batches import Images
 from fmnist_sk._checkpoint import FitFile, fingerprint
 from fmnist_sk._data import ImageData
+from fmnist_sk._export import Exports
 from fmnist_sk._schedule import Schedule
 from fmnist_sk._skorch import OPTIMIZERS
 from fmnist_sk._training import Trainer
@@ -36,7 +37,7 @@ from fmnist_sk.schedules import Constant, as_schedule
 
 @dataclass_transform(kw_only_default=True, eq_default=False)
 @dataclass(kw_only=True, eq=False, repr=False)
-class ImageClassifier(ImageData, Trainer):
+class ImageClassifier(ImageData, Exports, Trainer):
     """A neural network for small images that is a scikit-learn classifier and a skorch net.
 
     Images X may be (n, features), (n, H, W) or (n, C, H, W): arrays, DataFrames or tensors on any device, uint8 or
@@ -328,8 +329,14 @@ class ImageClassifier(ImageData, Trainer):
         check_is_fitted(self)
         images = self.get_dataset(X)
         probabilities = getattr(self.criterion_, "probabilities", None) or (lambda logits: logits.softmax(1))
-        found = [torch.cat([probabilities(logits) for logits in self.forward_iter(view, device=None)])
-                 for view in views(images, self.tta, self.value_range_)]
+        if self.tta is None:
+            parts = [images]
+        else:
+            pixels = images.pixels if images.rows is None else images.pixels[images.rows]
+            background = 0 if self.value_range_ is None else self.value_range_[0]
+            parts = [Images(view) for view in views(pixels, self.tta, background)]
+        found = [torch.cat([probabilities(logits) for logits in self.forward_iter(part, device=None)])
+                 for part in parts]
         return found[0] if len(found) == 1 else torch.stack(found).mean(0)
 
     def _fingerprint(self, images: Images, restart: bool) -> str:

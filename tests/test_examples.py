@@ -4,7 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -32,7 +31,7 @@ def check_quickstart(out, folder, least):
         assert text in out
     for name in ("learning_curves.png", "confusion_matrix.png"):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
-    return joblib.load(folder / "model.joblib")
+    return fmnist_sk.load(folder / "model.safetensors")
 
 
 @real_data

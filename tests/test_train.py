@@ -7,13 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pandas as pd
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_datasets import real_data
 
+import fmnist_sk
 from fmnist_sk import (
     AugmentedCopies,
     ConvNetClassifier,
@@ -61,7 +61,7 @@ def settings(train, *options):
 
 def digest(folder):
     """What must be the same when a run is repeated."""
-    model = joblib.load(folder / "model.joblib")
+    model = fmnist_sk.load(folder / "model.safetensors")
     images = np.random.default_rng(0).integers(0, 256, (20, 28, 28), dtype=np.uint8)
     history = pd.read_csv(folder / "history.csv").drop(columns="dur")
     results = json.loads((folder / "results.json").read_text())
@@ -248,7 +248,7 @@ def test_the_run_of_the_request(issue):
         assert (issue / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert not (issue / "checkpoint").exists()
 
-    model = joblib.load(issue / "model.joblib")
+    model = fmnist_sk.load(issue / "model.safetensors")
     assert (model.lr, model.batch_size, model.criterion, model.random_state) == (0.004, 128, "sigmoid", 0)
     assert (model.checkpoint, model.callbacks) == (None, None)
     history = pd.read_csv(issue / "history.csv")
@@ -270,7 +270,7 @@ def test_the_run_of_the_request(issue):
 
 @real_data
 def test_test_images_are_scored(train, issue):
-    model, results = joblib.load(issue / "model.joblib"), json.loads((issue / "results.json").read_text())
+    model, results = fmnist_sk.load(issue / "model.safetensors"), json.loads((issue / "results.json").read_text())
     X, y, names = train.load("test", None)
     hits = model.predict(X) == y
     assert results["test_accuracy"] == hits.mean()
@@ -279,7 +279,7 @@ def test_test_images_are_scored(train, issue):
 
 @real_data
 def test_results_are_those_of_the_best_epoch(train, issue):
-    model = joblib.load(issue / "model.joblib")
+    model = fmnist_sk.load(issue / "model.safetensors")
     for number, row in enumerate(model.history_, 1):
         row.update(train_acc=number / 10, valid_acc=number / 5)
     for best in (1, 2):
@@ -297,7 +297,7 @@ def test_a_config_repeats_its_run_bit_for_bit(train, issue, tmp_path, capsys):
     assert (tmp_path / "config.json").read_bytes() == (issue / "config.json").read_bytes()
     out = capsys.readouterr().out
     for text in ("train_loss", "precision    recall", "accuracy of each class:", "test accuracy: 0.",
-                 "report 1, sigmoid, augmented: 83.38 %", f"wrote {tmp_path / 'model.joblib'}"):
+                 "report 1, sigmoid, augmented: 83.38 %", f"wrote {tmp_path / 'model.safetensors'}"):
         assert text in out
 
 
@@ -360,7 +360,7 @@ def test_ctrl_c_ends_the_run_even_inside_a_callback(train, tmp_path, monkeypatch
     with pytest.raises(SystemExit) as stop:
         train.main([*SMALL, "--epochs", "2", "--output", str(tmp_path)])
     assert stop.value.code == 130
-    assert not (tmp_path / "model.joblib").exists()
+    assert not (tmp_path / "model.safetensors").exists()
 
 
 # ---------------------------------------------------------------------- TensorBoard
@@ -375,7 +375,7 @@ def test_tensorboard_gets_every_epoch_and_class(train, tmp_path):
         scalars = events.Scalars(column.replace(": ", "/"))
         assert [scalar.step for scalar in scalars] == [1, 2]
         np.testing.assert_allclose([scalar.value for scalar in scalars], history[column], rtol=1e-6)
-    assert joblib.load(tmp_path / "model.joblib").callbacks is None
+    assert fmnist_sk.load(tmp_path / "model.safetensors").callbacks is None
 
 
 def test_without_tensorboard_the_message_names_it(train, tmp_path, monkeypatch):

@@ -164,6 +164,11 @@ class InceptionV3Classifier(ImageClassifier):
             network.freeze(len(BLOCKS))
         return self
 
+    def _initialize_with(self, module, criterion) -> None:
+        super()._initialize_with(module, criterion)
+        if self.weights is not None:
+            self.module_.network.freeze(len(BLOCKS))
+
     def _local_checkpoint(self) -> Path:
         path = Path(self.weights).expanduser()
         try:

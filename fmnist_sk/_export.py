@@ -1,0 +1,138 @@
+"""Fitted networks for other programs: ONNX, and PyTorch's exported programs."""
+from __future__ import annotations
+
+import json
+import logging
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fmnist_sk._files import optional, write_whole
+from fmnist_sk._views import views
+
+TOLERANCE = 1e-5        # of probabilities, between PyTorch and onnxruntime, beside rounding
+NODES = "label_of"      # prefix of the names that are added to the graph
+
+
+class Predictor(nn.Module):
+    """What predict_proba does, as a module: raw pixels (n, channels, height, width) to probabilities (n, n_classes)."""
+
+    def __init__(self, classifier):
+        super().__init__()
+        self.network = classifier.module_
+        self.criterion = classifier.criterion_
+        self.tta = classifier.tta
+        self.background = 0.0 if classifier.value_range_ is None else float(classifier.value_range_[0])
+        shape, network = classifier.image_shape_, classifier._network_shape
+        self.padding = (0, network[2] - shape[2], 0, network[1] - shape[1])
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = F.pad(images, self.padding) if any(self.padding) else images
+        found = [self._probabilities(self.network(view)) for view in views(x, self.tta, self.background)]
+        return found[0] if len(found) == 1 else torch.stack(found).mean(0)
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        function = getattr(self.criterion, "probabilities", None)
+        return logits.softmax(1) if function is None else function(logits)
+
+
+class Exports:
+    """The part of ImageClassifier that takes fitted networks elsewhere."""
+
+    def to_exported_program(self) -> torch.export.ExportedProgram:
+        """The fitted classifier as a program for PyTorch alone: ``torch.export.save(program, "model.pt2")``.
+
+        ``program.module()(images)`` gives the probabilities (n, n_classes) float32, in the order of ``classes_``, of
+        images (n, channels, height, width) float32 with values as in training, n >= 1. Standardisation, padding,
+        test-time augmentation and the loss's probabilities are inside. It is on the CPU, in float32.
+
+        Raises scikit-learn's NotFittedError.
+        """
+        check_is_fitted(self)
+        # A copy by way of the weights: the classifier itself may be on another device, and must stay there.
+        predictor = Predictor(self._on_cpu()).eval()
+        example = torch.zeros(2, *self.image_shape_)
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.export.export(predictor, (example,), dynamic_shapes={
+                "images": {0: torch.export.Dim("batch", min=1)}})
+
+    def _on_cpu(self):
+        import copy
+        classifier = copy.copy(self)
+        classifier.module_ = copy.deepcopy(self.module_).cpu().to(memory_format=torch.contiguous_format)
+        classifier.criterion_ = copy.deepcopy(self.criterion_).cpu()
+        return classifier
+
+    def to_onnx(self, path: str | os.PathLike) -> Path:
+        """Write the fitted classifier as an ONNX model, which other languages and programs run.
+
+        Input "images": float32 (batch, channels, height, width), values as in training, any batch. Outputs "label":
+        (batch,), the labels themselves; and "probabilities": float32 (batch, n_classes), in the order of "classes" in
+        the model's metadata, where "image_shape" and "value_range" are too, all as JSON. Standardisation, padding,
+        test-time augmentation and the loss's probabilities are inside. Before the file is written, the model is run
+        by onnxruntime and compared with PyTorch.
+
+        Needs the extra ``fmnist_sk[onnx]``. Returns the path.
+
+        Raises scikit-learn's NotFittedError, ImportError without the extra, RuntimeError if the probabilities differ by
+        more than 1e-5 and more than PyTorch's own rounding errors explain.
+        """
+        check_is_fitted(self)
+        onnx, runtime, _ = (optional(name, "Models are exported with", "onnx")
+                            for name in ("onnx", "onnxruntime", "onnxscript"))
+        labels = np.array(self.classes_.tolist())             # texts in an array of objects are texts
+        program, logger = self.to_exported_program(), logging.getLogger("torch.onnx")
+        level = logger.level
+        logger.setLevel(logging.ERROR)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                model = torch.onnx.export(program, (torch.zeros(2, *self.image_shape_),), dynamo=True, verbose=False,
+                                          input_names=["images"], output_names=["probabilities"]).model_proto
+        finally:
+            logger.setLevel(level)
+        self._add_labels(onnx, model.graph, labels)
+        for name, value in {"classes": labels.tolist(), "image_shape": self.image_shape_,
+                            "value_range": self.value_range_}.items():
+            model.metadata_props.add(key=name, value=json.dumps(value))
+        onnx.checker.check_model(model, full_check=True)
+        data = model.SerializeToString()
+        self._compare(runtime, data)
+        path = Path(path)
+        write_whole(path, data)
+        return path
+
+    def _add_labels(self, onnx, graph, labels: np.ndarray) -> None:
+        """Append the output "label": of the largest probability."""
+        helper = onnx.helper
+        if labels.dtype.kind == "U":
+            kind, values = onnx.TensorProto.STRING, [label.encode() for label in labels.tolist()]
+        else:
+            labels = labels.astype({"f": np.float32, "b": np.bool_}.get(labels.dtype.kind, np.int64))
+            kind, values = helper.np_dtype_to_tensor_dtype(labels.dtype), labels.tolist()
+        graph.initializer.append(helper.make_tensor(f"{NODES}_class", kind, [len(labels)], values))
+        graph.node.extend([
+            helper.make_node("ArgMax", ["probabilities"], [f"{NODES}_largest"], axis=1, keepdims=0),
+            helper.make_node("Gather", [f"{NODES}_class", f"{NODES}_largest"], ["label"], axis=0)])
+        batch = graph.output[0].type.tensor_type.shape.dim[0].dim_param
+        graph.output.insert(0, helper.make_tensor_value_info("label", kind, [batch]))
+
+    def _compare(self, runtime, data: bytes) -> None:
+        low, high = self.value_range_ or (0.0, 1.0)
+        images = torch.rand(3, *self.image_shape_, generator=torch.Generator().manual_seed(0)) * (high - low) + low
+        session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
+        found, = session.run(["probabilities"], {"images": images.numpy()})
+        module = Predictor(self._on_cpu()).eval()
+        with torch.no_grad():
+            expected, exact = module(images).numpy(), module.double()(images.double()).numpy()
+        difference, rounding = np.abs(found - expected).max(), np.abs(expected - exact).max()
+        if not difference <= max(TOLERANCE, 4 * rounding):
+            raise RuntimeError(f"The ONNX model differs from PyTorch: probabilities by up to {difference:.2g}. It was "
+                               "not written.")

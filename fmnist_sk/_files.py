@@ -1,0 +1,32 @@
+"""Files that are written whole or not at all, and packages that only extras bring."""
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import uuid
+from pathlib import Path
+from types import ModuleType
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Replace a file at once: whenever the process is killed, the old or the new one is there and whole."""
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with open(partial, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def optional(name: str, what: str, extra: str) -> ModuleType:
+    """The module `name`; where it is missing, an ImportError that names the extra: "<what> <package>: pip install"."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        package = {"cv2": "OpenCV", "PIL": "Pillow"}.get(name.partition(".")[0], name.partition(".")[0])
+        raise ImportError(f"{what} {package}: pip install 'fmnist_sk[{extra}]'.") from error

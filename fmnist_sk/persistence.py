@@ -1,0 +1,264 @@
+"""Trained models in one file, without pickle: safe to load, even from strangers.
+
+A file is in the safetensors format. Its tensors are the weights of all networks, its header holds the settings as
+JSON, and the parts of scikit-learn in a Pipeline, an ensemble or a search lie in it in the form of skops. Loading
+builds nothing but classes that are known: those of this package, PyTorch's optimizers and schedulers, what skops trusts
+of scikit-learn, and the classes that the caller trusts.
+
+Needs the extra ``fmnist_sk[save]``: safetensors, and skops where there is more than a classifier of this package.
+"""
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+
+import sklearn
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from fmnist_sk._encoding import Known, decode, encode, full_name
+from fmnist_sk._files import optional, write_whole
+from fmnist_sk.classifier import ImageClassifier
+
+FORMAT = 1                              # grows when older versions can no longer read what is written
+TENSORS_OF_SKOPS = "scikit-learn"
+NOT_SAVED = "validation_data", "callbacks", "checkpoint"          # of the training, not of the model
+LEARNED = "classes_inferred_", "image_shape_", "n_features_in_", "feature_names_in_", "value_range_", "best_epoch_", \
+    "n_iter_", "_seed"
+_EXTRA = "Models are saved and loaded with", "save"
+# What fitted ensembles and searches are made of, beyond the estimators that skops trusts by itself. All hold data only.
+PARTS_OF_SKLEARN = (
+    "sklearn.calibration._CalibratedClassifier", "sklearn.calibration._SigmoidCalibration",
+    "sklearn.calibration._TemperatureScaling", "sklearn.metrics._scorer._PassthroughScorer",
+    "sklearn.model_selection._split.KFold", "sklearn.model_selection._split.ShuffleSplit",
+    "sklearn.model_selection._split.StratifiedKFold", "sklearn.model_selection._split.StratifiedShuffleSplit",
+    "sklearn.utils._bunch.Bunch",
+)
+
+
+class SavedClassifier(BaseEstimator):
+    """Stands in the part of skops where a classifier of this package was."""
+
+    def __init__(self, index: int):
+        self.index = index
+
+
+def save(estimator, path: str | os.PathLike) -> Path:
+    """Write a fitted estimator to one file, at once: whatever happens, the old file or the new one is there and whole.
+
+    Parameters
+    ----------
+    estimator : fitted ImageClassifier, or any scikit-learn estimator around some
+        Such as a Pipeline, a StackingClassifier, a CalibratedClassifierCV or a GridSearchCV.
+    path : path
+        By custom it ends in ".safetensors".
+
+    Settings and what a fit has learned are saved, and everything that predictions depend on. `validation_data`,
+    `callbacks` and `checkpoint` become None (with a warning for the first two), and the states of optimizer and random
+    generators are left out: to go on with an interrupted training bit for bit is what `checkpoint` is for.
+
+    Returns the path. Raises ValueError for settings that have no form in JSON and for modules that are instances
+    (give `module` a class instead), scikit-learn's NotFittedError, ImportError without the extra.
+    """
+    check_is_fitted(estimator)
+    safetensors = optional("safetensors.torch", *_EXTRA)
+    path = Path(path)
+    classifiers: list[ImageClassifier] = []
+    content: dict = {"format": FORMAT, "versions": _versions()}
+    tensors: dict[str, Tensor] = {}
+    if isinstance(estimator, ImageClassifier):
+        classifiers.append(estimator)
+    else:
+        buffer = io.BytesIO()
+        _Separate(buffer, classifiers).dump(estimator)
+        data = _dump_skops(_Join(buffer, [SavedClassifier(i) for i in range(len(classifiers))]).load())
+        tensors[TENSORS_OF_SKOPS] = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+    content["classifiers"] = [_describe(classifier) for classifier in classifiers]
+    for i, classifier in enumerate(classifiers):
+        for part in () if not classifier.initialized_ else (classifier.module_, classifier.criterion_):
+            kind = "module" if part is classifier.module_ else "criterion"
+            tensors |= {f"{i}.{kind}.{name}": value.detach().cpu().contiguous().clone()
+                        for name, value in part.state_dict().items()}
+    data = safetensors.save(tensors, {"fmnist_sk": json.dumps(content, allow_nan=False)})
+    write_whole(path, data)
+    return path
+
+
+def load(path: str | os.PathLike, device: str | torch.device = "auto", *, trusted: Iterable[type] = ()):
+    """Read an estimator that `save` wrote.
+
+    Parameters
+    ----------
+    path : path
+    device : device that networks are put on
+        "auto": CUDA if there is one, else the CPU. It becomes their parameter `device`, for "auto" None.
+    trusted : classes
+        Your own classes that the file may need, such as the `module` of an ImageClassifier, or estimators that skops
+        does not trust by itself. Nothing else is ever imported or built.
+
+    Raises FileNotFoundError; ValueError for a file that is damaged, of a later version or not by `save`, and for
+    classes that are not trusted; ImportError without the extra.
+    """
+    safetensors = optional("safetensors", *_EXTRA)
+    path, known = Path(path), Known(trusted)
+    if not path.is_file():
+        raise FileNotFoundError(f"path must name a file that save() wrote, but there is none at {str(path)!r}.")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            content = json.loads((file.metadata() or {}).get("fmnist_sk", "null"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}      # noqa: SIM118  (it is no mapping)
+    except (safetensors.SafetensorError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged, or no file that save() wrote: {error}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("classifiers"), list):
+        raise ValueError(f"{path} is a safetensors file, but none that save() wrote.")
+    if content.get("format") != FORMAT:
+        raise ValueError(f"{path} is of format {content.get('format')!r} (fmnist_sk "
+                         f"{content.get('versions', {}).get('fmnist_sk')}), this version reads format {FORMAT}: update "
+                         "fmnist_sk, or save the model again.")
+    try:
+        classifiers = [_restore(described, {name.removeprefix(f"{i}."): value for name, value in tensors.items()
+                                            if name.startswith(f"{i}.")}, device, known)
+                       for i, described in enumerate(content["classifiers"])]
+        if TENSORS_OF_SKOPS not in tensors:
+            estimator, = classifiers
+            return estimator
+        buffer = io.BytesIO()
+        _Separate(buffer, [], SavedClassifier).dump(_load_skops(tensors[TENSORS_OF_SKOPS].numpy().tobytes(), known))
+        return _Join(buffer, classifiers).load()
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be loaded: {error}") from error
+
+
+def load_pretrained(device: str | torch.device = "auto") -> ImageClassifier:
+    """The small network that comes with the package, trained on Fashion-MNIST: images (n, 28, 28) to labels 0 to 9.
+
+    `CLASS_NAMES` names the labels; `PhotoToFashion` brings photos into the form of its images. Data, recipe, measured
+    accuracy and limits are in its card, fmnist_sk/pretrained/README.md.
+
+    `device` is as in `load`. Raises ImportError without the extra ``fmnist_sk[save]``.
+    """
+    return load(Path(__file__).parent / "pretrained" / "small_resnet.safetensors", device)
+
+
+# ---------------------------------------------------------------------- classifiers
+
+def _describe(classifier: ImageClassifier) -> dict:
+    """Settings and learned attributes of a classifier, for JSON; of an unfitted one, such as a search's, settings."""
+    params = BaseEstimator.get_params(classifier, deep=False)
+    if isinstance(classifier.module, torch.nn.Module):
+        raise ValueError("module must be a class to be saved, because the file holds no code, got an instance of "
+                         f"{type(classifier.module).__name__}: pass the class, and its settings as module__*.")
+    if lost := [name for name in ("validation_data", "callbacks") if params[name] is not None]:
+        warnings.warn(f"{' and '.join(lost)} of {type(classifier).__name__} are not saved.", UserWarning, stacklevel=3)
+    params |= dict.fromkeys(NOT_SAVED)
+    settings = {
+        "class": full_name(type(classifier)),
+        "params": {name: encode(value, name) for name, value in params.items()},
+        "prefixed": {name: encode(value, name) for name, value in classifier._prefixed_params().items()},
+    }
+    if not classifier.initialized_:
+        return settings
+    rows = [{key: value for key, value in row.items() if key != "batches"} for row in classifier.history_ or ()]
+    return {
+        **settings,
+        "learned": {name: encode(getattr(classifier, name), name) for name in LEARNED if name in vars(classifier)},
+        "statistics": [encode(value, "statistics") for value in classifier._statistics],
+        "history": encode(rows, "history_"),
+        "device": classifier.device_.type,
+    }
+
+
+def _restore(described: dict, tensors: dict[str, Tensor], device, known: Known) -> ImageClassifier:
+    kind = known.find(described["class"])
+    if not issubclass(kind, ImageClassifier):
+        raise ValueError(f"{described['class']} is no ImageClassifier.")
+    classifier = kind(**{name: decode(value, known) for name, value in described["params"].items()})
+    if described["prefixed"]:
+        classifier.set_params(**{name: decode(value, known) for name, value in described["prefixed"].items()})
+    classifier.device = None if device == "auto" else device
+    if "learned" not in described:
+        return classifier
+    classifier._validate_params()
+    learned = {name: decode(value, known) for name, value in described["learned"].items()}
+    if set(learned) - set(LEARNED):
+        raise ValueError(f"it holds unknown attributes {sorted(set(learned) - set(LEARNED))}.")
+    vars(classifier).update(learned)
+    classifier._statistics = tuple(torch.from_numpy(decode(value, known)) for value in described["statistics"])
+    classifier.device_ = classifier._choose_device()
+    if described["device"] != "cpu" and classifier.device_.type == "cpu" and device == "auto":
+        warnings.warn(f"The model was fitted on {described['device']}, which is not here: it is on the CPU now, and "
+                      "slower.", UserWarning, stacklevel=3)
+    parts = {name: {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
+             for name in ("module", "criterion")}
+    classifier._initialize_with(**parts)
+    for row in decode(described["history"], known):
+        classifier.history_.append({"batches": [], **row})
+    return classifier
+
+
+# ---------------------------------------------------------------------- everything around them
+
+class _Separate(pickle.Pickler):
+    """Copies an estimator within this process, classifiers taken out of it and put into a list."""
+
+    def __init__(self, buffer: io.BytesIO, found: list, kind: type = ImageClassifier):
+        super().__init__(buffer)
+        self.buffer, self.found, self.kind = buffer, found, kind
+
+    def persistent_id(self, value):
+        if not isinstance(value, self.kind):
+            return None
+        if self.kind is SavedClassifier:
+            return value.index
+        known = [id(other) for other in self.found]
+        if id(value) not in known:
+            self.found.append(value)
+            return len(known)
+        return known.index(id(value))
+
+
+class _Join(pickle.Unpickler):
+    """Reads what `_Separate` wrote in this process, with the members of a list in their places."""
+
+    def __init__(self, buffer: io.BytesIO, parts: list):
+        super().__init__(io.BytesIO(buffer.getvalue()))
+        self.parts = parts
+
+    def persistent_load(self, index):
+        if not isinstance(index, int) or not 0 <= index < len(self.parts):
+            raise ValueError(f"it refers to a classifier {index!r} of {len(self.parts)}.")
+        return self.parts[index]
+
+
+def _dump_skops(estimator) -> bytes:
+    skops = optional("skops.io", *_EXTRA)
+    try:
+        return skops.dumps(estimator)
+    except Exception as error:          # skops has no common base of its errors
+        raise ValueError(f"{type(estimator).__name__} cannot be saved: {error}") from error
+
+
+def _load_skops(data: bytes, known: Known):
+    import fmnist_sk
+    skops = optional("skops.io", *_EXTRA)
+    own = [kind for kind in map(vars(fmnist_sk).get, fmnist_sk.__all__)
+           if isinstance(kind, type) and issubclass(kind, BaseEstimator)]
+    # Never a classifier: its __setstate__ reads pickles.
+    trusted = [*PARTS_OF_SKLEARN, *(full_name(kind) for kind in (*own, *known.trusted, SavedClassifier)
+                                    if not issubclass(kind, ImageClassifier))]
+    if unknown := set(skops.get_untrusted_types(data=data)) - set(trusted):
+        raise ValueError(f"it needs the classes {sorted(unknown)}, which are not known here: if the file is from "
+                         "someone you trust, pass the classes themselves, trusted=[...].")
+    return skops.loads(data, trusted=trusted)
+
+
+def _versions() -> dict[str, str]:
+    import fmnist_sk
+    return {"fmnist_sk": fmnist_sk.__version__, "torch": torch.__version__, "scikit-learn": sklearn.__version__}

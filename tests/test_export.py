@@ -1,0 +1,121 @@
+"""Exported networks give the probabilities and labels that the classifier gives."""
+import json
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from estimators import SMALL, small
+from sklearn.exceptions import NotFittedError
+
+from fmnist_sk import ImageClassifier
+
+CLASSIFIERS = [name for name in SMALL if name.endswith("Classifier")]
+
+
+def run(path, images):
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    assert [node.name for node in session.get_inputs()] == ["images"]
+    return session.run(["label", "probabilities"], {"images": np.asarray(images, dtype=np.float32)})
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.onnx"
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_every_network_gives_the_same_elsewhere(name, path, tiny_images):
+    X, y = tiny_images(["bag", "coat", "shirt"])
+    # The small checkpoint of Inception v3 holds noise, in which rounding errors grow.
+    params = {"weights": None} if name == "InceptionV3Classifier" else {}
+    model = small(name, max_epochs=1, precision="fp32", **params).fit(X, y)
+    expected = model.predict_proba(X)
+    assert model.to_onnx(path) == path
+    for n in (1, 2, 60):                                                     # any batch
+        labels, probabilities = run(path, X[:n, None])
+        np.testing.assert_allclose(probabilities, expected[:n], atol=1e-5)
+        assert labels.tolist() == model.predict(X[:n]).tolist()
+    program = model.to_exported_program()
+    for n in (1, 60):
+        found = program.module()(torch.from_numpy(X[:n, None]).float())
+        np.testing.assert_allclose(found.detach(), expected[:n], atol=1e-5)
+    np.testing.assert_array_equal(model.predict_proba(X), expected)          # the classifier is as it was
+
+
+@pytest.mark.parametrize("params", [
+    {"tta": ("mirror", "shift")}, {"criterion": "sigmoid"}, {"criterion": "mse"}, {"standardize": False}, {"ema": 0.9},
+    {"criterion": torch.nn.CrossEntropyLoss},
+], ids=str)
+def test_what_predictions_depend_on_is_inside(params, path, tiny_images):
+    X, y = tiny_images(channels=3)
+    model = small("ConvNetClassifier", max_epochs=1, precision="fp32", lr=1e-3, **params).fit(X, y)
+    _, probabilities = run(model.to_onnx(path), X)
+    np.testing.assert_allclose(probabilities, model.predict_proba(X), atol=1e-5)
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
+
+
+def test_small_images_are_padded_inside(path, tiny_images):
+    X, y = tiny_images(size=3)
+    model = small("ConvNetClassifier", architecture="4C3valid-4C3valid-MP2", max_epochs=1, precision="fp32")
+    with pytest.warns(UserWarning, match="padded with zeros"):
+        model.fit(X.reshape(len(X), -1), y)
+    expected = model.predict_proba(X.reshape(len(X), -1))
+    _, probabilities = run(model.to_onnx(path), X[:, None])
+    np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("labels", [[3, 5], ["a", "ü"], [False, True], [1.0, 2.0], np.array(["x", "yy"], dtype=object)],
+                         ids=str)
+def test_labels_are_inside(labels, path, tiny_images):
+    X, y = tiny_images(labels)
+    model = small("ConvNetClassifier", max_epochs=1).fit(X, y)
+    found, _ = run(model.to_onnx(path), X[:, None])
+    assert found.tolist() == model.predict(X).tolist()
+    metadata = {prop.key: json.loads(prop.value) for prop in onnx.load(path).metadata_props}
+    assert metadata["classes"] == list(labels)
+    assert metadata["image_shape"] == [1, 8, 8]
+    assert metadata["value_range"] == [X.min(), X.max()]
+
+
+def test_an_exported_program_can_be_saved(tmp_path, tiny_images):
+    X, y = tiny_images()
+    model = small("ResNetClassifier", max_epochs=1, precision="fp32").fit(X, y)
+    torch.export.save(model.to_exported_program(), tmp_path / "model.pt2")
+    program = torch.export.load(tmp_path / "model.pt2")
+    found = program.module()(torch.from_numpy(X[:, None]).float())
+    np.testing.assert_allclose(found.detach(), model.predict_proba(X), atol=1e-5)
+
+
+def test_needs_a_fit(path):
+    for call in (lambda model: model.to_onnx(path), lambda model: model.to_exported_program()):
+        with pytest.raises(NotFittedError):
+            call(small("ConvNetClassifier"))
+
+
+def test_what_differs_is_not_written(path, tiny_images, monkeypatch):
+    X, y = tiny_images()
+    model = small("ConvNetClassifier", max_epochs=1).fit(X, y)
+    monkeypatch.setattr(torch.nn.ReLU, "forward", lambda self, x: x.relu() + 0.01 * torch.rand(1).item())
+    with pytest.raises(RuntimeError, match=r"The ONNX model differs from PyTorch: .* It was not written"):
+        model.to_onnx(path)
+    assert not path.exists()
+
+
+def test_without_the_extra_the_error_names_it(path, tiny_images, monkeypatch):
+    model = small("ConvNetClassifier", max_epochs=1).fit(*tiny_images())
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ImportError, match=r"with onnxruntime: pip install 'fmnist_sk\[onnx\]'"):
+        model.to_onnx(path)
+
+
+@pytest.mark.cuda
+def test_a_network_on_cuda_is_exported_too(path, tiny_images):
+    X, y = tiny_images()
+    model = small("ResNetClassifier", max_epochs=1, device="cuda", precision="fp32").fit(X, y)
+    _, probabilities = run(model.to_onnx(path), X[:, None])
+    np.testing.assert_allclose(probabilities, model.predict_proba(X), atol=1e-3)
+    assert next(model.module_.parameters()).device.type == "cuda"
+    assert isinstance(model, ImageClassifier)

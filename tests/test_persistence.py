@@ -1,0 +1,444 @@
+"""What save() writes, load() reads: the same predictions, and nothing that was not asked for."""
+import importlib
+import io
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+import warnings
+import zipfile
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from estimators import SMALL, PatchNet, small
+from safetensors import safe_open
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.decomposition import PCA
+from sklearn.ensemble import AdaBoostClassifier, BaggingClassifier, StackingClassifier, VotingClassifier
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.svm import SVC
+from torch import nn
+
+from fmnist_sk import (
+    Cosine,
+    CutMix,
+    Exponential,
+    FeatureExtractor,
+    FocalLoss,
+    ImageClassifier,
+    ImageScaler,
+    ImageStandardizer,
+    RandomCrop,
+    TorchSchedule,
+    load,
+    save,
+)
+
+CLASSIFIERS = [name for name in SMALL if name.endswith("Classifier")]
+
+
+class Net(nn.Sequential):
+    """A user's own network, with a lazy layer and a buffer that is not saved."""
+
+    def __init__(self, in_channels, n_classes, hidden=8):
+        super().__init__(nn.Flatten(), nn.LazyLinear(hidden), nn.BatchNorm1d(hidden), nn.ReLU(),
+                         nn.Linear(hidden, n_classes))
+        self.register_buffer("scale", torch.tensor(2.0), persistent=False)
+
+    def forward(self, x):
+        return super().forward(x) * self.scale
+
+
+class Doubled(TransformerMixin, BaseEstimator):
+    def fit(self, X, y=None):
+        self.fitted_ = True
+        return self
+
+    def transform(self, X):
+        return np.asarray(X, dtype=np.float32) * 2
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.safetensors"
+
+
+def again(estimator, path, **options):
+    """Saved, loaded, and the file's text searched for pickles."""
+    assert save(estimator, path) == path
+    assert os.listdir(path.parent) == [path.name]
+    return load(path, **options)
+
+
+# ---------------------------------------------------------------------- classifiers
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_every_classifier_comes_back(name, path, tiny_images):
+    X, y = tiny_images(["bag", "coat", "shirt"])
+    model = small(name, max_epochs=1, validation_fraction=0.2).fit(X, y)
+    loaded = again(model, path, trusted=[PatchNet])
+    assert type(loaded) is type(model)
+    assert repr(loaded) == repr(model)
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    for attribute in ("classes_", "image_shape_", "value_range_", "n_iter_", "best_epoch_", "n_features_in_"):
+        np.testing.assert_array_equal(getattr(loaded, attribute), getattr(model, attribute))
+    assert [row["valid_acc"] for row in loaded.history_] == [row["valid_acc"] for row in model.history_]
+
+
+@pytest.mark.parametrize("params", [
+    {"augment": make_pipeline(RandomCrop(padding=1, exclude=["bag"]), CutMix(p=0.5))},
+    {"augment": [RandomCrop(padding=1), CutMix(alpha=0.3)], "schedule": Cosine(warmup=0.2)},
+    {"criterion": FocalLoss(gamma=1.5, alpha=[1, 2, 3])},
+    {"criterion": "sigmoid", "class_weight": {"bag": 2.0, "coat": 1}, "tta": ("mirror", "shift")},
+    {"optimizer": torch.optim.NAdam, "schedule": TorchSchedule(torch.optim.lr_scheduler.StepLR, {"step_size": 1})},
+    {"schedule": Exponential(0.9, every=3, per="batch"), "ema": 0.9, "image_shape": (8, 8)},
+    {"optimizer__betas": (0.8, 0.9), "criterion": nn.CrossEntropyLoss, "criterion__label_smoothing": 0.1},
+    {"standardize": False, "random_state": None, "device": "cpu"},
+], ids=str)
+def test_settings_come_back(params, path, tiny_images):
+    X, y = tiny_images(["bag", "coat", "shirt"])
+    model = small("ConvNetClassifier", max_epochs=1).set_params(**params).fit(X, y)
+    loaded = again(model, path)
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    for settings in (lambda net: BaseEstimator.get_params(net, deep=False), type(model)._prefixed_params):
+        assert repr(settings(loaded.set_params(device=model.device))) == repr(settings(model))
+    clone(loaded).fit(X, y)
+
+
+@pytest.mark.parametrize("labels", [
+    [3, 7, 9], ["a", "b", "ü"], [False, True], [1.0, 2.0], np.array(["x", "yy"], dtype=object), [-1, 1],
+], ids=str)
+def test_labels_come_back(labels, path, tiny_images):
+    X, y = tiny_images(labels)
+    model = small("ConvNetClassifier", max_epochs=1).fit(X, y)
+    loaded = again(model, path)
+    assert loaded.classes_.dtype == model.classes_.dtype
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+
+
+def test_names_of_features_come_back(path, tiny_images):
+    import pandas as pd
+    X, y = tiny_images()
+    X = pd.DataFrame(X.reshape(len(X), -1)).add_prefix("pixel")
+    loaded = again(small("ConvNetClassifier", max_epochs=1).fit(X, y), path)
+    assert list(loaded.feature_names_in_) == list(X.columns)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loaded.predict(X)
+
+
+def test_loaded_models_train_on(path, tiny_images):
+    X, y = tiny_images()
+    model = small("ResNetClassifier", max_epochs=2, warm_start=True).fit(X, y)
+    loaded = again(model, path)
+    assert "optimizer_" not in vars(loaded)
+    loaded.set_params(lr=1e-4, weight_decay=0.25)
+    before = loaded.predict_proba(X)
+    loaded.fit(X, y)
+    assert loaded.n_iter_ == 4
+    assert loaded.optimizer_.param_groups[0]["weight_decay"] == 0.25
+    assert not np.array_equal(loaded.predict_proba(X), before)
+    np.testing.assert_array_equal(load(path).predict_proba(X), model.predict_proba(X))
+    assert load(path).partial_fit(X, y).n_iter_ == 3
+    copied = pickle.loads(pickle.dumps(load(path)))
+    np.testing.assert_array_equal(copied.predict_proba(X), before)
+
+
+def test_loading_draws_no_random_numbers(path, tiny_images):
+    X, y = tiny_images()
+    save(small("ResNetClassifier", max_epochs=1).fit(X, y), path)
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    load(path)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_transfer_learning_loads_without_its_checkpoint(path, tiny_images, tmp_path):
+    X, y = tiny_images()
+    model = small("InceptionV3Classifier", max_epochs=1).fit(X, y)
+    checkpoint = tmp_path / "checkpoint.pth"
+    torch.save(model.module_.network.base.state_dict(), checkpoint)
+    model = small("InceptionV3Classifier", weights=str(checkpoint), max_epochs=2, frozen_epochs=1).fit(X, y)
+    checkpoint.unlink()
+    loaded = again(model, path)
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    assert loaded.weights == str(checkpoint)
+    loaded.partial_fit(X, y)
+
+
+def test_own_networks_need_trust(path, tiny_images):
+    X, y = tiny_images()
+    model = ImageClassifier(module=Net, max_epochs=1, random_state=0).set_params(module__hidden=6).fit(X, y)
+    loaded = again(model, path, trusted=[Net])
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    with pytest.raises(ValueError, match=r"it needs the class 'test_persistence.Net', .* pass the class itself"):
+        load(path)
+    with pytest.raises(TypeError, match=r"trusted must hold classes, such as trusted=\[MyNetwork\], got \['Net'\]"):
+        load(path, trusted=["Net"])
+
+
+def test_what_belongs_to_the_training_is_not_saved(path, tiny_images, tmp_path):
+    from skorch.callbacks import EpochScoring
+    X, y = tiny_images()
+    model = small("ConvNetClassifier", max_epochs=1, validation_data=(X, y), checkpoint=tmp_path / "c",
+                  callbacks=[EpochScoring("accuracy")]).fit(X, y)
+    with pytest.warns(UserWarning, match="validation_data and callbacks of ConvNetClassifier are not saved"):
+        save(model, path)
+    loaded = load(path)
+    assert loaded.validation_data is loaded.callbacks is loaded.checkpoint is None
+
+
+@pytest.mark.parametrize(("params", "message"), [
+    ({"module": Net(1, 3)}, "module must be a class to be saved, .* got an instance of Net"),
+    ({"random_state": np.random.RandomState(0)}, r"random_state cannot be saved: RandomState has no form in JSON"),
+])
+def test_refuses_what_has_no_form_and_leaves_the_old_file(params, message, path, tiny_images):
+    X, y = tiny_images()
+    path.write_bytes(b"old")
+    model = ImageClassifier(**{"module": Net, "max_epochs": 1, **params}).fit(X, y)
+    with pytest.raises(ValueError, match=message):
+        save(model, path)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_needs_a_fit(path):
+    for model in (small("ConvNetClassifier"), make_pipeline(ImageScaler(), small("ConvNetClassifier"))):
+        with pytest.raises(NotFittedError):
+            save(model, path)
+
+
+# ---------------------------------------------------------------------- everything around them
+
+def around(net):
+    return {
+        "Pipeline": make_pipeline(ImageScaler(), net),
+        "standardizer": make_pipeline(ImageStandardizer(), PCA(36), net),
+        "features": make_pipeline(FeatureExtractor(net), SVC(probability=False)),
+        "stacking": StackingClassifier([("net", net), ("linear", LogisticRegression(max_iter=20))], cv=2),
+        "voting": VotingClassifier([("net", make_pipeline(ImageScaler(), net)), ("linear", LogisticRegression())],
+                                   voting="soft"),
+        "search": GridSearchCV(net, {"lr": [1e-3, 1e-2], "augment": ["light", RandomCrop(padding=1)]}, cv=2),
+        "calibrated": CalibratedClassifierCV(net, cv=2),
+        "temperature": CalibratedClassifierCV(net, cv=2, method="temperature"),
+        "bagging": BaggingClassifier(net, 2),
+        "boosting": AdaBoostClassifier(net, n_estimators=2),
+    }
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("name", around(None))
+def test_estimators_around_classifiers_come_back(name, path, tiny_images):
+    X, y = tiny_images(["bag", "coat", "shirt"])
+    X = X.reshape(len(X), -1)
+    model = around(small("ConvNetClassifier", max_epochs=1))[name].fit(X, y)
+    loaded = again(model, path)
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    if hasattr(model, "predict_proba"):
+        np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    assert repr(loaded) == repr(model)
+
+
+def test_one_classifier_in_two_places_stays_one(path, tiny_images):
+    X, y = tiny_images()
+    net = small("ConvNetClassifier", max_epochs=1).fit(X, y)
+    shared = FrozenEstimator(net)
+    model = StackingClassifier([("a", shared), ("b", make_pipeline(FeatureExtractor(shared), SVC()))],
+                               cv="prefit")
+    model.estimators[1][1].fit(X, y)
+    model.fit(X, y)
+    with safe_open(save(model, path), "pt") as file:
+        assert len(json.loads(file.metadata()["fmnist_sk"])["classifiers"]) == 1
+    np.testing.assert_array_equal(load(path).predict(X), model.predict(X))
+
+
+def test_others_estimators_need_trust(path, tiny_images):
+    X, y = tiny_images()
+    model = make_pipeline(Doubled(), small("ConvNetClassifier", max_epochs=1)).fit(X, y)
+    loaded = again(model, path, trusted=[Doubled])
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    with pytest.raises(ValueError, match=r"it needs the classes \['test_persistence.Doubled'\], .* trusted="):
+        load(path)
+
+
+def test_functions_are_not_loaded_unasked(path, tiny_images):
+    X, y = tiny_images()
+    X = X.reshape(len(X), -1)
+    model = make_pipeline(FunctionTransformer(os.system), small("ConvNetClassifier"))
+    model[-1].fit(X, y)
+    save(model, path)
+    with pytest.raises(ValueError, match=r"it needs the classes .*system"):
+        load(path)
+
+
+# ---------------------------------------------------------------------- files that are not what they should be
+
+@pytest.fixture
+def saved(path, tiny_images):
+    return save(small("ConvNetClassifier", max_epochs=1).fit(*tiny_images()), path)
+
+
+def rewritten(path, change):
+    """The file with its settings or tensors changed."""
+    with safe_open(path, "pt") as file:
+        content = json.loads(file.metadata()["fmnist_sk"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}          # noqa: SIM118
+    change(content, tensors)
+    path.write_bytes(safetensors.torch.save(tensors, {"fmnist_sk": json.dumps(content)}))
+
+
+def set_param(name, value):
+    return lambda content, tensors: content["classifiers"][0]["params"].update({name: value})
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda content, tensors: content.update(format=99), r"is of format 99 \(fmnist_sk .*\), this version reads"),
+    (lambda content, tensors: content.update(classifiers=3), "is a safetensors file, but none that save"),
+    (lambda content, tensors: content["classifiers"].clear(), "cannot be loaded"),
+    (lambda content, tensors: content["classifiers"][0].update({"class": "os.system"}), "the class 'os.system', which"),
+    (lambda content, tensors: content["classifiers"][0].update({"class": "torch.nn.modules.linear.Linear"}),
+     "is no ImageClassifier"),
+    (lambda content, tensors: content["classifiers"][0]["learned"].update(predict=1), r"unknown attributes .'predict'"),
+    (lambda content, tensors: content["classifiers"][0].update(statistics=[]), "cannot be loaded"),
+    (lambda content, tensors: tensors.popitem(), "cannot be loaded"),
+    (lambda content, tensors: tensors.update({name: value.double() for name, value in tensors.items()}),
+     "must be torch.float32"),
+    (set_param("criterion", {"object": "subprocess.Popen", "params": {"args": "true"}}), "class 'subprocess.Popen'"),
+    (set_param("module", {"class": "builtins.eval"}), "the class 'builtins.eval'"),
+    (set_param("lr", -1), "'lr' parameter"),
+    (set_param("wibble", 1), "unexpected keyword argument 'wibble'"),
+    (set_param("lr", {"what": 1}), "which means nothing here"),
+    (set_param("architecture", "9999999C3-MP2"), "the network's features.0.weight must be"),
+])
+def test_changed_files_are_refused(change, message, saved):
+    rewritten(saved, change)
+    with pytest.raises(ValueError, match=message) as raised:
+        load(saved)
+    assert str(saved) in str(raised.value)
+
+
+@pytest.mark.parametrize("damage", [
+    lambda data: b"", lambda data: b"hello", lambda data: data[:-1], lambda data: data[:100], lambda data: data[1:],
+    lambda data: (2**60).to_bytes(8, "little") + data[8:], lambda data: data + b"x",
+    lambda data: pickle.dumps({"a": 1}),
+], ids=["empty", "text", "cut", "header", "shifted", "huge header", "longer", "pickle"])
+def test_damaged_files_are_refused(damage, saved):
+    saved.write_bytes(damage(saved.read_bytes()))
+    with pytest.raises(ValueError, match="is damaged, or no file that save"):
+        load(saved)
+
+
+def test_other_files_are_refused(path, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"path must name a file that save.. wrote, but there is none at"):
+        load(path)
+    with pytest.raises(FileNotFoundError, match="path must name a file"):
+        load(tmp_path)
+    path.write_bytes(safetensors.torch.save({"x": torch.zeros(3)}))
+    with pytest.raises(ValueError, match=r"is a safetensors file, but none that save.. wrote"):
+        load(path)
+
+
+def test_a_classifier_in_the_part_of_skops_is_refused(path, tiny_images):
+    """Its __setstate__ reads pickles, so that such a file could run code."""
+    X, y = tiny_images()
+    save(make_pipeline(ImageScaler(), small("ConvNetClassifier", max_epochs=1)).fit(X, y), path)
+
+    def swap(content, tensors):
+        old, new = zipfile.ZipFile(io.BytesIO(tensors["scikit-learn"].numpy().tobytes())), io.BytesIO()
+        with zipfile.ZipFile(new, "w") as archive:
+            for name in old.namelist():
+                text = old.read(name)
+                archive.writestr(name, text.replace(b'"ImageScaler"', b'"ConvNetClassifier"').replace(
+                    b'"fmnist_sk.preprocessing"', b'"fmnist_sk.networks.convnet"'))
+        tensors["scikit-learn"] = torch.frombuffer(bytearray(new.getvalue()), dtype=torch.uint8)
+
+    rewritten(path, swap)
+    with pytest.raises(ValueError, match=r"it needs the classes \['fmnist_sk.networks.convnet.ConvNetClassifier'\]"):
+        load(path)
+
+
+def test_the_index_of_a_classifier_is_checked(path, tiny_images):
+    X, y = tiny_images()
+    save(make_pipeline(ImageScaler(), small("ConvNetClassifier", max_epochs=1)).fit(X, y), path)
+    rewritten(path, lambda content, tensors: content["classifiers"].clear())
+    with pytest.raises(ValueError, match="it refers to a classifier 0 of 0"):
+        load(path)
+
+
+# ---------------------------------------------------------------------- devices, extras, accidents
+
+def test_loads_on_the_device_that_is_asked_for(saved):
+    assert load(saved, device="cpu").device == "cpu"
+    assert load(saved).device is None
+    with pytest.raises(ValueError, match="device must name a device of this machine"):
+        load(saved, device="wibble")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="warns only where there is no CUDA")
+def test_warns_that_the_cpu_is_slower(saved):
+    rewritten(saved, lambda content, tensors: content["classifiers"][0].update(device="cuda"))
+    with pytest.warns(UserWarning, match="was fitted on cuda, which is not here: it is on the CPU now, and slower"):
+        load(saved)
+
+
+@pytest.mark.parametrize("package", ["safetensors", "skops"])
+def test_without_the_extra_the_error_names_it(package, path, tiny_images, monkeypatch):
+    model = make_pipeline(ImageScaler(), small("ConvNetClassifier", max_epochs=1)).fit(*tiny_images())
+    save(model, path)
+    original = importlib.import_module
+    monkeypatch.setattr(importlib, "import_module", lambda name, *args: original(name, *args)
+                        if not name.startswith(package) else (_ for _ in ()).throw(ImportError(name)))
+    for call in (lambda: save(model, path), lambda: load(path)):
+        with pytest.raises(ImportError, match=rf"with {package}: pip install 'fmnist_sk\[save\]'"):
+            call()
+
+
+def test_a_killed_save_leaves_the_old_file_or_the_new_one(path, tiny_images, tmp_path):
+    X, y = tiny_images()
+    old, new = (small("ResNetClassifier", max_epochs=1, width=32, random_state=seed).fit(X, y) for seed in (0, 1))
+    expected = [model.predict_proba(X).tolist() for model in (old, new)]
+    models = tmp_path / "models.pickle"
+    models.write_bytes(pickle.dumps([old, new]))
+    script = textwrap.dedent(f"""
+        import pickle
+        from fmnist_sk import save
+        models = pickle.loads(open({str(models)!r}, "rb").read())
+        save(models[0], {str(path)!r})
+        print("ready", flush=True)
+        while True:
+            for model in models[::-1]:
+                save(model, {str(path)!r})
+        """)
+    for i in range(3):
+        process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(0.05 + 0.07 * i)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert load(path).predict_proba(X).tolist() in expected
+
+
+@pytest.mark.cuda
+def test_moves_between_devices(path, tiny_images):
+    X, y = tiny_images()
+    model = small("ResNetClassifier", max_epochs=1, device="cuda").fit(X, y)
+    expected = model.predict_proba(X)
+    on_cpu = again(model, path, device="cpu")
+    assert on_cpu.device_.type == "cpu"
+    np.testing.assert_allclose(on_cpu.predict_proba(X), expected, atol=0.02)
+    back = again(on_cpu.set_params(device=None), path)
+    assert back.device_.type == "cuda"
+    np.testing.assert_allclose(back.predict_proba(X), expected, atol=1e-3)
