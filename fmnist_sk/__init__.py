@@ -3,11 +3,12 @@ from fmnist_sk import augmentation, networks, plotting
 from fmnist_sk.attribution import grad_cam
 from fmnist_sk.augmentation import *
 from fmnist_sk.classifier import ImageClassifier
-from fmnist_sk.datasets import load_csv, load_fashion_mnist
+from fmnist_sk.datasets import CLASS_NAMES, load_csv, load_fashion_mnist
 from fmnist_sk.inspection import FeatureExtractor, feature_maps, summary
 from fmnist_sk.losses import CrossEntropy, FocalLoss, SigmoidLoss, SquaredError, TripletLoss
 from fmnist_sk.networks import *
-from fmnist_sk.persistence import load, save
+from fmnist_sk.persistence import load, load_pretrained, save
+from fmnist_sk.photos import PhotoToFashion
 from fmnist_sk.plotting import *
 from fmnist_sk.preprocessing import ImageScaler, ImageStandardizer
 from fmnist_sk.recipes import recipe
@@ -29,6 +30,7 @@ __all__ = [
     *networks.__all__,
     "ImageScaler",
     "ImageStandardizer",
+    "PhotoToFashion",
     *augmentation.__all__,
     "CrossEntropy",
     "FocalLoss",
@@ -49,6 +51,8 @@ __all__ = [
     "summary",
     "save",
     "load",
+    "load_pretrained",
+    "CLASS_NAMES",
     "load_csv",
     "load_fashion_mnist",
     "recipe",

@@ -120,6 +120,7 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
 
     def initialize_module(self):
         self._take_module(self._new_module())
+        self._find_draws()
         return self
 
     def _take_module(self, module: nn.Sequential) -> None:
@@ -127,8 +128,11 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
         self._generators = {"shuffle": torch.Generator().manual_seed(self._seed),
                             "device": torch.Generator(device).manual_seed(self._seed)}
         use_generator(module, self._generators["device"])
-        self._draws = None              # found out when training begins
+        self._draws = None
         self.module_ = module.to(device).to(memory_format=torch.channels_last)
+
+    def _find_draws(self) -> None:
+        self._draws = draws_random_numbers(self.module_, torch.zeros(MIN_ROWS, *self._network_shape))
 
     def _initialize_with(self, module: dict[str, Tensor], criterion: dict[str, Tensor]) -> None:
         """Build the net around these states, without drawing weights. Raises ValueError for states that do not fit.
@@ -299,8 +303,8 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
         """Where random layers other than ours draw from during training."""
         if not self.module_.training:
             return nullcontext()
-        if self._draws is None:
-            self._draws = draws_random_numbers(self.module_, torch.zeros(MIN_ROWS, *self._network_shape))
+        if self._draws is None:         # the network was loaded
+            self._find_draws()
         return DrawFrom(self._generators["device"]) if self._draws else nullcontext()
 
     def evaluation_step(self, batch, training=False):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, is_classifier
+from sklearn.utils import get_tags
 from torch import nn
 
 import fmnist_sk
@@ -68,6 +69,7 @@ SMALL = {
     **{name: {"p": 0} for name in ("RandomHorizontalFlip", "RandomCrop", "RandomAffine", "RandomErasing",
                                    "GaussianNoise", "RandomBrightness", "MixUp", "CutMix")},
     "AugmentedCopies": {},
+    "PhotoToFashion": {},
 }
 SMALL["FeatureExtractor"] = {"estimator": fmnist_sk.ConvNetClassifier(**SMALL["ConvNetClassifier"])}
 
@@ -86,6 +88,7 @@ ESTIMATORS = [name for name in fmnist_sk.__all__                 # schedules hav
               if isinstance(getattr(fmnist_sk, name), type) and issubclass(getattr(fmnist_sk, name), BaseEstimator)
               and hasattr(getattr(fmnist_sk, name), "fit")]
 CLASSIFIERS = [name for name in ESTIMATORS if is_classifier(small(name))]
-TRANSFORMERS = [name for name in ESTIMATORS if hasattr(getattr(fmnist_sk, name), "transform")]
+TRANSFORMERS = [name for name in ESTIMATORS if hasattr(getattr(fmnist_sk, name), "transform")
+                and get_tags(small(name)).input_tags.two_d_array]            # others take photos
 ONE_TO_ONE = [name for name in TRANSFORMERS if isinstance(small(name), OneToOneFeatureMixin)]
 AUGMENTERS = [name for name in TRANSFORMERS if "p" in small(name).get_params()]

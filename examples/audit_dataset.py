@@ -1,0 +1,188 @@
+"""What is wrong with the data set itself: duplicates, images that leak into the test set, labels that look wrong.
+
+    python examples/audit_dataset.py
+
+Finds equal and nearly equal images (mirrored ones too) within and between training and test images; trains networks on
+folds of all images to find labels that cross-validated probabilities contradict; and says what accuracy on the test
+set is worth: its confidence interval, and the accuracy on test images without a copy among the training images.
+
+Writes to output/audit: audit.json, duplicates.csv, label_errors.csv and galleries of both. About twenty minutes on two
+CPU cores, most of it training; `--folds 0` leaves that out.
+"""
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+from sklearn.decomposition import PCA
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.neighbors import NearestNeighbors
+
+import fmnist_sk
+from fmnist_sk import ResNetClassifier, load_fashion_mnist
+
+try:
+    import matplotlib.pyplot as plt
+except ImportError:
+    raise SystemExit("This script draws pictures with matplotlib: pip install 'fmnist_sk[plot]'") from None
+
+
+def find_duplicates(X, is_test, threshold, neighbours=5):
+    """Pairs of images whose pixels differ by at most `threshold` (root mean square, of 255): a row for each pair.
+
+    Candidates are the nearest neighbours of every image, and of its mirror image, among 64 principal components.
+    """
+    flat = X.reshape(len(X), -1)
+    reduce = PCA(64, svd_solver="covariance_eigh").fit(flat[::5].astype(np.float32))
+    search = NearestNeighbors(n_neighbors=neighbours, algorithm="brute").fit(
+        reduce.transform(flat.astype(np.float32)).astype(np.float32))
+    rows = []
+    for mirrored in (False, True):
+        queries = X[:, :, ::-1].reshape(len(X), -1) if mirrored else flat
+        _, found = search.kneighbors(reduce.transform(queries.astype(np.float32)).astype(np.float32))
+        for column in found.T:
+            first, second = np.arange(len(X)), column
+            if not mirrored:
+                first, second = first[first != second], second[first != second]
+            for part in np.array_split(np.arange(len(first)), 20):
+                difference = queries[first[part]].astype(np.float32) - flat[second[part]]
+                distance = np.sqrt((difference**2).mean(1))
+                near = distance <= threshold
+                rows.append(pd.DataFrame({"first": np.minimum(first[part], second[part])[near], "distance":
+                                          distance[near], "second": np.maximum(first[part], second[part])[near],
+                                          "mirrored": mirrored}))
+    pairs = pd.concat(rows).query("first != second").sort_values(["distance", "mirrored", "first"])
+    pairs = pairs.drop_duplicates(["first", "second"]).reset_index(drop=True)
+    sides = is_test[pairs["first"]].astype(int) + is_test[pairs["second"]]
+    pairs["where"] = np.array(["within train", "between train and test", "within test"])[sides]
+    return pairs[["first", "second", "where", "mirrored", "distance"]]
+
+
+def find_label_errors(y, proba):
+    """Images of which networks that have not seen them are sure that they are something else, the worst first.
+
+    Confident learning (Northcutt et al., 2021, https://arxiv.org/abs/1911.00068): a label is suspect if another class
+    is as probable as it is on average for the images that bear its label.
+    """
+    usual = np.array([proba[y == code, code].mean() for code in range(proba.shape[1])])
+    sure = np.where(proba >= usual, proba, 0.0)
+    guess = sure.argmax(1)
+    rows = np.flatnonzero((sure.max(1) > 0) & (guess != y))
+    table = pd.DataFrame({"image": rows, "label": y[rows], "guess": guess[rows], "p_label": proba[rows, y[rows]],
+                          "p_guess": proba[rows, guess[rows]]})
+    return table.sort_values("p_label", kind="stable").reset_index(drop=True)
+
+
+def draw_gallery(groups, columns, path):
+    """A figure of groups of images with a title under each group; `groups` is a list of (images, title)."""
+    wide = max(len(images) for images, _ in groups)
+    lines = -(-len(groups) // columns)
+    figure = plt.figure(figsize=(columns * (1.25 * wide + 0.3), lines * 1.85), layout="constrained")
+    parts = np.ravel(figure.subfigures(lines, columns, squeeze=False))
+    for part, (images, title) in zip(parts, groups, strict=False):
+        for axis, image in zip(part.subplots(1, wide), images, strict=True) if wide > 1 else [
+                (part.subplots(), images[0])]:
+            axis.imshow(image, cmap="gray", vmin=0, vmax=255)
+            axis.set_axis_off()
+        part.suptitle(title, fontsize=8)
+    figure.savefig(path, dpi=90)
+    plt.close(figure)
+
+
+def interval(right, n):
+    found = binomtest(int(right), int(n)).proportion_ci(method="wilson")
+    return {"accuracy": right / n, "n": int(n), "interval_95": [found.low, found.high]}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threshold", type=float, default=8.0, help="largest difference of nearly equal images: root "
+                        "mean square over the pixels, of 255 (default: 8)")
+    parser.add_argument("--folds", type=int, default=3, help="folds for label errors, 0 for none (default: 3)")
+    parser.add_argument("--epochs", type=int, help="epochs of a fold (default: the classifier's own)")
+    parser.add_argument("--images", type=int, metavar="N", help="audit N random images only")
+    parser.add_argument("--model", default="pretrained", help="whose test accuracy to look at: a file that "
+                        "fmnist_sk.save wrote, or: pretrained (the default)")
+    parser.add_argument("--device", help="cpu or cuda (default: cuda if there is one)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
+    parser.add_argument("--data-home", help="folder of the Fashion-MNIST files")
+    parser.add_argument("--output", type=Path, default=Path("output/audit"), help="folder to write to")
+    args = parser.parse_args()
+    try:
+        model = fmnist_sk.load_pretrained() if args.model == "pretrained" else fmnist_sk.load(args.model)
+        data = load_fashion_mnist("all", data_home=args.data_home)
+        if args.folds == 1 or args.folds < 0 or args.threshold < 0 or (args.images or 100) < 100:
+            raise ValueError("--folds must be 0 or at least 2, --threshold at least 0, --images at least 100")
+    except (OSError, ValueError, ImportError) as error:
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
+    args.output.mkdir(parents=True, exist_ok=True)
+    X, y, names = data.images, data.target, data.target_names
+    places = np.arange(len(X))
+    if args.images:
+        places = np.sort(np.random.default_rng(args.seed).choice(places, min(args.images, len(X)), replace=False))
+        X, y = X[places], y[places]
+    is_test = places >= 60_000                                  # the test images follow the training images
+    where = [f"{'test' if test else 'train'} {place - 60_000 * test}" for place, test in
+             zip(places.tolist(), is_test.tolist(), strict=True)]
+
+    pairs = find_duplicates(X, is_test, args.threshold)
+    pairs["labels differ"] = y[pairs["first"]] != y[pairs["second"]]
+    summary = {}
+    print(f"{len(X):,} images; pairs that are equal, or differ by at most {args.threshold:g} of 255:")
+    for place in ("within train", "between train and test", "within test"):
+        here = pairs[pairs["where"] == place]
+        equal = here[here["distance"] == 0]
+        summary[place] = {"equal": len(equal), "equal, other label": int(equal["labels differ"].sum()),
+                          "near": len(here) - len(equal), "near, other label": int(
+                              here["labels differ"].sum() - equal["labels differ"].sum()),
+                          "mirrored": int(here["mirrored"].sum())}
+        print(f"  {place:23s}" + ", ".join(f"{name}: {count}" for name, count in summary[place].items()))
+    table = pairs.assign(first=[where[i] for i in pairs["first"]], second=[where[i] for i in pairs["second"]])
+    table.to_csv(args.output / "duplicates.csv", index=False)
+    order = pairs.sort_values(["labels differ", "where"], ascending=[False, True], kind="stable")
+    if len(order):
+        draw_gallery([((X[row["first"]], X[row["second"]]), f"{where[row['first']]}: {names[y[row['first']]]}\n"
+                       f"{where[row['second']]}: {names[y[row['second']]]}")
+                      for row in order.head(40).to_dict("records")], 5, args.output / "duplicates.png")
+
+    content = {"images": len(X), "threshold": args.threshold, "duplicates": summary}
+    if args.folds:
+        print(f"\ntraining {args.folds} networks on folds of all images, to predict those that they have not seen")
+        classifier = ResNetClassifier(augment="fashion", random_state=args.seed, device=args.device)
+        if args.epochs:
+            classifier.set_params(max_epochs=args.epochs)
+        folds = StratifiedKFold(args.folds, shuffle=True, random_state=args.seed)
+        proba = cross_val_predict(classifier, X, y, cv=folds, method="predict_proba")
+        errors = find_label_errors(y, proba)
+        content["label_errors"] = {"suspect": len(errors), "cross_validated_accuracy": float(
+            np.mean(proba.argmax(1) == y)), "pairs": {f"{names[a]} labelled, {names[b]} guessed": int(count) for
+                                                      (a, b), count in errors.groupby(["label", "guess"]).size()
+                                                      .sort_values(ascending=False).head(8).items()}}
+        print(f"  accuracy {content['label_errors']['cross_validated_accuracy']:.4f}; {len(errors)} labels are suspect "
+              f"({len(errors) / len(y):.2%}): " + ", ".join(
+                  f"{name} {count}" for name, count in content["label_errors"]["pairs"].items()))
+        errors.assign(image=[where[i] for i in errors["image"]], label=names[errors["label"]],
+                      guess=names[errors["guess"]]).to_csv(args.output / "label_errors.csv", index=False)
+        if len(errors):
+            draw_gallery([((X[row["image"]],), f"{where[row['image']]}\n{names[row['label']]}: {row['p_label']:.1%}\n"
+                           f"{names[row['guess']]}: {row['p_guess']:.1%}")
+                          for row in errors.head(60).to_dict("records")], 10, args.output / "label_errors.png")
+
+    if is_test.any():
+        right = model.predict(X[is_test]) == y[is_test]
+        leaked = pairs[pairs["where"] == "between train and test"][["first", "second"]].to_numpy().max(1, initial=-1)
+        clean = ~np.isin(np.flatnonzero(is_test), leaked)
+        content["test_accuracy"] = {"model": args.model, "all": interval(right.sum(), len(right)),
+                                    "without copies in train": interval(right[clean].sum(), clean.sum())}
+        print(f"\ntest accuracy of {args.model}:")
+        for name, found in list(content["test_accuracy"].items())[1:]:
+            low, high = found["interval_95"]
+            print(f"  {name:25s}{found['accuracy']:.4f} of {found['n']:,} (95 % interval {low:.4f} to {high:.4f})")
+    (args.output / "audit.json").write_text(json.dumps(content, indent=1) + "\n")
+    print("\n".join(f"wrote {path}" for path in sorted(args.output.iterdir())))
+
+
+if __name__ == "__main__":
+    main()

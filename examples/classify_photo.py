@@ -1,0 +1,78 @@
+"""What is on these photos? The three most probable garments of each, and what the network saw.
+
+    python examples/classify_photo.py shirt.jpg shoe.png
+
+Each photo should show one garment on a plain background. Prints names and probabilities with the 28 x 28 image that
+the network gets, and writes both side by side to output/photos.png.
+"""
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+import fmnist_sk
+from fmnist_sk import CLASS_NAMES, PhotoToFashion
+
+SHADES = " .:-=+*#%@"
+
+
+def as_text(image):
+    """An image (28, 28) as 14 lines of characters, brighter ones denser."""
+    pairs = image.reshape(len(image) // 2, 2, -1).mean(1)
+    codes = (pairs * (len(SHADES) - 1) / 255).round().astype(int)
+    return ["".join(SHADES[code] for code in line) for line in codes]
+
+
+def draw(paths, images, answers, output):
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError:
+        print("no picture: it is drawn with matplotlib, pip install 'fmnist_sk[plot]'")
+        return
+    from PIL import Image, ImageOps
+    figure, axes = plt.subplots(len(paths), 2, figsize=(6, 2.6 * len(paths)), layout="constrained", squeeze=False)
+    for (left, right), path, image, answer in zip(axes, paths, images, answers, strict=True):
+        with Image.open(path) as photo:
+            photo = ImageOps.exif_transpose(photo).convert("RGBA")
+            photo.thumbnail((400, 400))
+        left.imshow(photo)
+        left.set_title(Path(path).name, fontsize=9)
+        right.imshow(image, cmap="gray", vmin=0, vmax=255)
+        right.set_title(answer, fontsize=9)
+        for axis in (left, right):
+            axis.set_axis_off()
+    output.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(output, dpi=100)
+    print(f"wrote {output}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="picture files")
+    parser.add_argument("--model", default="pretrained", help="a file that fmnist_sk.save wrote (default: the model "
+                        "that comes with the package)")
+    parser.add_argument("--background", choices=["auto", "light", "dark"], default="auto", help="of the photos "
+                        "(default: judged by their edges)")
+    parser.add_argument("--output", type=Path, default=Path("output/photos.png"), help="the picture to write")
+    args = parser.parse_args()
+    try:
+        model = fmnist_sk.load_pretrained() if args.model == "pretrained" else fmnist_sk.load(args.model)
+        images = PhotoToFashion(background=args.background).transform(args.photos)
+        probabilities = model.predict_proba(images)
+    except (OSError, ValueError, ImportError) as error:
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
+    names = [CLASS_NAMES[label] if isinstance(label, (int, np.integer)) and label in range(10) else str(label)
+             for label in model.classes_.tolist()]
+    answers = []
+    for path, image, row in zip(args.photos, images, probabilities, strict=True):
+        best = np.argsort(-row)[:3]
+        lines = as_text(image)
+        notes = [path, "", *(f"{names[i]:12s} {row[i]:6.1%}" for i in best)]
+        print("\n".join(f"  {line}   {note}".rstrip() for line, note in
+                        zip(lines, notes + [""] * (len(lines) - len(notes)), strict=True)) + "\n")
+        answers.append(f"{names[best[0]]}, {row[best[0]]:.0%}")
+    draw(args.photos, images, answers, args.output)
+
+
+if __name__ == "__main__":
+    main()

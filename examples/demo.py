@@ -1,0 +1,180 @@
+"""Hold a garment into the blue rectangle: the picture of a camera, classified live.
+
+    python examples/demo.py                                             # the first camera, in a window
+    python examples/demo.py --video clip.mp4                            # a video file, in a window
+    python examples/demo.py --video clip.mp4 --headless --write out.mp4 # no window: write an annotated video
+
+Shows the class and its probability, the two next best, frames per second, and in the corner what the network sees.
+Keys: q or Esc quits, s saves the picture, b switches between light, dark and automatic background. A plain background
+of one colour works best. After report 3's demo program. Needs the extra fmnist_sk[demo,photo].
+"""
+import argparse
+import itertools
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+import fmnist_sk
+from fmnist_sk import CLASS_NAMES, PhotoToFashion
+
+try:
+    import cv2
+except ImportError:
+    raise SystemExit("The demo needs OpenCV: pip install 'fmnist_sk[demo,photo]'") from None
+
+BLUE, WHITE, BLACK = (255, 0, 0), (255, 255, 255), (0, 0, 0)        # OpenCV's order: blue, green, red
+TITLE = "fmnist_sk: hold a garment into the rectangle (q quits)"
+BACKGROUNDS = "auto", "light", "dark"
+
+
+class Annotator:
+    """Classifies what is in the rectangle of each frame, and draws the answer into the frame.
+
+    `smoothing` is the share of the last answer that stays in the next one, so that the text does not flicker.
+    """
+
+    def __init__(self, model, background="auto", smoothing=0.6):
+        self.model, self.smoothing = model, smoothing
+        self.photos = PhotoToFashion(background=background)
+        self.names = [CLASS_NAMES[label] if label in range(10) else str(label) for label in model.classes_.tolist()]
+        self.probabilities = None
+        self.last, self.rate = None, 0.0
+
+    def __call__(self, frame):
+        """The frame (height, width, 3), annotated in place. Returns the name of the class and its probability."""
+        left, top, side = rectangle(frame)
+        inside = frame[top:top + side, left:left + side]
+        image = self.photos.transform([cv2.cvtColor(inside, cv2.COLOR_BGR2RGB)])
+        found = self.model.predict_proba(image)[0]
+        self.probabilities = found if self.probabilities is None else (
+            self.smoothing * self.probabilities + (1 - self.smoothing) * found)
+        now = time.perf_counter()
+        if self.last is not None:
+            rate = 1 / max(1e-6, now - self.last)
+            self.rate = 0.9 * self.rate + 0.1 * rate if self.rate else rate
+        self.last = now
+        self._draw(frame, image[0], left, top, side)
+        best = int(self.probabilities.argmax())
+        return self.names[best], float(self.probabilities[best])
+
+    def _draw(self, frame, image, left, top, side):
+        height = frame.shape[0]
+        size = max(0.4, height / 700)
+        thickness = max(1, round(2 * size))
+        cv2.rectangle(frame, (left, top), (left + side, top + side), BLUE, max(2, 2 * thickness))
+        best = np.argsort(-self.probabilities)[:3]
+        for line, i in enumerate(best):
+            write(frame, f"{self.names[i]} {self.probabilities[i]:.0%}", (10, round((45 + 42 * line) * size)),
+                  size * (1.2 if line == 0 else 0.8), thickness)
+        write(frame, f"{self.rate:.0f} frames/s, background {self.photos.background}", (10, height - round(15 * size)),
+              size * 0.7, thickness)
+        seen = cv2.resize(image, (height // 6, height // 6), interpolation=cv2.INTER_NEAREST)
+        frame[-len(seen):, -len(seen):] = seen[:, :, None]
+
+    def switch_background(self):
+        self.photos.background = BACKGROUNDS[(BACKGROUNDS.index(self.photos.background) + 1) % 3]
+
+
+def rectangle(frame):
+    """Left, top and side of the square in the middle."""
+    height, width = frame.shape[:2]
+    side = round(0.7 * min(height, width))
+    return (width - side) // 2, (height - side) // 2, side
+
+
+def write(frame, text, place, size, thickness):
+    """White letters on black, to be read on anything; `place` is left and bottom of the letters."""
+    (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, thickness)
+    left, bottom = place
+    cv2.rectangle(frame, (left - 6, bottom - height - 6), (left + width + 6, bottom + below + 2), BLACK, cv2.FILLED)
+    cv2.putText(frame, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, WHITE, thickness, cv2.LINE_AA)
+
+
+def run(capture, annotator, writer, window, output, n_frames):
+    """Annotate frame after frame until the video ends, a key says so, or there are n_frames. Returns the names."""
+    names, saved = [], 0
+    for _ in itertools.repeat(None) if n_frames is None else range(n_frames):
+        ok, frame = capture.read()
+        if not ok:
+            break
+        name, probability = annotator(frame)
+        names.append(name)
+        if writer is not None:
+            writer.write(frame)
+        if window:
+            cv2.imshow(TITLE, frame)
+            key = cv2.waitKey(1) & 0xFF
+            closed = cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1
+            if key in (ord("q"), 27) or closed:
+                break
+            if key == ord("b"):
+                annotator.switch_background()
+            if key == ord("s"):
+                saved += 1
+                output.mkdir(parents=True, exist_ok=True)
+                path = output / f"{time.strftime('%Y%m%d-%H%M%S')}-{saved}-{name.replace('/', '-')}.png"
+                cv2.imwrite(str(path), frame)
+                print(f"wrote {path}: {name}, {probability:.0%}")
+    return names
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--camera", type=int, default=0, help="number of the camera (default: 0)")
+    parser.add_argument("--video", type=Path, help="a video file instead of a camera")
+    parser.add_argument("--headless", action="store_true", help="no window")
+    parser.add_argument("--write", type=Path, metavar="PATH", help="write the annotated video to this .mp4 or .avi")
+    parser.add_argument("--frames", type=int, help="stop after so many frames")
+    parser.add_argument("--model", default="pretrained", help="a file that fmnist_sk.save wrote (default: the model "
+                        "that comes with the package)")
+    parser.add_argument("--background", choices=BACKGROUNDS, default="auto", help="behind the garment (default: auto)")
+    parser.add_argument("--output", type=Path, default=Path("output/demo"), help="folder for saved pictures")
+    args = parser.parse_args(argv)
+    writer, source = None, args.camera if args.video is None else str(args.video)
+    try:
+        if args.headless and args.write is None:
+            raise ValueError("--headless needs --write, or nothing would come of it")
+        if args.write is not None and args.write.suffix not in (".mp4", ".avi"):
+            raise ValueError(f"--write must end in .mp4 or .avi, got {args.write}")
+        if args.video is not None and not args.video.is_file():
+            raise FileNotFoundError(f"there is no video {args.video}")
+        model = fmnist_sk.load_pretrained() if args.model == "pretrained" else fmnist_sk.load(args.model)
+        annotator = Annotator(model, args.background)
+        capture = cv2.VideoCapture(source)
+        if not capture.isOpened():
+            raise OSError(f"camera {args.camera} cannot be opened" if args.video is None else
+                          f"{args.video} is no video that OpenCV can read")
+        if args.write is not None:
+            args.write.parent.mkdir(parents=True, exist_ok=True)
+            size = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+            code = cv2.VideoWriter_fourcc(*("mp4v" if args.write.suffix == ".mp4" else "MJPG"))
+            writer = cv2.VideoWriter(str(args.write), code, capture.get(cv2.CAP_PROP_FPS) or 25.0, size)
+            if not writer.isOpened():
+                raise OSError(f"{args.write} cannot be written")
+    except (OSError, ValueError, ImportError) as error:
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
+    start = time.perf_counter()
+    try:
+        names = run(capture, annotator, writer, not args.headless, args.output, args.frames)
+    except KeyboardInterrupt:
+        names = []
+    except cv2.error as error:
+        parser.exit(2, f"{parser.prog}: error: no window can be opened, --headless does without: {error}\n")
+    finally:
+        capture.release()
+        if writer is not None:
+            writer.release()
+        if not args.headless:
+            cv2.destroyAllWindows()
+    if names:
+        seconds = time.perf_counter() - start
+        print(f"{len(names)} frames, {len(names) / seconds:.1f} a second: " + ", ".join(
+            f"{name} in {count}" for name, count in Counter(names).most_common(3)))
+    if writer is not None:
+        print(f"wrote {args.write}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""Everything worth seeing about a trained model: a report, pictures, and one HTML page of them all.
+
+    python examples/evaluate.py output/quickstart/model.safetensors
+
+MODEL is a file that `fmnist_sk.save` wrote (quickstart.py and train.py do), or "pretrained" for the model that comes
+with the package. Prints the test accuracy and a report for each class, and writes to output/evaluate/NAME: pictures,
+metrics.json, and report.html, which needs no other file.
+"""
+import argparse
+import base64
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment
+from sklearn.metrics import accuracy_score, classification_report, log_loss
+from sklearn.pipeline import Pipeline
+
+import fmnist_sk
+from fmnist_sk import ImageClassifier, load_csv, load_fashion_mnist
+
+try:
+    import matplotlib.pyplot as plt
+except ImportError:
+    raise SystemExit("This script draws pictures with matplotlib: pip install 'fmnist_sk[plot]'") from None
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title><style>
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
+img { max-width: 100%; height: auto } table { border-collapse: collapse } pre { white-space: pre-wrap }
+td, th { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #ddd } th:first-child { text-align: left }
+figure { margin: 2.5rem 0 } figcaption { color: #555 } .big { font-size: 2rem; font-weight: 600 }
+</style></head><body>
+<h1>{{ title }}</h1>
+<p><span class="big">{{ "%.2f" | format(100 * metrics.accuracy) }} %</span> of {{ "{:,}".format(metrics.n_images) }} \
+images of {{ data }} are recognised (95 % interval {{ "%.2f" | format(100 * metrics.interval[0]) }} to
+{{ "%.2f" | format(100 * metrics.interval[1]) }} %).{% if metrics.log_loss is defined %}
+Log loss {{ "%.3f" | format(metrics.log_loss) }}, expected calibration error \
+{{ "%.3f" | format(metrics.calibration_error) }}.{% endif %}</p>
+<pre>{{ model }}</pre>
+{{ table | safe }}
+{% for name, (caption, picture) in pictures.items() %}<figure id="{{ name }}"><figcaption>{{ caption }}</figcaption>
+<img alt="{{ caption }}" src="data:image/png;base64,{{ picture }}"></figure>
+{% endfor %}<p>Made by fmnist_sk {{ version }}.</p>
+</body></html>
+"""
+
+
+def pictures_of(model, X, y, names, n_embedded):
+    """Name of a picture to its caption and its figure, one after the other."""
+    has_proba = hasattr(model, "predict_proba")
+    yield "class_accuracy", "How many images of each class are recognised", \
+        fmnist_sk.ClassAccuracyDisplay.from_estimator(model, X, y, class_names=names)
+    yield "confusion_matrix", "What is taken for what, and images of the most frequent confusions", \
+        fmnist_sk.ConfusionDisplay.from_estimator(model, X, y, class_names=names)
+    if has_proba:
+        yield "mistakes", "The most confident mistakes", \
+            fmnist_sk.MistakesDisplay.from_estimator(model, X, y, class_names=names)
+        yield "reliability", "Whether what the model gives 90 % is right in 90 % of cases", \
+            fmnist_sk.ReliabilityDisplay.from_estimator(model, X, y)
+    network = model[-1] if isinstance(model, Pipeline) else model
+    if not isinstance(network, ImageClassifier):
+        return
+    if network.history_:
+        yield "history", "The training", fmnist_sk.HistoryDisplay.from_estimator(model)
+        if "valid_class_acc" in network.history_[0]:
+            yield "class_history", "The accuracy of each class during the training", \
+                fmnist_sk.ClassHistoryDisplay.from_estimator(model, class_names=names)
+    yield "features", "Images as the network's last layer sees them: near each other if they are alike to it", \
+        fmnist_sk.EmbeddingDisplay.from_estimator(model, X, y, class_names=names, max_images=n_embedded)
+    first = [int(np.flatnonzero(y == label)[0]) for label in np.unique(y)][:8]
+    for name, caption, draw in [
+        ("grad_cam", "Where the network sees what it says: bright is strong evidence (Grad-CAM)",
+         lambda: fmnist_sk.GradCAMDisplay.from_estimator(model, X[first], y[first], class_names=names)),
+        ("feature_maps", "What each convolution and pooling makes of an image",
+         lambda: fmnist_sk.FeatureMapsDisplay.from_estimator(model, X[-1:])),
+        ("filters", "The filters of the first convolution", lambda: fmnist_sk.FiltersDisplay.from_estimator(model)),
+    ]:
+        try:
+            yield name, caption, draw()
+        except ValueError as error:              # such as a network without convolutions
+            print(f"no picture of {name}: {error}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", metavar="MODEL", help="a file that fmnist_sk.save wrote, or: pretrained")
+    parser.add_argument("--csv", metavar="PATH", help="images and labels in a CSV file instead of the test images")
+    parser.add_argument("--data-home", help="folder of the Fashion-MNIST files")
+    parser.add_argument("--device", default="auto", help="cpu or cuda (default: cuda if there is one)")
+    parser.add_argument("--embed", type=int, default=2000, metavar="N", help="images in the picture of features "
+                        "(default: 2000)")
+    parser.add_argument("--output", type=Path, help="folder to write to (default: output/evaluate/NAME)")
+    args = parser.parse_args()
+    try:
+        if args.model == "pretrained":
+            model = fmnist_sk.load_pretrained(device=args.device)
+        else:
+            model = fmnist_sk.load(args.model, device=args.device)
+        data = load_csv(args.csv) if args.csv else load_fashion_mnist("test", data_home=args.data_home)
+    except (OSError, ValueError, ImportError) as error:
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
+    X, y = data.images, data.target
+    name = Path(args.model).stem if Path(args.model).stem != "model" else Path(args.model).resolve().parent.name
+    output = args.output or Path("output/evaluate") / name
+    output.mkdir(parents=True, exist_ok=True)
+
+    if any(isinstance(label, str) for label in model.classes_):
+        y = data.target_names[y]
+    names = list(data.target_names) if len(model.classes_) == len(data.target_names) else None
+    y_pred = model.predict(X)
+    metrics = {"model": args.model, "accuracy": accuracy_score(y, y_pred), "n_images": len(y)}
+    report = classification_report(y, y_pred, target_names=names, digits=3, zero_division=0)
+    print(f"{model}\n\n{report}")
+    pictures = {}
+    for key, caption, display in pictures_of(model, X, y, names, args.embed):
+        buffer = io.BytesIO()
+        display.figure_.savefig(buffer, dpi=110, format="png")
+        plt.close(display.figure_)
+        (output / f"{key}.png").write_bytes(buffer.getvalue())
+        pictures[key] = caption, base64.b64encode(buffer.getvalue()).decode()
+        if key == "class_accuracy":
+            metrics["interval"] = display.interval_
+            metrics["accuracy_of_each_class"] = dict(zip(display.class_names, display.accuracy_.tolist(), strict=True))
+        if key == "reliability":
+            metrics["log_loss"] = log_loss(y, model.predict_proba(X), labels=model.classes_)
+            metrics["calibration_error"] = display.ece_
+    print(f"accuracy: {metrics['accuracy']:.4f} (95 % interval {metrics['interval'][0]:.4f} to "
+          f"{metrics['interval'][1]:.4f})")
+    (output / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+    table = pd.DataFrame(classification_report(y, y_pred, target_names=names, output_dict=True, zero_division=0)).T
+    page = Environment(autoescape=True).from_string(PAGE).render(
+        title=f"What {name} sees", data=args.csv or "Fashion-MNIST's test set", metrics=metrics, model=str(model),
+        pictures=pictures, version=fmnist_sk.__version__, table=table.drop("accuracy", errors="ignore").to_html(
+            float_format="{:.3f}".format, border=0, formatters={"support": "{:.0f}".format}))
+    (output / "report.html").write_text(page, encoding="utf-8")
+    print("\n".join(f"wrote {path}" for path in sorted(output.iterdir())))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""What the data set looks like: images of every class, mean images, maps of similar images, and augmentation.
+
+    python examples/visualize_data.py [--model output/quickstart/model.safetensors]
+
+Writes pictures to output/data: samples, class means, a t-SNE map and the principal components of the pixels; with
+--model (or --model pretrained) also a t-SNE map of the network's features.
+"""
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+import fmnist_sk
+from fmnist_sk import AugmentationDisplay, EmbeddingDisplay, load_fashion_mnist
+
+try:
+    import matplotlib.pyplot as plt
+except ImportError:
+    raise SystemExit("This script draws pictures with matplotlib: pip install 'fmnist_sk[plot]'") from None
+
+
+def draw_rows(rows, titles):
+    """A row of images for each title."""
+    figure, axes = plt.subplots(len(rows), len(rows[0]), figsize=(0.7 * len(rows[0]) + 1.2, 0.72 * len(rows)),
+                                layout="constrained", squeeze=False)
+    for line, row, title in zip(axes, rows, titles, strict=True):
+        for axis, image in zip(line, row, strict=True):
+            axis.imshow(image, cmap="gray", vmin=0, vmax=255)
+            axis.set(xticks=[], yticks=[])
+        line[0].set_ylabel(title, rotation=0, ha="right", va="center", fontsize=9)
+    return figure
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--subset", choices=["train", "test", "all"], default="train", help="images (default: train)")
+    parser.add_argument("--images", type=int, default=3000, metavar="N", help="images in a map (default: 3000)")
+    parser.add_argument("--model", metavar="PATH", help="a file that fmnist_sk.save wrote, or: pretrained")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
+    parser.add_argument("--data-home", help="folder of the Fashion-MNIST files")
+    parser.add_argument("--output", type=Path, default=Path("output/data"), help="folder for the pictures")
+    args = parser.parse_args()
+    try:
+        data = load_fashion_mnist(args.subset, data_home=args.data_home)
+        model = args.model and (fmnist_sk.load_pretrained() if args.model == "pretrained" else
+                                fmnist_sk.load(args.model))
+    except (OSError, ValueError, ImportError) as error:
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
+    args.output.mkdir(parents=True, exist_ok=True)
+    X, y, names = data.images, data.target, data.target_names
+
+    def write(name, figure):
+        figure.savefig(args.output / f"{name}.png", dpi=110)
+        plt.close(figure)
+        print(f"wrote {args.output / f'{name}.png'}")
+
+    rng = np.random.default_rng(args.seed)
+    chosen = [rng.choice(np.flatnonzero(y == code), 12, replace=False) for code in range(10)]
+    write("samples", draw_rows([X[rows] for rows in chosen], names))
+    means = np.stack([X[y == code].mean(0) for code in range(10)])
+    deviations = np.stack([X[y == code].std(0) for code in range(10)])
+    write("class_means", draw_rows([means, deviations], ["mean", "deviation"]))
+    options = {"class_names": names, "max_images": args.images, "random_state": args.seed}
+    for method in ("tsne", "pca"):
+        write(f"pixels_{method}", EmbeddingDisplay.from_images(X, y, method=method, **options).figure_)
+    if model:
+        write("features_tsne", EmbeddingDisplay.from_estimator(model, X, y, **options).figure_)
+    first = [rows[0] for rows in chosen]
+    write("augmentation", AugmentationDisplay.from_augmenters(
+        {"as it is": None, 'augment="fashion"': "fashion", 'augment="strong"': "strong", 'augment="report_3"':
+         "report_3"}, X[first], y[first], random_state=args.seed).figure_)
+    print(f"{len(X):,} images of {X.shape[1]} x {X.shape[2]} pixels, values {X.min()} to {X.max()}, mean "
+          f"{X.mean():.1f}, deviation {X.std():.1f}; in each class " + ", ".join(
+              f"{name} {np.sum(y == code):,}" for code, name in enumerate(names)))
+
+
+if __name__ == "__main__":
+    main()

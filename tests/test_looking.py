@@ -1,0 +1,208 @@
+"""The scripts that look at models, data and photos write what they promise."""
+import base64
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from estimators import small
+from PIL import Image
+from sklearn.ensemble import VotingClassifier
+from sklearn.pipeline import make_pipeline
+from test_datasets import real_data
+from test_examples import EXAMPLES, run
+
+import fmnist_sk
+from fmnist_sk import CLASS_NAMES, ImageScaler, load_fashion_mnist
+
+
+def fails(script, *arguments, cwd):
+    result = subprocess.run([sys.executable, str(EXAMPLES / script), *map(str, arguments)], capture_output=True,
+                            text=True, cwd=cwd)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+def pixels(path):
+    """The picture is there, and not empty."""
+    with Image.open(path) as image:
+        values = np.asarray(image.convert("L"))
+    assert values.std() > 5, path
+    return values.shape
+
+
+# ---------------------------------------------------------------------- evaluate.py
+
+@real_data
+def test_evaluate_writes_a_page_that_needs_no_other_file(tmp_path):
+    out = run("evaluate.py", "pretrained", "--embed", 200, "--output", tmp_path)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert f"accuracy: {metrics['accuracy']:.4f} (95 % interval " in out
+    assert metrics["accuracy"] > 0.925
+    assert metrics["interval"][0] < metrics["accuracy"] < metrics["interval"][1]
+    assert metrics["accuracy_of_each_class"]["Shirt"] == min(metrics["accuracy_of_each_class"].values())
+    pictures = sorted(path.stem for path in tmp_path.glob("*.png"))
+    assert pictures == ["class_accuracy", "confusion_matrix", "feature_maps", "features", "filters", "grad_cam",
+                        "history", "mistakes", "reliability"]
+    page = (tmp_path / "report.html").read_text()
+    assert f"{100 * metrics['accuracy']:.2f} %" in page
+    inside = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    assert {base64.b64decode(data) for data in inside} == {path.read_bytes() for path in tmp_path.glob("*.png")}
+    assert not re.findall(r'(?:src|href)="(?!data:)', page)
+    for name in pictures:
+        pixels(tmp_path / f"{name}.png")
+
+
+@real_data
+def test_evaluate_takes_pipelines_other_labels_and_what_is_no_network(tmp_path):
+    data = load_fashion_mnist("train")
+    names = data.target_names[data.target]
+    models = {
+        "pipeline": make_pipeline(ImageScaler(), small("ConvNetClassifier", max_epochs=1, validation_fraction=0.2)),
+        "mixer": small("MLPMixerClassifier", max_epochs=1),
+        "voting": VotingClassifier([("net", small("ConvNetClassifier", max_epochs=1))], voting="hard"),
+    }
+    for name, model in models.items():
+        model.fit(data.images[:500], names[:500] if name == "pipeline" else data.target[:500])
+        fmnist_sk.save(model, tmp_path / f"{name}.safetensors")
+        out = run("evaluate.py", tmp_path / f"{name}.safetensors", "--embed", 50, "--output", tmp_path / name)
+        assert "Ankle boot" in out
+        assert (tmp_path / name / "report.html").exists()
+        assert (tmp_path / name / "class_history.png").exists() == (name == "pipeline")
+        assert (tmp_path / name / "reliability.png").exists() == (name != "voting")
+
+
+@pytest.mark.parametrize("arguments", [["nowhere.safetensors"], ["README.md"]])
+def test_evaluate_says_what_is_wrong(arguments, tmp_path):
+    (tmp_path / "README.md").write_text("hello")
+    error = fails("evaluate.py", *arguments, cwd=tmp_path)
+    assert re.search(r"error: .*(there is none at 'nowhere|README.md is damaged, or no file that save)", error)
+
+
+# ---------------------------------------------------------------------- visualize_data.py, audit_dataset.py
+
+@real_data
+def test_visualize_data_writes_its_pictures(tmp_path):
+    out = run("visualize_data.py", "--images", 200, "--model", "pretrained", "--output", tmp_path)
+    assert "60,000 images of 28 x 28 pixels, values 0 to 255, mean 72.9" in out
+    found = sorted(path.stem for path in tmp_path.iterdir())
+    assert found == ["augmentation", "class_means", "features_tsne", "pixels_pca", "pixels_tsne", "samples"]
+    for path in tmp_path.iterdir():
+        pixels(path)
+
+
+@pytest.fixture
+def audit(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import audit_dataset
+    return audit_dataset
+
+
+def test_duplicates_are_found(audit):
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 256, (300, 28, 28), dtype=np.uint8)
+    X[10] = X[5]                                                    # equal, within train
+    X[250] = X[20]                                                  # equal, between
+    X[260] = np.clip(X[251].astype(int) + rng.integers(-4, 5, (28, 28)), 0, 255)           # near, within test
+    X[280] = X[30, :, ::-1]                                         # mirrored, between
+    found = audit.find_duplicates(X, np.arange(300) >= 200, threshold=8)
+    assert {(row["first"], row["second"], row["where"], row["mirrored"]) for row in found.to_dict("records")} == {
+        (5, 10, "within train", False), (20, 250, "between train and test", False),
+        (251, 260, "within test", False), (30, 280, "between train and test", True)}
+    near, = found.query("first == 251")["distance"]
+    assert 2 < near < 4
+    assert (found.query("first != 251")["distance"] == 0).all()
+
+
+def test_wrong_labels_are_found(audit):
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 3, 600)
+    proba = 0.1 + 0.7 * np.eye(3)[truth] + rng.uniform(0, 0.05, (600, 3))
+    proba /= proba.sum(1, keepdims=True)
+    y = truth.copy()
+    wrong = rng.choice(600, 30, replace=False)
+    y[wrong] = (truth[wrong] + 1) % 3
+    found = audit.find_label_errors(y, proba)
+    assert set(found["image"]) == set(wrong)
+    assert (found["guess"].to_numpy() == truth[found["image"]]).all()
+    assert found["p_label"].is_monotonic_increasing
+
+
+@real_data
+def test_audit_writes_tables_and_galleries(tmp_path):
+    out = run("audit_dataset.py", "--images", 3000, "--folds", 2, "--epochs", 1, "--threshold", 25, "--output",
+              tmp_path)
+    content = json.loads((tmp_path / "audit.json").read_text())
+    assert content["images"] == 3000
+    assert sum(part["near"] for part in content["duplicates"].values()) > 0
+    found = content["test_accuracy"]["all"]
+    assert found["interval_95"][0] < found["accuracy"] < found["interval_95"][1]
+    assert content["test_accuracy"]["without copies in train"]["n"] <= found["n"]
+    assert "labels are suspect" in out
+    errors = pd.read_csv(tmp_path / "label_errors.csv")
+    assert len(errors) == content["label_errors"]["suspect"]
+    assert set(errors["label"]) <= set(CLASS_NAMES)
+    assert errors["image"].str.match(r"(train|test) \d+$").all()
+    for name in ("duplicates", "label_errors"):
+        pixels(tmp_path / f"{name}.png")
+
+
+# ---------------------------------------------------------------------- classify_photo.py, load_pretrained
+
+def garment(path, code, index=0):
+    """A photo of a garment of the data set, in red."""
+    data = load_fashion_mnist("train")
+    image = data.images[np.flatnonzero(data.target == code)[index]]
+    mask = Image.fromarray(image).resize((280, 280), Image.Resampling.BICUBIC)
+    photo = Image.new("RGB", (400, 360), "white")
+    photo.paste(Image.new("RGB", (280, 280), (130, 30, 40)), (60, 40), mask)
+    photo.save(path)
+    return path
+
+
+@real_data
+def test_photos_are_named_and_shown(tmp_path):
+    out = run("classify_photo.py", garment(tmp_path / "a.png", 1), garment(tmp_path / "b.jpg", 7, 3), "--output",
+              tmp_path / "seen.png")
+    first, second = out.split("a.png")[1], out.split("b.jpg")[1]
+    assert re.search(r"Trouser +\d+\.\d%", first)
+    assert re.search(r"Sneaker +\d+\.\d%", second)
+    assert len(re.findall(r"\d+\.\d%", out)) == 6
+    assert "@" in out
+    assert f"wrote {tmp_path / 'seen.png'}" in out
+    pixels(tmp_path / "seen.png")
+
+
+def test_photos_that_are_none_are_named(tmp_path):
+    (tmp_path / "a.png").write_text("hello")
+    assert "a.png is no picture that can be read" in fails("classify_photo.py", "a.png", cwd=tmp_path)
+    assert "there is nothing at 'b.png'" in fails("classify_photo.py", "b.png", cwd=tmp_path)
+
+
+def test_the_pretrained_network_is_small_and_has_a_card():
+    model = fmnist_sk.load_pretrained()
+    assert sum(parameter.numel() for parameter in model.module_.parameters()) < 25_000
+    folder = Path(fmnist_sk.__file__).parent / "pretrained"
+    path, = folder.glob("*.safetensors")
+    assert path.stat().st_size < 130_000
+    card = (folder / "README.md").read_text()
+    for part in ("Input", "Output", "Data", "Recipe", "Measured", "Limits"):
+        assert part in card
+    assert model.predict(np.zeros((1, 28, 28), dtype=np.uint8)).shape == (1,)
+
+
+@real_data
+def test_the_pretrained_network_is_as_good_as_its_card_says():
+    data = load_fashion_mnist("test")
+    accuracy = fmnist_sk.load_pretrained().score(data.images, data.target)
+    assert accuracy >= 0.925
+    card = (Path(fmnist_sk.__file__).parent / "pretrained" / "README.md").read_text()
+    measured, = re.findall(r"Measured\*\*: (\d+\.\d+) %", card)
+    assert float(measured) == pytest.approx(100 * accuracy, abs=0.06)        # other hardware rounds otherwise
+    results = json.loads((EXAMPLES / "benchmarks/results/pretrained.json").read_text())
+    assert results["chosen"]["test_accuracy"] == pytest.approx(accuracy, abs=6e-4)

@@ -1,0 +1,274 @@
+"""Photos of any kind become images like the data set's, and files that are none are refused."""
+import resource
+import subprocess
+import sys
+import textwrap
+import zlib
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image, features
+from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+from test_datasets import real_data
+
+from fmnist_sk import PhotoToFashion, load_fashion_mnist, load_pretrained
+
+
+def drawing(size=(300, 200), background=(255, 255, 255), garment=(20, 40, 60)):
+    """A garment of 150 x 60 pixels with a hole, not in the middle: (height, width, 3) uint8."""
+    photo = np.full((*size, 3), background, dtype=np.uint8)
+    photo[100:250, 20:80] = garment
+    photo[120:140, 40:60] = background
+    return photo
+
+
+def one(photo, **params):
+    image, = PhotoToFashion(**params).fit_transform([photo])
+    assert image.shape == (params.get("size", 28),) * 2
+    assert image.dtype == np.uint8
+    return image
+
+
+@pytest.fixture
+def expected():
+    return one(drawing())
+
+
+# ---------------------------------------------------------------------- the published steps
+
+def test_the_garment_fills_the_frame_bright_on_black(expected):
+    rows, columns = np.flatnonzero(expected.any(1)), np.flatnonzero(expected.any(0))
+    assert (rows[0], rows[-1]) == (0, 27)                            # the longest edge has 28 pixels
+    assert len(columns) in (11, 12)                                  # 28 * 60 / 150
+    assert abs((columns[0] + columns[-1]) / 2 - 13.5) <= 0.5         # in the middle
+    gray = round(255 - (0.299 * 20 + 0.587 * 40 + 0.114 * 60))
+    assert expected[15, 13] == pytest.approx(gray, abs=1)
+    assert expected[5, 13] == 0                                      # the hole is background
+
+
+@pytest.mark.parametrize(("params", "check"), [
+    ({"trim": False}, lambda image: image.any(1).sum() < 16),
+    ({"size": 64}, lambda image: image.any(1).all()),
+    ({"background": "dark"}, lambda image: np.median(image[image > 0]) == 36),
+    ({"sharpen": False}, lambda image: np.unique(image[image > 0]).size <= 40),
+    ({"tolerance": 1.0}, lambda image: not image.any()),
+])
+def test_parameters_do_what_they_say(params, check, expected):
+    image = one(drawing(), **params)
+    assert check(image)
+    assert image.shape != expected.shape or not np.array_equal(image, expected)
+
+
+def test_sharpening_is_a_gaussian_of_radius_one():
+    photo = np.full((28, 28, 3), 255, dtype=np.uint8)
+    photo[:, :14], photo[:, 14:] = 100, 60
+    flat, sharp = one(photo, sharpen=False, trim=False, tolerance=0.0, background="light"), None
+    sharp = one(photo, trim=False, tolerance=0.0, background="light")
+    row = sharp[14].astype(int) - flat[14]
+    assert row[13] < 0 < row[14]                                    # the edge is steeper
+    assert not np.delete(row, range(8, 20)).any()                   # and nothing far from it has changed
+
+
+def test_a_dark_background_is_not_inverted(expected):
+    dark = one(drawing(background=(0, 0, 0), garment=(235, 215, 195)))
+    np.testing.assert_allclose(dark.astype(int), expected, atol=2)
+    assert one(drawing(background=(230, 230, 255)))[5, 13] == 0
+    assert one(drawing(background=(40, 40, 40), garment=(200, 180, 20)))[5, 13] == 0
+
+
+def test_noise_does_not_keep_edges_from_being_trimmed(expected):
+    noise = np.random.default_rng(0).normal(0, 6, (300, 200, 3))
+    photo = (drawing(background=(240, 240, 240)) + noise).clip(0, 255).astype(np.uint8)
+    photo[3, 3] = 0                                                 # a speck
+    image = one(photo)
+    assert image[[0, 27]].any(1).all()
+    np.testing.assert_allclose(image.astype(int)[8:, 10:18], expected[8:, 10:18], atol=12)
+
+
+def test_photos_of_one_colour_are_black():
+    assert not one(np.full((50, 40, 3), 200, dtype=np.uint8)).any()
+    assert not one(np.zeros((50, 40), dtype=np.uint8)).any()
+    assert one(np.full((1, 1), 7, dtype=np.uint8)).shape == (28, 28)
+    assert one(drawing()[:, 20:21]).any()
+
+
+# ---------------------------------------------------------------------- all kinds of photos
+
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tiff", "a.ppm", "a.gif", "a.webp", "a.jpg"])
+def test_files_of_any_format(name, tmp_path, expected):
+    if name == "a.webp" and not features.check("webp"):
+        pytest.skip("this Pillow has no WebP")
+    options = {"quality": 95} if name == "a.jpg" else {"lossless": True} if name == "a.webp" else {}
+    Image.fromarray(drawing()).save(tmp_path / name, **options)
+    for path in (tmp_path / name, str(tmp_path / name)):
+        np.testing.assert_allclose(one(path).astype(int), expected, atol=12 if name == "a.jpg" else 1)
+
+
+@pytest.mark.parametrize("convert", [
+    lambda photo: Image.fromarray(photo), lambda photo: photo / 255, lambda photo: torch.from_numpy(photo),
+    lambda photo: photo.astype(np.float32) / 255, lambda photo: np.dstack([photo, np.full_like(photo[:, :, 0], 255)]),
+    lambda photo: Image.fromarray(photo).convert("CMYK"), lambda photo: Image.fromarray(photo).convert("P"),
+    lambda photo: photo[::-1][::-1],
+], ids=["image", "float64", "tensor", "float32", "alpha", "CMYK", "palette", "strided"])
+def test_images_arrays_and_tensors(convert, expected):
+    np.testing.assert_allclose(one(convert(drawing())).astype(int), expected, atol=8)
+
+
+def test_gray_photos_of_any_depth(tmp_path):
+    gray = np.asarray(Image.fromarray(drawing()).convert("L"))
+    expected = one(gray)
+    Image.fromarray(gray.astype(np.uint16) * 257).save(tmp_path / "16.png")
+    for photo in (gray[:, :, None], Image.fromarray(gray), tmp_path / "16.png", Image.fromarray(gray).convert("I"),
+                  np.repeat(gray[:, :, None], 3, 2)):
+        np.testing.assert_allclose(one(photo).astype(int), expected, atol=1)
+    assert one(Image.fromarray(gray > 128)).max() == 255                 # one bit
+
+
+def test_transparent_becomes_white(expected, tmp_path):
+    alpha = (drawing() != 255).any(2).astype(np.uint8) * 255
+    garment = np.dstack([np.full_like(drawing(), (20, 40, 60)), alpha])
+    garment[alpha == 0, :3] = (255, 0, 0)                               # what is under it does not count
+    np.testing.assert_allclose(one(garment).astype(int), expected, atol=1)
+    Image.fromarray(garment).save(tmp_path / "a.png")
+    np.testing.assert_allclose(one(tmp_path / "a.png").astype(int), expected, atol=1)
+
+
+@pytest.mark.parametrize(("orientation", "turn"), [(3, Image.Transpose.ROTATE_180), (6, Image.Transpose.ROTATE_90),
+                                                   (8, Image.Transpose.ROTATE_270)])
+def test_photos_are_turned_as_exif_says(orientation, turn, expected, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(drawing()).transpose(turn).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_allclose(one(tmp_path / "a.png").astype(int), expected, atol=1)
+
+
+def test_large_photos_are_reduced_first():
+    large = np.asarray(Image.fromarray(drawing()).resize((2400, 3600), Image.Resampling.NEAREST))
+    np.testing.assert_allclose(one(large).astype(int), one(drawing()), atol=25)
+
+
+@real_data
+def test_photos_made_of_the_data_set_are_recognised():
+    data = load_fashion_mnist("test")
+    X, y = data.images[:300], data.target[:300]
+    photos = []
+    for image in X:
+        big = Image.fromarray(255 - image).resize((336, 336), Image.Resampling.BICUBIC)
+        photo = Image.new("RGB", (500, 460), "white")
+        photo.paste(big, (90, 50))
+        photos.append(photo)
+    model = load_pretrained()
+    direct = model.score(X, y)
+    assert direct > 0.88
+    assert make_pipeline(PhotoToFashion(), model).score(photos, y) > direct - 0.04
+
+
+# ---------------------------------------------------------------------- what is refused
+
+@pytest.mark.parametrize(("X", "error", "message"), [
+    ("shirt.jpg", TypeError, r"X must be a list of photos, such as \['photo.jpg'\], got str"),
+    (Image.new("L", (3, 3)), TypeError, "X must be a list of photos"),
+    (7, TypeError, "X must be a list of photos, .* got int"),
+    ([], ValueError, "X must hold at least one photo, got none"),
+    ([None], TypeError, r"X\[0\] must be a path, a Pillow image or an array, got NoneType"),
+    (["/nowhere/a.png"], FileNotFoundError, "X must hold paths of photos, but there is nothing at '/nowhere/a.png'"),
+    ([drawing(), np.zeros((3, 3, 2))], ValueError, r"X\[1\] must have the shape .*, got \(3, 3, 2\)"),
+    ([np.zeros(5)], ValueError, r"X\[0\] must have the shape .*, got \(5,\)"),
+    ([np.zeros((0, 5))], ValueError, r"X\[0\] must have the shape .*, got \(0, 5\)"),
+    ([np.full((3, 3), 2.5)], ValueError, r"X\[0\] must hold floats from 0 to 1, or uint8, got 2.5 to 2.5"),
+    ([np.full((3, 3), np.nan)], ValueError, r"X\[0\] must hold floats from 0 to 1"),
+    ([np.zeros((3, 3), dtype=int)], ValueError, r"X\[0\] must hold uint8, or floats from 0 to 1, got int64"),
+    ([np.array([["a"]])], ValueError, r"X\[0\] must hold uint8"),
+])
+def test_what_is_no_photo_is_refused(X, error, message):
+    with pytest.raises(error, match=message):
+        PhotoToFashion().fit(X).transform(X)
+
+
+@pytest.mark.parametrize(("name", "change"), [
+    ("a.txt", lambda data: b"hello"), ("a.png", lambda data: data[:200]), ("a.png", lambda data: data[:60]),
+    ("a.png", lambda data: data[:100] + b"\0" * 50 + data[150:]), ("a.jpg", lambda data: b""),
+    ("a.svg", lambda data: b"<svg xmlns='http://www.w3.org/2000/svg'/>"),
+    ("a.eps", lambda data: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n"),
+], ids=["text", "cut", "header", "zeros", "empty", "svg", "eps"])
+def test_damaged_and_other_files_are_refused(name, change, tmp_path):
+    path = tmp_path / "good.png"
+    noise = np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    bad = tmp_path / f"bad_{name}"
+    bad.write_bytes(change(path.read_bytes()))
+    with pytest.raises(ValueError, match=r"bad_.* is (damaged|no picture)"):
+        PhotoToFashion().transform([path, bad])
+    with pytest.raises(ValueError, match="is no picture"):
+        PhotoToFashion().transform([tmp_path])
+
+
+def bomb(path, side):
+    """A PNG of a few kilobytes that says it has side x side pixels, and has the zeros to fill them."""
+    def chunk(kind, data):
+        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+    rows, compress = [], zlib.compressobj(9)
+    for _ in range(side):
+        rows.append(compress.compress(b"\0" * (side + 1)))
+    header = side.to_bytes(4, "big") * 2 + bytes([8, 0, 0, 0, 0])
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(
+        b"IDAT", b"".join(rows) + compress.flush()) + chunk(b"IEND", b""))
+
+
+def test_bombs_are_refused_within_little_memory(tmp_path):
+    bomb(tmp_path / "bomb.png", 12_000)
+    assert (tmp_path / "bomb.png").stat().st_size < 200_000
+    code = textwrap.dedent(f"""
+        import resource, sys
+        from fmnist_sk import PhotoToFashion
+        from PIL import Image, ImageFilter, ImageOps
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        try:
+            PhotoToFashion().transform([{str(tmp_path / "bomb.png")!r}])
+        except ValueError as error:
+            print(error)
+        print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+        """)
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert "bomb.png" in out[0]
+    assert "max_pixels=50,000,000" in out[0]
+    assert int(out[1]) < 30                                             # MiB
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def test_the_limit_of_pixels_can_be_set(tmp_path):
+    Image.new("L", (100, 100)).save(tmp_path / "a.png")
+    for photo in (tmp_path / "a.png", np.zeros((100, 100), dtype=np.uint8), Image.new("L", (100, 100))):
+        assert one(photo, max_pixels=10_000).shape == (28, 28)
+        with pytest.raises(ValueError, match="must have from 1 to max_pixels=9,999 pixels, got 100 x 100"):
+            one(photo, max_pixels=9_999)
+
+
+@pytest.mark.parametrize("params", [{"size": 3}, {"background": "red"}, {"tolerance": 2}, {"max_pixels": 0},
+                                    {"sharpen": "yes"}, {"trim": None}])
+def test_parameters_are_checked(params):
+    name, = params
+    with pytest.raises(ValueError, match=f"'{name}' parameter"):
+        PhotoToFashion(**params).fit()
+    with pytest.raises(ValueError, match=f"'{name}' parameter"):
+        PhotoToFashion(**params).transform([drawing()])
+
+
+def test_inputs_stay_as_they_are(expected):
+    photo, image = drawing(), Image.fromarray(drawing())
+    transformer = clone(PhotoToFashion())
+    np.testing.assert_array_equal(transformer.transform([photo, image]), [expected, expected])
+    np.testing.assert_array_equal(photo, drawing())
+    np.testing.assert_array_equal(np.asarray(image), drawing())
+    np.testing.assert_array_equal(transformer.transform(pd.Series([photo])), [expected])
+    np.testing.assert_array_equal(transformer.transform(np.stack([photo, photo])), [expected, expected])
+
+
+def test_without_pillow_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(ImportError, match=r"Photos are read with Pillow: pip install 'fmnist_sk\[photo\]'"):
+        PhotoToFashion().transform([drawing()])
