@@ -7,9 +7,10 @@ Every transformer is applied to all images (p=1); the last rows are presets as t
 import argparse
 from pathlib import Path
 
-import torch
+import numpy as np
 
 from fmnist_sk import (
+    AugmentationDisplay,
     CutMix,
     GaussianNoise,
     MixUp,
@@ -20,13 +21,7 @@ from fmnist_sk import (
     RandomHorizontalFlip,
     load_fashion_mnist,
 )
-from fmnist_sk._batches import Batch
-from fmnist_sk.augmentation import PRESETS, PixelRange, compile_augmentation
-
-try:
-    import matplotlib.pyplot as plt
-except ImportError:
-    raise SystemExit("This script draws with matplotlib: pip install 'fmnist_sk[plot]'") from None
+from fmnist_sk.augmentation import PRESETS
 
 TRANSFORMERS = {
     "before": None,
@@ -57,25 +52,15 @@ def main():
     args = parser.parse_args()
 
     data = load_fashion_mnist(data_home=args.data_home)
-    classes = torch.arange(10).numpy()
-    codes = torch.arange(args.images) % 10
-    first = [int((data.target == code).nonzero()[0][i // 10]) for i, code in enumerate(codes.tolist())]
-    images = torch.from_numpy(data.images[first])[:, None]
+    chosen = [np.flatnonzero(data.target == i % 10)[i // 10] for i in range(args.images)]
     rows = {**TRANSFORMERS, **{f'augment="{name}"': name for name in args.preset}}
-    figure, axes = plt.subplots(len(rows), args.images, figsize=(args.images * 0.8 + 3, len(rows) * 0.85),
-                                layout="constrained", squeeze=False)
-    for (name, augment), row in zip(rows.items(), axes, strict=True):
-        batch = Batch(images.float(), codes)
-        change = compile_augmentation(augment, classes, PixelRange(0.0, 255.0),
-                                      torch.Generator().manual_seed(args.seed))
-        if change is not None:
-            change(batch)
-        for image, axis in zip(batch.x[:, 0], row, strict=True):
-            axis.imshow(image, cmap="gray", vmin=0, vmax=255)
-            axis.set(xticks=[], yticks=[])
-        row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+    try:
+        display = AugmentationDisplay.from_augmenters(rows, data.images[chosen], data.target[chosen],
+                                                      random_state=args.seed)
+    except (ImportError, ValueError) as error:
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(args.output, dpi=70)
+    display.figure_.savefig(args.output, dpi=70)
     print(f"wrote {args.output}: {len(rows)} rows of {args.images} images")
 
 

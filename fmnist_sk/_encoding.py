@@ -19,6 +19,7 @@ from fmnist_sk import augmentation, losses, networks, schedules
 from fmnist_sk.classifier import ImageClassifier
 
 _ARRAYS = "biuf"        # kinds of numbers in arrays
+LONGEST_TEXT = 4 * 4096     # bytes of a label
 
 
 def full_name(kind: type) -> str:
@@ -34,13 +35,13 @@ class Known:
             raise TypeError(f"trusted must hold classes, such as trusted=[MyNetwork], got {wrong}.")
         self.trusted = trusted
         own = [Pipeline, ImageClassifier, *(getattr(networks, name) for name in networks.__all__),
-               *(getattr(augmentation, name) for name in augmentation.__all__), *losses.LOSSES.values(),
-               *(value for value in vars(schedules).values() if isinstance(value, type))]
+               *(getattr(augmentation, name) for name in augmentation.__all__), *losses.LOSSES.values()]
         own += [kind.module for kind in own if isinstance(getattr(kind, "module", None), type)]
-        of_torch = [kind for place in (torch.optim, torch.optim.lr_scheduler, nn) for kind in vars(place).values()
-                    if isinstance(kind, type)]
-        self.classes = {full_name(kind): kind for kind in (*of_torch, *own, *trusted)
-                        if kind.__module__ != "typing"}
+        places = ((schedules, schedules.Schedule), (torch.optim, torch.optim.Optimizer),
+                  (torch.optim.lr_scheduler, torch.optim.lr_scheduler.LRScheduler), (nn.modules.loss, nn.Module))
+        of_places = [kind for place, base in places for kind in vars(place).values()
+                     if isinstance(kind, type) and issubclass(kind, base)]
+        self.classes = {full_name(kind): kind for kind in (*of_places, *own, *trusted)}
 
     def find(self, name: str) -> type:
         if not isinstance(name, str) or name not in self.classes:
@@ -104,7 +105,9 @@ def decode(value, known: Known):
         case {"dict": list() as pairs}:
             return {decode(key, known): decode(item, known) for key, item in pairs}
         case {"array": list() as items, "shape": list() as shape, "dtype": str() as dtype}:
-            kind = np.dtype(dtype) if dtype == "O" or np.dtype(dtype).kind in f"{_ARRAYS}U" else None
+            kind = np.dtype(dtype)
+            if kind.kind not in f"{_ARRAYS}UO" or kind.itemsize > LONGEST_TEXT:
+                raise ValueError(f"it holds an array of {dtype}, which no fit makes.")
             array = np.empty(len(items), dtype=kind)
             array[:] = [decode(item, known) for item in items]
             return array.reshape(shape)

@@ -11,6 +11,10 @@ from types import ModuleType
 
 def write_whole(path: Path, data: bytes) -> None:
     """Replace a file at once: whenever the process is killed, the old or the new one is there and whole."""
+    if path.is_dir():
+        raise IsADirectoryError(f"path must name a file, but {str(path)!r} is a folder.")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"path must lie in a folder that exists, got {str(path)!r}.")
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with open(partial, "wb") as file:

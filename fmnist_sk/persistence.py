@@ -113,7 +113,7 @@ def load(path: str | os.PathLike, device: str | torch.device = "auto", *, truste
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             content = json.loads((file.metadata() or {}).get("fmnist_sk", "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}      # noqa: SIM118  (it is no mapping)
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}      # noqa: SIM118  (no mapping)
     except (safetensors.SafetensorError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged, or no file that save() wrote: {error}") from error
     if not isinstance(content, dict) or not isinstance(content.get("classifiers"), list):

@@ -29,7 +29,7 @@ from fmnist_sk import (
     grad_cam,
     summary,
 )
-from fmnist_sk.plotting._base import pictures
+from fmnist_sk.plotting._base import pictures, style
 
 NAMES = ["bag", "coat", "shirt"]
 OF_CLASSIFIERS = {
@@ -183,6 +183,9 @@ def test_reliability_is_that_of_the_predicted_class():
     assert display.count.sum() == 20000
     sure = ReliabilityDisplay.from_predictions([0, 1, 0, 0], [[1, 0]] * 4, classes=[0, 1])
     assert sure.ece_ == pytest.approx(0.25)
+    for truth, ece in ([0, 0], 0.1), ([1, 1], 0.9):                         # all right, and all wrong
+        display = ReliabilityDisplay.from_predictions(truth, [[0.9, 0.1]] * 2, classes=[0, 1])
+        assert display.ece_ == pytest.approx(ece)
     assert sure.count.tolist() == [4]
 
 
@@ -369,6 +372,10 @@ def test_embedding_shows_every_image_once_in_its_colour(data):
     axes = np.linalg.svd(centred, full_matrices=False)[2][:2]
     np.testing.assert_allclose(np.abs(display.points), np.abs(centred @ axes.T), atol=1e-4)
     assert 0 < sum(isinstance(artist, AnnotationBbox) for artist in display.ax_.artists) <= 5
+
+
+def test_a_hundred_classes_look_different():
+    assert len({tuple(style(i).items()) for i in range(100)}) == 100
 
 
 def test_embedding_takes_a_part_in_the_proportions_of_the_classes(data):

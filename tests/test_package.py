@@ -41,7 +41,8 @@ def test_importing_costs_little_beyond_the_dependencies():
 
 
 def test_importing_does_not_need_the_extras():
-    run("import sys; sys.modules.update(matplotlib=None, rich=None, pytest=None); import fmnist_sk")
+    run("import sys; sys.modules.update(dict.fromkeys(['matplotlib', 'rich', 'pytest', 'safetensors', 'skops', 'onnx', "
+        "'onnxruntime', 'onnxscript', 'PIL', 'cv2', 'tensorboard', 'imblearn'])); import fmnist_sk")
 
 
 def test_version_is_the_installed_one():
@@ -61,7 +62,8 @@ def test_wheel_and_sdist_are_complete(tmp_path):
         subprocess.run([sys.executable, "-c", f"from setuptools.build_meta import build_{kind}; "
                         f"build_{kind}({str(tmp_path)!r})"], cwd=source, check=True, capture_output=True)
     wheel, sdist = next(tmp_path.glob("*.whl")), next(tmp_path.glob("*.tar.gz"))
-    sources = {str(path.relative_to(ROOT)) for path in (ROOT / "fmnist_sk").rglob("*.py")} | {"fmnist_sk/py.typed"}
+    sources = {str(path.relative_to(ROOT)) for path in (ROOT / "fmnist_sk").rglob("*.py")} | {
+        "fmnist_sk/py.typed", "fmnist_sk/pretrained/small_resnet.safetensors", "fmnist_sk/pretrained/README.md"}
     assert sources <= set(zipfile.ZipFile(wheel).namelist())
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}

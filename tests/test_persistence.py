@@ -284,6 +284,26 @@ def test_functions_are_not_loaded_unasked(path, tiny_images):
         load(path)
 
 
+def test_saves_over_the_file_it_was_loaded_from(path, tiny_images):
+    X, y = tiny_images()
+    loaded = again(small("ConvNetClassifier", max_epochs=1).fit(X, y), path)
+    expected = loaded.predict_proba(X)
+    path.write_bytes(path.read_bytes()[:100])                           # nothing of it is still in use
+    np.testing.assert_array_equal(loaded.predict_proba(X), expected)
+    np.testing.assert_array_equal(again(loaded, path).predict_proba(X), expected)
+
+
+@pytest.mark.parametrize(("target", "error", "message"), [
+    ("", IsADirectoryError, "path must name a file, but '.*' is a folder"),
+    ("nowhere/model.safetensors", FileNotFoundError, "path must lie in a folder that exists, got '.*nowhere"),
+])
+def test_paths_that_cannot_be_written(target, error, message, tmp_path, tiny_images):
+    model = small("ConvNetClassifier", max_epochs=1).fit(*tiny_images())
+    with pytest.raises(error, match=message):
+        save(model, tmp_path / target)
+    assert not list(tmp_path.iterdir())
+
+
 # ---------------------------------------------------------------------- files that are not what they should be
 
 @pytest.fixture
@@ -321,6 +341,8 @@ def set_param(name, value):
     (set_param("lr", -1), "'lr' parameter"),
     (set_param("wibble", 1), "unexpected keyword argument 'wibble'"),
     (set_param("lr", {"what": 1}), "which means nothing here"),
+    (set_param("lr", {"array": ["a"], "shape": [1], "dtype": "<U99999999"}), "an array of <U99999999, which"),
+    (set_param("lr", {"array": [0], "shape": [1], "dtype": "<M8[s]"}), "an array of <M8"),
     (set_param("architecture", "9999999C3-MP2"), "the network's features.0.weight must be"),
 ])
 def test_changed_files_are_refused(change, message, saved):

@@ -18,7 +18,7 @@ from fmnist_sk._validation import as_tensor, check_image_shape, check_pixels, to
 RIGHT, WRONG, NEUTRAL = "#3f90da", "#bd1f01", "#717581"       # of PALETTE: blue, red, gray
 # Ten colours told apart by people with any kind of colour vision (Petroff, 2021, https://arxiv.org/abs/2107.02270).
 PALETTE = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
-MARKERS = "osD^vP<>X*"      # a class has a colour and a marker
+MARKERS = "osD^vP<>X*"
 
 
 def pyplot():
@@ -126,6 +126,11 @@ def probabilities_of(estimator, X) -> np.ndarray:
         raise TypeError(f"estimator must have predict_proba, got estimator={estimator!r}.")
     values = estimator.predict_proba(X)
     return np.asarray(values.cpu() if isinstance(values, Tensor) else values, dtype=np.float64)
+
+
+def style(i: int) -> dict[str, str]:
+    """Colour and marker of the i-th of several things: a hundred look different."""
+    return {"color": PALETTE[i % 10], "marker": MARKERS[(i + i // 10) % 10]}
 
 
 def check_count(value, name: str, least: int = 1) -> int:

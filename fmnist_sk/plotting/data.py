@@ -18,8 +18,6 @@ from fmnist_sk.augmentation import PixelRange, compile_augmentation
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.inspection import FeatureExtractor, classifier_of
 from fmnist_sk.plotting._base import (
-    MARKERS,
-    PALETTE,
     as_labels,
     check_count,
     names_of,
@@ -27,6 +25,7 @@ from fmnist_sk.plotting._base import (
     pictures,
     pyplot,
     show_image,
+    style,
     take,
 )
 
@@ -142,8 +141,7 @@ class EmbeddingDisplay:
         self.figure_, ((self.ax_,),) = panels(ax, size=(9, 7.5))
         for code, name in enumerate(self.class_names):
             points = self.points[self.codes == code]
-            self.ax_.scatter(*points.T, s=14, color=PALETTE[code % 10], marker=MARKERS[code % 10], label=name,
-                             alpha=0.7, linewidths=0)
+            self.ax_.scatter(*points.T, s=14, **style(code), label=name, alpha=0.7, linewidths=0)
         low, high = self.points.min(0), self.points.max(0)
         span = np.where(high > low, high - low, 1)
         places = (self.points - low) / span
@@ -156,7 +154,7 @@ class EmbeddingDisplay:
                     or (np.abs(list(labels.values()) - places[i]) < (0.11, 0.045)).all(1).any()):
                 taken = np.vstack([taken, places[i]])
                 image = OffsetImage(self.pictures[i], cmap="gray", zoom=0.8 * 28 / self.pictures.shape[1])
-                edge = PALETTE[self.codes[i] % 10]
+                edge = style(self.codes[i])["color"]
                 self.ax_.add_artist(AnnotationBbox(image, self.points[i], pad=0.1, bboxprops={
                     "edgecolor": edge, "linewidth": 1.5}))
         for code, place in labels.items():

@@ -11,9 +11,7 @@ from sklearn.utils.multiclass import unique_labels
 from torch import Tensor
 
 from fmnist_sk.plotting._base import (
-    MARKERS,
     NEUTRAL,
-    PALETTE,
     RIGHT,
     as_labels,
     check_classifier,
@@ -22,6 +20,7 @@ from fmnist_sk.plotting._base import (
     names_of,
     panels,
     probabilities_of,
+    style,
     wilson,
 )
 
@@ -252,7 +251,7 @@ class ComparisonDisplay:
         order = np.argsort(-self.accuracy_, kind="stable")
         for row, i in enumerate(order):
             low, high = wilson(self.n_right[i].sum(), total)
-            bars.errorbar(self.accuracy_[i], row, fmt=MARKERS[i % 10], color=PALETTE[i % 10], capsize=3,
+            bars.errorbar(self.accuracy_[i], row, **style(i), capsize=3,
                           xerr=[[max(0, self.accuracy_[i] - low)], [max(0, high - self.accuracy_[i])]])
             bars.annotate(f"{self.accuracy_[i]:.2%}", (self.accuracy_[i], row), xytext=(0, 6),
                           textcoords="offset points", ha="center", fontsize=9)

@@ -14,7 +14,7 @@ from fmnist_sk._batches import Batches
 from fmnist_sk.augmentation import AugmentedCopies, as_transformers
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.inspection import classifier_of
-from fmnist_sk.plotting._base import MARKERS, NEUTRAL, PALETTE, names_of, panels
+from fmnist_sk.plotting._base import NEUTRAL, PALETTE, names_of, panels, style
 from fmnist_sk.schedules import as_schedule
 
 
@@ -128,8 +128,8 @@ class HistoryDisplay:
         self.figure_, (self.ax_,) = panels(ax, 1, 3, (13, 4))
         self.lines_ = []
         for axis, score, title in zip(self.ax_, ("loss", "acc"), ("Loss", "Accuracy"), strict=False):
-            for (label, values), style, color in zip(self.scores.items(), ("o--", "s-"), PALETTE, strict=False):
-                self.lines_ += axis.plot(self.epochs, values[score], style, color=color, markersize=4, label=label)
+            for (label, values), line, color in zip(self.scores.items(), ("o--", "s-"), PALETTE, strict=False):
+                self.lines_ += axis.plot(self.epochs, values[score], line, color=color, markersize=4, label=label)
             axis.set_title(title)
         self.lines_ += self.ax_[2].plot(self.epochs, self.lr, "^-", color=NEUTRAL, markersize=4,
                                         label="at the end of the epoch")
@@ -189,8 +189,7 @@ class ClassHistoryDisplay:
     def plot(self, ax=None) -> ClassHistoryDisplay:
         """Draw into `ax` or a new figure."""
         self.figure_, ((self.ax_,),) = panels(ax, size=(8, 4))
-        self.lines_ = [self.ax_.plot(self.epochs, values, MARKERS[i % 10] + "-", color=PALETTE[i % 10], markersize=4,
-                                     label=name)[0]
+        self.lines_ = [self.ax_.plot(self.epochs, values, **style(i), markersize=4, label=name)[0]
                        for i, (name, values) in enumerate(zip(self.class_names, self.accuracy.T, strict=True))]
         self.ax_.set(xlabel="epoch", ylabel="validation accuracy", title="Accuracy of each class")
         self.ax_.legend(loc="center left", bbox_to_anchor=(1, 0.5))
