@@ -92,6 +92,7 @@ def main():
     parser.add_argument("--device", default="auto", help="cpu or cuda (default: cuda if there is one)")
     parser.add_argument("--embed", type=int, default=2000, metavar="N", help="images in the picture of features "
                         "(default: 2000)")
+    parser.add_argument("--dpi", type=int, default=110, help="resolution of the pictures (default: 110)")
     parser.add_argument("--output", type=Path, help="folder to write to (default: output/evaluate/NAME)")
     args = parser.parse_args()
     try:
@@ -117,7 +118,7 @@ def main():
     pictures = {}
     for key, caption, display in pictures_of(model, X, y, names, args.embed):
         buffer = io.BytesIO()
-        display.figure_.savefig(buffer, dpi=110, format="png")
+        display.figure_.savefig(buffer, dpi=args.dpi, format="png")
         plt.close(display.figure_)
         (output / f"{key}.png").write_bytes(buffer.getvalue())
         pictures[key] = caption, base64.b64encode(buffer.getvalue()).decode()
