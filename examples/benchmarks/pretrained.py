@@ -30,7 +30,8 @@ The network of `fmnist_sk.load_pretrained()`: a small residual network that tell
 
 - **Input**: gray images of 28 x 28 pixels, 0 (background) to 255, one garment that fills the frame, bright on black, as
   in Fashion-MNIST. `fmnist_sk.PhotoToFashion` brings photos into this form.
-- **Output**: probabilities of {classes}, as labels 0 to 9.
+- **Output**: probabilities of {classes}, as
+  labels 0 to 9.
 - **Network**: `{settings}`, {parameters:,} parameters.
 - **Data**: the 60,000 training images of Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017, MIT licence), none held out.
 - **Recipe**: `recipe("fashion")` with {epochs} epochs, chosen on held-out training images. Trained by
