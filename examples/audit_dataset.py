@@ -35,7 +35,8 @@ def find_duplicates(X, is_test, threshold, neighbours=5):
     Candidates are the nearest neighbours of every image, and of its mirror image, among 64 principal components.
     """
     flat = X.reshape(len(X), -1)
-    reduce = PCA(64, svd_solver="covariance_eigh").fit(flat[::5].astype(np.float32))
+    part = flat[::max(1, len(flat) // 14_000)]
+    reduce = PCA(min(64, len(part)), svd_solver="covariance_eigh").fit(part.astype(np.float32))
     search = NearestNeighbors(n_neighbors=neighbours, algorithm="brute").fit(
         reduce.transform(flat.astype(np.float32)).astype(np.float32))
     rows = []

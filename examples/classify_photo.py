@@ -6,6 +6,8 @@ Each photo should show one garment on a plain background. Prints names and proba
 the network gets, and writes both side by side to output/photos.png.
 """
 import argparse
+import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -30,11 +32,14 @@ def draw(paths, images, answers, output):
         print("no picture: it is drawn with matplotlib, pip install 'fmnist_sk[plot]'")
         return
     from PIL import Image, ImageOps
+
+    plt.switch_backend("agg")
     figure, axes = plt.subplots(len(paths), 2, figsize=(6, 2.6 * len(paths)), layout="constrained", squeeze=False)
     for (left, right), path, image, answer in zip(axes, paths, images, answers, strict=True):
         with Image.open(path) as photo:
-            photo = ImageOps.exif_transpose(photo).convert("RGBA")
+            photo.draft("RGB", (800, 800))
             photo.thumbnail((400, 400))
+            photo = ImageOps.exif_transpose(photo).convert("RGBA")
         left.imshow(photo)
         left.set_title(Path(path).name, fontsize=9)
         right.imshow(image, cmap="gray", vmin=0, vmax=255)
@@ -57,21 +62,39 @@ def main():
     args = parser.parse_args()
     try:
         model = fmnist_sk.load_pretrained() if args.model == "pretrained" else fmnist_sk.load(args.model)
-        images = PhotoToFashion(background=args.background).transform(args.photos)
-        probabilities = model.predict_proba(images)
     except (OSError, ValueError, ImportError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
+    read, images, failed = [], [], False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")                     # of photos that show nothing, which is said below
+        for path in args.photos:
+            try:
+                images.append(PhotoToFashion(background=args.background).transform([path])[0])
+                read.append(path)
+            except (OSError, ValueError, ImportError) as error:
+                print(f"error: {error}", file=sys.stderr)
+                failed = True
+        if not read:
+            raise SystemExit(2)
+        probabilities = model.predict_proba(np.stack(images))
     names = [CLASS_NAMES[label] if isinstance(label, (int, np.integer)) and label in range(10) else str(label)
              for label in model.classes_.tolist()]
     answers = []
-    for path, image, row in zip(args.photos, images, probabilities, strict=True):
+    for path, image, row in zip(read, images, probabilities, strict=True):
         best = np.argsort(-row)[:3]
         lines = as_text(image)
         notes = [path, "", *(f"{names[i]:12s} {row[i]:6.1%}" for i in best)]
+        if not image.any():
+            notes = [path, "", "nothing but background"]
         print("\n".join(f"  {line}   {note}".rstrip() for line, note in
                         zip(lines, notes + [""] * (len(lines) - len(notes)), strict=True)) + "\n")
-        answers.append(f"{names[best[0]]}, {row[best[0]]:.0%}")
-    draw(args.photos, images, answers, args.output)
+        answers.append(f"{names[best[0]]}, {row[best[0]]:.0%}" if image.any() else notes[-1])
+    try:
+        draw(read, images, answers, args.output)
+    except (OSError, ValueError) as error:
+        print(f"error: --output: {error}", file=sys.stderr)
+        failed = True
+    raise SystemExit(2 if failed else 0)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,10 @@ Keys: q or Esc quits, s saves the picture, b switches between light, dark and au
 of one colour works best. After report 3's demo program. Needs the extra fmnist_sk[demo,photo].
 """
 import argparse
+import contextlib
 import itertools
 import time
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -40,14 +42,17 @@ class Annotator:
         self.photos = PhotoToFashion(background=background)
         self.names = [CLASS_NAMES[label] if label in range(10) else str(label) for label in model.classes_.tolist()]
         self.probabilities = None
-        self.last, self.rate = None, 0.0
+        self.last, self.rate, self.is_empty = None, 0.0, False
 
     def __call__(self, frame):
         """The frame (height, width, 3), annotated in place. Returns the name of the class and its probability."""
         left, top, side = rectangle(frame)
         inside = frame[top:top + side, left:left + side]
-        image = self.photos.transform([cv2.cvtColor(inside, cv2.COLOR_BGR2RGB)])
-        found = self.model.predict_proba(image)[0]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")                             # that there is nothing, which is drawn
+            image = self.photos.transform([cv2.cvtColor(inside, cv2.COLOR_BGR2RGB)])
+            found = self.model.predict_proba(image)[0]
+        self.is_empty = not image.any()
         self.probabilities = found if self.probabilities is None else (
             self.smoothing * self.probabilities + (1 - self.smoothing) * found)
         now = time.perf_counter()
@@ -57,7 +62,7 @@ class Annotator:
         self.last = now
         self._draw(frame, image[0], left, top, side)
         best = int(self.probabilities.argmax())
-        return self.names[best], float(self.probabilities[best])
+        return ("nothing", 0.0) if self.is_empty else (self.names[best], float(self.probabilities[best]))
 
     def _draw(self, frame, image, left, top, side):
         height = frame.shape[0]
@@ -65,9 +70,11 @@ class Annotator:
         thickness = max(1, round(2 * size))
         cv2.rectangle(frame, (left, top), (left + side, top + side), BLUE, max(2, 2 * thickness))
         best = np.argsort(-self.probabilities)[:3]
-        for line, i in enumerate(best):
+        for line, i in enumerate(() if self.is_empty else best):
             write(frame, f"{self.names[i]} {self.probabilities[i]:.0%}", (10, round((45 + 42 * line) * size)),
                   size * (1.2 if line == 0 else 0.8), thickness)
+        if self.is_empty:
+            write(frame, "nothing in the rectangle", (10, round(45 * size)), size, thickness)
         write(frame, f"{self.rate:.0f} frames/s, background {self.photos.background}", (10, height - round(15 * size)),
               size * 0.7, thickness)
         seen = cv2.resize(image, (height // 6, height // 6), interpolation=cv2.INTER_NEAREST)
@@ -140,6 +147,10 @@ def main(argv=None):
             raise ValueError(f"--write must end in .mp4 or .avi, got {args.write}")
         if args.video is not None and not args.video.is_file():
             raise FileNotFoundError(f"there is no video {args.video}")
+        if args.video is not None and args.write is not None and args.write.resolve() == args.video.resolve():
+            raise ValueError("--write must name another file than --video")
+        if args.frames is not None and args.frames < 1:
+            raise ValueError(f"--frames must be at least 1, got {args.frames}")
         model = fmnist_sk.load_pretrained() if args.model == "pretrained" else fmnist_sk.load(args.model)
         annotator = Annotator(model, args.background)
         capture = cv2.VideoCapture(source)
@@ -160,14 +171,16 @@ def main(argv=None):
         names = run(capture, annotator, writer, not args.headless, args.output, args.frames)
     except KeyboardInterrupt:
         names = []
-    except cv2.error as error:
-        parser.exit(2, f"{parser.prog}: error: no window can be opened, --headless does without: {error}\n")
+    except (cv2.error, ImportError) as error:
+        reason = "" if isinstance(error, ImportError) else "no window can be opened, --headless does without: "
+        parser.exit(2, f"{parser.prog}: error: {reason}{error}\n")
     finally:
         capture.release()
         if writer is not None:
             writer.release()
         if not args.headless:
-            cv2.destroyAllWindows()
+            with contextlib.suppress(cv2.error):            # an OpenCV without windows
+                cv2.destroyAllWindows()
     if names:
         seconds = time.perf_counter() - start
         print(f"{len(names)} frames, {len(names) / seconds:.1f} a second: " + ", ".join(

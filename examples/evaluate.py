@@ -48,18 +48,17 @@ Log loss {{ "%.3f" | format(metrics.log_loss) }}, expected calibration error \
 """
 
 
-def pictures_of(model, X, y, names, n_embedded):
-    """Name of a picture to its caption and its figure, one after the other."""
-    has_proba = hasattr(model, "predict_proba")
+def pictures_of(model, X, y, y_pred, y_proba, names, n_embedded):
+    """The name of a picture, its caption and its display, one after the other."""
     yield "class_accuracy", "How many images of each class are recognised", \
-        fmnist_sk.ClassAccuracyDisplay.from_estimator(model, X, y, class_names=names)
+        fmnist_sk.ClassAccuracyDisplay.from_predictions(y, y_pred, class_names=names)
     yield "confusion_matrix", "What is taken for what, and images of the most frequent confusions", \
-        fmnist_sk.ConfusionDisplay.from_estimator(model, X, y, class_names=names)
-    if has_proba:
+        fmnist_sk.ConfusionDisplay.from_predictions(y, y_pred, X, class_names=names)
+    if y_proba is not None:
         yield "mistakes", "The most confident mistakes", \
-            fmnist_sk.MistakesDisplay.from_estimator(model, X, y, class_names=names)
+            fmnist_sk.MistakesDisplay.from_predictions(y, y_proba, X, classes=model.classes_, class_names=names)
         yield "reliability", "Whether what the model gives 90 % is right in 90 % of cases", \
-            fmnist_sk.ReliabilityDisplay.from_estimator(model, X, y)
+            fmnist_sk.ReliabilityDisplay.from_predictions(y, y_proba, classes=model.classes_)
     network = model[-1] if isinstance(model, Pipeline) else model
     if not isinstance(network, ImageClassifier):
         return
@@ -96,6 +95,8 @@ def main():
     parser.add_argument("--output", type=Path, help="folder to write to (default: output/evaluate/NAME)")
     args = parser.parse_args()
     try:
+        if args.embed < 3 or args.dpi < 10:
+            raise ValueError(f"--embed must be at least 3 and --dpi at least 10, got {args.embed} and {args.dpi}")
         if args.model == "pretrained":
             model = fmnist_sk.load_pretrained(device=args.device)
         else:
@@ -110,13 +111,14 @@ def main():
 
     if any(isinstance(label, str) for label in model.classes_):
         y = data.target_names[y]
-    names = list(data.target_names) if len(model.classes_) == len(data.target_names) else None
-    y_pred = model.predict(X)
+    names = list(data.target_names) if len(model.classes_) == len(data.target_names) == len(np.unique(y)) else None
+    y_proba = model.predict_proba(X) if hasattr(model, "predict_proba") else None
+    y_pred = model.predict(X) if y_proba is None else model.classes_[y_proba.argmax(1)]
     metrics = {"model": args.model, "accuracy": accuracy_score(y, y_pred), "n_images": len(y)}
     report = classification_report(y, y_pred, target_names=names, digits=3, zero_division=0)
     print(f"{model}\n\n{report}")
     pictures = {}
-    for key, caption, display in pictures_of(model, X, y, names, args.embed):
+    for key, caption, display in pictures_of(model, X, y, y_pred, y_proba, names, args.embed):
         buffer = io.BytesIO()
         display.figure_.savefig(buffer, dpi=args.dpi, format="png")
         plt.close(display.figure_)
@@ -126,7 +128,7 @@ def main():
             metrics["interval"] = display.interval_
             metrics["accuracy_of_each_class"] = dict(zip(display.class_names, display.accuracy_.tolist(), strict=True))
         if key == "reliability":
-            metrics["log_loss"] = log_loss(y, model.predict_proba(X), labels=model.classes_)
+            metrics["log_loss"] = log_loss(y, y_proba, labels=model.classes_)
             metrics["calibration_error"] = display.ece_
     print(f"accuracy: {metrics['accuracy']:.4f} (95 % interval {metrics['interval'][0]:.4f} to "
           f"{metrics['interval'][1]:.4f})")

@@ -59,7 +59,10 @@ def main():
     write("samples", draw_rows([X[rows] for rows in chosen], names))
     means = np.stack([X[y == code].mean(0) for code in range(10)])
     deviations = np.stack([X[y == code].std(0) for code in range(10)])
-    write("class_means", draw_rows([means, deviations], ["mean", "deviation"]))
+    figure = draw_rows([means, deviations], ["mean", "deviation"])
+    for axis, name in zip(figure.axes, names, strict=False):
+        axis.set_title(name, fontsize=8)
+    write("class_means", figure)
     options = {"class_names": names, "max_images": args.images, "random_state": args.seed}
     for method in ("tsne", "pca"):
         write(f"pixels_{method}", EmbeddingDisplay.from_images(X, y, method=method, **options).figure_)

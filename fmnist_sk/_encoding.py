@@ -31,8 +31,8 @@ class Known:
 
     def __init__(self, trusted: Iterable[type] = ()):
         trusted = list(trusted) if isinstance(trusted, Iterable) and not isinstance(trusted, str) else [trusted]
-        if wrong := [kind for kind in trusted if not isinstance(kind, type)]:
-            raise TypeError(f"trusted must hold classes, such as trusted=[MyNetwork], got {wrong}.")
+        if wrong := [kind for kind in trusted if not hasattr(kind, "__qualname__")]:
+            raise TypeError(f"trusted must hold classes or functions, such as trusted=[MyNetwork], got {wrong}.")
         self.trusted = trusted
         own = [Pipeline, ImageClassifier, *(getattr(networks, name) for name in networks.__all__),
                *(getattr(augmentation, name) for name in augmentation.__all__), *losses.LOSSES.values()]
@@ -44,7 +44,7 @@ class Known:
         self.classes = {full_name(kind): kind for kind in (*of_places, *own, *trusted)}
 
     def find(self, name: str) -> type:
-        if not isinstance(name, str) or name not in self.classes:
+        if not isinstance(name, str) or not isinstance(self.classes.get(name), type):
             raise ValueError(f"it needs the class {name!r}, which is not known here: if the file is from someone you "
                              "trust, pass the class itself, trusted=[...].")
         return self.classes[name]

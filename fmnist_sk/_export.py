@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,6 @@ from fmnist_sk._files import optional, write_whole
 from fmnist_sk._views import views
 
 TOLERANCE = 1e-5        # of probabilities, between PyTorch and onnxruntime, beside rounding
-NODES = "label_of"      # prefix of the names that are added to the graph
 
 
 class Predictor(nn.Module):
@@ -56,7 +56,7 @@ class Exports:
         """
         check_is_fitted(self)
         # A copy by way of the weights: the classifier itself may be on another device, and must stay there.
-        predictor = Predictor(self._on_cpu()).eval()
+        predictor = Predictor(self._on_cpu()).eval().requires_grad_(False)
         example = torch.zeros(2, *self.image_shape_)
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -70,24 +70,32 @@ class Exports:
         classifier.criterion_ = copy.deepcopy(self.criterion_).cpu()
         return classifier
 
-    def to_onnx(self, path: str | os.PathLike) -> Path:
+    def to_onnx(self, path: str | os.PathLike, class_names: Sequence[str] | None = None) -> Path:
         """Write the fitted classifier as an ONNX model, which other languages and programs run.
 
-        Input "images": float32 (batch, channels, height, width), values as in training, any batch. Outputs "label":
-        (batch,), the labels themselves; and "probabilities": float32 (batch, n_classes), in the order of "classes" in
-        the model's metadata, where "image_shape" and "value_range" are too, all as JSON. Standardisation, padding,
-        test-time augmentation and the loss's probabilities are inside. Before the file is written, the model is run
-        by onnxruntime and compared with PyTorch.
+        Input "images": float32 (n, channels, height, width), values as in training, any n. Outputs "label": (n,), the
+        labels themselves; "probabilities": float32 (n, n_classes); and with `class_names`, (n_classes,) texts in the
+        order of ``classes_``, "class_name": (n,). The model's metadata hold "classes", the order of the probabilities,
+        "class_names", "image_shape" and "value_range" as JSON. Standardisation, padding, test-time augmentation and
+        the loss's probabilities are inside. Before the file is written, the model is run by onnxruntime and compared
+        with PyTorch.
 
         Needs the extra ``fmnist_sk[onnx]``. Returns the path.
 
-        Raises scikit-learn's NotFittedError, ImportError without the extra, RuntimeError if the probabilities differ by
-        more than 1e-5 and more than PyTorch's own rounding errors explain.
+        Raises scikit-learn's NotFittedError, ImportError without the extra, ValueError for names that do not fit,
+        RuntimeError if the labels differ, or the probabilities by more than 1e-5 and more than PyTorch's own rounding
+        errors explain.
         """
         check_is_fitted(self)
         onnx, runtime, _ = (optional(name, "Models are exported with", "onnx")
                             for name in ("onnx", "onnxruntime", "onnxscript"))
         labels = np.array(self.classes_.tolist())             # texts in an array of objects are texts
+        names = None if class_names is None else [str(name) for name in class_names]
+        if isinstance(class_names, str) or (names is not None and len(names) != len(labels)):
+            raise ValueError(f"class_names must name each of the {len(labels)} classes, got "
+                             f"class_names={class_names!r}.")
+        if labels.dtype.kind == "u" and labels.max() > np.iinfo(np.int64).max:
+            raise ValueError(f"y must have held labels that int64 holds, got {labels.max()}.")
         program, logger = self.to_exported_program(), logging.getLogger("torch.onnx")
         level = logger.level
         logger.setLevel(logging.ERROR)
@@ -98,37 +106,24 @@ class Exports:
                                           input_names=["images"], output_names=["probabilities"]).model_proto
         finally:
             logger.setLevel(level)
-        self._add_labels(onnx, model.graph, labels)
-        for name, value in {"classes": labels.tolist(), "image_shape": self.image_shape_,
+        _add_labels(onnx, model.graph, "label", labels)
+        if names is not None:
+            _add_labels(onnx, model.graph, "class_name", np.array(names))
+        for name, value in {"classes": labels.tolist(), "class_names": names, "image_shape": self.image_shape_,
                             "value_range": self.value_range_}.items():
             model.metadata_props.add(key=name, value=json.dumps(value))
         onnx.checker.check_model(model, full_check=True)
         data = model.SerializeToString()
-        self._compare(runtime, data)
+        self._compare(runtime, data, labels)
         path = Path(path)
         write_whole(path, data)
         return path
 
-    def _add_labels(self, onnx, graph, labels: np.ndarray) -> None:
-        """Append the output "label": of the largest probability."""
-        helper = onnx.helper
-        if labels.dtype.kind == "U":
-            kind, values = onnx.TensorProto.STRING, [label.encode() for label in labels.tolist()]
-        else:
-            labels = labels.astype({"f": np.float32, "b": np.bool_}.get(labels.dtype.kind, np.int64))
-            kind, values = helper.np_dtype_to_tensor_dtype(labels.dtype), labels.tolist()
-        graph.initializer.append(helper.make_tensor(f"{NODES}_class", kind, [len(labels)], values))
-        graph.node.extend([
-            helper.make_node("ArgMax", ["probabilities"], [f"{NODES}_largest"], axis=1, keepdims=0),
-            helper.make_node("Gather", [f"{NODES}_class", f"{NODES}_largest"], ["label"], axis=0)])
-        batch = graph.output[0].type.tensor_type.shape.dim[0].dim_param
-        graph.output.insert(0, helper.make_tensor_value_info("label", kind, [batch]))
-
-    def _compare(self, runtime, data: bytes) -> None:
+    def _compare(self, runtime, data: bytes, labels: np.ndarray) -> None:
         low, high = self.value_range_ or (0.0, 1.0)
         images = torch.rand(3, *self.image_shape_, generator=torch.Generator().manual_seed(0)) * (high - low) + low
         session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
-        found, = session.run(["probabilities"], {"images": images.numpy()})
+        given, found = session.run(["label", "probabilities"], {"images": images.numpy()})
         module = Predictor(self._on_cpu()).eval()
         with torch.no_grad():
             expected, exact = module(images).numpy(), module.double()(images.double()).numpy()
@@ -136,3 +131,22 @@ class Exports:
         if not difference <= max(TOLERANCE, 4 * rounding):
             raise RuntimeError(f"The ONNX model differs from PyTorch: probabilities by up to {difference:.2g}. It was "
                                "not written.")
+        if given.tolist() != labels[found.argmax(1)].tolist():
+            raise RuntimeError(f"The ONNX model gives the labels {given.tolist()} for "
+                               f"{labels[found.argmax(1)].tolist()}. It was not written.")
+
+
+def _add_labels(onnx, graph, name: str, labels: np.ndarray) -> None:
+    """Append an output: which of `labels` (n_classes,) belongs to the largest probability."""
+    helper = onnx.helper
+    if labels.dtype.kind == "U":
+        kind, values = onnx.TensorProto.STRING, [label.encode() for label in labels.tolist()]
+    else:
+        labels = labels.astype({"f": np.float32, "b": np.bool_}.get(labels.dtype.kind, np.int64))
+        kind, values = helper.np_dtype_to_tensor_dtype(labels.dtype), labels.tolist()
+    graph.initializer.append(helper.make_tensor(f"all_of_{name}", kind, [len(labels)], values))
+    graph.node.extend([
+        helper.make_node("ArgMax", ["probabilities"], [f"index_of_{name}"], axis=1, keepdims=0),
+        helper.make_node("Gather", [f"all_of_{name}", f"index_of_{name}"], [name], axis=0)])
+    batch = graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    graph.output.insert(0, helper.make_tensor_value_info(name, kind, [batch]))

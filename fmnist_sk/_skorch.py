@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import copy
 import inspect
+import itertools
+import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 
 import torch
 from sklearn.base import BaseEstimator, clone
@@ -18,6 +20,7 @@ from skorch import NeuralNetClassifier
 from skorch.callbacks import EpochTimer
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from fmnist_sk._batches import Images
 from fmnist_sk._layers import DrawFrom, Standardize, draws_random_numbers, use_generator
@@ -32,6 +35,22 @@ OPTIMIZERS = {
     "asgd": torch.optim.ASGD,
 }
 MIN_ROWS = 16        # smaller batches use other kernels: rows are added so that a prediction never depends on that
+
+
+@contextmanager
+def _at_most(n_parameters: int):
+    """Within this context, a network of more parameters than these raises ValueError as soon as it has them."""
+    thread, count = threading.get_ident(), itertools.count(1)
+
+    def hook(module, name, parameter):
+        if threading.get_ident() == thread and next(count) > n_parameters:
+            raise ValueError("the settings make a much larger network than that of these weights.")
+
+    handle = register_module_parameter_registration_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
@@ -141,7 +160,7 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
         """
         self._initialize_virtual_params()
         self._initialize_callbacks()
-        with torch.device("meta"):
+        with torch.device("meta"), _at_most(4 * len(module) + 100):
             network = self._build_network()
         for name, value in network.state_dict(keep_vars=True).items():
             given = module.get(f"network.{name}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -36,7 +36,11 @@ def grad_cam(classifier: ImageClassifier, X: ArrayLike | Tensor, y: ArrayLike | 
     Returns
     -------
     (n, H, W) float32: at the size of the images, from 0 to 1 where the evidence in that image is strongest; all 0 where
-    nothing speaks for the class.
+    the layer's maps, taken together, do not speak for the class.
+
+    The weights are means over positions. Networks that pool globally (``pool=1``, or GAP at the end of an architecture)
+    fit this; of heads that keep positions apart, such as the default ResNet's, maps may be empty or lie beside the
+    garment.
 
     Raises TypeError for what is no ImageClassifier, ValueError for a layer without a map and for labels that the
     classifier does not know, and scikit-learn's NotFittedError.
@@ -47,7 +51,7 @@ def grad_cam(classifier: ImageClassifier, X: ArrayLike | Tensor, y: ArrayLike | 
     layer = _last_map(classifier) if layer is None else layer
     layers = named(network, [layer], "layer")
     X = through(steps, X)
-    labels = classifier.predict(X) if y is None else np.asarray(y)
+    labels = classifier.predict(X) if y is None else column_or_1d(np.asarray(y))
     if len(labels) != len(X):
         raise ValueError(f"y must hold a label for each of the {len(X)} images, got {len(labels)}.")
     if unknown := set(labels.tolist()) - set(classifier.classes_.tolist()):

@@ -11,12 +11,16 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import pickle
+import re
 import warnings
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import sklearn
 import torch
 from sklearn.base import BaseEstimator
@@ -33,14 +37,21 @@ NOT_SAVED = "validation_data", "callbacks", "checkpoint"          # of the train
 LEARNED = "classes_inferred_", "image_shape_", "n_features_in_", "feature_names_in_", "value_range_", "best_epoch_", \
     "n_iter_", "_seed"
 _EXTRA = "Models are saved and loaded with", "save"
+LARGEST_IMAGE = 2**26                   # values
+LIMIT = 10_000                          # characters of a setting that is a text
 # What fitted ensembles and searches are made of, beyond the estimators that skops trusts by itself. All hold data only.
 PARTS_OF_SKLEARN = (
     "sklearn.calibration._CalibratedClassifier", "sklearn.calibration._SigmoidCalibration",
     "sklearn.calibration._TemperatureScaling", "sklearn.metrics._scorer._PassthroughScorer",
-    "sklearn.model_selection._split.KFold", "sklearn.model_selection._split.ShuffleSplit",
-    "sklearn.model_selection._split.StratifiedKFold", "sklearn.model_selection._split.StratifiedShuffleSplit",
+    "sklearn.metrics._scorer._Scorer", "sklearn.metrics._scorer._MultimetricScorer",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer", "sklearn.tree._tree.Tree",
     "sklearn.utils._bunch.Bunch",
+    *(f"sklearn.model_selection._split.{name}" for name in (
+        "KFold", "ShuffleSplit", "StratifiedKFold", "StratifiedShuffleSplit", "RepeatedKFold",
+        "RepeatedStratifiedKFold")),
 )
+# Functions that turn labels and predictions into a number, which is what a search's `scoring` holds.
+SCORES = re.compile(r"sklearn\.metrics\._(classification|ranking|regression)\.\w+")
 
 
 class SavedClassifier(BaseEstimator):
@@ -64,6 +75,9 @@ def save(estimator, path: str | os.PathLike) -> Path:
     `callbacks` and `checkpoint` become None (with a warning for the first two), and the states of optimizer and random
     generators are left out: to go on with an interrupted training bit for bit is what `checkpoint` is for.
 
+    What `load` will want to be trusted, because it is neither of this package nor known to hold only data, is warned
+    of.
+
     Returns the path. Raises ValueError for settings that have no form in JSON and for modules that are instances
     (give `module` a class instead), scikit-learn's NotFittedError, ImportError without the extra.
     """
@@ -77,7 +91,10 @@ def save(estimator, path: str | os.PathLike) -> Path:
         classifiers.append(estimator)
     else:
         buffer = io.BytesIO()
-        _Separate(buffer, classifiers).dump(estimator)
+        try:
+            _Separate(buffer, classifiers).dump(estimator)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise ValueError(f"{type(estimator).__name__} cannot be saved: {error}") from error
         data = _dump_skops(_Join(buffer, [SavedClassifier(i) for i in range(len(classifiers))]).load())
         tensors[TENSORS_OF_SKOPS] = torch.frombuffer(bytearray(data), dtype=torch.uint8)
     content["classifiers"] = [_describe(classifier) for classifier in classifiers]
@@ -99,15 +116,17 @@ def load(path: str | os.PathLike, device: str | torch.device = "auto", *, truste
     path : path
     device : device that networks are put on
         "auto": CUDA if there is one, else the CPU. It becomes their parameter `device`, for "auto" None.
-    trusted : classes
-        Your own classes that the file may need, such as the `module` of an ImageClassifier, or estimators that skops
-        does not trust by itself. Nothing else is ever imported or built.
+    trusted : classes and functions
+        Your own that the file may need, such as the `module` of an ImageClassifier, or estimators that skops does not
+        trust by itself. Nothing else is ever imported or built.
 
     Raises FileNotFoundError; ValueError for a file that is damaged, of a later version or not by `save`, and for
     classes that are not trusted; ImportError without the extra.
     """
     safetensors = optional("safetensors", *_EXTRA)
     path, known = Path(path), Known(trusted)
+    if device != "auto":
+        ImageClassifier(device=device)._choose_device()             # ValueError for none of this machine
     if not path.is_file():
         raise FileNotFoundError(f"path must name a file that save() wrote, but there is none at {str(path)!r}.")
     try:
@@ -116,11 +135,12 @@ def load(path: str | os.PathLike, device: str | torch.device = "auto", *, truste
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}      # noqa: SIM118  (no mapping)
     except (safetensors.SafetensorError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged, or no file that save() wrote: {error}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("classifiers"), list):
+    if not isinstance(content, dict) or not all(isinstance(content.get(name), kind) for name, kind in
+                                                (("classifiers", list), ("versions", dict))):
         raise ValueError(f"{path} is a safetensors file, but none that save() wrote.")
     if content.get("format") != FORMAT:
         raise ValueError(f"{path} is of format {content.get('format')!r} (fmnist_sk "
-                         f"{content.get('versions', {}).get('fmnist_sk')}), this version reads format {FORMAT}: update "
+                         f"{content['versions'].get('fmnist_sk')}), this version reads format {FORMAT}: update "
                          "fmnist_sk, or save the model again.")
     try:
         classifiers = [_restore(described, {name.removeprefix(f"{i}."): value for name, value in tensors.items()
@@ -179,7 +199,10 @@ def _restore(described: dict, tensors: dict[str, Tensor], device, known: Known) 
     kind = known.find(described["class"])
     if not issubclass(kind, ImageClassifier):
         raise ValueError(f"{described['class']} is no ImageClassifier.")
-    classifier = kind(**{name: decode(value, known) for name, value in described["params"].items()})
+    params = {name: decode(value, known) for name, value in described["params"].items()}
+    if too_long := [name for name, value in params.items() if isinstance(value, str) and len(value) > LIMIT]:
+        raise ValueError(f"its {too_long} are absurdly long.")
+    classifier = kind(**params | dict.fromkeys(NOT_SAVED))
     if described["prefixed"]:
         classifier.set_params(**{name: decode(value, known) for name, value in described["prefixed"].items()})
     classifier.device = None if device == "auto" else device
@@ -189,6 +212,7 @@ def _restore(described: dict, tensors: dict[str, Tensor], device, known: Known) 
     learned = {name: decode(value, known) for name, value in described["learned"].items()}
     if set(learned) - set(LEARNED):
         raise ValueError(f"it holds unknown attributes {sorted(set(learned) - set(LEARNED))}.")
+    _check_learned(learned)
     vars(classifier).update(learned)
     classifier._statistics = tuple(torch.from_numpy(decode(value, known)) for value in described["statistics"])
     classifier.device_ = classifier._choose_device()
@@ -203,6 +227,22 @@ def _restore(described: dict, tensors: dict[str, Tensor], device, known: Known) 
     return classifier
 
 
+def _check_learned(learned: dict) -> None:
+    """That the attributes are such as a fit makes."""
+    classes, shape, value_range = (learned.get(name) for name in ("classes_inferred_", "image_shape_", "value_range_"))
+    if not isinstance(classes, np.ndarray) or classes.ndim != 1 or (classes.dtype == object and not all(
+            isinstance(label, str) for label in classes)) or not np.array_equal(np.unique(classes), classes):
+        raise ValueError("its classes must be different numbers or texts, in order.")
+    if not isinstance(shape, tuple) or len(shape) != 3 or not all(isinstance(side, int) and side > 0 for side in shape
+                                                                 ) or math.prod(shape) > LARGEST_IMAGE:
+        raise ValueError(f"its images must have a shape (channels, height, width), got {shape!r}.")
+    if value_range is not None and not (isinstance(value_range, tuple) and len(value_range) == 2 and all(
+            isinstance(value, (int, float)) for value in value_range)):
+        raise ValueError(f"its range of values must be two numbers, got {value_range!r}.")
+    if not all(isinstance(learned.get(name, 0), int) for name in ("n_features_in_", "best_epoch_", "n_iter_", "_seed")):
+        raise ValueError("its numbers of features and epochs and its seed must be whole numbers.")
+
+
 # ---------------------------------------------------------------------- everything around them
 
 class _Separate(pickle.Pickler):
@@ -213,6 +253,8 @@ class _Separate(pickle.Pickler):
         self.buffer, self.found, self.kind = buffer, found, kind
 
     def persistent_id(self, value):
+        if self.kind is SavedClassifier and full_name(type(value)) == "sklearn.tree._tree.Tree":
+            _check_tree(value)
         if not isinstance(value, self.kind):
             return None
         if self.kind is SavedClassifier:
@@ -237,26 +279,62 @@ class _Join(pickle.Unpickler):
         return self.parts[index]
 
 
+def _check_tree(tree) -> None:
+    """That a decision tree leads from every node to a later one, and asks for values that there are.
+
+    Predicting with another would read memory that is not its own.
+    """
+    nodes = np.arange(tree.node_count)
+    inner = tree.children_left >= 0
+    for children in (tree.children_left, tree.children_right):
+        if len(children) != len(nodes) or (children[inner] <= nodes[inner]).any() or (
+                children[inner] >= len(nodes)).any() or (children[~inner] != -1).any():
+            raise ValueError("it holds a decision tree that is none.")
+    if (tree.feature[inner] < 0).any() or (tree.feature[inner] >= tree.n_features).any():
+        raise ValueError("it holds a decision tree that asks for features that there are not.")
+
+
 def _dump_skops(estimator) -> bytes:
     skops = optional("skops.io", *_EXTRA)
     try:
-        return skops.dumps(estimator)
+        data = skops.dumps(estimator)
     except Exception as error:          # skops has no common base of its errors
         raise ValueError(f"{type(estimator).__name__} cannot be saved: {error}") from error
+    if unknown := _untrusted(data, _trusted_names(Known())):
+        warnings.warn(f"load() will take this file only with trusted=[...] of {', '.join(unknown)}.", UserWarning,
+                      stacklevel=3)
+    return data
 
 
 def _load_skops(data: bytes, known: Known):
-    import fmnist_sk
     skops = optional("skops.io", *_EXTRA)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = archive.infolist()
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members) or sum(
+                member.file_size for member in members) > len(data):
+            raise ValueError("its parts would grow when they are read.")        # skops stores them as they are
+    trusted = _trusted_names(known)
+    if unknown := _untrusted(data, trusted):
+        raise ValueError(f"it needs {unknown}, which are not known here: if the file is from someone you trust, pass "
+                         "the classes and functions themselves, trusted=[...].")
+    return skops.loads(data, trusted=[*trusted, *filter(SCORES.fullmatch, _types_of(data))])
+
+
+def _trusted_names(known: Known) -> list[str]:
+    import fmnist_sk
     own = [kind for kind in map(vars(fmnist_sk).get, fmnist_sk.__all__)
            if isinstance(kind, type) and issubclass(kind, BaseEstimator)]
     # Never a classifier: its __setstate__ reads pickles.
-    trusted = [*PARTS_OF_SKLEARN, *(full_name(kind) for kind in (*own, *known.trusted, SavedClassifier)
-                                    if not issubclass(kind, ImageClassifier))]
-    if unknown := set(skops.get_untrusted_types(data=data)) - set(trusted):
-        raise ValueError(f"it needs the classes {sorted(unknown)}, which are not known here: if the file is from "
-                         "someone you trust, pass the classes themselves, trusted=[...].")
-    return skops.loads(data, trusted=trusted)
+    return [*PARTS_OF_SKLEARN, *(full_name(kind) for kind in (*own, *known.trusted, SavedClassifier)
+                                 if not (isinstance(kind, type) and issubclass(kind, ImageClassifier)))]
+
+
+def _types_of(data: bytes) -> list[str]:
+    return optional("skops.io", *_EXTRA).get_untrusted_types(data=data)
+
+
+def _untrusted(data: bytes, trusted: list[str]) -> list[str]:
+    return sorted(name for name in set(_types_of(data)) - set(trusted) if not SCORES.fullmatch(name))
 
 
 def _versions() -> dict[str, str]:

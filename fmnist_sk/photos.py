@@ -17,6 +17,8 @@ from fmnist_sk._files import optional
 # Formats that Pillow decodes by itself (others run programs, or are seldom photos).
 FORMATS = "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP"
 WORKING_SIDE = 1024         # larger photos are reduced to this before anything else
+DENOISED_SIDE = 224         # where the background ends is judged at this size
+LARGEST = 89_478_485        # pixels, beyond which Pillow takes a picture for an attack
 
 
 class PhotoToFashion(TransformerMixin, BaseEstimator):
@@ -26,11 +28,12 @@ class PhotoToFashion(TransformerMixin, BaseEstimator):
     https://arxiv.org/abs/1708.07747): trim edges of the background's colour, reduce the longest edge to `size`,
     sharpen with a Gaussian of radius and deviation 1, extend the shortest edge to `size` with the garment in the
     centre, invert, make gray. Before them, photos are turned as their EXIF data say, and what is transparent becomes
-    white. After them, what has the background's colour becomes 0.
+    white (black, if the garment is light and `background` leaves the choice). The background may grow evenly darker to
+    a side, and may be noisy. After the steps, what has the background's colour becomes 0.
 
     A photo is a path, a Pillow image, or an array or tensor (height, width), (height, width, 3) or (height, width, 4):
-    uint8, or floats from 0 to 1. Files are read as BMP, GIF, JPEG, PNG, PPM, TIFF or WebP, of several pictures the
-    first.
+    uint8, bool, or floats from 0 to 1. Files are read as BMP, GIF, JPEG, PNG, PPM, TIFF or WebP, of several pictures
+    the first.
 
     Needs the extra ``fmnist_sk[photo]``.
 
@@ -39,14 +42,16 @@ class PhotoToFashion(TransformerMixin, BaseEstimator):
     size : int
         Height and width in pixels of the result.
     background : {"auto", "light", "dark"}
-        A light background is inverted, a dark one is not. "auto" judges by the photo's edges.
+        A photo on a light background is inverted, on a dark one not. "auto": light is what is lighter than the
+        garment.
     trim : bool
         Cut off edges of the background's colour.
     tolerance : float
         How far from the background's colour, in each of red, green and blue, a pixel still belongs to it: from 0 to 1.
     sharpen : bool
     max_pixels : int
-        Photos of more pixels are refused before they are decoded. Decoding takes up to 4 bytes a pixel.
+        Photos of more pixels are refused before they are decoded; at most 89,478,485. Decoding takes up to 14 bytes a
+        pixel.
 
     Examples
     --------
@@ -64,7 +69,7 @@ class PhotoToFashion(TransformerMixin, BaseEstimator):
         "trim": ["boolean"],
         "tolerance": [Interval(numbers.Real, 0, 1, closed="both")],
         "sharpen": ["boolean"],
-        "max_pixels": [Interval(numbers.Integral, 1, None, closed="left")],
+        "max_pixels": [Interval(numbers.Integral, 1, LARGEST, closed="both")],
     }
 
     def __init__(self, size: int = 28, background: str = "auto", trim: bool = True, tolerance: float = 0.1,
@@ -87,7 +92,8 @@ class PhotoToFashion(TransformerMixin, BaseEstimator):
         X is a list of photos, or an array (n, height, width) or (n, height, width, 3 or 4).
 
         Raises TypeError for what are no photos, FileNotFoundError, and ValueError for files that cannot be read, are
-        damaged or too large, and for arrays of other shapes or values. The message names the photo.
+        damaged or too large, and for arrays of other shapes or values. The message names the photo. Warns of photos
+        that show nothing but their background.
         """
         self._validate_params()
         if isinstance(X, (str, bytes, os.PathLike)) or not isinstance(X, Iterable) or hasattr(X, "getbands"):
@@ -100,16 +106,36 @@ class PhotoToFashion(TransformerMixin, BaseEstimator):
     def _image(self, photo, i: int) -> np.ndarray:
         Image = optional("PIL.Image", "Photos are read with", "photo")
         name = str(photo) if isinstance(photo, (str, os.PathLike)) else f"X[{i}]"
-        rgb = np.asarray(self._rgb(Image, photo, name), dtype=np.float32)
-        edges = np.concatenate([rgb[0], rgb[-1], rgb[:, 0], rgb[:, -1]])
-        color = np.median(edges, axis=0)
-        differs = (np.abs(rgb - color) > 255 * self.tolerance).any(2)
-        if self.trim:
-            rgb, differs = _trimmed(rgb, differs)
-        return self._reduced(Image, rgb, differs, color)
+        image = self._rgb(Image, photo, name)
+        rgb = np.asarray(image, dtype=np.float32)
+        background = _background(rgb)
+        differs = self._differs(Image, image, background)
+        if not differs.any():
+            warnings.warn(f"{name} shows nothing but its background: its image is black.", UserWarning, stacklevel=4)
+        if self.trim and differs.any():
+            rows, columns = np.flatnonzero(differs.any(1)), np.flatnonzero(differs.any(0))
+            part = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+            rgb, differs, background = rgb[part], differs[part], background[part]
+        return self._reduced(Image, rgb, differs, float(background.mean((0, 1)) @ (0.299, 0.587, 0.114)))
 
-    def _reduced(self, Image, rgb: np.ndarray, differs: np.ndarray, color: np.ndarray) -> np.ndarray:
-        """From the trimmed photo to the result."""
+    def _differs(self, Image, image, background: np.ndarray) -> np.ndarray:
+        """Where the photo is not background (height, width): judged without noise, and without specks."""
+        from PIL import ImageFilter
+        from scipy import ndimage
+        scale = min(1.0, DENOISED_SIDE / max(image.size))
+        shape = tuple(max(1, round(side * scale)) for side in image.size)
+        smooth = image.resize(shape, Image.Resampling.BOX).filter(ImageFilter.MedianFilter(5))
+        plain = Image.fromarray(background.clip(0, 255).astype(np.uint8)).resize(shape, Image.Resampling.BOX)
+        distance = np.abs(np.asarray(smooth, dtype=np.float32) - np.asarray(plain, dtype=np.float32)).max(2)
+        parts, n_parts = ndimage.label(distance > 255 * self.tolerance, np.ones((3, 3)))
+        if n_parts:
+            sizes = np.bincount(parts.ravel())[1:]
+            parts = np.isin(parts, 1 + np.flatnonzero(sizes >= max(2, 0.02 * sizes.max())))
+        mask = Image.fromarray((parts > 0).astype(np.uint8) * 255).resize(image.size, Image.Resampling.BOX)
+        return np.asarray(mask) > 127
+
+    def _reduced(self, Image, rgb: np.ndarray, differs: np.ndarray, background: float) -> np.ndarray:
+        """From the trimmed photo, where it is no background, and the background's gray value to the result."""
         from PIL import ImageFilter
         height, width = differs.shape
         scale = self.size / max(height, width)
@@ -118,45 +144,63 @@ class PhotoToFashion(TransformerMixin, BaseEstimator):
         mask = Image.fromarray(differs.astype(np.uint8) * 255).resize(shape, Image.Resampling.BOX)
         if self.sharpen:
             small = small.filter(ImageFilter.UnsharpMask(radius=1, percent=100, threshold=0))
-        gray, background = np.asarray(small.convert("L"), dtype=np.float32), float(color @ (0.299, 0.587, 0.114))
-        is_light = self.background == "light" or (self.background == "auto" and background > 127)
+        gray = np.asarray(small.convert("L"), dtype=np.float32)
+        garment = np.median(gray[np.asarray(mask) > 127]) if (np.asarray(mask) > 127).any() else 0.0
+        is_light = self.background == "light" or (self.background == "auto" and background > garment)
         gray = 255 - gray if is_light else gray
-        gray = np.where(np.asarray(mask) > 0, gray, 0)
+        gray = np.where(np.asarray(mask) > 12, gray, 0)          # a twentieth of the pixel
         result = np.zeros((self.size, self.size), dtype=np.uint8)
         top, left = (self.size - shape[1]) // 2, (self.size - shape[0]) // 2
         result[top:top + shape[1], left:left + shape[0]] = gray.round().clip(0, 255)
         return result
 
     def _rgb(self, Image, photo, name: str):
-        """The photo as a Pillow image in RGB, upright, on white, of at most WORKING_SIDE pixels a side."""
+        """The photo as a Pillow image in RGB, upright, not transparent, of at most WORKING_SIDE pixels a side."""
         from PIL import ImageOps
-        image = photo
-        if isinstance(photo, (str, os.PathLike)):
+        is_file = isinstance(photo, (str, os.PathLike))
+        if is_file:
             image = self._opened(Image, photo, name)
         elif isinstance(photo, (np.ndarray, Tensor)):
             image = self._from_array(Image, photo, name)
-        elif not isinstance(photo, Image.Image):
+        elif isinstance(photo, Image.Image):
+            image = photo
+        else:
             raise TypeError(f"{name} must be a path, a Pillow image or an array, got {type(photo).__name__}.")
-        self._check_size(image.size, name)
         try:
-            if isinstance(photo, (str, os.PathLike)):
-                image.draft("RGB", (2 * WORKING_SIDE, 2 * WORKING_SIDE))      # JPEG: decode no more than needed
-            image = ImageOps.exif_transpose(image)
-            if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-                values = np.asarray(image, dtype=np.float32)
-                image = Image.fromarray((values / (257 if values.max() > 255 else 1)).clip(0, 255).astype(np.uint8))
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            image = image.convert("RGB")
-        except (OSError, SyntaxError, ValueError, EOFError, MemoryError, IndexError, ZeroDivisionError) as error:
+            self._check_size(image.size, name)
+            return self._upright(Image, ImageOps, image, is_file)
+        except (OSError, SyntaxError, EOFError, MemoryError, IndexError, ZeroDivisionError) as error:
             raise ValueError(f"{name} is damaged, or no picture that can be read: {error}") from error
+        finally:
+            if is_file:
+                image.close()
+
+    def _upright(self, Image, ImageOps, image, is_file: bool):
+        if is_file:
+            image.draft("RGB", (2 * WORKING_SIDE, 2 * WORKING_SIDE))      # JPEG: decode no more than needed
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+            values = np.asarray(image, dtype=np.float32)
+            if not np.isfinite(values).all():
+                raise OSError("it holds NaN or infinity")
+            highest = values.max()
+            scale = 257 if image.mode.startswith("I;16") or highest > 255 else 1 / 255 if highest <= 1 else 1
+            image = Image.fromarray((values / scale).clip(0, 255).astype(np.uint8))
+        if not image.has_transparency_data:
+            image = image.convert("RGB")
+            image.thumbnail((WORKING_SIDE, WORKING_SIDE), Image.Resampling.BOX)
+            return image
+        image = image.convert("RGBA")
         image.thumbnail((WORKING_SIDE, WORKING_SIDE), Image.Resampling.BOX)
-        return image
+        gray, alpha = np.asarray(image.convert("RGB").convert("L")), np.asarray(image)[:, :, 3]
+        is_dark = self.background == "light" or (self.background == "auto" and (
+            not (alpha > 127).any() or np.median(gray[alpha > 127]) <= 127))
+        paper = Image.new("RGBA", image.size, "white" if is_dark else "black")
+        return Image.alpha_composite(paper, image).convert("RGB")
 
     def _opened(self, Image, path, name: str):
-        if not os.path.exists(path):
-            raise FileNotFoundError(f"X must hold paths of photos, but there is nothing at {name!r}.")
+        if not os.path.isfile(path):        # a pipe would be waited for
+            raise FileNotFoundError(f"X must hold paths of photos, but there is no file at {name!r}.")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -173,6 +217,8 @@ class PhotoToFashion(TransformerMixin, BaseEstimator):
             raise ValueError(f"{name} must have the shape (height, width) or (height, width, 3 or 4), got "
                              f"{array.shape}.")
         self._check_size((array.shape[1], array.shape[0]), name)
+        if array.dtype == bool:
+            array = array.astype(np.uint8) * 255
         if array.dtype.kind == "f":
             low, high = float(array.min()), float(array.max())
             if not (math.isfinite(low) and low >= 0 and high <= 1):
@@ -195,11 +241,23 @@ class PhotoToFashion(TransformerMixin, BaseEstimator):
         return tags
 
 
-def _trimmed(rgb: np.ndarray, differs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Without the rows and columns at the edges in which fewer than 1 in 200 pixels differ from the background."""
-    rows = np.flatnonzero(differs.mean(1) > 0.005)
-    columns = np.flatnonzero(differs.mean(0) > 0.005)
-    if not len(rows) or not len(columns):
-        return rgb, differs
-    part = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    return rgb[part], differs[part]
+def _background(rgb: np.ndarray) -> np.ndarray:
+    """The background (height, width, 3) as a plane through the colours of the edges, so that it may grow darker.
+
+    Edge pixels that fit badly, where a garment touches them, are left out of a second and a third fit.
+    """
+    height, width = rgb.shape[:2]
+    rows, columns = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
+    at_edge = np.ones((height, width), dtype=bool)
+    border = max(1, min(height, width) // 50)
+    at_edge[border:-border, border:-border] = False
+    terms = np.stack([np.ones_like(rows), rows, columns], -1)
+    x, y = terms[at_edge], rgb[at_edge]
+    plane = np.zeros((3, 3))
+    plane[0] = np.median(y, axis=0)
+    for limit in (60, 30):
+        near = (np.abs(y - x @ plane) < limit).all(1)
+        if near.mean() < 0.3:           # no plain background: its most frequent colour must do
+            break
+        plane = np.linalg.lstsq(x[near], y[near], rcond=None)[0]
+    return (terms @ plane).astype(np.float32)

@@ -87,9 +87,13 @@ def test_answers_are_smoothed(demo):
 
     annotator = demo.Annotator(Model(), smoothing=0.75)
     frame = np.full((120, 160, 3), 255, dtype=np.uint8)
+    frame[40:80, 60:100] = 0
     found = [annotator(frame.copy()) for _ in range(3)]
     assert [name for name, _ in found] == ["a", "a", "a"]
     assert [probability for _, probability in found] == pytest.approx([1.0, 0.75, 0.5625])
+    empty = np.full((120, 160, 3), 255, dtype=np.uint8)
+    Model.answers = iter([[1.0, 0.0]])
+    assert annotator(empty)[0] == "nothing"
     assert [annotator.switch_background() or annotator.photos.background for _ in range(3)] == ["light", "dark", "auto"]
 
 
@@ -99,6 +103,8 @@ def test_answers_are_smoothed(demo):
     (["--video", "nowhere.mp4"], "there is no video nowhere.mp4"),
     (["--video", str(SCRIPT), "--headless", "--write", "o.mp4"], "is no video that OpenCV can read"),
     (["--camera", "99", "--headless", "--write", "o.mp4"], "camera 99 cannot be opened"),
+    (["--video", str(SCRIPT), "--write", str(SCRIPT.with_name("x")) + "/../demo.py"], "--write must end in"),
+    (["--frames", "0"], "--frames must be at least 1, got 0"),
     (["--model", "nowhere.safetensors"], "path must name a file that save"),
 ])
 def test_errors_are_sentences(demo, arguments, message, capsys, tmp_path, monkeypatch):

@@ -9,8 +9,9 @@ import pytest
 import torch
 from estimators import SMALL, small
 from sklearn.exceptions import NotFittedError
+from test_datasets import real_data
 
-from fmnist_sk import ImageClassifier
+from fmnist_sk import CLASS_NAMES, ImageClassifier, load_fashion_mnist, load_pretrained
 
 CLASSIFIERS = [name for name in SMALL if name.endswith("Classifier")]
 
@@ -41,7 +42,7 @@ def test_every_network_gives_the_same_elsewhere(name, path, tiny_images):
     program = model.to_exported_program()
     for n in (1, 60):
         found = program.module()(torch.from_numpy(X[:n, None]).float())
-        np.testing.assert_allclose(found.detach(), expected[:n], atol=1e-5)
+        np.testing.assert_allclose(found, expected[:n], atol=1e-5)
     np.testing.assert_array_equal(model.predict_proba(X), expected)          # the classifier is as it was
 
 
@@ -76,8 +77,23 @@ def test_labels_are_inside(labels, path, tiny_images):
     assert found.tolist() == model.predict(X).tolist()
     metadata = {prop.key: json.loads(prop.value) for prop in onnx.load(path).metadata_props}
     assert metadata["classes"] == list(labels)
+    assert metadata["class_names"] is None
     assert metadata["image_shape"] == [1, 8, 8]
     assert metadata["value_range"] == [X.min(), X.max()]
+
+
+@real_data
+def test_the_pretrained_network_names_garments_elsewhere(path):
+    model, test = load_pretrained().set_params(precision="fp32"), load_fashion_mnist("test")
+    model.to_onnx(path, class_names=CLASS_NAMES)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    images = test.images[:200, None].astype(np.float32)
+    names, labels, probabilities = session.run(["class_name", "label", "probabilities"], {"images": images})
+    np.testing.assert_allclose(probabilities, model.predict_proba(test.images[:200]), atol=1e-5)
+    assert labels.tolist() == model.predict(test.images[:200]).tolist()
+    assert names.tolist() == [CLASS_NAMES[label] for label in labels]
+    with pytest.raises(ValueError, match="class_names must name each of the 10 classes, got class_names="):
+        model.to_onnx(path, class_names=["a"])
 
 
 def test_an_exported_program_can_be_saved(tmp_path, tiny_images):
@@ -86,7 +102,7 @@ def test_an_exported_program_can_be_saved(tmp_path, tiny_images):
     torch.export.save(model.to_exported_program(), tmp_path / "model.pt2")
     program = torch.export.load(tmp_path / "model.pt2")
     found = program.module()(torch.from_numpy(X[:, None]).float())
-    np.testing.assert_allclose(found.detach(), model.predict_proba(X), atol=1e-5)
+    np.testing.assert_allclose(found, model.predict_proba(X), atol=1e-5)
 
 
 def test_needs_a_fit(path):
@@ -98,7 +114,13 @@ def test_needs_a_fit(path):
 def test_what_differs_is_not_written(path, tiny_images, monkeypatch):
     X, y = tiny_images()
     model = small("ConvNetClassifier", max_epochs=1).fit(X, y)
-    monkeypatch.setattr(torch.nn.ReLU, "forward", lambda self, x: x.relu() + 0.01 * torch.rand(1).item())
+    run_session = onnxruntime.InferenceSession.run
+
+    def differently(session, names, inputs):
+        labels, probabilities = run_session(session, names, inputs)
+        return labels, probabilities + np.float32(1e-3)
+
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run", differently)
     with pytest.raises(RuntimeError, match=r"The ONNX model differs from PyTorch: .* It was not written"):
         model.to_onnx(path)
     assert not path.exists()

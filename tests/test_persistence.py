@@ -21,14 +21,21 @@ from safetensors import safe_open
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.decomposition import PCA
-from sklearn.ensemble import AdaBoostClassifier, BaggingClassifier, StackingClassifier, VotingClassifier
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    BaggingClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, RepeatedStratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import SVC
+from sklearn.tree import DecisionTreeClassifier
 from torch import nn
 
 from fmnist_sk import (
@@ -186,7 +193,7 @@ def test_own_networks_need_trust(path, tiny_images):
     np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
     with pytest.raises(ValueError, match=r"it needs the class 'test_persistence.Net', .* pass the class itself"):
         load(path)
-    with pytest.raises(TypeError, match=r"trusted must hold classes, such as trusted=\[MyNetwork\], got \['Net'\]"):
+    with pytest.raises(TypeError, match=r"trusted must hold classes or functions, such as .*, got \['Net'\]"):
         load(path, trusted=["Net"])
 
 
@@ -235,6 +242,9 @@ def around(net):
         "calibrated": CalibratedClassifierCV(net, cv=2),
         "temperature": CalibratedClassifierCV(net, cv=2, method="temperature"),
         "bagging": BaggingClassifier(net, 2),
+        "forest": StackingClassifier([("net", net), ("forest", RandomForestClassifier(5, max_depth=3))], cv=2),
+        "scores": GridSearchCV(net, {"lr": [1e-3]}, cv=RepeatedStratifiedKFold(n_splits=2, n_repeats=1),
+                               scoring=["accuracy", "f1_macro"], refit="accuracy"),
         "boosting": AdaBoostClassifier(net, n_estimators=2),
     }
 
@@ -268,9 +278,10 @@ def test_one_classifier_in_two_places_stays_one(path, tiny_images):
 def test_others_estimators_need_trust(path, tiny_images):
     X, y = tiny_images()
     model = make_pipeline(Doubled(), small("ConvNetClassifier", max_epochs=1)).fit(X, y)
-    loaded = again(model, path, trusted=[Doubled])
+    with pytest.warns(UserWarning, match=r"load\(\) will take this file only with trusted=\[...\] of test_persistence"):
+        loaded = again(model, path, trusted=[Doubled])
     np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
-    with pytest.raises(ValueError, match=r"it needs the classes \['test_persistence.Doubled'\], .* trusted="):
+    with pytest.raises(ValueError, match=r"it needs \['test_persistence.Doubled'\], .* trusted="):
         load(path)
 
 
@@ -279,8 +290,55 @@ def test_functions_are_not_loaded_unasked(path, tiny_images):
     X = X.reshape(len(X), -1)
     model = make_pipeline(FunctionTransformer(os.system), small("ConvNetClassifier"))
     model[-1].fit(X, y)
+    with pytest.warns(UserWarning, match=r"load\(\) will take this file only with trusted=.* of (posix|nt|os).system"):
+        save(model, path)
+    with pytest.raises(ValueError, match=r"it needs \['\w+.system'\], which are not known here"):
+        load(path)
+    with pytest.raises(ValueError, match="Pipeline cannot be saved: "):
+        save(make_pipeline(FunctionTransformer(lambda X: X), model[-1]), path)
+
+
+def hostile_skops(change):
+    """Replaces the members of the archive of skops in a file."""
+    def swap(content, tensors):
+        old, new = zipfile.ZipFile(io.BytesIO(tensors["scikit-learn"].numpy().tobytes())), io.BytesIO()
+        with zipfile.ZipFile(new, "w") as archive:
+            change(archive, {name: old.read(name) for name in old.namelist()})
+        tensors["scikit-learn"] = torch.frombuffer(bytearray(new.getvalue()), dtype=torch.uint8)
+    return swap
+
+
+def test_archives_that_grow_are_refused(path, tiny_images):
+    save(make_pipeline(ImageScaler(), small("ConvNetClassifier", max_epochs=1)).fit(*tiny_images()), path)
+
+    def bomb(archive, members):
+        for name, data in members.items():
+            archive.writestr(name, data + b" " * 50_000_000 if name == "schema.json" else data,
+                             compress_type=zipfile.ZIP_DEFLATED)
+
+    rewritten(path, hostile_skops(bomb))
+    assert path.stat().st_size < 500_000
+    with pytest.raises(ValueError, match="its parts would grow when they are read"):
+        load(path)
+
+
+def test_trees_that_lead_nowhere_are_refused(path, tiny_images):
+    X, y = tiny_images()
+    X = X.reshape(len(X), -1)
+    model = VotingClassifier([("net", small("ConvNetClassifier", max_epochs=1)),
+                              ("tree", DecisionTreeClassifier(max_depth=2))], voting="soft").fit(X, y)
     save(model, path)
-    with pytest.raises(ValueError, match=r"it needs the classes .*system"):
+    node = model.estimators_[1].tree_.__getstate__()["nodes"]
+    raw = node.tobytes()
+    wrong = node.copy()
+    wrong["left_child"][0] = 10**6
+
+    def lead_astray(archive, members):
+        for name, data in members.items():
+            archive.writestr(name, data.replace(raw, wrong.tobytes()))
+
+    rewritten(path, hostile_skops(lead_astray))
+    with pytest.raises(ValueError, match="it holds a decision tree that is none"):
         load(path)
 
 
@@ -324,6 +382,10 @@ def set_param(name, value):
     return lambda content, tensors: content["classifiers"][0]["params"].update({name: value})
 
 
+def set_learned(name, value):
+    return lambda content, tensors: content["classifiers"][0]["learned"].update({name: value})
+
+
 @pytest.mark.parametrize(("change", "message"), [
     (lambda content, tensors: content.update(format=99), r"is of format 99 \(fmnist_sk .*\), this version reads"),
     (lambda content, tensors: content.update(classifiers=3), "is a safetensors file, but none that save"),
@@ -339,6 +401,15 @@ def set_param(name, value):
     (set_param("criterion", {"object": "subprocess.Popen", "params": {"args": "true"}}), "class 'subprocess.Popen'"),
     (set_param("module", {"class": "builtins.eval"}), "the class 'builtins.eval'"),
     (set_param("lr", -1), "'lr' parameter"),
+    (set_param("architecture", "-".join(["1C1"] * 3000)), r"its \['architecture'\] are absurdly long"),
+    (set_param("architecture", "-".join(["1C1"] * 2000)), "a much larger network than that of these weights"),
+    (lambda content, tensors: content.update(versions=[1], format=2), "is a safetensors file, but none that save"),
+    (set_learned("classes_inferred_", {"array": [2, 1, 0], "shape": [3], "dtype": "<i8"}), "its classes must"),
+    (set_learned("classes_inferred_", {"array": [{"class": "torch.optim.sgd.SGD"}], "shape": [1], "dtype": "O"}),
+     "its classes must be different"),
+    (set_learned("value_range_", "bad"), "its range of values must be two numbers, got 'bad'"),
+    (set_learned("image_shape_", {"tuple": [1, 100_000, 100_000]}), "its images must have a shape"),
+    (set_learned("_seed", "x"), "must be whole numbers"),
     (set_param("wibble", 1), "unexpected keyword argument 'wibble'"),
     (set_param("lr", {"what": 1}), "which means nothing here"),
     (set_param("lr", {"array": ["a"], "shape": [1], "dtype": "<U99999999"}), "an array of <U99999999, which"),
@@ -378,17 +449,13 @@ def test_a_classifier_in_the_part_of_skops_is_refused(path, tiny_images):
     X, y = tiny_images()
     save(make_pipeline(ImageScaler(), small("ConvNetClassifier", max_epochs=1)).fit(X, y), path)
 
-    def swap(content, tensors):
-        old, new = zipfile.ZipFile(io.BytesIO(tensors["scikit-learn"].numpy().tobytes())), io.BytesIO()
-        with zipfile.ZipFile(new, "w") as archive:
-            for name in old.namelist():
-                text = old.read(name)
-                archive.writestr(name, text.replace(b'"ImageScaler"', b'"ConvNetClassifier"').replace(
-                    b'"fmnist_sk.preprocessing"', b'"fmnist_sk.networks.convnet"'))
-        tensors["scikit-learn"] = torch.frombuffer(bytearray(new.getvalue()), dtype=torch.uint8)
+    def rename(archive, members):
+        for name, data in members.items():
+            archive.writestr(name, data.replace(b'"ImageScaler"', b'"ConvNetClassifier"').replace(
+                b'"fmnist_sk.preprocessing"', b'"fmnist_sk.networks.convnet"'))
 
-    rewritten(path, swap)
-    with pytest.raises(ValueError, match=r"it needs the classes \['fmnist_sk.networks.convnet.ConvNetClassifier'\]"):
+    rewritten(path, hostile_skops(rename))
+    with pytest.raises(ValueError, match=r"it needs \['fmnist_sk.networks.convnet.ConvNetClassifier'\]"):
         load(path)
 
 

@@ -32,7 +32,9 @@ def environment() -> dict:
         except (OSError, subprocess.CalledProcessError):
             return None
 
-    changes = [line for line in (git("status", "--porcelain") or "").splitlines() if "benchmarks/results" not in line]
+    written = "benchmarks/results", "fmnist_sk/pretrained"           # what the scripts write
+    changes = [line for line in (git("status", "--porcelain") or "").splitlines()
+               if not any(name in line for name in written)]
     processor = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
         names = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from scipy.stats import binomtest
 from sklearn.base import BaseEstimator, is_classifier
+from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch import Tensor
 
@@ -32,7 +33,8 @@ def pyplot():
 def panels(ax, rows: int = 1, columns: int = 1, size: tuple[float, float] = (5.0, 4.0), **ratios):
     """A figure and an array (rows, columns) of axes.
 
-    They are new ones in a figure of `size` inches, those in `ax`, or several in the place of the one subplot `ax`.
+    They are new ones in a figure of `size` inches, those in `ax`, or several in the place of the one subplot `ax`,
+    whose figure gets matplotlib's constrained layout if it has none.
     """
     plt = pyplot()
     n = rows * columns
@@ -47,6 +49,8 @@ def panels(ax, rows: int = 1, columns: int = 1, size: tuple[float, float] = (5.0
             raise ValueError(f"ax must be a subplot, whose place can be divided, or {n} axes, got ax={ax!r}.")
         given[0].set_axis_off()
         figure, grid = given[0].figure, place.subgridspec(rows, columns, **ratios)
+        if figure.get_layout_engine() is None:          # or labels of neighbours would lie on each other
+            figure.set_layout_engine("constrained")
     else:
         figure = plt.figure(figsize=size, layout="constrained")
         grid = figure.add_gridspec(rows, columns, **ratios)
@@ -67,7 +71,7 @@ def pictures(X: ArrayLike | Tensor, image_shape: Sequence[int] | None = None) ->
 
     Bytes are divided by 255, of other numbers the smallest becomes 0 and the largest 1.
     """
-    checked = check_pixels(BaseEstimator(), X, reset=True)
+    checked = check_pixels(BaseEstimator(), as_array(X), reset=True)
     n_features = math.prod(checked.shape[1:])
     if checked.ndim > 2:
         shape = (1,) * (4 - checked.ndim) + tuple(checked.shape[1:])
@@ -84,6 +88,20 @@ def pictures(X: ArrayLike | Tensor, image_shape: Sequence[int] | None = None) ->
     if shape[0] not in (1, 3):
         images = images.mean(1, keepdim=True)
     return images.movedim(1, -1).squeeze(-1).numpy()
+
+
+def as_array(X):
+    """Lists as arrays, other containers as they are. Raises ValueError for no images."""
+    X = np.asarray(X) if isinstance(X, (list, tuple)) else X
+    if len(X) == 0:
+        raise ValueError("X must hold at least one image, got none.")
+    return X
+
+
+def shape_of(estimator) -> tuple[int, int, int] | None:
+    """The image shape of a classifier of this package, or of one at the end of a Pipeline; else None."""
+    estimator = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+    return getattr(estimator, "image_shape_", None)
 
 
 def take(X, rows):
@@ -106,17 +124,29 @@ def as_labels(y, parameter: str, n: int | None = None) -> np.ndarray:
 
 
 def check_classifier(estimator) -> None:
-    """Whether it is a fitted classifier with probabilities."""
+    """Raises TypeError for what is no classifier, NotFittedError for one that is not fitted."""
     if isinstance(estimator, type) or not is_classifier(estimator):
         raise TypeError(f"estimator must be a classifier, got estimator={estimator!r}.")
     check_is_fitted(estimator)
 
 
 def class_codes(labels: np.ndarray, classes: np.ndarray, parameter: str) -> np.ndarray:
-    """Indices of labels in the sorted classes."""
+    """Index in `classes`, which may stand in any order, of each label."""
+    if len(set(classes.tolist())) < len(classes):
+        raise ValueError(f"classes must differ, got {classes.tolist()}.")
     if unknown := sorted(set(labels.tolist()) - set(classes.tolist()), key=str):
         raise ValueError(f"{parameter} must hold labels of {classes.tolist()}, got {unknown}.")
-    return np.searchsorted(classes, labels)
+    order = np.argsort(classes)
+    return order[np.searchsorted(classes, labels, sorter=order)]
+
+
+def check_probabilities(y_proba: ArrayLike | Tensor, n: int, n_classes: int) -> np.ndarray:
+    """(n, n_classes) float64 from 0 to 1."""
+    values = np.asarray(y_proba.cpu() if isinstance(y_proba, Tensor) else y_proba, dtype=np.float64)
+    if values.shape != (n, n_classes) or not ((values >= 0) & (values <= 1 + 1e-6)).all():
+        raise ValueError(f"y_proba must hold probabilities (n, n_classes), here {(n, n_classes)}, got values of shape "
+                         f"{values.shape}" + (f" from {values.min():g} to {values.max():g}." if values.size else "."))
+    return np.minimum(values, 1.0)
 
 
 def probabilities_of(estimator, X) -> np.ndarray:

@@ -18,6 +18,7 @@ from fmnist_sk.augmentation import PixelRange, compile_augmentation
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.inspection import FeatureExtractor, classifier_of
 from fmnist_sk.plotting._base import (
+    as_array,
     as_labels,
     check_count,
     names_of,
@@ -74,6 +75,7 @@ class EmbeddingDisplay:
 
         Raises ValueError for a method, numbers, labels or names that cannot be used.
         """
+        X = as_array(X)
         rows, labels, names = cls._part(y, X, method, max_images, class_names, random_state, n_thumbnails)
         shown = pictures(take(X, rows), image_shape)
         return cls._from("pixels", shown.reshape(len(shown), -1), shown, labels, names, method, n_thumbnails,
@@ -91,6 +93,7 @@ class EmbeddingDisplay:
         """
         _, inner = classifier_of(classifier, "classifier")
         check_is_fitted(inner)
+        X = as_array(X)
         rows, labels, names = cls._part(y, X, method, max_images, class_names, random_state, n_thumbnails)
         part = take(X, rows)
         features = FeatureExtractor(FrozenEstimator(classifier), layer=layer).fit(part).transform(part)
@@ -123,6 +126,8 @@ class EmbeddingDisplay:
         from sklearn.manifold import TSNE
 
         values = values.reshape(len(values), -1)
+        if not values.std(0).any():
+            raise ValueError("X must hold images whose values differ, or there is nothing to tell them apart by.")
         few = PCA(2 if method == "pca" else min(50, *values.shape), random_state=random_state)
         points, title = few.fit_transform(values), f"Principal components of {what}"
         if method == "pca":
@@ -141,7 +146,7 @@ class EmbeddingDisplay:
         self.figure_, ((self.ax_,),) = panels(ax, size=(9, 7.5))
         for code, name in enumerate(self.class_names):
             points = self.points[self.codes == code]
-            self.ax_.scatter(*points.T, s=14, **style(code), label=name, alpha=0.7, linewidths=0)
+            self.ax_.scatter(*points.T, s=20, **style(code), label=name, alpha=0.7, linewidths=0)
         low, high = self.points.min(0), self.points.max(0)
         span = np.where(high > low, high - low, 1)
         places = (self.points - low) / span
@@ -204,18 +209,23 @@ class AugmentationDisplay:
         _, classifier = classifier_of(classifier, "classifier")
         check_count(n_draws, "n_draws")
         rows = {"as it is": None, **{f"draw {i}": classifier.augment for i in range(1, n_draws + 1)}}
-        return cls.from_augmenters(rows, X, y, random_state=random_state, ax=ax)
+        shape = classifier.image_shape or getattr(classifier, "image_shape_", None)
+        return cls.from_augmenters(rows, X, y, image_shape=shape if np.ndim(X) == 2 else None,
+                                   random_state=random_state, ax=ax)
 
     @classmethod
     def from_augmenters(cls, augmenters: Mapping[str, object], X: ArrayLike | Tensor, y: ArrayLike | Tensor, *,
-                        random_state=0, ax=None) -> AugmentationDisplay:
+                        image_shape: Sequence[int] | None = None, random_state=0, ax=None) -> AugmentationDisplay:
         """Images X (n, ...) with labels y (n,) after each of several ways: a dict from name to what `augment=` takes.
+
+        `image_shape` is (H, W) or (C, H, W) of flat rows that are not square; `random_state` repeats the draws.
 
         Raises TypeError for what is no augmenter, ValueError for images or labels that cannot be used.
         """
         if not isinstance(augmenters, Mapping) or not augmenters:
             raise ValueError(f"augmenters must be a dict from name to what augment= takes, got {augmenters!r}.")
-        shown = pictures(X)
+        X = as_array(X)
+        shown = pictures(X, image_shape)
         classes, codes = encode_labels(as_labels(y, "y", len(X)), len(shown))
         x = torch.from_numpy(shown * 255)
         x = x[:, None] if x.ndim == 3 else x.movedim(-1, 1)

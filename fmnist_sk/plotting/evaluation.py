@@ -13,9 +13,11 @@ from torch import Tensor
 from fmnist_sk.plotting._base import (
     NEUTRAL,
     RIGHT,
+    as_array,
     as_labels,
     check_classifier,
     check_count,
+    check_probabilities,
     class_codes,
     names_of,
     panels,
@@ -61,14 +63,16 @@ class ClassAccuracyDisplay:
         NotFittedError.
         """
         check_classifier(estimator)
-        return cls._from(as_labels(y, "y"), as_labels(estimator.predict(X), "y_pred"), estimator.classes_, class_names,
-                         ax)
+        X = as_array(X)
+        return cls._from(as_labels(y, "y", len(X)), as_labels(estimator.predict(X), "y_pred"), estimator.classes_,
+                         class_names, ax)
 
     @classmethod
     def from_predictions(cls, y_true: ArrayLike | Tensor, y_pred: ArrayLike | Tensor, *,
                          class_names: Sequence[str] | None = None, ax=None) -> ClassAccuracyDisplay:
         """From true and predicted labels (n,); `class_names` in the order of the sorted labels."""
-        y_true, y_pred = as_labels(y_true, "y_true"), as_labels(y_pred, "y_pred")
+        y_true = as_labels(y_true, "y_true")
+        y_pred = as_labels(y_pred, "y_pred", len(y_true))
         return cls._from(y_true, y_pred, unique_labels(y_true, y_pred), class_names, ax)
 
     @classmethod
@@ -144,7 +148,8 @@ class ReliabilityDisplay:
 
         Raises TypeError for what is no such classifier, ValueError for labels that it does not know.
         """
-        return cls.from_predictions(y, probabilities_of(estimator, X), classes=estimator.classes_, n_bins=n_bins, ax=ax)
+        return cls.from_predictions(y, probabilities_of(estimator, as_array(X)), classes=estimator.classes_,
+                                    n_bins=n_bins, ax=ax)
 
     @classmethod
     def from_predictions(cls, y_true: ArrayLike | Tensor, y_proba: ArrayLike, *, classes: ArrayLike | None = None,
@@ -156,11 +161,8 @@ class ReliabilityDisplay:
         check_count(n_bins, "n_bins", 2)
         y_true = as_labels(y_true, "y_true", len(y_proba))
         classes = np.unique(y_true) if classes is None else np.asarray(classes)
-        y_proba = np.asarray(y_proba, dtype=np.float64)
-        if y_proba.shape != (len(y_true), len(classes)) or not ((y_proba >= 0) & (y_proba <= 1 + 1e-6)).all():
-            raise ValueError(f"y_proba must hold probabilities (n, n_classes), here {(len(y_true), len(classes))}, got "
-                             f"values of shape {y_proba.shape} from {y_proba.min():g} to {y_proba.max():g}.")
-        confidence = np.minimum(y_proba.max(1), 1.0)
+        y_proba = check_probabilities(y_proba, len(y_true), len(classes))
+        confidence = y_proba.max(1)
         right = class_codes(y_true, classes, "y_true") == y_proba.argmax(1)
         accuracy, mean = calibration_curve(right, confidence, n_bins=n_bins)
         edges = np.linspace(0, 1, n_bins + 1)
@@ -225,6 +227,7 @@ class ComparisonDisplay:
             raise TypeError(f"estimators must be a dict from name to classifier, got estimators={estimators!r}.")
         for estimator in estimators.values():
             check_classifier(estimator)
+        X = as_array(X)
         return cls.from_predictions(y, {name: estimator.predict(X) for name, estimator in estimators.items()},
                                     class_names=class_names, ax=ax)
 

@@ -13,15 +13,18 @@ from torch import Tensor
 
 from fmnist_sk.plotting._base import (
     WRONG,
+    as_array,
     as_labels,
     check_classifier,
     check_count,
+    check_probabilities,
     class_codes,
     names_of,
     panels,
     pictures,
     probabilities_of,
     pyplot,
+    shape_of,
     show_image,
     take,
 )
@@ -75,14 +78,16 @@ class ConfusionDisplay:
         Raises TypeError for what is no classifier, ValueError for labels, names or numbers that do not fit.
         """
         check_classifier(estimator)
-        return cls._from(as_labels(y, "y"), as_labels(estimator.predict(X), "y_pred"), X, estimator.classes_,
-                         class_names, image_shape, n_confusions, n_images, ax)
+        X = as_array(X)
+        return cls._from(as_labels(y, "y", len(X)), as_labels(estimator.predict(X), "y_pred"), X, estimator.classes_,
+                         class_names, image_shape or shape_of(estimator), n_confusions, n_images, ax)
 
     @classmethod
     def from_predictions(cls, y_true: ArrayLike | Tensor, y_pred: ArrayLike | Tensor, X: ArrayLike | Tensor, *,
                          class_names: Sequence[str] | None = None, image_shape: Sequence[int] | None = None,
                          n_confusions: int = 6, n_images: int = 6, ax=None) -> ConfusionDisplay:
         """From true and predicted labels (n,) and the images X (n, ...); `class_names` in the order of the labels."""
+        X = as_array(X)
         y_true, y_pred = as_labels(y_true, "y_true", len(X)), as_labels(y_pred, "y_pred", len(X))
         return cls._from(y_true, y_pred, X, unique_labels(y_true, y_pred), class_names, image_shape, n_confusions,
                          n_images, ax)
@@ -176,8 +181,10 @@ class MistakesDisplay:
 
         Raises TypeError for what is no such classifier, ValueError for labels, names or numbers that do not fit.
         """
+        X = as_array(X)
         return cls.from_predictions(y, probabilities_of(estimator, X), X, classes=estimator.classes_, ax=ax,
-                                    class_names=class_names, image_shape=image_shape, n_images=n_images)
+                                    class_names=class_names, image_shape=image_shape or shape_of(estimator),
+                                    n_images=n_images)
 
     @classmethod
     def from_predictions(cls, y_true: ArrayLike | Tensor, y_proba: ArrayLike, X: ArrayLike | Tensor, *,
@@ -185,11 +192,10 @@ class MistakesDisplay:
                          image_shape: Sequence[int] | None = None, n_images: int = 24, ax=None) -> MistakesDisplay:
         """From true labels (n,), probabilities (n, n_classes) in the order of `classes` and the images X (n, ...)."""
         check_count(n_images, "n_images")
-        y_true, y_proba = as_labels(y_true, "y_true", len(X)), np.asarray(y_proba)
+        X = as_array(X)
+        y_true = as_labels(y_true, "y_true", len(X))
         classes = np.unique(y_true) if classes is None else np.asarray(classes)
-        if y_proba.shape != (len(y_true), len(classes)):
-            raise ValueError(f"y_proba must have the shape (n, n_classes), here {(len(y_true), len(classes))}, got "
-                             f"{y_proba.shape}.")
+        y_proba = check_probabilities(y_proba, len(y_true), len(classes))
         codes, guesses, confidence = class_codes(y_true, classes, "y_true"), y_proba.argmax(1), y_proba.max(1)
         wrong = np.flatnonzero(codes != guesses)
         rows = wrong[np.argsort(-confidence[wrong], kind="stable")][:n_images]
@@ -202,7 +208,7 @@ class MistakesDisplay:
         n = len(self.rows)
         columns = min(8, max(1, n))
         lines = max(1, -(-n // columns))
-        self.figure_, self.ax_ = panels(ax, lines, columns, (1.35 * columns + 0.2, 1.85 * lines + 0.5))
+        self.figure_, self.ax_ = panels(ax, lines, columns, (max(6.5, 1.35 * columns + 0.2), 1.85 * lines + 0.5))
         for axis in self.ax_.flat:
             axis.set_axis_off()
         for axis, picture, true, predicted, share in zip(self.ax_.flat, self.pictures, self.true, self.predicted,

@@ -16,6 +16,7 @@ from fmnist_sk.inspection import classifier_of, feature_maps
 from fmnist_sk.plotting._base import (
     RIGHT,
     WRONG,
+    as_array,
     as_labels,
     check_count,
     names_of,
@@ -196,6 +197,7 @@ class GradCAMDisplay:
         Raises as `grad_cam` does.
         """
         _, inner = classifier_of(classifier, "classifier")
+        X = as_array(X)
         maps = grad_cam(classifier, X, layer=layer)
         probabilities, names = probabilities_of(classifier, X), names_of(inner.classes_, class_names)
         guesses = probabilities.argmax(1)
@@ -214,7 +216,7 @@ class GradCAMDisplay:
         n = len(self.pictures)
         columns = min(8, n)
         lines = -(-n // columns)
-        self.figure_, self.ax_ = panels(ax, 2 * lines, columns, (1.4 * columns + 0.2, 3.1 * lines + 0.3))
+        self.figure_, self.ax_ = panels(ax, 2 * lines, columns, (max(6.5, 1.4 * columns + 0.2), 3.1 * lines + 0.3))
         for axis in self.ax_.flat:
             axis.set_axis_off()
         for i, (picture, map_) in enumerate(zip(self.pictures, self.maps, strict=True)):
@@ -223,6 +225,8 @@ class GradCAMDisplay:
             show_image(above, picture, self.titles[i], self.colors[i])
             show_image(below, picture)
             below.imshow(map_, cmap="inferno", alpha=0.6, vmin=0, vmax=1)
+            if not map_.any():
+                below.set_xlabel("no evidence here", fontsize=8)
         if ax is None:
             self.figure_.suptitle("What the network sees, and where: bright is strong evidence", fontsize=11)
         return self
