@@ -6,7 +6,7 @@
 
 Shows the class and its probability, the two next best, frames per second, and in the corner what the network sees.
 Keys: q or Esc quits, s saves the picture, b switches between light, dark and automatic background. A plain background
-of one colour works best. After report 3's demo program. Needs the extra fmnist_sk[demo,photo].
+of one colour works best. After report 3's demo program. Needs the extra fmnist_sk[demo].
 """
 import argparse
 import contextlib
@@ -24,7 +24,7 @@ from fmnist_sk import CLASS_NAMES, PhotoToFashion
 try:
     import cv2
 except ImportError:
-    raise SystemExit("The demo needs OpenCV: pip install 'fmnist_sk[demo,photo]'") from None
+    raise SystemExit("The demo needs OpenCV: pip install 'fmnist_sk[demo]'") from None
 
 BLUE, WHITE, BLACK = (255, 0, 0), (255, 255, 255), (0, 0, 0)        # OpenCV's order: blue, green, red
 TITLE = "fmnist_sk: hold a garment into the rectangle (q quits)"

@@ -1,6 +1,7 @@
 """Fitted networks for other programs: ONNX, and PyTorch's exported programs."""
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import os
@@ -64,7 +65,6 @@ class Exports:
                 "images": {0: torch.export.Dim("batch", min=1)}})
 
     def _on_cpu(self):
-        import copy
         classifier = copy.copy(self)
         classifier.module_ = copy.deepcopy(self.module_).cpu().to(memory_format=torch.contiguous_format)
         classifier.criterion_ = copy.deepcopy(self.criterion_).cpu()

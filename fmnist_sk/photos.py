@@ -257,7 +257,7 @@ def _background(rgb: np.ndarray) -> np.ndarray:
     plane[0] = np.median(y, axis=0)
     for limit in (60, 30):
         near = (np.abs(y - x @ plane) < limit).all(1)
-        if near.mean() < 0.3:           # no plain background: its most frequent colour must do
+        if near.mean() < 0.3:           # no plain background: the median of the edges must do
             break
         plane = np.linalg.lstsq(x[near], y[near], rcond=None)[0]
     return (terms @ plane).astype(np.float32)

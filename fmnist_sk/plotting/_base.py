@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch import Tensor
 
+from fmnist_sk._files import optional
 from fmnist_sk._validation import as_tensor, check_image_shape, check_pixels, to_images
 
 RIGHT, WRONG, NEUTRAL = "#3f90da", "#bd1f01", "#717581"       # of PALETTE: blue, red, gray
@@ -23,11 +24,7 @@ MARKERS = "osD^vP<>X*"
 
 
 def pyplot():
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError("Pictures are drawn with matplotlib: pip install 'fmnist_sk[plot]'.") from error
-    return plt
+    return optional("matplotlib.pyplot", "Pictures are drawn with", "plot")
 
 
 def panels(ax, rows: int = 1, columns: int = 1, size: tuple[float, float] = (5.0, 4.0), **ratios):
