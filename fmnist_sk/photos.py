@@ -17,7 +17,9 @@ from fmnist_sk._files import optional
 # Formats that Pillow decodes by itself (others run programs, or are seldom photos).
 FORMATS = "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP"
 WORKING_SIDE = 1024         # larger photos are reduced to this before anything else
-DENOISED_SIDE = 224         # where the background ends is judged at this size
+DENOISED_SIDE = 224         # where the background ends is judged at this size ...
+MEDIAN = 5                  # ... after a median filter of so many pixels (examples/benchmarks/photos.py compares)
+BLACK = 20                  # a background darker than this, of 255, is that of a picture that is inverted already
 LARGEST = 89_478_485        # pixels, beyond which Pillow takes a picture for an attack
 
 
@@ -27,9 +29,9 @@ class PhotoToFashion(TransformerMixin, BaseEstimator):
     The steps are those by which the data set was made (Xiao, Rasul and Vollgraf, 2017, section 2,
     https://arxiv.org/abs/1708.07747): trim edges of the background's colour, reduce the longest edge to `size`,
     sharpen with a Gaussian of radius and deviation 1, extend the shortest edge to `size` with the garment in the
-    centre, invert, make gray. Before them, photos are turned as their EXIF data say, and what is transparent becomes
-    white (black, if the garment is light and `background` leaves the choice). The background may grow evenly darker to
-    a side, and may be noisy. After the steps, what has the background's colour becomes 0.
+    centre, invert, make gray. Before them, photos are turned as their EXIF data say, what is transparent becomes white
+    (dark gray, if the garment is light), and what has the background's colour becomes white, as it was in the shop's
+    pictures. The background may grow evenly darker to a side, and may be noisy.
 
     A photo is a path, a Pillow image, or an array or tensor (height, width), (height, width, 3) or (height, width, 4):
     uint8, bool, or floats from 0 to 1. Files are read as BMP, GIF, JPEG, PNG, PPM, TIFF or WebP, of several pictures
@@ -42,8 +44,8 @@ class PhotoToFashion(TransformerMixin, BaseEstimator):
     size : int
         Height and width in pixels of the result.
     background : {"auto", "light", "dark"}
-        A photo on a light background is inverted, on a dark one not. "auto": light is what is lighter than the
-        garment.
+        With "light" the garment is inverted, with "dark" it is not. "auto": inverted, unless the background is black
+        (darker than 20 of 255), as in pictures of the data set itself.
     trim : bool
         Cut off edges of the background's colour.
     tolerance : float
@@ -116,7 +118,10 @@ class PhotoToFashion(TransformerMixin, BaseEstimator):
             rows, columns = np.flatnonzero(differs.any(1)), np.flatnonzero(differs.any(0))
             part = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
             rgb, differs, background = rgb[part], differs[part], background[part]
-        return self._reduced(Image, rgb, differs, float(background.mean((0, 1)) @ (0.299, 0.587, 0.114)))
+        brightness = float(background.mean((0, 1)) @ (0.299, 0.587, 0.114))
+        is_inverted = self.background == "light" or (self.background == "auto" and brightness >= BLACK)
+        on_paper = np.where(differs[:, :, None], rgb, 255.0 if is_inverted else 0.0)
+        return self._reduced(Image, on_paper.astype(np.uint8), is_inverted)
 
     def _differs(self, Image, image, background: np.ndarray) -> np.ndarray:
         """Where the photo is not background (height, width): judged without noise, and without specks."""
@@ -124,7 +129,7 @@ class PhotoToFashion(TransformerMixin, BaseEstimator):
         from scipy import ndimage
         scale = min(1.0, DENOISED_SIDE / max(image.size))
         shape = tuple(max(1, round(side * scale)) for side in image.size)
-        smooth = image.resize(shape, Image.Resampling.BOX).filter(ImageFilter.MedianFilter(5))
+        smooth = image.resize(shape, Image.Resampling.BOX).filter(ImageFilter.MedianFilter(MEDIAN))
         plain = Image.fromarray(background.clip(0, 255).astype(np.uint8)).resize(shape, Image.Resampling.BOX)
         distance = np.abs(np.asarray(smooth, dtype=np.float32) - np.asarray(plain, dtype=np.float32)).max(2)
         parts, n_parts = ndimage.label(distance > 255 * self.tolerance, np.ones((3, 3)))
@@ -134,24 +139,19 @@ class PhotoToFashion(TransformerMixin, BaseEstimator):
         mask = Image.fromarray((parts > 0).astype(np.uint8) * 255).resize(image.size, Image.Resampling.BOX)
         return np.asarray(mask) > 127
 
-    def _reduced(self, Image, rgb: np.ndarray, differs: np.ndarray, background: float) -> np.ndarray:
-        """From the trimmed photo, where it is no background, and the background's gray value to the result."""
+    def _reduced(self, Image, rgb: np.ndarray, is_inverted: bool) -> np.ndarray:
+        """From the trimmed garment on white, or on black, to the result."""
         from PIL import ImageFilter
-        height, width = differs.shape
+        height, width = rgb.shape[:2]
         scale = self.size / max(height, width)
         shape = max(1, round(width * scale)), max(1, round(height * scale))
-        small = Image.fromarray(rgb.astype(np.uint8)).resize(shape, Image.Resampling.BOX)
-        mask = Image.fromarray(differs.astype(np.uint8) * 255).resize(shape, Image.Resampling.BOX)
+        small = Image.fromarray(rgb).resize(shape, Image.Resampling.BOX)
         if self.sharpen:
             small = small.filter(ImageFilter.UnsharpMask(radius=1, percent=100, threshold=0))
-        gray = np.asarray(small.convert("L"), dtype=np.float32)
-        garment = np.median(gray[np.asarray(mask) > 127]) if (np.asarray(mask) > 127).any() else 0.0
-        is_light = self.background == "light" or (self.background == "auto" and background > garment)
-        gray = 255 - gray if is_light else gray
-        gray = np.where(np.asarray(mask) > 12, gray, 0)          # a twentieth of the pixel
+        gray = np.asarray(small.convert("L"))
         result = np.zeros((self.size, self.size), dtype=np.uint8)
         top, left = (self.size - shape[1]) // 2, (self.size - shape[0]) // 2
-        result[top:top + shape[1], left:left + shape[0]] = gray.round().clip(0, 255)
+        result[top:top + shape[1], left:left + shape[0]] = 255 - gray if is_inverted else gray
         return result
 
     def _rgb(self, Image, photo, name: str):
@@ -195,7 +195,7 @@ class PhotoToFashion(TransformerMixin, BaseEstimator):
         gray, alpha = np.asarray(image.convert("RGB").convert("L")), np.asarray(image)[:, :, 3]
         is_dark = self.background == "light" or (self.background == "auto" and (
             not (alpha > 127).any() or np.median(gray[alpha > 127]) <= 127))
-        paper = Image.new("RGBA", image.size, "white" if is_dark else "black")
+        paper = Image.new("RGBA", image.size, "white" if is_dark else "#404040")
         return Image.alpha_composite(paper, image).convert("RGB")
 
     def _opened(self, Image, path, name: str):

@@ -1,9 +1,15 @@
 """Settings that must be in place before NumPy, SciPy and PyTorch are imported, and data for many tests."""
+import atexit
 import os
+import shutil
+import tempfile
 
 os.environ["SCIPY_ARRAY_API"] = "1"          # or scikit-learn skips its array API check
 os.environ["OMP_NUM_THREADS"] = "1"          # many small fits are far slower with two threads
 os.environ["MPLBACKEND"] = "agg"
+if "PYTEST_XDIST_WORKER" not in os.environ:  # one folder for all processes of a run: names of tests contain it
+    os.environ["FMNIST_SK_TEST_FOLDER"] = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, os.environ["FMNIST_SK_TEST_FOLDER"])
 
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """A small, fast configuration of every estimator: what the common tests run on."""
-import atexit
-import shutil
-import tempfile
+import os
 from pathlib import Path
 
 import torch
@@ -39,12 +37,11 @@ def save_narrow_inception(width, folder, size=75):
         for block in network.train().blocks():
             x = block(x)
     path = Path(folder) / f"inception_{width}.pth"
-    torch.save(network.state_dict(), path)
+    partial = path.with_suffix(f".{os.getpid()}")
+    torch.save(network.state_dict(), partial)
+    partial.replace(path)                                        # other test processes may be reading it
     return str(path)
 
-
-_FOLDER = tempfile.mkdtemp()
-atexit.register(shutil.rmtree, _FOLDER)
 
 _FAST = {"lr": 0.01, "max_epochs": 20, "batch_size": 32, "random_state": 0}
 _PLAIN = {**_FAST, "optimizer": "adamw", "schedule": "constant", "label_smoothing": 0.0, "weight_decay": 1e-4,
@@ -58,9 +55,9 @@ SMALL = {
     "InceptionClassifier": {**_PLAIN, "stem": "8C3", "widths": (8,), "n_blocks": (1,), "projection": 16, "hidden": 16,
                             "max_epochs": 30},
     "InceptionResNetClassifier": {**_PLAIN, "stem": "8C3", "widths": (8,), "n_blocks": (1,), "hidden": 16},
-    "InceptionV3Classifier": {**_FAST, "weights": save_narrow_inception(0.1, _FOLDER), "width": 0.1, "resize": 75,
-                              "hidden": 32, "dropout": 0.1, "frozen_epochs": 59, "max_epochs": 60,
-                              "fine_tune_from": "Mixed_7c", "schedule": "constant"},
+    "InceptionV3Classifier": {**_FAST, "weights": save_narrow_inception(0.1, os.environ["FMNIST_SK_TEST_FOLDER"]),
+                              "width": 0.1, "resize": 75, "hidden": 32, "dropout": 0.1, "frozen_epochs": 59,
+                              "max_epochs": 60, "fine_tune_from": "Mixed_7c", "schedule": "constant"},
     "MLPMixerClassifier": {**_PLAIN, "patch_size": 2, "width": 16, "n_blocks": 1, "patch_hidden": 16,
                            "feature_hidden": 16},
     "ImageScaler": {},

@@ -1,5 +1,6 @@
 """The scripts in examples/ run as a user runs them."""
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -60,8 +61,13 @@ def test_quickstart_falls_back_to_digits_and_says_so(tmp_path):
 
 
 @pytest.mark.parametrize("script", sorted(str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("[a-z]*.py")))
-def test_every_script_explains_itself(script):
-    assert len(run(script, "--help").splitlines()) > 5
+def test_every_script_explains_itself(script, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [script, "--help"])
+    monkeypatch.syspath_prepend(str((EXAMPLES / script).parent))
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(EXAMPLES / script), run_name="__main__")
+    assert end.value.code == 0
+    assert len(capsys.readouterr().out.splitlines()) > 5
 
 
 @real_data

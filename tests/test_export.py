@@ -11,7 +11,14 @@ from estimators import SMALL, small
 from sklearn.exceptions import NotFittedError
 from test_datasets import real_data
 
-from fmnist_sk import CLASS_NAMES, ImageClassifier, load_fashion_mnist, load_pretrained
+from fmnist_sk import (
+    CLASS_NAMES,
+    ImageClassifier,
+    load_fashion_mnist,
+    load_pretrained,
+    reference_system,
+    reference_systems,
+)
 
 CLASSIFIERS = [name for name in SMALL if name.endswith("Classifier")]
 
@@ -44,6 +51,16 @@ def test_every_network_gives_the_same_elsewhere(name, path, tiny_images):
         found = program.module()(torch.from_numpy(X[:n, None]).float())
         np.testing.assert_allclose(found, expected[:n], atol=1e-5)
     np.testing.assert_array_equal(model.predict_proba(X), expected)          # the classifier is as it was
+
+
+@pytest.mark.parametrize("name", [name for name in reference_systems() if name != "inception_v3"])
+def test_every_reference_system_gives_the_same_elsewhere(name, path, tiny_images):
+    X, y = tiny_images(n=20, size=28)
+    model = reference_system(name, max_epochs=1, lr=1e-5, schedule="constant", augment=None, validation_fraction=None,
+                             precision="fp32", random_state=0).fit(X, y)
+    labels, probabilities = run(model.to_onnx(path), X[:, None])
+    np.testing.assert_allclose(probabilities, model.predict_proba(X), atol=1e-5)
+    assert labels.tolist() == model.predict(X).tolist()
 
 
 @pytest.mark.parametrize("params", [

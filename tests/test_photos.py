@@ -63,13 +63,12 @@ def test_parameters_do_what_they_say(params, check, expected):
 
 
 def test_sharpening_is_a_gaussian_of_radius_one():
-    photo = np.full((28, 28, 3), 255, dtype=np.uint8)
-    photo[:, :14], photo[:, 14:] = 100, 60
-    flat, sharp = one(photo, sharpen=False, trim=False, tolerance=0.0, background="light"), None
-    sharp = one(photo, trim=False, tolerance=0.0, background="light")
-    row = sharp[14].astype(int) - flat[14]
-    assert row[13] < 0 < row[14]                                    # the edge is steeper
-    assert not np.delete(row, range(8, 20)).any()                   # and nothing far from it has changed
+    photo = np.full((56, 56, 3), 255, dtype=np.uint8)
+    photo[10:46, 8:28], photo[10:46, 28:48] = 100, 60
+    flat, sharp = (one(photo, sharpen=sharpen, trim=False, size=56) for sharpen in (False, True))
+    row = sharp[28].astype(int) - flat[28]
+    assert row[27] < 0 < row[28]                                    # the edge is steeper
+    assert not row[[*range(15, 22), *range(34, 41)]].any()          # and nothing far from one has changed
 
 
 def test_a_dark_background_is_not_inverted(expected):
@@ -97,11 +96,16 @@ def test_the_background_may_grow_darker(expected):
     assert not one(photo)[:, :7].any()
 
 
-def test_light_or_dark_is_judged_by_the_garment(expected):
-    for background in (110, 150):
-        darker, lighter = (one(drawing(background=(background,) * 3, garment=(value,) * 3)) for value in (30, 230))
-        assert darker[20, 13] > 200
-        assert lighter[20, 13] > 200
+@pytest.mark.parametrize("background", [50, 110, 150, 220])
+def test_a_garment_looks_the_same_on_any_background(background, expected):
+    for value in (10, 130, 250):
+        if abs(value - background) > 50:
+            on_white, image = (one(drawing(background=(shade,) * 3, garment=(value,) * 3), sharpen=False)
+                               for shade in (255, background))
+            if value < 250:                                         # which is lost on white
+                assert np.abs(image.astype(int) - on_white).mean() < 2     # but for pixels half of both
+            assert image[20, 13] == 255 - value
+            assert image[5, 13] == 0
 
 
 @pytest.mark.parametrize("photo", [np.full((50, 40, 3), 200, dtype=np.uint8), np.zeros((50, 40), dtype=np.uint8),
@@ -146,8 +150,8 @@ def test_gray_photos_of_any_depth(tmp_path):
 def test_a_light_garment_on_nothing_is_seen(expected):
     alpha = (drawing() != 255).any(2).astype(np.uint8) * 255
     image = one(np.dstack([np.full_like(drawing(), 250), alpha]))
-    np.testing.assert_array_equal(image > 0, expected > 0)
-    assert image[20, 13] == 250
+    assert ((image > 0) == (expected > 0)).mean() > 0.9
+    assert image[20, 13] == 5
     assert not one(np.dstack([np.full_like(drawing(), 255), alpha]), background="light").any()
 
 

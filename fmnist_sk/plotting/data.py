@@ -140,10 +140,10 @@ class EmbeddingDisplay:
 
     def plot(self, ax=None) -> EmbeddingDisplay:
         """Draw into `ax` or a new figure."""
+        self.figure_, ((self.ax_,),) = panels(ax, size=(9, 7.5))        # which names the extra if there is none
         from matplotlib.offsetbox import AnnotationBbox, OffsetImage
         from matplotlib.patheffects import withStroke
 
-        self.figure_, ((self.ax_,),) = panels(ax, size=(9, 7.5))
         for code, name in enumerate(self.class_names):
             points = self.points[self.codes == code]
             self.ax_.scatter(*points.T, s=20, **style(code), label=name, alpha=0.7, linewidths=0)
@@ -249,4 +249,6 @@ class AugmentationDisplay:
             for axis, picture in zip(axes, row, strict=True):
                 show_image(axis, picture)
             axes[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+        if ax is None:
+            self.figure_.suptitle("What augmentation makes of images")
         return self

@@ -89,6 +89,8 @@ class FeatureMapsDisplay:
                 axis.set(xticks=[], yticks=[])
             axes[1].set_ylabel(f"{name}\n{' x '.join(map(str, values.shape))}", rotation=0, ha="right", va="center",
                                fontsize=8)
+        if ax is None:
+            self.figure_.suptitle("What the layers make of one image")
         return self
 
 

@@ -1,0 +1,110 @@
+"""How well PhotoToFashion undoes what a photo does to an image: photos made of training images, on many backgrounds.
+
+    python examples/benchmarks/photos.py
+
+An image is inverted again, enlarged 8 to 14 times, laid on a background at a random place, and stored as JPEG. Images
+whose garment has about the background's brightness (less than 60 of 255 apart) are left out there. The pretrained
+network looks at the photo through PhotoToFashion, and at the image itself; what counts is how often it says the same.
+Settings are compared, one change at a time, on some images; the figures of the present ones come from others. Only
+training images are used: what the network knows of them does not matter here. Writes results/photos.json.
+"""
+import argparse
+import io
+
+import _measure
+import numpy as np
+from PIL import Image
+
+from fmnist_sk import PhotoToFashion, load_fashion_mnist, load_pretrained, photos
+
+SIZE = 480, 600                                                     # width and height in pixels
+EDGE = 20                                                           # pixels up to this are no garment
+
+
+def plain(value):
+    return lambda rng: np.full(SIZE[::-1], float(value))
+
+
+def noisy(value, sigma=20):
+    return lambda rng: rng.normal(value, sigma, SIZE[::-1])
+
+
+def shaded(light, dark, sigma=0):
+    def make(rng):
+        direction = rng.normal(size=2)
+        ramp = np.add.outer(direction[0] * np.linspace(-1, 1, SIZE[1]), direction[1] * np.linspace(-1, 1, SIZE[0]))
+        ramp = (ramp - ramp.min()) / np.ptp(ramp)
+        return dark + (light - dark) * ramp + rng.normal(0, sigma or 1e-9, ramp.shape)
+    return make
+
+
+BACKGROUNDS = {"white": plain(255), "light gray (220)": plain(220), "mid-gray (127)": plain(127),
+               "dark gray (50)": plain(50), "light gray, noise of deviation 20": noisy(200),
+               "shade from 250 to 170": shaded(250, 170),
+               "shade from 230 to 150, noise of deviation 10": shaded(230, 150, 10)}
+CHANGES = {"as it is": {}, "tolerance 0.05": {"tolerance": 0.05}, "tolerance 0.15": {"tolerance": 0.15},
+           "not sharpened": {"sharpen": False}, "denoised at 112": {"DENOISED_SIDE": 112},
+           "denoised at 448": {"DENOISED_SIDE": 448}, "median of 3 x 3": {"MEDIAN": 3},
+           "median of 7 x 7": {"MEDIAN": 7}}
+
+
+def make_photo(image, background, seed):
+    """A photo (600, 480) of an image (28, 28), dark where that is bright, as JPEG; None if it would hardly be seen."""
+    rng = np.random.default_rng(seed)
+    side = int(28 * rng.uniform(8, 14))
+    garment, mask = (Image.fromarray(part).resize((side, side), Image.Resampling.BICUBIC)
+                     for part in (image, (image > EDGE) * np.uint8(255)))
+    photo = background(rng)
+    if abs(255 - np.median(image[image > EDGE]) - photo.mean()) < 60:
+        return None
+    top, left = rng.integers(0, SIZE[1] - side + 1), rng.integers(0, SIZE[0] - side + 1)
+    part = photo[top:top + side, left:left + side]
+    alpha = np.asarray(mask) / 255
+    part[:] = alpha * (255.0 - np.asarray(garment)) + (1 - alpha) * part
+    file = io.BytesIO()
+    Image.fromarray(photo.round().clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=85)
+    return Image.open(file)
+
+
+def measure(model, data, where, change):
+    """For each background: how often the network says of the photo what it says of the image, and what is right."""
+    constants = {name: getattr(photos, name) for name in change if name.isupper()}
+    transform = PhotoToFashion(**{name: value for name, value in change.items() if not name.isupper()})
+    X, y = data.images[where], data.target[where]
+    direct, rows = model.predict(X), {}
+    try:
+        for name in constants:
+            setattr(photos, name, change[name])
+        for name, background in BACKGROUNDS.items():
+            made = [make_photo(image, background, seed) for seed, image in zip(where, X, strict=True)]
+            kept = np.array([photo is not None for photo in made])
+            found = model.predict(transform.fit_transform([photo for photo in made if photo is not None]))
+            rows[name] = {"n": int(kept.sum()), "agrees": float((found == direct[kept]).mean()),
+                          "accuracy": float((found == y[kept]).mean()),
+                          "accuracy_of_the_images": float((direct == y)[kept].mean())}
+    finally:
+        for name, value in constants.items():
+            setattr(photos, name, value)
+    return {"agrees": float(np.mean([row["agrees"] for row in rows.values()])), "backgrounds": rows}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=500, help="images to compare settings on; twice as many others "
+                        "are measured (default: 500)")
+    parser.add_argument("--name", default="photos", help="name of the result file")
+    args = parser.parse_args()
+    data, model = load_fashion_mnist("train"), load_pretrained()
+    places = np.random.default_rng(0).permutation(len(data.images))
+    content = {"settings": {}}
+    for name, change in CHANGES.items():
+        content["settings"][name] = {"change": change, **measure(model, data, places[:args.images], change)}
+        print(f"{name:20s} {content['settings'][name]['agrees']:.3f}", flush=True)
+        _measure.write(args.name, content)
+    content["measured"] = measure(model, data, places[args.images:3 * args.images], {})
+    print("\n".join(f"{name:45s} {row['agrees']:.3f}" for name, row in content["measured"]["backgrounds"].items()))
+    print(f"wrote {_measure.write(args.name, content)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""Files that are not what save() wrote are refused, and nothing in them is run."""
+import io
+import json
+import pickle
+import zipfile
+
+import pytest
+import safetensors.torch
+import torch
+from estimators import small
+from safetensors import safe_open
+from sklearn.ensemble import VotingClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.tree import DecisionTreeClassifier
+
+from fmnist_sk import ImageScaler, load, save
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.safetensors"
+
+
+@pytest.fixture
+def saved(path, tiny_images):
+    return save(small("ConvNetClassifier", max_epochs=1).fit(*tiny_images()), path)
+
+
+def rewritten(path, change):
+    """The file with its settings or tensors changed."""
+    with safe_open(path, "pt") as file:
+        content = json.loads(file.metadata()["fmnist_sk"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}          # noqa: SIM118
+    change(content, tensors)
+    path.write_bytes(safetensors.torch.save(tensors, {"fmnist_sk": json.dumps(content)}))
+
+
+def set_param(name, value):
+    return lambda content, tensors: content["classifiers"][0]["params"].update({name: value})
+
+
+def set_learned(name, value):
+    return lambda content, tensors: content["classifiers"][0]["learned"].update({name: value})
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda content, tensors: content.update(format=99), r"is of format 99 \(fmnist_sk .*\), this version reads"),
+    (lambda content, tensors: content.update(classifiers=3), "is a safetensors file, but none that save"),
+    (lambda content, tensors: content["classifiers"].clear(), "cannot be loaded"),
+    (lambda content, tensors: content["classifiers"][0].update({"class": "os.system"}), "the class 'os.system', which"),
+    (lambda content, tensors: content["classifiers"][0].update({"class": "torch.nn.modules.linear.Linear"}),
+     "is no ImageClassifier"),
+    (lambda content, tensors: content["classifiers"][0]["learned"].update(predict=1), r"unknown attributes .'predict'"),
+    (lambda content, tensors: content["classifiers"][0].update(statistics=[]), "cannot be loaded"),
+    (lambda content, tensors: tensors.popitem(), "cannot be loaded"),
+    (lambda content, tensors: tensors.update({name: value.double() for name, value in tensors.items()}),
+     "must be torch.float32"),
+    (set_param("criterion", {"object": "subprocess.Popen", "params": {"args": "true"}}), "class 'subprocess.Popen'"),
+    (set_param("module", {"class": "builtins.eval"}), "the class 'builtins.eval'"),
+    (set_param("lr", -1), "'lr' parameter"),
+    (set_param("architecture", "-".join(["1C1"] * 3000)), r"its \['architecture'\] are absurdly long"),
+    (set_param("architecture", "-".join(["1C1"] * 2000)), "a much larger network than that of these weights"),
+    (lambda content, tensors: content.update(versions=[1], format=2), "is a safetensors file, but none that save"),
+    (set_learned("classes_inferred_", {"array": [2, 1, 0], "shape": [3], "dtype": "<i8"}), "its classes must"),
+    (set_learned("classes_inferred_", {"array": [{"class": "torch.optim.sgd.SGD"}], "shape": [1], "dtype": "O"}),
+     "its classes must be different"),
+    (set_learned("value_range_", "bad"), "its range of values must be two numbers, got 'bad'"),
+    (set_learned("image_shape_", {"tuple": [1, 100_000, 100_000]}), "its images must have a shape"),
+    (set_learned("_seed", "x"), "must be whole numbers"),
+    (set_param("wibble", 1), "unexpected keyword argument 'wibble'"),
+    (set_param("lr", {"what": 1}), "which means nothing here"),
+    (set_param("lr", {"array": ["a"], "shape": [1], "dtype": "<U99999999"}), "an array of <U99999999, which"),
+    (set_param("lr", {"array": [0], "shape": [1], "dtype": "<M8[s]"}), "an array of <M8"),
+    (set_param("architecture", "9999999C3-MP2"), "the network's features.0.weight must be"),
+])
+def test_changed_files_are_refused(change, message, saved):
+    rewritten(saved, change)
+    with pytest.raises(ValueError, match=message) as raised:
+        load(saved)
+    assert str(saved) in str(raised.value)
+
+
+@pytest.mark.parametrize("damage", [
+    lambda data: b"", lambda data: b"hello", lambda data: data[:-1], lambda data: data[:100], lambda data: data[1:],
+    lambda data: (2**60).to_bytes(8, "little") + data[8:], lambda data: data + b"x",
+    lambda data: pickle.dumps({"a": 1}),
+], ids=["empty", "text", "cut", "header", "shifted", "huge header", "longer", "pickle"])
+def test_damaged_files_are_refused(damage, saved):
+    saved.write_bytes(damage(saved.read_bytes()))
+    with pytest.raises(ValueError, match="is damaged, or no file that save"):
+        load(saved)
+
+
+def test_other_files_are_refused(path, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"path must name a file that save.. wrote, but there is none at"):
+        load(path)
+    with pytest.raises(FileNotFoundError, match="path must name a file"):
+        load(tmp_path)
+    path.write_bytes(safetensors.torch.save({"x": torch.zeros(3)}))
+    with pytest.raises(ValueError, match=r"is a safetensors file, but none that save.. wrote"):
+        load(path)
+
+
+def test_a_classifier_in_the_part_of_skops_is_refused(path, tiny_images):
+    """Its __setstate__ reads pickles, so that such a file could run code."""
+    X, y = tiny_images()
+    save(make_pipeline(ImageScaler(), small("ConvNetClassifier", max_epochs=1)).fit(X, y), path)
+
+    def rename(archive, members):
+        for name, data in members.items():
+            archive.writestr(name, data.replace(b'"ImageScaler"', b'"ConvNetClassifier"').replace(
+                b'"fmnist_sk.preprocessing"', b'"fmnist_sk.networks.convnet"'))
+
+    rewritten(path, hostile_skops(rename))
+    with pytest.raises(ValueError, match=r"it needs \['fmnist_sk.networks.convnet.ConvNetClassifier'\]"):
+        load(path)
+
+
+def test_the_index_of_a_classifier_is_checked(path, tiny_images):
+    X, y = tiny_images()
+    save(make_pipeline(ImageScaler(), small("ConvNetClassifier", max_epochs=1)).fit(X, y), path)
+    rewritten(path, lambda content, tensors: content["classifiers"].clear())
+    with pytest.raises(ValueError, match="it refers to a classifier 0 of 0"):
+        load(path)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="warns only where there is no CUDA")
+def test_warns_that_the_cpu_is_slower(saved):
+    rewritten(saved, lambda content, tensors: content["classifiers"][0].update(device="cuda"))
+    with pytest.warns(UserWarning, match="was fitted on cuda, which is not here: it is on the CPU now, and slower"):
+        load(saved)
+
+
+# ---------------------------------------------------------------------- the part of skops
+
+def hostile_skops(change):
+    """Replaces the members of the archive of skops in a file."""
+    def swap(content, tensors):
+        old, new = zipfile.ZipFile(io.BytesIO(tensors["scikit-learn"].numpy().tobytes())), io.BytesIO()
+        with zipfile.ZipFile(new, "w") as archive:
+            change(archive, {name: old.read(name) for name in old.namelist()})
+        tensors["scikit-learn"] = torch.frombuffer(bytearray(new.getvalue()), dtype=torch.uint8)
+    return swap
+
+
+def test_archives_that_grow_are_refused(path, tiny_images):
+    save(make_pipeline(ImageScaler(), small("ConvNetClassifier", max_epochs=1)).fit(*tiny_images()), path)
+
+    def bomb(archive, members):
+        for name, data in members.items():
+            archive.writestr(name, data + b" " * 50_000_000 if name == "schema.json" else data,
+                             compress_type=zipfile.ZIP_DEFLATED)
+
+    rewritten(path, hostile_skops(bomb))
+    assert path.stat().st_size < 500_000
+    with pytest.raises(ValueError, match="its parts would grow when they are read"):
+        load(path)
+
+
+def test_trees_that_lead_nowhere_are_refused(path, tiny_images):
+    X, y = tiny_images()
+    X = X.reshape(len(X), -1)
+    model = VotingClassifier([("net", small("ConvNetClassifier", max_epochs=1)),
+                              ("tree", DecisionTreeClassifier(max_depth=2))], voting="soft").fit(X, y)
+    save(model, path)
+    node = model.estimators_[1].tree_.__getstate__()["nodes"]
+    raw = node.tobytes()
+    wrong = node.copy()
+    wrong["left_child"][0] = 10**6
+
+    def lead_astray(archive, members):
+        for name, data in members.items():
+            archive.writestr(name, data.replace(raw, wrong.tobytes()))
+
+    rewritten(path, hostile_skops(lead_astray))
+    with pytest.raises(ValueError, match="it holds a decision tree that is none"):
+        load(path)
