@@ -4,8 +4,9 @@ from __future__ import annotations
 import math
 import numbers
 import os
+import struct
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -19,8 +20,18 @@ FORMATS = "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP"
 WORKING_SIDE = 1024         # larger photos are reduced to this before anything else
 DENOISED_SIDE = 224         # where the background ends is judged at this size ...
 MEDIAN = 5                  # ... after a median filter of so many pixels (examples/benchmarks/photos.py compares)
-BLACK = 20                  # a background darker than this, of 255, is that of a picture that is inverted already
+GRAY = 0.299, 0.587, 0.114  # red, green and blue in a gray value (ITU-R BT.601)
+EMPTY = 6                   # mean pixel of an image, of 255, in which next to nothing is seen
 LARGEST = 89_478_485        # pixels, beyond which Pillow takes a picture for an attack
+
+
+# What undoes the rotation that the tag of EXIF data tells of (EXIF 2.3, section 4.6.4).
+ORIENTATION = 0x0112
+TURNS = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE",
+         8: "ROTATE_90"}
+# What Pillow raises of damaged files.
+DAMAGED = (OSError, SyntaxError, EOFError, MemoryError, LookupError, ArithmeticError, ValueError, TypeError,
+           struct.error)
 
 
 class PhotoToFashion(TransformerMixin, BaseEstimator):
@@ -30,8 +41,9 @@ class PhotoToFashion(TransformerMixin, BaseEstimator):
     https://arxiv.org/abs/1708.07747): trim edges of the background's colour, reduce the longest edge to `size`,
     sharpen with a Gaussian of radius and deviation 1, extend the shortest edge to `size` with the garment in the
     centre, invert, make gray. Before them, photos are turned as their EXIF data say, what is transparent becomes white
-    (dark gray, if the garment is light), and what has the background's colour becomes white, as it was in the shop's
-    pictures. The background may grow evenly darker to a side, and may be noisy.
+    (black, if the garment is light), and what has the background's colour becomes white, as it was in the shop's
+    pictures, or black on a dark background. The background must be seen along most of the photo's edges. It may grow
+    darker to a side or to the corners, and may be noisy; strong wrinkles and patterns are taken for garments.
 
     A photo is a path, a Pillow image, or an array or tensor (height, width), (height, width, 3) or (height, width, 4):
     uint8, bool, or floats from 0 to 1. Files are read as BMP, GIF, JPEG, PNG, PPM, TIFF or WebP, of several pictures
@@ -42,17 +54,17 @@ class PhotoToFashion(TransformerMixin, BaseEstimator):
     Parameters
     ----------
     size : int
-        Height and width in pixels of the result.
+        Height and width in pixels of the result, from 4 to 1024.
     background : {"auto", "light", "dark"}
-        With "light" the garment is inverted, with "dark" it is not. "auto": inverted, unless the background is black
-        (darker than 20 of 255), as in pictures of the data set itself.
+        On a light background the garment is inverted, on a dark one it is not. "auto": light is what is lighter than
+        the garment.
     trim : bool
         Cut off edges of the background's colour.
     tolerance : float
         How far from the background's colour, in each of red, green and blue, a pixel still belongs to it: from 0 to 1.
     sharpen : bool
     max_pixels : int
-        Photos of more pixels are refused before they are decoded; at most 89,478,485. Decoding takes up to 14 bytes a
+        Photos of more pixels are refused before they are decoded; at most 89,478,485. Decoding takes up to 20 bytes a
         pixel.
 
     Examples
@@ -66,7 +78,7 @@ class PhotoToFashion(TransformerMixin, BaseEstimator):
     """
 
     _parameter_constraints = {
-        "size": [Interval(numbers.Integral, 4, None, closed="left")],
+        "size": [Interval(numbers.Integral, 4, WORKING_SIDE, closed="both")],
         "background": [StrOptions({"auto", "light", "dark"})],
         "trim": ["boolean"],
         "tolerance": [Interval(numbers.Real, 0, 1, closed="both")],
@@ -98,7 +110,8 @@ class PhotoToFashion(TransformerMixin, BaseEstimator):
         that show nothing but their background.
         """
         self._validate_params()
-        if isinstance(X, (str, bytes, os.PathLike)) or not isinstance(X, Iterable) or hasattr(X, "getbands"):
+        if isinstance(X, (str, bytes, os.PathLike, Mapping)) or not isinstance(X, Iterable) or hasattr(
+                X, "getbands") or hasattr(X, "columns") or getattr(X, "ndim", 1) == 0:
             raise TypeError(f"X must be a list of photos, such as [{'photo.jpg'!r}], got {type(X).__name__}.")
         images = [self._image(photo, i) for i, photo in enumerate(X)]
         if not images:
@@ -118,10 +131,16 @@ class PhotoToFashion(TransformerMixin, BaseEstimator):
             rows, columns = np.flatnonzero(differs.any(1)), np.flatnonzero(differs.any(0))
             part = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
             rgb, differs, background = rgb[part], differs[part], background[part]
-        brightness = float(background.mean((0, 1)) @ (0.299, 0.587, 0.114))
-        is_inverted = self.background == "light" or (self.background == "auto" and brightness >= BLACK)
+        gray = rgb @ np.array(GRAY, dtype=np.float32)
+        garment = np.median(gray[differs]) if differs.any() else 0.0
+        is_inverted = self.background == "light" or (self.background == "auto" and
+                                                     float((background @ GRAY).mean()) > garment)
         on_paper = np.where(differs[:, :, None], rgb, 255.0 if is_inverted else 0.0)
-        return self._reduced(Image, on_paper.astype(np.uint8), is_inverted)
+        image = self._reduced(Image, on_paper.astype(np.uint8), is_inverted)
+        if differs.any() and image.mean() < EMPTY:
+            warnings.warn(f"{name} gives an image that is nearly black. The garment must differ from a background that "
+                          "is seen at the edges of the photo.", UserWarning, stacklevel=4)
+        return image
 
     def _differs(self, Image, image, background: np.ndarray) -> np.ndarray:
         """Where the photo is not background (height, width): judged without noise, and without specks."""
@@ -156,7 +175,6 @@ class PhotoToFashion(TransformerMixin, BaseEstimator):
 
     def _rgb(self, Image, photo, name: str):
         """The photo as a Pillow image in RGB, upright, not transparent, of at most WORKING_SIDE pixels a side."""
-        from PIL import ImageOps
         is_file = isinstance(photo, (str, os.PathLike))
         if is_file:
             image = self._opened(Image, photo, name)
@@ -168,17 +186,20 @@ class PhotoToFashion(TransformerMixin, BaseEstimator):
             raise TypeError(f"{name} must be a path, a Pillow image or an array, got {type(photo).__name__}.")
         try:
             self._check_size(image.size, name)
-            return self._upright(Image, ImageOps, image, is_file)
-        except (OSError, SyntaxError, EOFError, MemoryError, IndexError, ZeroDivisionError) as error:
-            raise ValueError(f"{name} is damaged, or no picture that can be read: {error}") from error
+            try:
+                return self._upright(Image, image, is_file)
+            except DAMAGED as error:
+                raise ValueError(f"{name} is damaged, or no picture that can be read: {error}") from error
         finally:
             if is_file:
                 image.close()
 
-    def _upright(self, Image, ImageOps, image, is_file: bool):
+    def _upright(self, Image, image, is_file: bool):
         if is_file:
             image.draft("RGB", (2 * WORKING_SIDE, 2 * WORKING_SIDE))      # JPEG: decode no more than needed
-        image = ImageOps.exif_transpose(image)
+        image.load()
+        turned = TURNS.get(_orientation(image))
+        image = image if turned is None else image.transpose(getattr(Image.Transpose, turned))
         if image.mode.startswith("I;16") or image.mode in ("I", "F"):
             values = np.asarray(image, dtype=np.float32)
             if not np.isfinite(values).all():
@@ -195,7 +216,7 @@ class PhotoToFashion(TransformerMixin, BaseEstimator):
         gray, alpha = np.asarray(image.convert("RGB").convert("L")), np.asarray(image)[:, :, 3]
         is_dark = self.background == "light" or (self.background == "auto" and (
             not (alpha > 127).any() or np.median(gray[alpha > 127]) <= 127))
-        paper = Image.new("RGBA", image.size, "white" if is_dark else "#404040")
+        paper = Image.new("RGBA", image.size, "white" if is_dark else "black")
         return Image.alpha_composite(paper, image).convert("RGB")
 
     def _opened(self, Image, path, name: str):
@@ -212,7 +233,10 @@ class PhotoToFashion(TransformerMixin, BaseEstimator):
             raise ValueError(f"{name} is no picture that can be read ({', '.join(FORMATS)}): {error}") from error
 
     def _from_array(self, Image, photo, name: str):
-        array = np.asarray(photo.detach().cpu() if isinstance(photo, Tensor) else photo)
+        if isinstance(photo, Tensor):
+            photo = photo.detach().cpu()
+            photo = photo.float() if photo.is_floating_point() else photo              # NumPy has no bfloat16
+        array = np.asarray(photo)
         if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) or not array.size:
             raise ValueError(f"{name} must have the shape (height, width) or (height, width, 3 or 4), got "
                              f"{array.shape}.")
@@ -241,8 +265,16 @@ class PhotoToFashion(TransformerMixin, BaseEstimator):
         return tags
 
 
+def _orientation(image) -> int | None:
+    """Of EXIF data; None where there are none, or damaged ones."""
+    try:
+        return image.getexif().get(ORIENTATION)
+    except DAMAGED:
+        return None
+
+
 def _background(rgb: np.ndarray) -> np.ndarray:
-    """The background (height, width, 3) as a plane through the colours of the edges, so that it may grow darker.
+    """The background (height, width, 3) as a curved surface through the colours of the edges, which may grow darker.
 
     Edge pixels that fit badly, where a garment touches them, are left out of a second and a third fit.
     """
@@ -251,13 +283,13 @@ def _background(rgb: np.ndarray) -> np.ndarray:
     at_edge = np.ones((height, width), dtype=bool)
     border = max(1, min(height, width) // 50)
     at_edge[border:-border, border:-border] = False
-    terms = np.stack([np.ones_like(rows), rows, columns], -1)
+    terms = np.stack([np.ones_like(rows), rows, columns, rows**2, columns**2, rows * columns], -1)
     x, y = terms[at_edge], rgb[at_edge]
-    plane = np.zeros((3, 3))
-    plane[0] = np.median(y, axis=0)
+    surface = np.zeros((6, 3))
+    surface[0] = np.median(y, axis=0)
     for limit in (60, 30):
-        near = (np.abs(y - x @ plane) < limit).all(1)
+        near = (np.abs(y - x @ surface) < limit).all(1)
         if near.mean() < 0.3:           # no plain background: the median of the edges must do
             break
-        plane = np.linalg.lstsq(x[near], y[near], rcond=None)[0]
-    return (terms @ plane).astype(np.float32)
+        surface = np.linalg.lstsq(x[near], y[near], rcond=None)[0]
+    return (terms @ surface).astype(np.float32)

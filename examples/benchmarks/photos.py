@@ -38,29 +38,41 @@ def shaded(light, dark, sigma=0):
     return make
 
 
+def vignette(light, dark):
+    radius = np.add.outer(np.linspace(-1, 1, SIZE[1]) ** 2, np.linspace(-1, 1, SIZE[0]) ** 2) / 2
+    return lambda rng: light - (light - dark) * radius
+
+
 BACKGROUNDS = {"white": plain(255), "light gray (220)": plain(220), "mid-gray (127)": plain(127),
                "dark gray (50)": plain(50), "light gray, noise of deviation 20": noisy(200),
                "shade from 250 to 170": shaded(250, 170),
-               "shade from 230 to 150, noise of deviation 10": shaded(230, 150, 10)}
+               "shade from 230 to 150, noise of deviation 10": shaded(230, 150, 10),
+               "corners darker, from 240 to 170": vignette(240, 170), "dark gray (40), white garments": plain(40),
+               "mid-gray (127), white garments": plain(127)}
 CHANGES = {"as it is": {}, "tolerance 0.05": {"tolerance": 0.05}, "tolerance 0.15": {"tolerance": 0.15},
            "not sharpened": {"sharpen": False}, "denoised at 112": {"DENOISED_SIDE": 112},
            "denoised at 448": {"DENOISED_SIDE": 448}, "median of 3 x 3": {"MEDIAN": 3},
-           "median of 7 x 7": {"MEDIAN": 7}}
+           "median of 7 x 7": {"MEDIAN": 7}, "always inverted": {"background": "light"}}
 
 
-def make_photo(image, background, seed):
-    """A photo (600, 480) of an image (28, 28), dark where that is bright, as JPEG; None if it would hardly be seen."""
+def make_photo(image, background, seed, is_white=False):
+    """A photo (600, 480) of an image (28, 28), dark where that is bright, as JPEG; None if it would hardly be seen.
+
+    Of a white garment all pixels are from 200 to 255.
+    """
     rng = np.random.default_rng(seed)
     side = int(28 * rng.uniform(8, 14))
     garment, mask = (Image.fromarray(part).resize((side, side), Image.Resampling.BICUBIC)
                      for part in (image, (image > EDGE) * np.uint8(255)))
     photo = background(rng)
-    if abs(255 - np.median(image[image > EDGE]) - photo.mean()) < 60:
+    darkest = 200.0 if is_white else 0.0
+    brightness = 255 - (255 - darkest) / 255 * np.asarray(garment, dtype=np.float64)
+    if abs(np.median(brightness[np.asarray(mask) > 127]) - photo.mean()) < 60:
         return None
     top, left = rng.integers(0, SIZE[1] - side + 1), rng.integers(0, SIZE[0] - side + 1)
     part = photo[top:top + side, left:left + side]
     alpha = np.asarray(mask) / 255
-    part[:] = alpha * (255.0 - np.asarray(garment)) + (1 - alpha) * part
+    part[:] = alpha * brightness + (1 - alpha) * part
     file = io.BytesIO()
     Image.fromarray(photo.round().clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=85)
     return Image.open(file)
@@ -76,7 +88,8 @@ def measure(model, data, where, change):
         for name in constants:
             setattr(photos, name, change[name])
         for name, background in BACKGROUNDS.items():
-            made = [make_photo(image, background, seed) for seed, image in zip(where, X, strict=True)]
+            made = [make_photo(image, background, seed, "white garments" in name)
+                    for seed, image in zip(where, X, strict=True)]
             kept = np.array([photo is not None for photo in made])
             found = model.predict(transform.fit_transform([photo for photo in made if photo is not None]))
             rows[name] = {"n": int(kept.sum()), "agrees": float((found == direct[kept]).mean()),

@@ -118,12 +118,22 @@ def training_craft():
     return lines
 
 
+def photos():
+    result = load("photos")
+    rows = result["measured"]["backgrounds"]
+    return [f"On photos made of training images, up to {max(row['n'] for row in rows.values())} on each background, "
+            "the network says what it says of the image itself in: "
+            + ", ".join(f"{name} {row['agrees']:.1%}" for name, row in rows.items())
+            + f" ({where(result).partition(', ')[2]}). "
+            "How good it is on photographs of other kinds has not been measured."]
+
+
 def figures():
     return [*recipes(), "", *overhead()]
 
 
 # mark in README.md -> lines between its marks
-SECTIONS = {"results": figures, "networks": networks, "training": training_craft}
+SECTIONS = {"results": figures, "networks": networks, "training": training_craft, "photos": photos}
 
 
 def main():
