@@ -11,8 +11,8 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from _models import load_model
 
-import fmnist_sk
 from fmnist_sk import CLASS_NAMES, PhotoToFashion
 
 SHADES = " .:-=+*#%@"
@@ -61,7 +61,7 @@ def main():
     parser.add_argument("--output", type=Path, default=Path("output/photos.png"), help="the picture to write")
     args = parser.parse_args()
     try:
-        model = fmnist_sk.load_pretrained() if args.model == "pretrained" else fmnist_sk.load(args.model)
+        model = load_model(args.model, needs_probabilities=True)
     except (OSError, ValueError, ImportError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
     read, images, failed = [], [], False
@@ -86,6 +86,8 @@ def main():
         notes = [path, "", *(f"{names[i]:12s} {row[i]:6.1%}" for i in best)]
         if not image.any():
             notes = [path, "", "nothing but background"]
+        elif image.mean() < 6:
+            notes += ["", "The image is nearly black: is the background seen at the photo's edges?"]
         print("\n".join(f"  {line}   {note}".rstrip() for line, note in
                         zip(lines, notes + [""] * (len(lines) - len(notes)), strict=True)) + "\n")
         answers.append(f"{names[best[0]]}, {row[best[0]]:.0%}" if image.any() else notes[-1])

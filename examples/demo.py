@@ -17,8 +17,8 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from _models import load_model
 
-import fmnist_sk
 from fmnist_sk import CLASS_NAMES, PhotoToFashion
 
 try:
@@ -143,7 +143,7 @@ def main(argv=None):
     try:
         if args.headless and args.write is None:
             raise ValueError("--headless needs --write, or nothing would come of it")
-        if args.write is not None and args.write.suffix not in (".mp4", ".avi"):
+        if args.write is not None and args.write.suffix.lower() not in (".mp4", ".avi"):
             raise ValueError(f"--write must end in .mp4 or .avi, got {args.write}")
         if args.video is not None and not args.video.is_file():
             raise FileNotFoundError(f"there is no video {args.video}")
@@ -151,7 +151,7 @@ def main(argv=None):
             raise ValueError("--write must name another file than --video")
         if args.frames is not None and args.frames < 1:
             raise ValueError(f"--frames must be at least 1, got {args.frames}")
-        model = fmnist_sk.load_pretrained() if args.model == "pretrained" else fmnist_sk.load(args.model)
+        model = load_model(args.model, needs_probabilities=True)
         annotator = Annotator(model, args.background)
         capture = cv2.VideoCapture(source)
         if not capture.isOpened():
@@ -160,7 +160,7 @@ def main(argv=None):
         if args.write is not None:
             args.write.parent.mkdir(parents=True, exist_ok=True)
             size = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-            code = cv2.VideoWriter_fourcc(*("mp4v" if args.write.suffix == ".mp4" else "MJPG"))
+            code = cv2.VideoWriter_fourcc(*("mp4v" if args.write.suffix.lower() == ".mp4" else "MJPG"))
             writer = cv2.VideoWriter(str(args.write), code, capture.get(cv2.CAP_PROP_FPS) or 25.0, size)
             if not writer.isOpened():
                 raise OSError(f"{args.write} cannot be written")
@@ -181,6 +181,8 @@ def main(argv=None):
         if not args.headless:
             with contextlib.suppress(cv2.error):            # an OpenCV without windows
                 cv2.destroyAllWindows()
+    if not names and args.video is not None:
+        parser.exit(2, f"{parser.prog}: error: no frame of {args.video} can be read\n")
     if names:
         seconds = time.perf_counter() - start
         print(f"{len(names)} frames, {len(names) / seconds:.1f} a second: " + ", ".join(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from _models import labels_for, load_model
 from jinja2 import Environment
 from sklearn.metrics import accuracy_score, classification_report, log_loss
 from sklearn.pipeline import Pipeline
@@ -71,7 +72,7 @@ def pictures_of(model, X, y, y_pred, y_proba, names, n_embedded):
         fmnist_sk.EmbeddingDisplay.from_estimator(model, X, y, class_names=names, max_images=n_embedded)
     first = [int(np.flatnonzero(y == label)[0]) for label in np.unique(y)][:8]
     for name, caption, draw in [
-        ("grad_cam", "Where the network sees what it says: bright is strong evidence (Grad-CAM)",
+        ("grad_cam", "Where the evidence for its answers lies, which may be where nothing is (Grad-CAM)",
          lambda: fmnist_sk.GradCAMDisplay.from_estimator(model, X[first], y[first], class_names=names)),
         ("feature_maps", "What each convolution and pooling makes of an image",
          lambda: fmnist_sk.FeatureMapsDisplay.from_estimator(model, X[-1:])),
@@ -81,6 +82,12 @@ def pictures_of(model, X, y, y_pred, y_proba, names, n_embedded):
             yield name, caption, draw()
         except ValueError as error:              # such as a network without convolutions
             print(f"no picture of {name}: {error}")
+
+
+def name_of(path):
+    """A file's name; of train.py's model.safetensors, its folder's."""
+    path = Path(path)
+    return path.stem if path.stem != "model" else path.resolve().parent.name
 
 
 def main():
@@ -97,20 +104,15 @@ def main():
     try:
         if args.embed < 3 or args.dpi < 10:
             raise ValueError(f"--embed must be at least 3 and --dpi at least 10, got {args.embed} and {args.dpi}")
-        if args.model == "pretrained":
-            model = fmnist_sk.load_pretrained(device=args.device)
-        else:
-            model = fmnist_sk.load(args.model, device=args.device)
         data = load_csv(args.csv) if args.csv else load_fashion_mnist("test", data_home=args.data_home)
+        model = load_model(args.model, data.images[0], device=args.device)
+        X, y = data.images, labels_for(model, data, args.model)
+        output = args.output or Path("output/evaluate") / name_of(args.model)
+        output.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError, ImportError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
-    X, y = data.images, data.target
-    name = Path(args.model).stem if Path(args.model).stem != "model" else Path(args.model).resolve().parent.name
-    output = args.output or Path("output/evaluate") / name
-    output.mkdir(parents=True, exist_ok=True)
+    name, written = name_of(args.model), []
 
-    if any(isinstance(label, str) for label in model.classes_):
-        y = data.target_names[y]
     names = list(data.target_names) if len(model.classes_) == len(data.target_names) == len(np.unique(y)) else None
     y_proba = model.predict_proba(X) if hasattr(model, "predict_proba") else None
     y_pred = model.predict(X) if y_proba is None else model.classes_[y_proba.argmax(1)]
@@ -122,7 +124,8 @@ def main():
         buffer = io.BytesIO()
         display.figure_.savefig(buffer, dpi=args.dpi, format="png")
         plt.close(display.figure_)
-        (output / f"{key}.png").write_bytes(buffer.getvalue())
+        written.append(output / f"{key}.png")
+        written[-1].write_bytes(buffer.getvalue())
         pictures[key] = caption, base64.b64encode(buffer.getvalue()).decode()
         if key == "class_accuracy":
             metrics["interval"] = display.interval_
@@ -139,7 +142,7 @@ def main():
         pictures=pictures, version=fmnist_sk.__version__, table=table.drop("accuracy", errors="ignore").to_html(
             float_format="{:.3f}".format, border=0, formatters={"support": "{:.0f}".format}))
     (output / "report.html").write_text(page, encoding="utf-8")
-    print("\n".join(f"wrote {path}" for path in sorted(output.iterdir())))
+    print("\n".join(f"wrote {path}" for path in [*written, output / "metrics.json", output / "report.html"]))
 
 
 if __name__ == "__main__":

@@ -9,9 +9,10 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from _models import load_model
+from sklearn.pipeline import Pipeline
 
-import fmnist_sk
-from fmnist_sk import AugmentationDisplay, EmbeddingDisplay, load_fashion_mnist
+from fmnist_sk import AugmentationDisplay, EmbeddingDisplay, ImageClassifier, load_fashion_mnist
 
 try:
     import matplotlib.pyplot as plt
@@ -41,12 +42,16 @@ def main():
     parser.add_argument("--output", type=Path, default=Path("output/data"), help="folder for the pictures")
     args = parser.parse_args()
     try:
+        if args.images < 3 or args.seed < 0:
+            raise ValueError(f"--images must be at least 3 and --seed at least 0, got {args.images} and {args.seed}")
         data = load_fashion_mnist(args.subset, data_home=args.data_home)
-        model = args.model and (fmnist_sk.load_pretrained() if args.model == "pretrained" else
-                                fmnist_sk.load(args.model))
+        model = args.model and load_model(args.model)
+        network = model[-1] if isinstance(model, Pipeline) else model
+        if model and not isinstance(network, ImageClassifier):
+            raise ValueError(f"--model must hold a network, whose features are drawn, got {type(network).__name__}")
+        args.output.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError, ImportError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
-    args.output.mkdir(parents=True, exist_ok=True)
     X, y, names = data.images, data.target, data.target_names
 
     def write(name, figure):

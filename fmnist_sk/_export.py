@@ -73,7 +73,7 @@ class Exports:
     def to_onnx(self, path: str | os.PathLike, class_names: Sequence[str] | None = None) -> Path:
         """Write the fitted classifier as an ONNX model, which other languages and programs run.
 
-        Input "images": float32 (n, channels, height, width), values as in training, any n. Outputs "label": (n,), the
+        Input "images": float32 (n, channels, height, width), values as in training, n >= 1. Outputs "label": (n,), the
         labels themselves; "probabilities": float32 (n, n_classes); and with `class_names`, (n_classes,) texts in the
         order of ``classes_``, "class_name": (n,). The model's metadata hold "classes", the order of the probabilities,
         "class_names", "image_shape" and "value_range" as JSON. Standardisation, padding, test-time augmentation and
@@ -90,10 +90,11 @@ class Exports:
         onnx, runtime, _ = (optional(name, "Models are exported with", "onnx")
                             for name in ("onnx", "onnxruntime", "onnxscript"))
         labels = np.array(self.classes_.tolist())             # texts in an array of objects are texts
-        names = None if class_names is None else [str(name) for name in class_names]
-        if isinstance(class_names, str) or (names is not None and len(names) != len(labels)):
+        if class_names is not None and (isinstance(class_names, str) or not hasattr(class_names, "__len__")
+                                        or len(class_names) != len(labels)):
             raise ValueError(f"class_names must name each of the {len(labels)} classes, got "
                              f"class_names={class_names!r}.")
+        names = None if class_names is None else [str(name) for name in class_names]
         if labels.dtype.kind == "u" and labels.max() > np.iinfo(np.int64).max:
             raise ValueError(f"y must have held labels that int64 holds, got {labels.max()}.")
         program, logger = self.to_exported_program(), logging.getLogger("torch.onnx")

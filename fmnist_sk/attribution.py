@@ -21,9 +21,12 @@ def grad_cam(classifier: ImageClassifier, X: ArrayLike | Tensor, y: ArrayLike | 
              ) -> np.ndarray:
     """Where the evidence for a class lies in each image: gradient-weighted class activation maps.
 
-    The maps A_k of a layer are added up with the mean gradients of the class's logit as their weights, and what is
-    positive of it is kept: ``relu(sum_k mean(d logit / d A_k) A_k)`` (Selvaraju et al., 2017,
-    https://arxiv.org/abs/1610.02391).
+    The maps A_k of a layer are multiplied by the gradients of the class's logit and added up, and what is positive of
+    it is kept: ``relu(sum_k (d logit / d A_k) A_k)``. Grad-CAM (Selvaraju et al., 2017,
+    https://arxiv.org/abs/1610.02391) takes means of the gradients over positions. Where a network pools globally that
+    is the same; of heads that keep positions apart, such as the default ResNet's, only gradients that are each
+    position's own say where the evidence is (HiResCAM: Draelos and Carin, 2020, https://arxiv.org/abs/2011.08891).
+    Evidence may lie where nothing is: where another class has sleeves.
 
     Parameters
     ----------
@@ -37,10 +40,6 @@ def grad_cam(classifier: ImageClassifier, X: ArrayLike | Tensor, y: ArrayLike | 
     -------
     (n, H, W) float32: at the size of the images, from 0 to 1 where the evidence in that image is strongest; all 0 where
     the layer's maps, taken together, do not speak for the class.
-
-    The weights are means over positions. Networks that pool globally (``pool=1``, or GAP at the end of an architecture)
-    fit this; of heads that keep positions apart, such as the default ResNet's, maps may be empty or lie beside the
-    garment.
 
     Raises TypeError for what is no ImageClassifier, ValueError for a layer without a map and for labels that the
     classifier does not know, and scikit-learn's NotFittedError.
@@ -74,8 +73,7 @@ def _maps(classifier: ImageClassifier, layers: dict[str, nn.Module], pixels: Ten
             raise ValueError(f"layer must give maps (n, channels, height, width), but {next(iter(layers))!r} gives "
                              f"{tuple(activations.shape)}.")
         gradients, = torch.autograd.grad(logits.gather(1, codes[:, None]).sum(), activations)
-    weights = gradients.mean((2, 3), keepdim=True)
-    maps = (weights * activations).sum(1, keepdim=True).relu()[:len(pixels)].detach()
+    maps = (gradients * activations).sum(1, keepdim=True).relu()[:len(pixels)].detach()
     maps = F.interpolate(maps, pixels.shape[2:], mode="bilinear", align_corners=False)[:, 0]
     strongest = maps.amax((1, 2), keepdim=True)
     return maps / torch.where(strongest > 0, strongest, 1.0)

@@ -9,6 +9,7 @@ Needs the extra ``fmnist_sk[save]``: safetensors, and skops where there is more 
 """
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
@@ -76,7 +77,8 @@ def save(estimator, path: str | os.PathLike) -> Path:
     generators are left out: to go on with an interrupted training bit for bit is what `checkpoint` is for.
 
     What `load` will want to be trusted, because it is neither of this package nor known to hold only data, is warned
-    of.
+    of: your own networks, and of scikit-learn those whose fitted form skops does not know, such as k-nearest neighbours
+    and histogram gradient boosting.
 
     Returns the path. Raises ValueError for settings that have no form in JSON and for modules that are instances
     (give `module` a class instead), scikit-learn's NotFittedError, ImportError without the extra.
@@ -103,9 +105,33 @@ def save(estimator, path: str | os.PathLike) -> Path:
             kind = "module" if part is classifier.module_ else "criterion"
             tensors |= {f"{i}.{kind}.{name}": value.detach().cpu().contiguous().clone()
                         for name, value in part.state_dict().items()}
+    if unknown := sorted(_unknown_classes(content["classifiers"], Known())):
+        warnings.warn(f"load() will take this file only with trusted=[...] of {', '.join(unknown)}.", UserWarning,
+                      stacklevel=2)
+    content["digest"] = digest_of(content, tensors)
     data = safetensors.save(tensors, {"fmnist_sk": json.dumps(content, allow_nan=False)})
     write_whole(path, data)
     return path
+
+
+def digest_of(content: dict, tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of settings and tensors: tells damage, not forgery."""
+    digest = hashlib.sha256(json.dumps({name: value for name, value in content.items() if name != "digest"},
+                                       sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy() if tensor.numel() else b"")
+    return digest.hexdigest()
+
+
+def _unknown_classes(value, known: Known) -> set[str]:
+    """Names of classes in settings as JSON that `load` does not know."""
+    if isinstance(value, list):
+        return set().union(*(_unknown_classes(item, known) for item in value))
+    if not isinstance(value, dict):
+        return set()
+    names = {value[key] for key in ("class", "object") if isinstance(value.get(key), str)}
+    return (names - set(known.classes)).union(*(_unknown_classes(item, known) for item in value.values()))
 
 
 def load(path: str | os.PathLike, device: str | torch.device = "auto", *, trusted: Iterable[type] = ()):
@@ -142,6 +168,8 @@ def load(path: str | os.PathLike, device: str | torch.device = "auto", *, truste
         raise ValueError(f"{path} is of format {content.get('format')!r} (fmnist_sk "
                          f"{content['versions'].get('fmnist_sk')}), this version reads format {FORMAT}: update "
                          "fmnist_sk, or save the model again.")
+    if content.get("digest") != digest_of(content, tensors):
+        raise ValueError(f"{path} is damaged: its content is not what was saved.")
     try:
         classifiers = [_restore(described, {name.removeprefix(f"{i}."): value for name, value in tensors.items()
                                             if name.startswith(f"{i}.")}, device, known)
@@ -152,7 +180,9 @@ def load(path: str | os.PathLike, device: str | torch.device = "auto", *, truste
         buffer = io.BytesIO()
         _Separate(buffer, [], SavedClassifier).dump(_load_skops(tensors[TENSORS_OF_SKOPS].numpy().tobytes(), known))
         return _Join(buffer, classifiers).load()
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError, RecursionError) as error:
+    except ImportError:
+        raise
+    except Exception as error:                      # whatever forged content makes the parts raise
         raise ValueError(f"{path} cannot be loaded: {error}") from error
 
 

@@ -446,3 +446,19 @@ def test_history_takes_a_pipeline(data):
     X, y = data
     model = make_pipeline(ImageScaler(), small("ConvNetClassifier", max_epochs=2)).fit(X, y)
     assert len(HistoryDisplay.from_estimator(model).epochs) == 2
+
+
+@pytest.mark.parametrize(("draw", "error", "message"), [
+    (lambda X, y: ConfusionDisplay.from_estimator(None, X, y), TypeError, "estimator must be a classifier, got"),
+    (lambda X, y: ClassAccuracyDisplay.from_estimator({"a": 3}, X, y), TypeError, "estimator must be a classifier"),
+    (lambda X, y: ClassAccuracyDisplay.from_predictions(y, y, class_names=3), ValueError, "class_names must name each"),
+    (lambda X, y: ClassAccuracyDisplay.from_predictions(None, y), ValueError, r"y_true must hold labels \(n,\), got"),
+    (lambda X, y: ComparisonDisplay.from_predictions([], {"a": []}), ValueError, r"y_true must hold labels \(n,\)"),
+    (lambda X, y: ComparisonDisplay.from_predictions(y, {"a": y == "bag"}), ValueError,
+     "y_pred must hold labels as y_true has them"),
+    (lambda X, y: EmbeddingDisplay.from_images(None, y), TypeError, "X must hold images, got X=None"),
+])
+def test_wrong_arguments_are_named(draw, error, message, data):
+    X, y = data
+    with pytest.raises(error, match=message):
+        draw(X, np.where(y == y[0], "bag", "coat"))

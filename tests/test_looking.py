@@ -2,6 +2,7 @@
 import base64
 import json
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -11,13 +12,15 @@ import pandas as pd
 import pytest
 from estimators import small
 from PIL import Image
+from sklearn.base import clone
 from sklearn.ensemble import VotingClassifier
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
 from test_datasets import real_data
 from test_examples import EXAMPLES, run
 
 import fmnist_sk
-from fmnist_sk import CLASS_NAMES, ImageScaler, load_fashion_mnist
+from fmnist_sk import CLASS_NAMES, FeatureExtractor, ImageScaler, PhotoToFashion, load_fashion_mnist
 
 
 def fails(script, *arguments, cwd):
@@ -206,3 +209,48 @@ def test_the_pretrained_network_is_as_good_as_its_card_says():
     assert float(measured) == pytest.approx(100 * accuracy, abs=0.06)        # other hardware rounds otherwise
     results = json.loads((EXAMPLES / "benchmarks/results/pretrained.json").read_text())
     assert results["chosen"]["test_accuracy"] == pytest.approx(accuracy, abs=6e-4)
+
+
+# ---------------------------------------------------------------------- models that do not fit
+
+@pytest.fixture
+def unfit(tmp_path, tiny_images):
+    """Files that hold what the scripts cannot use."""
+    X, y = tiny_images(n=60, size=28)
+    net = small("ConvNetClassifier", max_epochs=1)
+    models = {"small": clone(net).fit(*tiny_images(size=20)), "three": clone(net).fit(X, y),
+              "hard": VotingClassifier([("net", net)], voting="hard").fit(X, y),
+              "features": FeatureExtractor(net).fit(X, y)}
+    return {name: fmnist_sk.save(model, tmp_path / f"{name}.safetensors") for name, model in models.items()}
+
+
+@real_data
+@pytest.mark.parametrize(("script", "name", "message"), [
+    ("evaluate.py", "small", "must hold a classifier of images 28 x 28"),
+    ("evaluate.py", "features", "must hold a classifier, got FeatureExtractor"),
+    ("evaluate.py", "three", "must know the labels of the images"),
+    ("audit_dataset.py", "three", "must know the labels of the images"),
+    ("visualize_data.py", "hard", "must hold a network, whose features are drawn, got VotingClassifier"),
+    ("classify_photo.py", "hard", "must hold a classifier that gives probabilities"),
+])
+def test_models_that_do_not_fit_are_refused_first(script, name, message, unfit, tmp_path, monkeypatch, capsys):
+    arguments = [str(unfit[name])] if script == "evaluate.py" else ["--model", str(unfit[name])]
+    arguments += ["x.png"] if script == "classify_photo.py" else []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.setattr(sys, "argv", [script, *arguments])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(EXAMPLES / script), run_name="__main__")
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@real_data
+def test_a_pipeline_that_begins_with_photos_is_taken(tmp_path):
+    data = load_fashion_mnist("train")
+    net = small("ConvNetClassifier", max_epochs=1).fit(data.images[:300], data.target_names[data.target[:300]])
+    pipeline = make_pipeline(PhotoToFashion(), FrozenEstimator(net)).fit([data.images[0]], ["Bag"])
+    fmnist_sk.save(pipeline, tmp_path / "model.safetensors")
+    out = run("classify_photo.py", garment(tmp_path / "a.png", 1), "--model", tmp_path / "model.safetensors",
+              "--output", tmp_path / "seen.png")
+    assert len(re.findall(r"\d+\.\d%", out)) == 3

@@ -185,7 +185,8 @@ def test_transfer_learning_loads_without_its_checkpoint(path, tiny_images, tmp_p
 def test_own_networks_need_trust(path, tiny_images):
     X, y = tiny_images()
     model = ImageClassifier(module=Net, max_epochs=1, random_state=0).set_params(module__hidden=6).fit(X, y)
-    loaded = again(model, path, trusted=[Net])
+    with pytest.warns(UserWarning, match=r"only with trusted=\[...\] of test_persistence.Net"):
+        loaded = again(model, path, trusted=[Net])
     np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
     with pytest.raises(ValueError, match=r"it needs the class 'test_persistence.Net', .* pass the class itself"):
         load(path)

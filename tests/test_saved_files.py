@@ -1,9 +1,12 @@
 """Files that are not what save() wrote are refused, and nothing in them is run."""
+import contextlib
 import io
 import json
 import pickle
+import re
 import zipfile
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -14,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.tree import DecisionTreeClassifier
 
 from fmnist_sk import ImageScaler, load, save
+from fmnist_sk.persistence import digest_of
 
 
 @pytest.fixture
@@ -32,6 +36,7 @@ def rewritten(path, change):
         content = json.loads(file.metadata()["fmnist_sk"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}          # noqa: SIM118
     change(content, tensors)
+    content["digest"] = digest_of(content, tensors)
     path.write_bytes(safetensors.torch.save(tensors, {"fmnist_sk": json.dumps(content)}))
 
 
@@ -89,6 +94,38 @@ def test_damaged_files_are_refused(damage, saved):
     saved.write_bytes(damage(saved.read_bytes()))
     with pytest.raises(ValueError, match="is damaged, or no file that save"):
         load(saved)
+
+
+def test_any_flipped_bit_is_noticed(path, tiny_images):
+    save(make_pipeline(ImageScaler(), small("ConvNetClassifier", max_epochs=1)).fit(*tiny_images()), path)
+    data = path.read_bytes()
+    for place in np.random.default_rng(0).integers(0, len(data), 200):
+        changed = bytearray(data)
+        changed[place] ^= 1
+        path.write_bytes(changed)
+        if data[place:place + 1] != b" ":                   # between the parts of the header it means nothing
+            with pytest.raises(ValueError, match=re.escape(str(path))):
+                load(path)
+
+
+def test_forged_files_raise_nothing_else(path, tiny_images):
+    save(make_pipeline(ImageScaler(), small("ConvNetClassifier", max_epochs=1)).fit(*tiny_images()), path)
+    original, rng = path.read_bytes(), np.random.default_rng(0)
+
+    def damage(content, tensors):
+        data = tensors["scikit-learn"].clone()
+        data[int(rng.integers(len(data)))] ^= 1 << int(rng.integers(8))
+        tensors["scikit-learn"] = data
+
+    for _ in range(60):
+        path.write_bytes(original)
+        rewritten(path, damage)
+        with contextlib.suppress(ValueError):
+            load(path)
+    path.write_bytes(original)
+    rewritten(path, set_learned("classes_inferred_", {"array": [10**30, 1], "shape": [2], "dtype": "<i8"}))
+    with pytest.raises(ValueError, match="cannot be loaded"):
+        load(path)
 
 
 def test_other_files_are_refused(path, tmp_path):

@@ -20,6 +20,7 @@ from fmnist_sk._validation import as_tensor, check_image_shape, check_pixels, to
 RIGHT, WRONG, NEUTRAL = "#3f90da", "#bd1f01", "#717581"       # of PALETTE: blue, red, gray
 # Ten colours told apart by people with any kind of colour vision (Petroff, 2021, https://arxiv.org/abs/2107.02270).
 PALETTE = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
+FEW = 10                    # images, of which a share says little
 MARKERS = "osD^vP<>X*"
 
 
@@ -90,6 +91,8 @@ def pictures(X: ArrayLike | Tensor, image_shape: Sequence[int] | None = None) ->
 def as_array(X):
     """Lists as arrays, other containers as they are. Raises ValueError for no images."""
     X = np.asarray(X) if isinstance(X, (list, tuple)) else X
+    if not hasattr(X, "__len__") or getattr(X, "ndim", 2) == 0:
+        raise TypeError(f"X must hold images, got X={X!r}.")
     if len(X) == 0:
         raise ValueError("X must hold at least one image, got none.")
     return X
@@ -108,13 +111,17 @@ def take(X, rows):
 
 def names_of(classes: np.ndarray, class_names: Sequence[str] | None) -> list[str]:
     """Texts for the classes: `class_names`, or the labels themselves."""
-    if isinstance(class_names, str) or (class_names is not None and len(class_names) != len(classes)):
+    if class_names is not None and (isinstance(class_names, str) or not hasattr(class_names, "__len__")
+                                    or len(class_names) != len(classes)):
         raise ValueError(f"class_names must name each of the {len(classes)} classes, got class_names={class_names!r}.")
     return [str(name) for name in (classes if class_names is None else class_names)]
 
 
 def as_labels(y, parameter: str, n: int | None = None) -> np.ndarray:
-    labels = column_or_1d(np.asarray(y.cpu() if isinstance(y, Tensor) else y))
+    labels = np.asarray(y.cpu() if isinstance(y, Tensor) else y)
+    if labels.ndim == 0 or len(labels) == 0:
+        raise ValueError(f"{parameter} must hold labels (n,), got {parameter}={y!r}.")
+    labels = column_or_1d(labels)
     if n is not None and len(labels) != n:
         raise ValueError(f"{parameter} must hold a label for each of the {n} images, got {len(labels)}.")
     return labels
@@ -122,7 +129,7 @@ def as_labels(y, parameter: str, n: int | None = None) -> np.ndarray:
 
 def check_classifier(estimator) -> None:
     """Raises TypeError for what is no classifier, NotFittedError for one that is not fitted."""
-    if isinstance(estimator, type) or not is_classifier(estimator):
+    if isinstance(estimator, type) or not hasattr(estimator, "predict") or not is_classifier(estimator):
         raise TypeError(f"estimator must be a classifier, got estimator={estimator!r}.")
     check_is_fitted(estimator)
 

@@ -11,6 +11,7 @@ from sklearn.utils.multiclass import unique_labels
 from torch import Tensor
 
 from fmnist_sk.plotting._base import (
+    FEW,
     NEUTRAL,
     RIGHT,
     as_array,
@@ -177,12 +178,15 @@ class ReliabilityDisplay:
         self.ece_ = float(share @ np.abs(self.accuracy - self.confidence))
         intervals = np.transpose([wilson(round(a * n), n) for a, n in zip(self.accuracy, self.count, strict=True)])
         diagram.plot([0, 1], [0, 1], "--", color=NEUTRAL, label="perfectly calibrated")
-        diagram.errorbar(self.confidence, self.accuracy, fmt="o-", color=RIGHT, capsize=3, label="this classifier",
+        diagram.errorbar(self.confidence, self.accuracy, fmt="o", color=RIGHT, capsize=3, label="this classifier",
                          yerr=np.maximum(0, np.abs(intervals - self.accuracy)))
+        firm = self.count >= FEW
+        diagram.plot(self.confidence[firm], self.accuracy[firm], color=RIGHT)
         diagram.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share that is right, with 95 % interval",
                     title=f"Reliability; expected calibration error {self.ece_:.3f}")
-        diagram.legend(loc="upper left")
-        histogram.bar(self.confidence, share, width=0.8 / self.n_bins, color=RIGHT)
+        diagram.legend(loc="upper left" if self.confidence @ share > self.accuracy @ share else "lower right")
+        middles = (np.minimum(self.confidence * self.n_bins, self.n_bins - 1).astype(int) + 0.5) / self.n_bins
+        histogram.bar(middles, share, width=0.9 / self.n_bins, color=RIGHT)
         histogram.set(xlim=(0, 1), xlabel="confidence: probability of the predicted class", ylabel="images")
         for axis in self.ax_:
             axis.xaxis.set_major_formatter("{x:.0%}")
@@ -240,6 +244,10 @@ class ComparisonDisplay:
         y_true = as_labels(y_true, "y_true")
         predicted = {name: as_labels(labels, f"y_pred[{name!r}]", len(y_true)) for name, labels in y_pred.items()}
         classes, counts = np.unique(y_true, return_counts=True)
+        for name, labels in predicted.items():
+            if (labels.dtype.kind in "OU") != (y_true.dtype.kind in "OU"):
+                raise ValueError(f"y_pred must hold labels as y_true has them, {classes.tolist()}, got "
+                                 f"{np.unique(labels).tolist()} for {name!r}.")
         right = [[np.sum(labels[y_true == label] == label) for label in classes] for labels in predicted.values()]
         return cls(np.array(right), counts, [str(name) for name in predicted], names_of(classes, class_names)).plot(ax)
 

@@ -36,6 +36,7 @@ class FeatureMapsDisplay:
     picture : (H, W) or (H, W, 3) from 0 to 1
     maps : name of a layer to (channels, height, width), in the order of computation
     n_channels : how many channels of a layer are shown at most: those with the largest variance
+    kinds : name of a layer to what it is, or None
 
     Attributes
     ----------
@@ -46,6 +47,7 @@ class FeatureMapsDisplay:
     picture: np.ndarray
     maps: dict[str, np.ndarray]
     n_channels: int = 12
+    kinds: dict[str, str] | None = None
 
     @classmethod
     def from_estimator(cls, classifier: ImageClassifier, X: ArrayLike | Tensor, *,
@@ -71,12 +73,14 @@ class FeatureMapsDisplay:
         if not maps:
             raise ValueError("classifier must have convolutions or poolings, or layers must name what to show.")
         _, inner = classifier_of(classifier, "classifier")
-        return cls(pictures(X, inner.image_shape_ if np.ndim(X) == 2 else None)[0], maps, n_channels).plot(ax)
+        kinds = {name: type(inner.module_.network.get_submodule(name)).__name__ for name in maps}
+        return cls(pictures(X, inner.image_shape_ if np.ndim(X) == 2 else None)[0], maps, n_channels, kinds).plot(ax)
 
     def plot(self, ax=None) -> FeatureMapsDisplay:
-        """Draw into the place of `ax` or a new figure. Each map has its own range of gray values."""
+        """Draw into the place of `ax` or a new figure. Each map has its own range of gray values, unless it is a pixel.
+        """
         lines, columns = len(self.maps), 1 + min(self.n_channels, max(len(values) for values in self.maps.values()))
-        self.figure_, self.ax_ = panels(ax, lines, columns, (1.8 + 0.85 * columns, 0.4 + 0.95 * lines))
+        self.figure_, self.ax_ = panels(ax, lines, columns, (2.1 + 0.85 * columns, 0.4 + 0.95 * lines))
         for axis in self.ax_.flat:
             axis.set_axis_off()
         self.ax_[0, 0].set_axis_on()
@@ -85,10 +89,11 @@ class FeatureMapsDisplay:
             strongest = np.sort(np.argsort(-values.var((1, 2)), kind="stable")[:columns - 1])
             for axis, channel in zip(axes[1:], strongest, strict=False):
                 axis.set_axis_on()
-                axis.imshow(values[channel], cmap="gray")
+                limits = {"vmin": values.min(), "vmax": values.max()} if values[channel].size == 1 else {}
+                axis.imshow(values[channel], cmap="gray", **limits)
                 axis.set(xticks=[], yticks=[])
-            axes[1].set_ylabel(f"{name}\n{' x '.join(map(str, values.shape))}", rotation=0, ha="right", va="center",
-                               fontsize=8)
+            lines = [name, *([self.kinds[name]] if self.kinds else []), " x ".join(map(str, values.shape))]
+            axes[1].set_ylabel("\n".join(lines), rotation=0, ha="right", va="center", fontsize=8)
         if ax is None:
             self.figure_.suptitle("What the layers make of one image")
         return self
@@ -230,5 +235,5 @@ class GradCAMDisplay:
             if not map_.any():
                 below.set_xlabel("no evidence here", fontsize=8)
         if ax is None:
-            self.figure_.suptitle("What the network sees, and where: bright is strong evidence", fontsize=11)
+            self.figure_.suptitle("Where the evidence lies: bright is strong; it may be where nothing is", fontsize=11)
         return self
