@@ -16,7 +16,9 @@ SCRIPT = Path(__file__).parent.parent / "examples" / "demo.py"
 def demo():
     spec = importlib.util.spec_from_file_location("demo", SCRIPT)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(SCRIPT.parent))
+        spec.loader.exec_module(module)
     return module
 
 
