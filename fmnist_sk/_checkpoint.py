@@ -24,27 +24,35 @@ CONTENT = "seed", "phase", "step", "first", "history", "module", "optimizer", "a
 class FitFile:
     """A file in `folder` that belongs to one fit: the same data and settings find it again, others do not.
 
-    `content` is what an interrupted fit left there, or None.
+    With `epochs`, the fit is the first `epochs` of a longer plan, and may go on from the file of fewer of them.
+    `content` is what an earlier fit left, or None. With `keep` the file stays when the fit is complete.
     """
 
-    def __init__(self, folder: str | os.PathLike, fingerprint: str):
+    def __init__(self, folder: str | os.PathLike, fingerprint: str, epochs: int | None = None, keep: bool = False):
         try:
-            self.path = Path(folder).expanduser() / f"{fingerprint}.pt"
+            self.path = Path(folder).expanduser() / (f"{fingerprint}.pt" if epochs is None else
+                                                     f"{fingerprint}-{epochs}.pt")
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError) as error:
             raise ValueError(f"checkpoint must be a folder that can be written to, got checkpoint={str(folder)!r}: "
                              f"{error}") from error
-        self.content = self._load()
+        self.keep = keep
+        paths = [self.path]
+        if epochs is not None:
+            found = {path: int(path.stem.rpartition("-")[2]) for path in self.path.parent.glob(f"{fingerprint}-*.pt")}
+            paths += sorted((path for path, number in found.items() if number < epochs), key=found.get, reverse=True)
+        self.content = next((content for path in paths if (content := self._load(path)) is not None), None)
 
-    def _load(self) -> dict | None:
+    @staticmethod
+    def _load(path: Path) -> dict | None:
         try:
-            content = torch.load(self.path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
             return {**{name: content[name] for name in CONTENT}, "history": json.loads(content["history"])}
         except FileNotFoundError:
             return None
         except Exception as error:                  # whatever a damaged file makes torch.load raise
             _raise_if_interrupted(error)
-            warnings.warn(f"The checkpoint {self.path} cannot be read ({type(error).__name__}): the fit begins anew.",
+            warnings.warn(f"The checkpoint {path} cannot be read ({type(error).__name__}): the fit begins anew.",
                           UserWarning, stacklevel=2)
             return None
 
@@ -79,9 +87,9 @@ class FitFile:
             os.fsync(file.fileno())
         os.replace(partial, self.path)
 
-    def remove(self) -> None:
+    def finish(self) -> None:
         """The fit is complete. Parts that killed processes left are removed too."""
-        for path in (self.path, *self.path.parent.glob(f"{self.path.stem}.*.tmp")):
+        for path in (*([] if self.keep else [self.path]), *self.path.parent.glob(f"{self.path.stem}.*.tmp")):
             path.unlink(missing_ok=True)
 
 

@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from fmnist_sk._batches import Images
@@ -21,8 +21,10 @@ from fmnist_sk._validation import (
     repeat_by_weight,
     square_shape,
     to_images,
+    value_range,
 )
 from fmnist_sk.datasets import fashion_labels
+from fmnist_sk.shared import SharedImages
 
 CONFUSABLE = 0, 2, 4, 6     # T-shirt, pullover, coat, shirt
 MAX_PADDED_SIDE = 256       # flat rows are padded to a network's smallest image up to this size
@@ -33,7 +35,7 @@ class ImageData:
 
     def _training_images(self, X, y, sample_weight, *, restart: bool, classes) -> Images:
         """X, y and weights, checked, on the device, in canonical order. A restart learns classes and image shape."""
-        checked = check_pixels(self, X, y, reset=restart)
+        checked = self._checked(X, y, reset=restart)
         found, codes = encode_labels(y, len(checked))
         weights = check_weights(sample_weight, len(checked))
         if restart:
@@ -43,16 +45,31 @@ class ImageData:
             self._set_image_shape(checked)
             self.device_ = self._choose_device(checked)
         codes = self._known_codes(found, codes).to(self.device_)
-        pixels = self._as_images(checked).to(self.device_)
+        pixels, rows = self._as_images(checked)
         if not restart:
-            self._warn_of_other_range(pixels)
-        order = torch.argsort(content_hashes(pixels, codes), stable=True)
+            self._warn_of_other_range(pixels, rows)
+        if rows is not None and len(rows.unique()) < len(rows):         # of a bootstrap sample, whose labels may differ
+            pixels, rows = pixels[rows], None
+        if rows is None:
+            order = torch.argsort(content_hashes(pixels, codes), stable=True)
+        else:
+            codes, weights = (None if part is None else part.new_zeros(len(pixels)).index_copy_(
+                0, rows.to(part.device), part) for part in (codes, weights))
+            order = rows[torch.argsort(content_hashes(pixels, codes)[rows], stable=True)]
         rows, weights = repeat_by_weight(order, weights)
         n_present = len(codes[rows].unique())
         if n_present == 0 or (n_present < 2 and restart and classes is None):
             raise ValueError(f"{type(self).__name__} needs images of at least 2 classes with a positive weight, "
                              f"got {n_present} class{'es' * (n_present != 1)}.")
         return Images(pixels, codes, self._loss_factors(codes, weights, rows), rows)
+
+    def _checked(self, X, y=None, *, reset: bool) -> np.ndarray | Tensor | SharedImages:
+        if not isinstance(X, SharedImages):
+            return check_pixels(self, X, y, reset=reset)
+        validate_data(self, X.pixels.flatten(1), reset=reset, skip_check_array=True)
+        if len(X) < (1 if y is None else 2):
+            raise ValueError(f"X must hold at least {1 if y is None else 2} images, got {len(X)}.")
+        return X
 
     def _loss_factors(self, codes: Tensor, weights: Tensor | None, rows: Tensor) -> Tensor | None:
         """Weight times class weight for every image, with a mean of one over `rows`."""
@@ -84,17 +101,18 @@ class ImageData:
 
     def _prediction_images(self, X) -> Images:
         check_is_fitted(self)
-        pixels = self._as_images(check_pixels(self, X, reset=False)).to(self.device_)
-        self._warn_of_other_range(pixels)
-        return Images(pixels)
+        pixels, rows = self._as_images(self._checked(X, reset=False))
+        self._warn_of_other_range(pixels, rows)
+        return Images(pixels, rows=rows)
 
     def _validation_images(self) -> Images:
         if len(self.validation_data) != 2:
             raise ValueError(f"validation_data must be a pair (X, y), got {len(self.validation_data)} items.")
         X, y = self.validation_data
         try:
-            checked = check_pixels(self, X, reset=False)
-            pixels = self._as_images(checked).to(self.device_)
+            checked = self._checked(X, reset=False)
+            pixels, rows = self._as_images(checked)
+            pixels = pixels if rows is None else pixels[rows]
             codes = self._known_codes(*encode_labels(y, len(checked)))
         except (TypeError, ValueError) as error:
             raise type(error)(f"validation_data must be like the training data: {error}") from error
@@ -132,17 +150,19 @@ class ImageData:
                           "they are images.", UserWarning, stacklevel=2)
         self.image_shape_ = shape
 
-    def _as_images(self, X: np.ndarray | Tensor) -> Tensor:
+    def _as_images(self, X: np.ndarray | Tensor | SharedImages) -> tuple[Tensor, Tensor | None]:
+        """(n, channels, height, width) on the device, and which of them are meant, or None for all."""
         shape = (1,) * (4 - X.ndim) + tuple(X.shape[1:])
         if X.ndim > 2 and shape != self.image_shape_:
             raise ValueError(f"X must hold images of shape {self.image_shape_} (channels, height, width) as in fit, "
                              f"got {shape}.")
-        return to_images(as_tensor(X), self.image_shape_, self._minimum_size())
+        pixels, rows = (X.pixels, X.rows.to(self.device_)) if isinstance(X, SharedImages) else (as_tensor(X), None)
+        return to_images(pixels, self.image_shape_, self._minimum_size()).to(self.device_), rows
 
-    def _warn_of_other_range(self, pixels: Tensor) -> None:
+    def _warn_of_other_range(self, pixels: Tensor, rows: Tensor | None = None) -> None:
         if self.value_range_ is None:       # parameters were loaded without a fit
             return
-        low, high = (value.item() for value in pixels.aminmax())
+        low, high = value_range(pixels, rows)
         lowest, highest = self.value_range_
         span = highest - lowest
         outside = low < lowest - 0.5 * span or high > highest + 0.5 * span

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping
 
 import torch
 from skorch.callbacks import Callback
@@ -95,10 +95,14 @@ class Steps(SkorchNet):
 
     def train_step(self, batch, **fit_params):
         """One step of the optimizer."""
+        return drive(self._step(batch), self.train_step_single)
+
+    def _step(self, batch) -> Generator:
+        """A step that yields batches whose gradients it needs, so that those of several networks come together."""
         self.optimizer_.zero_grad()
-        step = self.train_step_single(batch)
+        step = yield batch
         if self.sam_rho:
-            self._sharpness_aware_gradients(batch)
+            yield from self._sharpness_aware_gradients(batch)
         if self.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self._trained(), self.gradient_clip)
         if self._has_hook("on_grad_computed"):
@@ -116,7 +120,7 @@ class Steps(SkorchNet):
     def _trained(self) -> list[nn.Parameter]:
         return [p for group in self.optimizer_.param_groups for p in group["params"] if p.grad is not None]
 
-    def _sharpness_aware_gradients(self, batch) -> None:
+    def _sharpness_aware_gradients(self, batch) -> Generator:
         """Gradients of the same batch at the point of the largest loss nearby, `sam_rho` up the slope.
 
         Foret et al., 2021, https://arxiv.org/abs/2010.01412. Batch normalisation learns from the first pass only.
@@ -130,7 +134,7 @@ class Steps(SkorchNet):
                 torch._foreach_add_(parameters, torch._foreach_mul(gradients, self.sam_rho / (length + 1e-12)))
             self.optimizer_.zero_grad()
             with _kept_statistics(self.module_):
-                self.train_step_single(batch)
+                yield batch
         finally:                                # whatever happens up there, such as Ctrl-C
             with torch.no_grad():
                 torch._foreach_copy_(parameters, before)
@@ -138,6 +142,21 @@ class Steps(SkorchNet):
     def _has_hook(self, *names: str) -> bool:
         return any(getattr(type(callback), name) is not getattr(Callback, name)
                    for _, callback in self.callbacks_ for name in names)
+
+
+def drive(steps: Generator, compute: Callable):
+    """Run a generator that yields what it wants computed; what it returns."""
+    try:
+        wanted = next(steps)
+        while True:
+            try:
+                result = compute(wanted)
+            except BaseException as error:          # it may have something to restore
+                wanted = steps.throw(error)
+            else:
+                wanted = steps.send(result)
+    except StopIteration as end:
+        return end.value
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ import contextlib
 import dis
 import math
 import numbers
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import torch
 from torch.nn import functional as F
@@ -25,6 +25,8 @@ class _StopTraining(Exception):
 
 class Trainer(Steps):
     """Runs a fit on data that live on the device, with one synchronisation per epoch."""
+
+    _is_member = False          # of a group of networks that are trained together
 
     # ------------------------------------------------------------------ data
 
@@ -70,33 +72,48 @@ class Trainer(Steps):
 
     # ------------------------------------------------------------------ the loop
 
-    def _train(self, images: Images, epochs: int, schedule: Schedule, file: FitFile | None = None) -> None:
-        self._schedule, self.epochs_, self._file = schedule, epochs, file
+    def _train(self, images: Images, epochs: int, schedule: Schedule, planned: int, file: FitFile | None = None
+               ) -> Generator:
+        """Train for the first `epochs` of as many as the schedule has `planned`, see `_loop`."""
+        self._schedule, self.epochs_, self._planned, self._file = schedule, epochs, planned, file
         self._find_features()
         self.notify("on_train_begin", X=images, y=None)
         try:
-            self.fit_loop(images, epochs=epochs)
+            yield from self._loop(images, epochs) if self._is_member else self._own_loop(images, epochs)
         finally:
             self._set_training(False)
-            for name in ("_schedule", "_file", "_run", "_average", "_class_factors"):       # of this fit only
+            for name in ("_schedule", "_planned", "_file", "_run", "_average", "_class_factors"):   # of this fit only
                 vars(self).pop(name, None)
         self.notify("on_train_end", X=images, y=None)
         if file is not None:
-            file.remove()
+            file.finish()
+
+    def _own_loop(self, images: Images, epochs: int) -> Generator:
+        self.fit_loop(images, epochs=epochs)
+        yield from ()
 
     def fit_loop(self, X: Images, y=None, epochs=None, **fit_params):
         """Train for `epochs` passes over X, then go back to the best one if `keep_best` says so."""
-        train, valid = self.get_split_datasets(X)
-        best = BestEpoch(self) if valid is not None else None
-        saved = self._file.content if self._file is not None else None
-        try:
-            for index, (parts, n_epochs) in enumerate(self._phases(self._with_copies(train), valid, epochs)):
-                if saved is None or index >= saved["phase"]:
-                    self._run_phase(index, *parts(), n_epochs, best, saved)
-                    saved = None
-        except _StopTraining:
+        for _ in self._loop(X, epochs):
             pass
         return self
+
+    def _loop(self, images: Images, epochs: int) -> Generator:
+        """The epochs of a fit. Of a member of a group, it yields batches and is sent their loss and logits."""
+        train, valid = self.get_split_datasets(images)
+        best = BestEpoch(self) if valid is not None else None
+        saved = self._file.content if self._file is not None else None
+        left = epochs
+        try:
+            for index, (parts, n_epochs) in enumerate(self._phases(self._with_copies(train), valid, self._planned)):
+                if saved is None or index >= saved["phase"]:
+                    yield from self._run_phase(index, *parts(), n_epochs, min(n_epochs, left), best, saved)
+                    saved = None
+                left -= n_epochs
+                if left <= 0:
+                    break
+        except _StopTraining:
+            pass
 
     def _plan(self, epochs: int) -> list[tuple[int, float]]:
         """Epochs and learning rate of each part of a fit, as it is before the first one."""
@@ -110,8 +127,9 @@ class Trainer(Steps):
         """
         yield lambda: (train, valid), epochs
 
-    def _run_phase(self, index: int, train: Images, valid: Images | None, n_epochs: int, best: BestEpoch | None,
-                   saved: dict | None) -> None:
+    def _run_phase(self, index: int, train: Images, valid: Images | None, n_epochs: int, n_run: int,
+                   best: BestEpoch | None, saved: dict | None) -> Generator:
+        """The first `n_run` of the `n_epochs` that a phase has planned."""
         batches_train, batches_valid = (part if part is None else self.get_iterator(part, training=part is train)
                                         for part in (train, valid))
         parts = {"dataset_train": train, "dataset_valid": valid}
@@ -122,14 +140,15 @@ class Trainer(Steps):
         try:
             if saved is not None:
                 first = self._take_up(saved, best)
-            for done in range(self._run.epoch, n_epochs):
+            for done in range(self._run.epoch, n_run):
                 if self.early_stopping and done and best.age(first) >= self.patience:
                     break
                 with self._epoch_context() as context:
-                    self._run_epoch(done + 1, n_epochs, batches_train, batches_valid, parts, best, first)
+                    yield from self._run_epoch(done + 1, n_epochs, batches_train, batches_valid, parts, best, first)
                 if context.get("stop"):
                     raise _StopTraining
-                if self._file is not None and (done + 1) % self.checkpoint_every == 0:
+                is_due = (done + 1) % self.checkpoint_every == 0 or (self.keep_checkpoint and done + 1 == n_run)
+                if self._file is not None and is_due:
                     self._save(index, first, best)
         finally:
             self._run.finish()
@@ -139,10 +158,13 @@ class Trainer(Steps):
                 best.finish()
 
     def _run_epoch(self, number: int, n_epochs: int, batches_train: Batches, batches_valid: Batches | None, parts: dict,
-                   best: BestEpoch | None, first: int) -> None:
+                   best: BestEpoch | None, first: int) -> Generator:
         self.notify("on_epoch_begin", **parts)
         self._run.begin_epoch(self.history[first - 1:-1])
-        self.run_single_epoch(batches_train, True, "train", self.train_step)
+        if self._is_member:
+            yield from self._pass(batches_train, True, "train", self._step)
+        else:
+            self.run_single_epoch(batches_train, True, "train", self.train_step)
         self.history.record("lr", self.optimizer_.param_groups[0]["lr"])
         if self._average is not None:
             self._average.end_epoch(number, n_epochs)
@@ -163,8 +185,11 @@ class Trainer(Steps):
 
         Callbacks' batch hooks are only called where a callback has any, because then every batch's loss is read.
         """
-        if iterator is None:
-            return
+        if iterator is not None:
+            for _ in self._pass(iterator, training, prefix, lambda batch: _returned(step_fn(batch))):
+                pass
+
+    def _pass(self, iterator, training: bool, prefix: str, step_fn: Callable[..., Generator]) -> Generator:
         per_batch = self._has_hook("on_batch_begin", "on_batch_end")
         if not per_batch:
             self.history.new_batch()           # skorch's Checkpoint reads the last batch of the history
@@ -175,7 +200,7 @@ class Trainer(Steps):
                 self._run.begin_batch()
             if per_batch:
                 self.notify("on_batch_begin", batch=batch, training=training)
-            step = step_fn(batch)
+            step = yield from step_fn(batch)
             codes = batch[1]
             size = len(codes)
             loss, n = loss + step["loss"].detach() * size, n + size
@@ -262,6 +287,12 @@ class Trainer(Steps):
         if self.verbose:
             print(f"{self._file.path}: going on after epoch {len(self.history)}")
         return saved["first"]
+
+
+def _returned(value) -> Generator:
+    """A generator that yields nothing."""
+    return value
+    yield
 
 
 def _has_raise_statement(error: BaseException) -> bool:

@@ -200,15 +200,23 @@ def repeat_by_weight(rows: Tensor, weights: Tensor | None) -> tuple[Tensor, Tens
     """
     if weights is None:
         return rows, None
-    weights = weights.to(rows.device)
+    n, weights = len(rows), weights.to(rows.device)
     kept = weights[rows]
     rows = rows[kept > 0]
     kept = kept[kept > 0]
     if not torch.isfinite(kept.sum()):
         raise ValueError("sample_weight must have a finite sum: divide the weights by their largest.")
-    if (kept == kept.round()).all() and kept.sum() <= 4 * len(weights):
+    if (kept == kept.round()).all() and kept.sum() <= 4 * n:
         return rows.repeat_interleave(kept.long()), None
     return rows, (weights / kept.mean()).float()
+
+
+def value_range(pixels: Tensor, rows: Tensor | None = None) -> tuple[float, float]:
+    """The smallest and the largest pixel."""
+    parts = [pixels] if rows is None else [pixels[part] for part in rows.split(CHUNK)]
+    ends = [torch.stack(part.aminmax()) for part in parts]
+    low, high = torch.stack([torch.stack(ends)[:, 0].amin(), torch.stack(ends)[:, 1].amax()]).tolist()
+    return low, high
 
 
 def pixel_statistics(pixels: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:

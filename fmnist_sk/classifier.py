@@ -5,6 +5,7 @@ import inspect
 import math
 import numbers
 import os
+from collections.abc import Generator
 from dataclasses import dataclass, fields
 from types import NoneType
 from typing import Any, Self, dataclass_transform
@@ -27,12 +28,14 @@ from fmnist_sk._data import ImageData
 from fmnist_sk._export import Exports
 from fmnist_sk._schedule import Schedule
 from fmnist_sk._skorch import OPTIMIZERS
+from fmnist_sk._threads import use_threads
 from fmnist_sk._training import Trainer
-from fmnist_sk._validation import check_image_shape, content_hashes, pixel_statistics
+from fmnist_sk._validation import check_image_shape, content_hashes, pixel_statistics, value_range
 from fmnist_sk._views import check_tta, views
 from fmnist_sk.augmentation import as_transformers
 from fmnist_sk.losses import LOSSES
 from fmnist_sk.schedules import Constant, as_schedule
+from fmnist_sk.shared import SharedImages
 
 
 @dataclass_transform(kw_only_default=True, eq_default=False)
@@ -76,6 +79,9 @@ class ImageClassifier(ImageData, Exports, Trainer):
     schedule : {"constant", "multi_step", "exponential", "reduce_on_plateau", "cosine", "one_cycle"}, schedule or class
         Learning rate over a fit: a name, an object from `fmnist_sk.schedules` such as ``Cosine(warmup=0.1)``, or a
         class of torch.optim.lr_scheduler.
+    schedule_epochs : int or None
+        Epochs that schedule and `swa` are planned for, from `max_epochs` on; None: `max_epochs`. A fit of fewer ends
+        early, where the whole one would be at that time: what a halving search with the resource `max_epochs` needs.
     criterion : {"cross_entropy", "focal", "sigmoid", "mse"}, nn.Module class or instance
         The loss, see `fmnist_sk.losses`. Its settings are ``criterion__*`` (in grids and by `set_params`, as in
         skorch). A module takes logits (n, n_classes) and codes (n,), with MixUp or CutMix shares (n, n_classes), and
@@ -131,11 +137,20 @@ class ImageClassifier(ImageData, Exports, Trainer):
         at the same time. With `warm_start` it is the sequence of fits that must be repeated in a new process.
     checkpoint_every : int
         Epochs.
+    keep_checkpoint : bool
+        Keep the file of a complete fit. The same fit again then reads it instead of training, so that a search that
+        was killed repeats none of its fits. With `schedule_epochs`, a fit of more `max_epochs` goes on from the file of
+        fewer, and ends as if it had never stopped. A file has about four times the size of the weights; the folder is
+        yours to delete.
     random_state : int, RandomState or None
         An int makes fits repeatable: bit for bit on one machine with the same number of threads, whatever other
         threads do; on CUDA with ``torch.use_deterministic_algorithms(True)``, and of random layers only nn.Dropout.
     device : str, torch.device or None
         None: where X is if that is no CPU, else CUDA if there is one, else the CPU.
+    n_threads : int or None
+        CPU threads that PyTorch computes with in fit and predictions; None: as it is set. Candidates of a search in
+        threads of one process (``joblib.parallel_config("threading")``) should share the cores: cores // n_jobs.
+        joblib's processes do so of their own accord.
     precision : {"auto", "bf16", "fp32"}
         Arithmetic of the network. "auto" is bfloat16 where the hardware multiplies it (AVX512-BF16, AMX, CUDA from
         Ampere), which is faster. Weights, loss and probabilities are float32 in any case.
@@ -170,6 +185,7 @@ class ImageClassifier(ImageData, Exports, Trainer):
     gradient_clip: float | None = None
     sam_rho: float = 0.0
     schedule: Any = "constant"
+    schedule_epochs: int | None = None
     criterion: Any = "cross_entropy"
     label_smoothing: float = 0.0
     triplet_weight: float = 0.0
@@ -188,8 +204,10 @@ class ImageClassifier(ImageData, Exports, Trainer):
     warm_start: bool = False
     checkpoint: str | os.PathLike | None = None
     checkpoint_every: int = 1
+    keep_checkpoint: bool = False
     random_state: int | np.random.RandomState | None = None
     device: str | torch.device | None = None
+    n_threads: int | None = None
     precision: str = "auto"
     callbacks: list | str | None = None
     verbose: int = 0
@@ -206,6 +224,7 @@ class ImageClassifier(ImageData, Exports, Trainer):
         "decay_biases": ["boolean"],
         "gradient_clip": [Interval(numbers.Real, 0, None, closed="neither"), None],
         "sam_rho": [Interval(numbers.Real, 0, None, closed="left")],
+        "schedule_epochs": [Interval(numbers.Integral, 1, None, closed="left"), None],
         "criterion": [StrOptions(set(LOSSES)), type, nn.Module],
         "triplet_weight": [Interval(numbers.Real, 0, None, closed="left")],
         "triplet_margin": [Interval(numbers.Real, 0, 2, closed="both")],
@@ -223,8 +242,10 @@ class ImageClassifier(ImageData, Exports, Trainer):
         "warm_start": ["boolean"],
         "checkpoint": [str, os.PathLike, None],
         "checkpoint_every": [Interval(numbers.Integral, 1, None, closed="left")],
+        "keep_checkpoint": ["boolean"],
         "random_state": ["random_state"],
         "device": [str, torch.device, None],
+        "n_threads": [Interval(numbers.Integral, 1, None, closed="left"), None],
         "precision": [StrOptions({"auto", "bf16", "fp32"})],
         "callbacks": [list, StrOptions({"disable"}), None],
         "verbose": ["verbose"],
@@ -256,8 +277,9 @@ class ImageClassifier(ImageData, Exports, Trainer):
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         self._callback_data = X, y
         try:
-            self._fit(X, y, sample_weight, restart=not (self.warm_start and self.initialized_),
-                      epochs=self.max_epochs, schedule=as_schedule(self.schedule), folder=self.checkpoint)
+            with use_threads(self.n_threads):
+                for _ in self._fitting_anew(X, y, sample_weight):
+                    pass
         finally:
             del self._callback_data
         context.call_on_fit_task_end(estimator=self, X=X, y=y,
@@ -271,10 +293,20 @@ class ImageClassifier(ImageData, Exports, Trainer):
         The first call fixes classes, image shape and standardisation; `classes` names labels that are still to come.
         """
         self._validate_params()
-        self._fit(X, y, sample_weight, restart=not self.initialized_, epochs=1, schedule=Constant(), classes=classes)
+        with use_threads(self.n_threads):
+            for _ in self._fitting(X, y, sample_weight, restart=not self.initialized_, epochs=1, planned=1,
+                                   schedule=Constant(), classes=classes):
+                pass
         return self
 
-    def _fit(self, X, y, sample_weight, *, restart, epochs, schedule: Schedule, folder=None, classes=None):
+    def _fitting_anew(self, X, y, sample_weight) -> Generator:
+        """A fit; that of a member of a group yields its batches, see `Trainer._loop`."""
+        return self._fitting(X, y, sample_weight, restart=not (self.warm_start and self.initialized_),
+                             epochs=self.max_epochs, planned=self.schedule_epochs or self.max_epochs,
+                             schedule=as_schedule(self.schedule), folder=self.checkpoint)
+
+    def _fitting(self, X, y, sample_weight, *, restart, epochs, planned, schedule: Schedule, folder=None, classes=None
+                 ) -> Generator:
         if restart:
             self.initialized_ = False
             # Should the fit fail, nothing old is left to predict with.
@@ -283,9 +315,11 @@ class ImageClassifier(ImageData, Exports, Trainer):
         images = self._training_images(X, y, sample_weight, restart=restart, classes=classes)
         is_first = restart or self.value_range_ is None
         if is_first:
-            self.value_range_ = tuple(value.item() for value in images.pixels.aminmax())
+            self.value_range_ = value_range(images.pixels, images.rows)
             self._statistics = self._pixel_statistics(images)
-        file = None if folder is None else FitFile(folder, self._fingerprint(images, restart))
+        file = None if folder is None else FitFile(folder, self._fingerprint(images, restart),
+                                                   None if self.schedule_epochs is None else epochs,
+                                                   self.keep_checkpoint)
         if restart:
             self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
             if file is not None and file.content is not None:
@@ -297,7 +331,7 @@ class ImageClassifier(ImageData, Exports, Trainer):
             if not any(True for _ in self.criterion_.parameters()):
                 self.initialize_criterion()             # it may have been set anew
         try:
-            self._train(images, epochs, schedule, file)
+            yield from self._train(images, epochs, schedule, planned, file)
         finally:
             if self.history and "train_loss" not in self.history[-1]:       # an epoch that was not finished
                 del self.history_[-1]
@@ -335,13 +369,15 @@ class ImageClassifier(ImageData, Exports, Trainer):
             pixels = images.pixels if images.rows is None else images.pixels[images.rows]
             background = 0 if self.value_range_ is None else self.value_range_[0]
             parts = [Images(view) for view in views(pixels, self.tta, background)]
-        found = [torch.cat([probabilities(logits) for logits in self.forward_iter(part, device=None)])
-                 for part in parts]
+        with use_threads(self.n_threads):
+            found = [torch.cat([probabilities(logits) for logits in self.forward_iter(part, device=None)])
+                     for part in parts]
         return found[0] if len(found) == 1 else torch.stack(found).mean(0)
 
     def _fingerprint(self, images: Images, restart: bool) -> str:
         """What tells this fit from others: settings, data, and the network that it goes on with."""
-        ignored = {"callbacks", "checkpoint", "checkpoint_every", "device", "tta", "verbose", "warm_start"}
+        ignored = {"callbacks", "checkpoint", "checkpoint_every", "device", "keep_checkpoint", "n_threads",
+                   "tta", "verbose", "warm_start", *([] if self.schedule_epochs is None else ["max_epochs"])}
         params = {**BaseEstimator.get_params(self, deep=False), **self._prefixed_params()}
         rows = images.rows
         return fingerprint(
@@ -379,6 +415,11 @@ class ImageClassifier(ImageData, Exports, Trainer):
         if self.ema is not None and self.swa is not None:
             raise ValueError(f"ema and swa exclude each other: set one of them to None, got ema={self.ema}, "
                              f"swa={self.swa}.")
+        if self.schedule_epochs is not None and self.schedule_epochs < self.max_epochs:
+            raise ValueError(f"schedule_epochs must be at least max_epochs={self.max_epochs}, got "
+                             f"schedule_epochs={self.schedule_epochs}.")
+        if self.keep_checkpoint and self.checkpoint is None:
+            raise ValueError("keep_checkpoint=True needs a folder to keep files in, got checkpoint=None.")
         if self.checkpoint is not None and not os.fspath(self.checkpoint):
             raise ValueError(f"checkpoint must be the path of a folder, got checkpoint={self.checkpoint!r}.")
         if isinstance(self.criterion, type) and not issubclass(self.criterion, nn.Module):
@@ -393,7 +434,7 @@ class ImageClassifier(ImageData, Exports, Trainer):
 
     def _choose_device(self, X=None) -> torch.device:
         if self.device is None:
-            if isinstance(X, Tensor) and X.device.type != "cpu":
+            if isinstance(X, (Tensor, SharedImages)) and X.device.type != "cpu":
                 return X.device
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
         try:

@@ -61,10 +61,10 @@ class ScheduleDisplay:
         if not isinstance(rows, Sequence) or not all(isinstance(row, Mapping) for row in rows):
             raise TypeError(f"rows must be dicts, one for each epoch, such as classifier.history_, got rows={rows!r}.")
         steps, schedule, done, rates = _steps_per_epoch(classifier, n_samples), as_schedule(classifier.schedule), 0, []
-        for n_epochs, lr in classifier._plan(classifier.max_epochs):
+        for n_epochs, lr in classifier._plan(classifier.schedule_epochs or classifier.max_epochs):
             rates.append(schedule.trace(n_epochs, steps, rows[done:done + n_epochs], lr))
             done += n_epochs
-        lr = np.concatenate(rates)
+        lr = np.concatenate(rates)[:steps * classifier.max_epochs]
         return cls(np.arange(len(lr)) / steps, lr).plot(ax)
 
     def plot(self, ax=None) -> ScheduleDisplay:
