@@ -4,13 +4,14 @@ from fmnist_sk.attribution import grad_cam
 from fmnist_sk.augmentation import *
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.datasets import CLASS_NAMES, load_csv, load_fashion_mnist
+from fmnist_sk.ensemble import DeepEnsembleClassifier
 from fmnist_sk.inspection import FeatureExtractor, feature_maps, summary
 from fmnist_sk.losses import CrossEntropy, FocalLoss, SigmoidLoss, SquaredError, TripletLoss
 from fmnist_sk.networks import *
 from fmnist_sk.persistence import load, load_pretrained, save
 from fmnist_sk.photos import PhotoToFashion
 from fmnist_sk.plotting import *
-from fmnist_sk.preprocessing import ImageScaler, ImageStandardizer
+from fmnist_sk.preprocessing import HOGTransformer, ImageScaler, ImageStandardizer
 from fmnist_sk.recipes import recipe
 from fmnist_sk.reference import reference_system, reference_systems
 from fmnist_sk.schedules import (
@@ -22,14 +23,17 @@ from fmnist_sk.schedules import (
     ReduceOnPlateau,
     TorchSchedule,
 )
+from fmnist_sk.shared import SharedImages
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ImageClassifier",
     *networks.__all__,
+    "DeepEnsembleClassifier",
     "ImageScaler",
     "ImageStandardizer",
+    "HOGTransformer",
     "PhotoToFashion",
     *augmentation.__all__,
     "CrossEntropy",
@@ -55,6 +59,7 @@ __all__ = [
     "CLASS_NAMES",
     "load_csv",
     "load_fashion_mnist",
+    "SharedImages",
     "recipe",
     "reference_system",
     "reference_systems",

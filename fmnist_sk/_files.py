@@ -32,5 +32,6 @@ def optional(name: str, what: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        package = {"cv2": "OpenCV", "PIL": "Pillow"}.get(name.partition(".")[0], name.partition(".")[0])
+        top = name.partition(".")[0]
+        package = {"cv2": "OpenCV", "PIL": "Pillow", "skimage": "scikit-image"}.get(top, top)
         raise ImportError(f"{what} {package}: pip install 'fmnist_sk[{extra}]'.") from error

@@ -18,6 +18,16 @@ HEAD_CONSTRAINTS = {"pool": POSITIVE, "hidden": [Interval(numbers.Integral, 0, N
                     "dropout": DROPOUT}
 
 
+class Concatenate(nn.Module):
+    """Branches side by side: maps (n, channels, height, width) to (n, all their channels, height, width).
+
+    A layer, so that an ensemble of networks that is trained as one can keep their channels apart.
+    """
+
+    def forward(self, *branches: Tensor) -> Tensor:
+        return torch.cat(branches, 1)
+
+
 class ConvNorm(nn.Sequential):
     """Convolution that keeps the size (divided by `stride`, rounded up), batch normalisation, and ReLU if wanted."""
 
@@ -67,9 +77,10 @@ class Reduction(nn.Module):
         self.conv = ConvNorm(in_channels, third, 3, stride=2, relu=True)
         self.deep = nn.Sequential(ConvNorm(in_channels, inner, 1, relu=True), ConvNorm(inner, inner, 3, relu=True),
                                     ConvNorm(inner, out_channels - 2 * third, 3, stride=2, relu=True))
+        self.concatenate = Concatenate()
 
     def forward(self, x: Tensor) -> Tensor:      # (n, in_channels, height, width)
-        return torch.cat([self.pool(x), self.conv(x), self.deep(x)], 1)
+        return self.concatenate(self.pool(x), self.conv(x), self.deep(x))
 
 
 def reduced_stages(block: Callable[[int, int], nn.Module], shape: tuple[int, int, int], widths: Sequence[int],

@@ -4,13 +4,12 @@ from __future__ import annotations
 import numbers
 from typing import Any
 
-import torch
 from sklearn.utils._param_validation import Interval
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmnist_sk.classifier import ImageClassifier
-from fmnist_sk.networks._blocks import POSITIVE, Head
+from fmnist_sk.networks._blocks import POSITIVE, Concatenate, Head
 
 
 class DenseLayer(nn.Module):
@@ -24,9 +23,10 @@ class DenseLayer(nn.Module):
             channels = 4 * growth
         steps += [nn.BatchNorm2d(channels), nn.ReLU(), nn.Conv2d(channels, growth, 3, padding=1, bias=False)]
         self.steps = nn.Sequential(*steps)
+        self.concatenate = Concatenate()
 
     def forward(self, x: Tensor) -> Tensor:                    # (n, channels, height, width)
-        return torch.cat([x, self.steps(x)], 1)                # (n, channels + growth, height, width)
+        return self.concatenate(x, self.steps(x))              # (n, channels + growth, height, width)
 
 
 class DenseNet(nn.Module):

@@ -3,11 +3,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from fmnist_sk.classifier import ImageClassifier
-from fmnist_sk.networks._blocks import HEAD_CONSTRAINTS, POSITIVE, ConvNorm, Head, reduced_stages
+from fmnist_sk.networks._blocks import HEAD_CONSTRAINTS, POSITIVE, Concatenate, ConvNorm, Head, reduced_stages
 from fmnist_sk.networks._text import feature_layers, minimum_side, stem_layers
 
 
@@ -28,9 +27,10 @@ class InceptionBlock(nn.Module):
         self.three = nn.Sequential(ConvNorm(in_channels, width, 1, relu=True), ConvNorm(width, width, 3, relu=True))
         self.five = nn.Sequential(ConvNorm(in_channels, width, 1, relu=True), ConvNorm(width, width, 3, relu=True),
                                   ConvNorm(width, last, 3, relu=True))
+        self.concatenate = Concatenate()
 
     def forward(self, x: Tensor) -> Tensor:          # (n, in_channels, height, width)
-        return torch.cat([self.pool(x), self.one(x), self.three(x), self.five(x)], 1)
+        return self.concatenate(self.pool(x), self.one(x), self.three(x), self.five(x))
 
 
 class Inception(nn.Module):

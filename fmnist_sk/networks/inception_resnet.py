@@ -3,12 +3,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmnist_sk.classifier import ImageClassifier
-from fmnist_sk.networks._blocks import HEAD_CONSTRAINTS, ConvNorm, Head, reduced_stages
+from fmnist_sk.networks._blocks import HEAD_CONSTRAINTS, Concatenate, ConvNorm, Head, reduced_stages
 from fmnist_sk.networks._text import feature_layers, minimum_side, stem_layers
 
 
@@ -27,11 +26,12 @@ class InceptionResidualBlock(nn.Module):
         self.three = nn.Sequential(ConvNorm(in_channels, width, 1, relu=True), ConvNorm(width, width, 3, relu=True))
         self.five = nn.Sequential(ConvNorm(in_channels, width, 1, relu=True), ConvNorm(width, width, 3, relu=True),
                                   ConvNorm(width, width, 3, relu=True))
+        self.concatenate = Concatenate()
         self.join = ConvNorm(3 * width, out_channels, 1)
         self.shortcut = nn.Identity() if in_channels == out_channels else ConvNorm(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:          # (n, in_channels, height, width)
-        branches = torch.cat([self.one(x), self.three(x), self.five(x)], 1)
+        branches = self.concatenate(self.one(x), self.three(x), self.five(x))
         return F.relu(self.join(branches) + self.shortcut(x))
 
 

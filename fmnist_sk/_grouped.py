@@ -1,0 +1,270 @@
+"""Several networks of one architecture as one network of grouped convolutions, which trains them together."""
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Generator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fmnist_sk._layers import Dropout, Standardize
+from fmnist_sk._steps import Steps
+from fmnist_sk.networks._blocks import Concatenate
+
+
+class CannotJoin(Exception):
+    """The architecture does not allow it, or the networks differ."""
+
+
+class Group:
+    """Nets that are at the same point of their fits, and take their steps at the same time.
+
+    Raises CannotJoin.
+    """
+
+    def __init__(self, nets: Sequence[Steps]):
+        for net in nets:
+            own = [name for name in ("train_step", "train_step_single", "infer")
+                   if getattr(type(net), name) is not getattr(Steps, name)]
+            if own or net._draws or net.triplet_weight:
+                raise CannotJoin(f"{type(net).__name__} takes steps of its own kind")
+        self.nets = list(nets)
+        first = nets[0]
+        x = torch.rand(4, *first._network_shape, generator=torch.Generator().manual_seed(0)).to(first.device_)
+        low, high = first.value_range_
+        try:
+            self.module = join([net.module_ for net in nets], low + (high - low) * x)
+        except CannotJoin:
+            self.separate()
+            raise
+
+    def gradients(self, batches: Sequence) -> list[dict]:
+        """What train_step_single does for each net with its batch, at once."""
+        sizes = {tuple(inputs["x"].shape) for inputs, _ in batches}
+        if len(sizes) > 1 or next(iter(sizes))[0] < 2:
+            return [net.train_step_single(batch) for net, batch in zip(self.nets, batches, strict=True)]
+        for net in self.nets:
+            net._set_training(True)
+        if not self.module.training:
+            self.module.train()
+        first = self.nets[0]
+        x = torch.cat([inputs["x"].to(first.device_).float() for inputs, _ in batches], 1)
+        with first._autocast():
+            logits = self.module(x.contiguous(memory_format=torch.channels_last)).float()
+        parts = logits.chunk(len(self.nets), 1)
+        losses = [net.get_loss(part, codes, X=inputs, training=True)
+                  for net, part, (inputs, codes) in zip(self.nets, parts, batches, strict=True)]
+        torch.stack(losses).sum().backward()
+        for layer in self.module.modules():
+            if isinstance(layer, _Joined):
+                layer.gradients()
+        return [{"loss": loss.detach(), "y_pred": part.detach()} for loss, part in zip(losses, parts, strict=True)]
+
+    def separate(self) -> None:
+        """Give each net memory of its own again."""
+        for net in self.nets:
+            for value in (*net.module_.parameters(), *net.module_.buffers()):
+                value.data = value.data.clone(memory_format=torch.preserve_format)
+
+
+def train_together(fits: dict[Steps, Generator]) -> bool:
+    """Run fits that yield batches and take their loss and logits; whether they were trained together.
+
+    Nets that end sooner leave the group. Where the nets cannot be joined, they are trained in turn.
+    """
+    group, wanted = None, {}
+    try:
+        for net, fit in fits.items():
+            _advance(net, fit, None, wanted)
+        try:
+            group = Group(list(wanted))
+        except CannotJoin:
+            for net in list(wanted):
+                while net in wanted:
+                    _advance(net, fits[net], net.train_step_single(wanted[net]), wanted)
+            return False
+        while wanted:
+            if list(wanted) != group.nets:
+                group.separate()
+                group = Group(list(wanted))
+            results = group.gradients(list(wanted.values()))
+            for net, result in zip(group.nets, results, strict=True):
+                _advance(net, fits[net], result, wanted)
+        return True
+    finally:
+        for fit in fits.values():
+            fit.close()
+        if group is not None:
+            group.separate()
+
+
+def _advance(net: Steps, fit: Generator, result: dict | None, wanted: dict) -> None:
+    try:
+        wanted[net] = fit.send(result)
+    except StopIteration:
+        wanted.pop(net, None)
+
+
+def join(modules: Sequence[nn.Module], x: Tensor) -> nn.Module:
+    """One module that takes the members' inputs side by side, (n, members * C, H, W), and gives their outputs so.
+
+    It shares memory with the members: what trains one of them changes it too. Whether it does what they do is tried
+    with x (n, C, H, W).
+
+    Raises CannotJoin.
+    """
+    joined = _join(modules, {})
+    was_training = modules[0].training
+    for module in (joined, *modules):
+        module.eval()
+    try:
+        with torch.no_grad():
+            inputs = [x.roll(i, 0) for i in range(len(modules))]
+            expected = torch.cat([module(given) for module, given in zip(modules, inputs, strict=True)], 1)
+            found = joined(torch.cat(inputs, 1).contiguous(memory_format=torch.channels_last))
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise CannotJoin(str(error)) from error
+    finally:
+        for module in (joined, *modules):
+            module.train(was_training)
+    if found.shape != expected.shape or not torch.allclose(found, expected, rtol=1e-2, atol=1e-2):
+        raise CannotJoin("the layers mix what should stay apart")
+    return joined
+
+
+def _join(modules: Sequence[nn.Module], done: dict[nn.Module, nn.Module]) -> nn.Module:
+    """`done` holds what was joined before: one layer may stand in several places."""
+    first = modules[0]
+    if first not in done:
+        done[first] = _join_layers(modules, done)
+    return done[first]
+
+
+def _join_layers(modules: Sequence[nn.Module], done: dict[nn.Module, nn.Module]) -> nn.Module:
+    first = modules[0]
+    if any(type(module) is not type(first) for module in modules):
+        raise CannotJoin("the networks differ")
+    if type(first) in _JOINERS:
+        return _JOINERS[type(first)](modules)
+    if first._parameters or first._buffers:
+        raise CannotJoin(f"{type(first).__name__} has no form in groups")
+    new = copy.copy(first)                              # a container, or a layer without weights
+    new._modules = {name: None if child is None else _join([module._modules[name] for module in modules], done)
+                    for name, child in first._modules.items()}
+    return new
+
+
+def _shared(members: Sequence[nn.Module], name: str, combine: Callable = torch.cat) -> Tensor | None:
+    """The members' tensors of this name as one, of which theirs become parts."""
+    values = [getattr(member, name) for member in members]
+    if values[0] is None:
+        return None
+    whole = combine([value.detach() for value in values])
+    if whole.ndim == 4 and combine is torch.cat:
+        whole = whole.contiguous(memory_format=torch.channels_last)
+    parts = whole.unbind() if combine is torch.stack else whole.chunk(len(members))
+    for value, part in zip(values, parts, strict=True):
+        value.data = part
+    if isinstance(values[0], nn.Parameter):
+        return nn.Parameter(whole, requires_grad=values[0].requires_grad)
+    return whole
+
+
+class _Joined(nn.Module):
+    """A layer whose weights are the members', side by side."""
+
+    combine = staticmethod(torch.cat)
+
+    def __init__(self, members: Sequence[nn.Module], *names: str):
+        super().__init__()
+        self.members = tuple(members)                           # a tuple: they are no children of it
+        for name in names:
+            value = _shared(members, name, self.combine)
+            if isinstance(value, nn.Parameter) or value is None:
+                self.register_parameter(name, value)
+            else:
+                self.register_buffer(name, value)
+
+    def gradients(self) -> None:
+        """Hand the members' parameters their parts of the gradients."""
+        for name, whole in self._parameters.items():
+            if whole is not None and whole.grad is not None:
+                parts = whole.grad.unbind() if self.combine is torch.stack else whole.grad.chunk(len(self.members))
+                for member, part in zip(self.members, parts, strict=True):
+                    getattr(member, name).grad = part
+                whole.grad = None
+
+
+class _Conv(_Joined):
+    def __init__(self, members):
+        super().__init__(members, "weight", "bias")
+        if members[0].padding_mode != "zeros":
+            raise CannotJoin(f"padding_mode={members[0].padding_mode!r}")
+        self.groups = len(members) * members[0].groups
+
+    def forward(self, x: Tensor) -> Tensor:             # (n, members * in_channels, height, width)
+        first = self.members[0]
+        return F.conv2d(x, self.weight, self.bias, first.stride, first.padding, first.dilation, self.groups)
+
+
+class _Linear(_Joined):
+    combine = staticmethod(torch.stack)
+
+    def __init__(self, members):
+        super().__init__(members, "weight", "bias")
+
+    def forward(self, x: Tensor) -> Tensor:             # (n, members * in_features)
+        if x.ndim != 2:
+            raise CannotJoin("a dense layer is applied to more than one dimension")
+        given = x.unflatten(1, (len(self.members), -1)).transpose(0, 1)            # (members, n, in_features)
+        weight = self.weight.transpose(1, 2)
+        found = torch.bmm(given, weight) if self.bias is None else torch.baddbmm(self.bias[:, None], given, weight)
+        return found.transpose(0, 1).flatten(1)
+
+
+class _BatchNorm(_Joined):
+    def __init__(self, members):
+        super().__init__(members, "weight", "bias", "running_mean", "running_var")
+        if not members[0].track_running_stats:
+            raise CannotJoin("batch normalisation without statistics")
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = self.members[0]
+        momentum = first.momentum
+        if self.training:
+            for member in self.members:
+                member.num_batches_tracked += 1
+            if momentum is None:
+                momentum = 1.0 / float(first.num_batches_tracked)
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, self.training,
+                            momentum or 0.0, first.eps)
+
+
+class _Standardize(_Joined):
+    """Each member's own: they may be one and the same, or of different folds."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = x.chunk(len(self.members), 1)
+        return torch.cat([member(part) for member, part in zip(self.members, parts, strict=True)], 1).contiguous(
+            memory_format=torch.channels_last)
+
+
+class _Dropout(_Joined):
+    """Each member draws from its own generator, as it does alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.members[0].p == 0:
+            return x
+        parts = x.chunk(len(self.members), 1)
+        return torch.cat([member(part) for member, part in zip(self.members, parts, strict=True)], 1)
+
+
+class _Concatenate(_Joined):
+    def forward(self, *parts: Tensor) -> Tensor:
+        apart = [part.unflatten(1, (len(self.members), -1)) for part in parts]
+        return torch.cat(apart, 2).flatten(1, 2).contiguous(memory_format=torch.channels_last)
+
+
+_JOINERS = {Concatenate: _Concatenate, nn.Conv2d: _Conv, nn.Linear: _Linear, nn.BatchNorm2d: _BatchNorm,
+            nn.BatchNorm1d: _BatchNorm, Standardize: _Standardize, Dropout: _Dropout}

@@ -1,0 +1,182 @@
+"""Ensembles of networks that differ by chance."""
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
+from sklearn.utils import check_random_state, get_tags
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from fmnist_sk._grouped import train_together
+from fmnist_sk._threads import use_threads
+from fmnist_sk.classifier import ImageClassifier
+from fmnist_sk.networks.resnet import ResNetClassifier
+
+
+class DeepEnsembleClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
+    """Several networks that differ by their random seed alone; its probabilities are the mean of theirs.
+
+    Deep ensembles (Lakshminarayanan et al., 2017, https://arxiv.org/abs/1612.01474): more accurate and better
+    calibrated than one network, for as many times the work.
+
+    Parameters
+    ----------
+    estimator : classifier with a parameter `random_state`, or None
+        What a member is: a classifier of this package, or any other of scikit-learn's kind, such as a Pipeline that
+        ends in one. None: ``ResNetClassifier()``.
+    n_members : int
+    learning_rates : (n_members,) floats, optional
+        One for each member, in place of the estimator's `lr`.
+    together : {"auto", True, False}
+        Train the members as one network of grouped convolutions, whose steps are theirs at the same time. They come
+        out as if they were trained singly but for rounding; the data are on the device once. It is possible for
+        classifiers of this package whose networks are built of convolutions, dense layers, batch normalisation,
+        dropout, poolings, activations and sums, without a triplet term. Others are trained in turn, whatever is asked
+        for; so are all on the CPU with "auto", where grouped convolutions gain little.
+    random_state : int, RandomState or None
+        The members' seeds are drawn from it.
+
+    Attributes
+    ----------
+    estimators_ : the fitted members
+    classes_ : (n_classes,) labels, sorted
+    trained_together_ : whether they were
+    n_features_in_, feature_names_in_ : as in scikit-learn
+
+    Examples
+    --------
+    >>> from fmnist_sk import ConvNetClassifier, DeepEnsembleClassifier
+    >>> import numpy as np
+    >>> X, y = np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8), np.arange(60) % 3
+    >>> net = ConvNetClassifier(architecture="8C3-16N", max_epochs=1)
+    >>> ensemble = DeepEnsembleClassifier(net, n_members=3, random_state=0)
+    >>> ensemble.fit(X, y).predict_proba(X).shape
+    (60, 3)
+    """
+
+    _parameter_constraints = {
+        "estimator": [HasMethods(["fit", "predict_proba"]), None],
+        "n_members": [Interval(numbers.Integral, 1, None, closed="left")],
+        "learning_rates": ["array-like", None],
+        "together": [StrOptions({"auto"}), "boolean"],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(self, estimator=None, n_members: int = 5, *, learning_rates: Sequence[float] | None = None,
+                 together: bool | str = "auto", random_state=None):
+        self.estimator = estimator
+        self.n_members = n_members
+        self.learning_rates = learning_rates
+        self.together = together
+        self.random_state = random_state
+
+    def fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor, sample_weight: ArrayLike | None = None) -> Self:
+        """Train the members on images X (n, ...) with labels y (n,), and weights (n,) if there are any.
+
+        Raises what the members raise, and ValueError or TypeError for parameters that cannot be used.
+        """
+        self._validate_params()
+        members = self._members()
+        vars(self).pop("estimators_", None)
+        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+        self.trained_together_ = False
+        if self._tries_together(members[0], X):
+            self.trained_together_ = self._fit_together(members, X, y, sample_weight)
+        else:
+            for member in members:
+                member.fit(X, y, **weights)
+        self.estimators_ = members
+        return self
+
+    def _members(self) -> list:
+        estimator = ResNetClassifier() if self.estimator is None else self.estimator
+        members = [clone(estimator) for _ in range(self.n_members)]
+        params = members[0].get_params()
+        for name, values in (("random_state", check_random_state(self.random_state).randint(2**31 - 1,
+                                                                                            size=self.n_members)),
+                             ("lr", self._rates())):
+            if values is None:
+                continue
+            found = [key for key in params if key == name or key.endswith(f"__{name}")]
+            if not found:
+                raise ValueError(f"estimator must have a parameter {name!r}, by which members differ, got "
+                                 f"{estimator!r}.")
+            for member, value in zip(members, values, strict=True):
+                member.set_params(**dict.fromkeys(found, value.item()))
+        return members
+
+    def _rates(self) -> np.ndarray | None:
+        if self.learning_rates is None:
+            return None
+        rates = np.asarray(self.learning_rates, dtype=np.float64)
+        if rates.shape != (self.n_members,) or not ((rates > 0) & np.isfinite(rates)).all():
+            raise ValueError(f"learning_rates must hold a number above 0 for each of the n_members={self.n_members} "
+                             f"members, got learning_rates={self.learning_rates!r}.")
+        return rates
+
+    def _tries_together(self, member, X) -> bool:
+        if not self.together or not isinstance(member, ImageClassifier) or self.n_members == 1:
+            return False
+        return self.together is True or member._choose_device(X).type != "cpu"
+
+    @staticmethod
+    def _fit_together(members: list[ImageClassifier], X, y, sample_weight) -> bool:
+        for member in members:
+            member._validate_params()
+        device = members[0]._choose_device(X)
+        if device.type != "cpu" and isinstance(X, np.ndarray) and X.ndim > 1 and X.dtype.kind in "uif":
+            X = torch.as_tensor(X, device=device)                  # once, for all of them
+        try:
+            for member in members:
+                member._is_member = True
+            with use_threads(members[0].n_threads):
+                return train_together({member: member._fitting_anew(X, y, sample_weight) for member in members})
+        finally:
+            for member in members:
+                vars(member).pop("_is_member", None)
+
+    def predict_proba(self, X: ArrayLike | Tensor) -> np.ndarray | Tensor:
+        """Probabilities (n, n_classes), in the order of ``classes_``: the mean of the members'."""
+        check_is_fitted(self)
+        return sum(member.predict_proba(X) for member in self.estimators_) / len(self.estimators_)
+
+    def predict(self, X: ArrayLike | Tensor) -> np.ndarray | Tensor:
+        """The most probable label of each image, (n,)."""
+        probabilities = self.predict_proba(X)
+        if isinstance(probabilities, Tensor) and self.classes_.dtype.kind in "biuf":
+            return torch.from_numpy(self.classes_).to(probabilities.device)[probabilities.argmax(1)]
+        return self.classes_[np.asarray(probabilities.argmax(1).cpu() if isinstance(probabilities, Tensor)
+                                        else probabilities.argmax(1))]
+
+    @property
+    def classes_(self) -> np.ndarray:
+        check_is_fitted(self, "estimators_")
+        return self.estimators_[0].classes_
+
+    @property
+    def n_features_in_(self) -> int:
+        return self._of_member("n_features_in_")
+
+    @property
+    def feature_names_in_(self) -> np.ndarray:
+        return self._of_member("feature_names_in_")
+
+    def _of_member(self, name: str):
+        if "estimators_" not in vars(self):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self.estimators_[0], name)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "estimators_" in vars(self)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags = get_tags(ResNetClassifier() if self.estimator is None else self.estimator).input_tags
+        return tags
