@@ -3,7 +3,7 @@ import os
 from pathlib import Path
 
 import torch
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, is_classifier
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin
 from sklearn.utils import get_tags
 from torch import nn
 
@@ -62,12 +62,15 @@ SMALL = {
                            "feature_hidden": 16},
     "ImageScaler": {},
     "ImageStandardizer": {},
+    "HOGTransformer": {"cell": 1, "block": 1},
     # scikit-learn asks for the same result twice
     **{name: {"p": 0} for name in ("RandomHorizontalFlip", "RandomCrop", "RandomAffine", "RandomErasing",
                                    "GaussianNoise", "RandomBrightness", "MixUp", "CutMix")},
     "AugmentedCopies": {},
     "PhotoToFashion": {},
 }
+SMALL["DeepEnsembleClassifier"] = {"estimator": fmnist_sk.ConvNetClassifier(**SMALL["ConvNetClassifier"]),
+                                   "n_members": 2, "together": True, "random_state": 0}
 SMALL["FeatureExtractor"] = {"estimator": fmnist_sk.ConvNetClassifier(**SMALL["ConvNetClassifier"])}
 
 
@@ -84,7 +87,7 @@ def held_out_accuracy(name):
 ESTIMATORS = [name for name in fmnist_sk.__all__                 # schedules have parameters too, but nothing to fit
               if isinstance(getattr(fmnist_sk, name), type) and issubclass(getattr(fmnist_sk, name), BaseEstimator)
               and hasattr(getattr(fmnist_sk, name), "fit")]
-CLASSIFIERS = [name for name in ESTIMATORS if is_classifier(small(name))]
+CLASSIFIERS = [name for name in ESTIMATORS if issubclass(getattr(fmnist_sk, name), fmnist_sk.ImageClassifier)]
 TRANSFORMERS = [name for name in ESTIMATORS if hasattr(getattr(fmnist_sk, name), "transform")
                 and get_tags(small(name)).input_tags.two_d_array]            # others take photos
 ONE_TO_ONE = [name for name in TRANSFORMERS if isinstance(small(name), OneToOneFeatureMixin)]

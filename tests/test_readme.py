@@ -20,7 +20,9 @@ from fmnist_sk import ImageScaler
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-EXAMPLES = re.findall(r"^## ([^\n]*)\n(?:(?!^## ).)*?^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+EXAMPLES = [(title, code) for title, section in re.findall(r"^## ([^\n]*)\n(.*?)(?=^## |\Z)", README,
+                                                           re.DOTALL | re.MULTILINE)
+            for code in re.findall(r"^```python\n(.*?)^```", section, re.DOTALL | re.MULTILINE)]
 
 
 @real_data
@@ -34,8 +36,8 @@ def test_example_runs_as_written(code, capsys, tmp_path, monkeypatch):
 
 def test_there_are_the_promised_examples():
     titles = [title for title, _ in EXAMPLES]
-    assert titles == ["What is on this photo?", "A first classifier", "Search", "Stack", "Your own network", "Networks",
-                      "Training", "Features", "Pictures", "Save, load, export"]
+    assert titles == ["What is on this photo?", "A first classifier", "Search", "Search", "Stack", "A deep ensemble",
+                      "Your own network", "Networks", "Training", "Features", "Pictures", "Save, load, export"]
 
 
 def _cross_val_predict(net):

@@ -1,0 +1,324 @@
+"""Searches: halving that goes on, finished fits that are kept, candidates side by side."""
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import ClassVar
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from estimators import small
+from sklearn.base import clone
+from sklearn.ensemble import StackingClassifier
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV
+from sklearn.pipeline import make_pipeline
+
+from fmnist_sk import (
+    ConvNetClassifier,
+    DeepEnsembleClassifier,
+    ImageScaler,
+    ResNetClassifier,
+    ScheduleDisplay,
+    SharedImages,
+)
+
+TESTS = Path(__file__).parent
+
+
+class Counting(ConvNetClassifier):
+    """Counts the epochs that all its fits train."""
+
+    epochs = 0
+
+    def run_single_epoch(self, iterator, training, *args, **kwargs):
+        Counting.epochs += training
+        return super().run_single_epoch(iterator, training, *args, **kwargs)
+
+
+@pytest.fixture
+def net(tmp_path):
+    Counting.epochs = 0
+    return Counting(architecture="4C3-MP2-8N", lr=0.01, batch_size=20, schedule="one_cycle", schedule_epochs=9,
+                    checkpoint=tmp_path / "fits", keep_checkpoint=True, random_state=0)
+
+
+def same(first, second, X):
+    np.testing.assert_array_equal(first.predict_proba(X), second.predict_proba(X))
+    names = "train_loss", "lr"
+    assert first.history_[:, names] == second.history_[:, names]
+    assert getattr(first, "best_epoch_", None) == getattr(second, "best_epoch_", None)
+
+
+# ---------------------------------------------------------------------- a fit that is a part of a longer plan
+
+@pytest.mark.parametrize("params", [
+    {}, {"ema": 0.9, "dropout": 0.2}, {"swa": 0.3, "schedule": "constant"}, {"validation_fraction": 0.2},
+    {"validation_fraction": 0.2, "schedule": "reduce_on_plateau"}, {"checkpoint_every": 2},
+], ids=str)
+def test_longer_fits_go_on_from_shorter_ones(params, net, tiny_images, tmp_path):
+    X, y = tiny_images()
+    net.set_params(**params)
+    whole = clone(net).set_params(max_epochs=9, checkpoint=tmp_path / "other").fit(X, y)
+    assert Counting.epochs == 9
+    short = clone(net).set_params(max_epochs=3).fit(X, y)
+    assert short.n_iter_ == 3
+    assert [row["lr"] for row in short.history_] == [row["lr"] for row in whole.history_[:3]]
+    same(clone(net).set_params(max_epochs=9).fit(X, y), whole, X)
+    assert Counting.epochs == 9 + 3 + 6
+    same(clone(net).set_params(max_epochs=3).fit(X, y), short, X)           # not overwritten by the longer one
+    same(clone(net).set_params(max_epochs=9).fit(X, y), whole, X)
+    assert Counting.epochs == 18
+    assert len(list((tmp_path / "fits").iterdir())) == 2
+
+
+def test_both_phases_of_transfer_learning_go_on(tmp_path, tiny_images):
+    X, y = tiny_images()
+    net = small("InceptionV3Classifier", frozen_epochs=2, schedule_epochs=4, checkpoint=tmp_path / "a",
+                keep_checkpoint=True)
+    whole = clone(net).set_params(max_epochs=4, checkpoint=tmp_path / "b").fit(X, y)
+    for n in (1, 2, 3):
+        assert clone(net).set_params(max_epochs=n).fit(X, y).n_iter_ == n
+    same(clone(net).set_params(max_epochs=4).fit(X, y), whole, X)
+
+
+def test_other_data_and_settings_train_anew(net, tiny_images):
+    X, y = tiny_images()
+    net.set_params(max_epochs=1).fit(X, y)
+    for other in (clone(net).set_params(lr=0.02), clone(net).set_params(schedule_epochs=8)):
+        other.fit(X, y)
+    clone(net).fit(X[1:], y[1:])
+    assert Counting.epochs == 4
+
+
+def test_the_picture_of_the_schedule_ends_with_the_fit(tmp_path):
+    whole = ResNetClassifier(max_epochs=6, batch_size=100)
+    part = ResNetClassifier(max_epochs=2, schedule_epochs=6, batch_size=100)
+    found = [ScheduleDisplay.from_estimator(net, 1000).lr for net in (part, whole)]
+    np.testing.assert_array_equal(found[0], found[1][:20])
+
+
+@pytest.mark.parametrize(("params", "message"), [
+    ({"schedule_epochs": 2, "max_epochs": 3}, "schedule_epochs must be at least max_epochs=3, got schedule_epochs=2"),
+    ({"schedule_epochs": 0}, "'schedule_epochs' parameter"),
+    ({"keep_checkpoint": True}, "keep_checkpoint=True needs a folder to keep files in, got checkpoint=None"),
+])
+def test_settings_that_do_not_fit(params, message, tiny_images):
+    with pytest.raises(ValueError, match=message):
+        small("ConvNetClassifier", **params).fit(*tiny_images())
+
+
+# ---------------------------------------------------------------------- searches
+
+def halving(net, resource="max_epochs", **params):
+    prefix = resource.removesuffix("max_epochs")
+    return HalvingGridSearchCV(net, {f"{prefix}lr": [0.003, 0.01, 0.03]}, resource=resource, max_resources=9,
+                               min_resources=3, factor=3, cv=2, random_state=0, **params)
+
+
+@pytest.mark.parametrize("in_pipeline", [False, True])
+def test_halving_goes_on_with_its_candidates(in_pipeline, net, tiny_images):
+    X, y = tiny_images()
+    X = X.reshape(len(X), -1)
+    resource = "counting__max_epochs" if in_pipeline else "max_epochs"
+    estimator = make_pipeline(ImageScaler(), net) if in_pipeline else net
+    found = halving(estimator, resource).fit(X, y)
+    assert Counting.epochs == 2 * (3 * 3 + 1 * 6) + 9                   # candidates of two splits, and the refit
+    Counting.epochs = 0
+    anew = halving(clone(estimator).set_params(**{resource.replace("max_epochs", name): value for name, value in {
+        "keep_checkpoint": False, "checkpoint": None}.items()}), resource).fit(X, y)
+    assert Counting.epochs == 2 * (3 * 3 + 1 * 9) + 9
+    np.testing.assert_array_equal(found.cv_results_["mean_test_score"], anew.cv_results_["mean_test_score"])
+    assert found.best_params_ == anew.best_params_
+    Counting.epochs = 0
+    again = halving(clone(estimator), resource).fit(X, y)
+    assert Counting.epochs == 0
+    np.testing.assert_array_equal(again.predict_proba(X), anew.predict_proba(X))
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, {tests!r})
+import conftest
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from fmnist_sk import ConvNetClassifier
+
+class Telling(ConvNetClassifier):
+    def run_single_epoch(self, iterator, training, *args, **kwargs):
+        if training:
+            print("epoch", flush=True)
+        return super().run_single_epoch(iterator, training, *args, **kwargs)
+
+X, y = conftest.make_images(n=200)
+net = Telling(architecture="8C3-MP2-8N", batch_size=10, max_epochs=4, checkpoint=sys.argv[1], keep_checkpoint=True,
+              random_state=0)
+search = GridSearchCV(net, {{"lr": [0.001, 0.003, 0.01, 0.03]}}, cv=2).fit(X, y)
+print(search.cv_results_["mean_test_score"].tolist(), search.predict_proba(X).tobytes().hex(), flush=True)
+"""
+
+
+def test_a_killed_search_repeats_no_finished_fit(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(SCRIPT).format(tests=str(TESTS)))
+
+    def start(folder):
+        return subprocess.Popen([sys.executable, script, tmp_path / folder], stdout=subprocess.PIPE, text=True)
+
+    expected = start("never").communicate()[0].splitlines()
+    assert expected[:-1] == ["epoch"] * 36                                   # 8 fits and the refit, of 4 epochs
+    seen = 0
+    for stop in (13,):
+        process = start("killed")
+        for _ in range(stop):
+            assert process.stdout.readline() == "epoch\n"
+        process.send_signal(signal.SIGKILL)
+        rest = process.communicate()[0].splitlines()
+        seen += stop + len(rest)
+    out = start("killed").communicate()[0].splitlines()
+    assert out[-1] == expected[-1]
+    n_repeated = seen + len(out) - 1 - 36
+    assert 0 <= n_repeated <= 1                                             # the epoch in which it was killed
+    assert start("killed").communicate()[0].splitlines() == expected[-1:]
+
+
+# ---------------------------------------------------------------------- candidates side by side
+
+class Threads(ConvNetClassifier):
+    """Remembers how many threads PyTorch had in its steps."""
+
+    seen: ClassVar = set()
+
+    def train_step(self, batch, **kwargs):
+        Threads.seen.add(torch.get_num_threads())
+        return super().train_step(batch, **kwargs)
+
+
+@pytest.mark.parametrize("in_pipeline", [False, True])
+def test_threads_give_the_same_as_serial(in_pipeline, tiny_images):
+    X, y = tiny_images(n=120)
+    net = small("ResNetClassifier", max_epochs=2, n_threads=1, dropout=0.3, augment="strong")
+    model, name = (make_pipeline(ImageScaler(), net), "resnetclassifier__lr") if in_pipeline else (net, "lr")
+    search = GridSearchCV(model, {name: [1e-3, 3e-3, 1e-2]}, cv=2)
+    serial = clone(search).fit(X.reshape(120, -1), y)
+    with joblib.parallel_config("threading", n_jobs=3):
+        parallel = clone(search).fit(X.reshape(120, -1), y)
+    for column in ("split0_test_score", "split1_test_score"):
+        np.testing.assert_array_equal(parallel.cv_results_[column], serial.cv_results_[column])
+    np.testing.assert_array_equal(parallel.predict_proba(X.reshape(120, -1)), serial.predict_proba(X.reshape(120, -1)))
+
+
+def test_threads_of_pytorch_are_set_inside_the_worker(tiny_images):
+    X, y = tiny_images()
+    before = torch.get_num_threads()
+    net = Threads(architecture="4C3-MP2-8N", max_epochs=1, n_threads=2)
+    Threads.seen.clear()
+    with joblib.parallel_config("threading", n_jobs=2):
+        GridSearchCV(net, {"lr": [1e-3, 1e-2]}, cv=2).fit(X, y)
+    assert Threads.seen == {2}
+    assert torch.get_num_threads() == before
+    Threads.seen.clear()
+    net.set_params(n_threads=None).fit(X, y)
+    assert Threads.seen == {before}
+
+
+def _threads_here(_):
+    return torch.get_num_threads()
+
+
+def test_processes_of_joblib_share_the_cores():
+    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    environment.pop("OMP_NUM_THREADS")
+    code = """
+import joblib, os
+from test_search import _threads_here
+print(max(joblib.Parallel(2)(joblib.delayed(_threads_here)(i) for i in range(2))) <= max(1, os.cpu_count() // 2))
+"""
+    code = "import sys; sys.path.pop(0)\n" + code
+    environment["FMNIST_SK_TEST_FOLDER"] = os.environ["FMNIST_SK_TEST_FOLDER"]
+    out = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert out.stdout == "True\n"
+
+
+# ---------------------------------------------------------------------- images that candidates share
+
+@pytest.mark.parametrize("form", ["flat", "3-D", "4-D", "floats", "tensor"])
+def test_shared_images_give_what_images_give(form, tiny_images):
+    X, y = tiny_images(["bag", "coat", "shirt"], n=90, channels=1)
+    X = {"flat": X.reshape(90, -1), "3-D": X[:, 0], "4-D": X, "floats": X / 255, "tensor": torch.from_numpy(X)}[form]
+    shared = SharedImages(X, "cpu")
+    assert shared.shape == tuple(X.shape)
+    net = small("ConvNetClassifier", max_epochs=2, validation_fraction=0.2, class_weight="balanced")
+    rows = np.random.default_rng(0).permutation(90)[:70]
+    weights = np.where(y == "bag", 2.0, 1.0)
+    drawn = X[rows], shared[rows]
+    for given, weight in (((X, shared), None), (drawn, None), (drawn, weights[rows]),
+                          (drawn, rows % 3 / 3), ((X[y != "bag"], shared[y != "bag"]), None)):
+        labels = y if len(given[0]) == 90 else y[rows] if len(given[0]) == 70 else y[y != "bag"]
+        plain, other = (clone(net).fit(part, labels, weight) for part in given)
+        np.testing.assert_array_equal(other.predict_proba(shared[5:50]), plain.predict_proba(X[5:50]))
+        assert other.value_range_ == plain.value_range_
+        assert other.n_features_in_ == plain.n_features_in_
+        assert other.score(shared, y) == plain.score(X, y)
+    repeated = np.repeat(rows, 2)
+    plain, other = (clone(net).fit(part, y[repeated]) for part in (X[repeated], shared[repeated]))
+    np.testing.assert_array_equal(other.predict_proba(shared), plain.predict_proba(X))
+
+
+def test_searches_and_ensembles_take_shared_images_without_copies(tiny_images, monkeypatch):
+    X, y = tiny_images(n=90)
+    shared, addresses = SharedImages(X), set()
+
+    class Remembering(ConvNetClassifier):
+        def get_split_datasets(self, images, *args, **kwargs):
+            addresses.add(images.pixels.data_ptr())
+            return super().get_split_datasets(images, *args, **kwargs)
+
+    net = Remembering(architecture="4C3-MP2-8N", max_epochs=1, random_state=0, n_threads=1)
+    search = GridSearchCV(net, {"lr": [1e-3, 1e-2]}, cv=3)
+    expected = clone(search).fit(X, y)
+    addresses.clear()
+    with joblib.parallel_config("threading", n_jobs=2):
+        found = clone(search).fit(shared, y)
+    assert addresses == {shared.pixels.data_ptr()}
+    np.testing.assert_array_equal(found.cv_results_["mean_test_score"], expected.cv_results_["mean_test_score"])
+    np.testing.assert_array_equal(found.predict_proba(shared), expected.predict_proba(X))
+    stack = StackingClassifier([("net", net)], LogisticRegression(), cv=2)
+    np.testing.assert_array_equal(clone(stack).fit(shared, y).predict(shared), clone(stack).fit(X, y).predict(X))
+    ensemble = DeepEnsembleClassifier(net, 2, together=True, random_state=0)
+    np.testing.assert_array_equal(clone(ensemble).fit(shared, y).predict(shared),
+                                  clone(ensemble).fit(X, y).predict(X))
+    assert np.asarray(shared[:3]).tolist() == X[:3].tolist()
+
+
+@pytest.mark.parametrize("index", [1, np.zeros(3, dtype=bool), np.zeros(2), np.zeros((2, 2), dtype=int)])
+def test_parts_of_shared_images_are_parts(index):
+    with pytest.raises(IndexError, match="index must be a slice, whole numbers"):
+        SharedImages(np.zeros((20, 8, 8)))[index]
+
+
+@pytest.mark.parametrize(("X", "error", "message"), [
+    (np.full((5, 4), np.nan), ValueError, "X contains NaN"), ("abc", ValueError, "X must|Expected"),
+    (np.zeros((2, 3, 4, 5, 6)), ValueError, "X must have 2, 3 or 4 dimensions"),
+])
+def test_what_cannot_be_shared(X, error, message):
+    with pytest.raises(error, match=message):
+        SharedImages(X)
+    with pytest.raises(ValueError, match="device must name a device of this machine"):
+        SharedImages(np.zeros((5, 4)), device="wibble")
+
+
+@pytest.mark.cuda
+def test_candidates_on_cuda_share_one_copy(tiny_images):
+    X, y = tiny_images(n=120)
+    shared = SharedImages(X, "cuda")
+    net = small("ConvNetClassifier", max_epochs=1, device="cuda")
+    with joblib.parallel_config("threading", n_jobs=2):
+        found = GridSearchCV(net, {"lr": [1e-3, 1e-2]}, cv=2).fit(shared, y)
+    assert found.best_score_ > 0.3
+    assert np.asarray(shared).tolist() == X.tolist()

@@ -1,0 +1,106 @@
+"""The scripts that search, stack and use a cluster write what they promise."""
+import json
+import runpy
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_datasets import real_data
+from test_examples import BENCHMARKS, EXAMPLES, run
+from test_looking import pixels
+
+import fmnist_sk
+from fmnist_sk import load_fashion_mnist
+
+
+def here(script, *arguments, monkeypatch):
+    """Run in this process: what several short runs have to import is imported once."""
+    monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    runpy.run_path(str(EXAMPLES / script), run_name="__main__")
+
+
+@real_data
+@pytest.mark.parametrize(("space", "method", "columns"), [
+    ("report_2", "random", {"lr", "batch_size", "dropout", "architecture"}),
+    ("size", "halving", {"net", "architecture", "n_blocks", "width", "max_epochs"}),
+    ("size", "optuna", {"net"}),
+])
+def test_searches_rank_their_candidates(space, method, columns, tmp_path, monkeypatch, capsys):
+    here("hyperparameter_search.py", "--space", space, "--method", method, "--candidates", 4, "--images", 150,
+         "--epochs", 3 if method == "halving" else 1, "--output", tmp_path, monkeypatch=monkeypatch)
+    out = capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "ranking.csv")
+    assert len(table) == 4
+    assert columns & set(table) if method == "random" else columns <= set(table) | {"n_blocks", "width", "net"}
+    if method != "halving":
+        assert table["accuracy"].is_monotonic_decreasing
+    assert "the best, trained on all 150 images: test accuracy 0." in out
+    pixels(tmp_path / "search.png")
+    best = fmnist_sk.load(tmp_path / "best.safetensors")
+    assert best.predict(load_fashion_mnist("test").images[:5]).shape == (5,)
+    assert list((tmp_path / "fits").iterdir())
+
+
+def test_two_settings_make_a_heat_map(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import hyperparameter_search as script
+    rows = [{"param_lr": lr, "param_dropout": dropout, "mean_test_score": lr + dropout, "std_test_score": 0.0,
+             "mean_fit_time": 1.0} for lr in (0.1, 0.2) for dropout in (0.0, 0.5)]
+    table = script.ranking(pd.DataFrame(rows))
+    assert table["accuracy"].tolist() == pytest.approx([0.7, 0.6, 0.2, 0.1])
+    assert table["lr"].tolist() == [0.2, 0.1, 0.2, 0.1]
+    script.draw(table, tmp_path / "a.png")
+    width = pixels(tmp_path / "a.png")[1]
+    script.draw(table.assign(third=[1, 2, 3, 4]), tmp_path / "b.png")
+    assert pixels(tmp_path / "b.png")[1] > width
+
+
+@real_data
+def test_stacking_compares_members_and_combinations(tmp_path, monkeypatch, capsys):
+    here("stacking.py", "--images", 600, "--epochs", 1, "--cv", 2, "--output", tmp_path, monkeypatch=monkeypatch)
+    content = json.loads((tmp_path / "ensemble.json").read_text())
+    rows = {row["name"]: row for row in content["rows"]}
+    assert list(rows) == ["ConvNet", "ResNet", "Inception", "Mixer", "HOG + SVC", "hard voting",
+                          "average of the networks", "soft voting of all", "stacking, cv=2", "stacking, prefit"]
+    for row in rows.values():
+        low, high = row["test_interval"]
+        assert low < row["test_accuracy"] < high
+        assert row["gain_interval"][0] <= row["gain"] <= row["gain_interval"][1]
+    assert rows["HOG + SVC"]["test_accuracy"] > 0.7
+    assert rows[content["best_member"]]["gain"] == 0
+    assert rows["average of the networks"]["calibration_error_after"] < 0.2
+    assert "stacking, prefit" in capsys.readouterr().out
+    pixels(tmp_path / "comparison.png")
+
+
+@real_data
+def test_a_cluster_that_loses_a_worker_gives_what_one_process_gives(tmp_path):
+    out = run("cluster_search.py", "--images", 800, "--epochs", 2, "--output", tmp_path)
+    content = json.loads((tmp_path / "cluster.json").read_text())
+    assert content["workers_lost"] == 1
+    assert content["same"] == dict.fromkeys(["scores of every fold", "probabilities of the best",
+                                             "probabilities of the stacking"], True)
+    assert "workers lost: 1" in out
+
+
+@real_data
+def test_the_benchmark_of_searches_measures_every_way(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import _measure
+    import searches
+    monkeypatch.setattr(_measure, "RESULTS", tmp_path)
+    monkeypatch.setattr(searches, "GRID", {"lr": [1e-3, 1e-2, 3e-2]})
+    monkeypatch.setattr(searches, "ENSEMBLES", {"simple_cnn": searches.ENSEMBLES["simple_cnn"]})
+    for option in ((), ("--together",)):
+        monkeypatch.setattr(sys, "argv", ["searches.py", "--images", "200", "--rounds", "1", *option])
+        searches.main()
+    result = json.loads((tmp_path / "searches.json").read_text())
+    assert set(result["times"]["seconds"]) == {"serial", "2 workers", "2 threads", "halving", "halving, continued"}
+    found = result["times"]["found"]
+    assert found["2 threads"]["best"] == found["serial"]["best"]
+    assert found["halving, continued"] == found["halving"]
+    assert result["together"]["networks"]["simple_cnn"]["together / in turn"]["median"] > 0
+    memory = searches.measure_memory(np.zeros((20, 28, 28), dtype=np.uint8), np.arange(20) % 2, "cpu", n_fits=20)
+    assert [row["fits"] for row in memory["after"]] == [10, 20]
