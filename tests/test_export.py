@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from estimators import SMALL, small
+from estimators import CLASSIFIERS, small
 from sklearn.exceptions import NotFittedError
 from test_datasets import real_data
 
@@ -19,8 +19,6 @@ from fmnist_sk import (
     reference_system,
     reference_systems,
 )
-
-CLASSIFIERS = [name for name in SMALL if name.endswith("Classifier")]
 
 
 def run(path, images):

@@ -13,7 +13,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from estimators import SMALL, PatchNet, small
+from estimators import CLASSIFIERS, PatchNet, small
 from safetensors import safe_open
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -48,8 +48,6 @@ from fmnist_sk import (
     load,
     save,
 )
-
-CLASSIFIERS = [name for name in SMALL if name.endswith("Classifier")]
 
 
 class Net(nn.Sequential):

@@ -1,0 +1,159 @@
+"""Ensembles of different models on Fashion-MNIST: average, voting and stacking, with confidence intervals.
+
+    python examples/stacking.py                                 # hours on two CPU cores
+    python examples/stacking.py --images 3000 --epochs 2        # minutes
+
+Members are four networks of different kinds and a support vector machine on histograms of gradients. They are trained
+as often as the stacking's cross-validation needs, its `cv` times and once more on all training images; averages, voting
+and the second stacking (cv="prefit", whose meta-learner sees held-out images) use what was trained then. The table has
+every member's and combination's accuracy on validation and test images, and the calibration before and after a
+temperature. Writes ensemble.json and comparison.png to output/stacking. Needs
+pip install 'fmnist_sk[hog,plot]'.
+"""
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import StackingClassifier, VotingClassifier
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.model_selection import StratifiedKFold, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.svm import SVC
+
+from fmnist_sk import (
+    ComparisonDisplay,
+    ConvNetClassifier,
+    HOGTransformer,
+    InceptionClassifier,
+    MLPMixerClassifier,
+    ReliabilityDisplay,
+    ResNetClassifier,
+    load_fashion_mnist,
+)
+
+try:
+    import matplotlib.pyplot as plt
+    import skimage  # noqa: F401
+except ImportError as error:
+    raise SystemExit(f"This script needs {error.name}: pip install 'fmnist_sk[hog,plot]'") from None
+
+
+def members(epochs, seed, device):
+    common = {"augment": "fashion", "random_state": seed, "device": device, "verbose": 0}
+    nets = {
+        "ConvNet": ConvNetClassifier(architecture="32C3-32C3-MP2-64C3-64C3-MP2-256N", dropout=0.3, lr=2e-3,
+                                     schedule="one_cycle", label_smoothing=0.1, **common),
+        "ResNet": ResNetClassifier(**common),
+        "Inception": InceptionClassifier(**common),
+        "Mixer": MLPMixerClassifier(**common),
+    }
+    for net in nets.values():
+        net.set_params(**({"max_epochs": epochs} if epochs else {}))
+    return {**nets, "HOG + SVC": make_pipeline(HOGTransformer(), SVC(C=10))}
+
+
+def interval(right, n):
+    found = binomtest(int(right), int(n)).proportion_ci(method="wilson")
+    return found.low, found.high
+
+
+def calibration_error(y, proba):
+    display = ReliabilityDisplay.from_predictions(y, proba, classes=np.arange(10))
+    plt.close(display.figure_)
+    return display.ece_
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=60_000, help="training images, a tenth of them for validation "
+                        "(default: 60,000)")
+    parser.add_argument("--epochs", type=int, help="epochs of the networks (default: each network's own)")
+    parser.add_argument("--cv", type=int, default=3, help="folds of the stacking (default: 3)")
+    parser.add_argument("--jobs", type=int, default=1, help="members and folds at a time, in processes (default: 1)")
+    parser.add_argument("--device", help="cpu or cuda (default: cuda if there is one)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
+    parser.add_argument("--data-home", help="folder of the Fashion-MNIST files")
+    parser.add_argument("--output", type=Path, default=Path("output/stacking"), help="folder to write to")
+    args = parser.parse_args()
+    if args.cv < 2 or args.images < 500 or not (args.epochs is None or args.epochs >= 1):
+        parser.error("--cv must be at least 2, --images at least 500, --epochs at least 1")
+    args.output.mkdir(parents=True, exist_ok=True)
+    train, test = (load_fashion_mnist(subset, data_home=args.data_home) for subset in ("train", "test"))
+    rows = np.random.default_rng(args.seed).permutation(len(train.images))[:args.images]
+    X, X_valid, y, y_valid = train_test_split(train.images[rows], train.target[rows], test_size=0.1,
+                                              stratify=train.target[rows], random_state=args.seed)
+
+    start = time.perf_counter()
+    stack = StackingClassifier(
+        list(members(args.epochs, args.seed, args.device).items()), LogisticRegression(max_iter=1000, C=0.1),
+        cv=StratifiedKFold(args.cv, shuffle=True, random_state=args.seed), n_jobs=args.jobs, verbose=0)
+    stack.fit(X, y)
+    seconds = time.perf_counter() - start
+    print(f"trained {len(stack.estimators_)} members, {args.cv + 1} times each, in {seconds:.0f} s", flush=True)
+
+    trained = {name: FrozenEstimator(model) for name, model in zip(stack.named_estimators, stack.estimators_,
+                                                                   strict=True)}
+    nets = [(name, model) for name, model in trained.items() if hasattr(model, "predict_proba")]
+    # Margins become probabilities on the validation images.
+    others = [(name, CalibratedClassifierCV(model, method="temperature").fit(X_valid, y_valid))
+              for name, model in trained.items() if not hasattr(model, "predict_proba")]
+    models = {
+        **trained,
+        "hard voting": VotingClassifier(list(trained.items()), voting="hard").fit(X_valid, y_valid),
+        "average of the networks": VotingClassifier(nets, voting="soft").fit(X_valid, y_valid),
+        "soft voting of all": VotingClassifier([*nets, *((name, FrozenEstimator(model)) for name, model in others)],
+                                               voting="soft").fit(X_valid, y_valid),
+        f"stacking, cv={args.cv}": stack,
+        "stacking, prefit": StackingClassifier(list(trained.items()), LogisticRegression(max_iter=1000, C=0.1),
+                                               cv="prefit").fit(X_valid, y_valid),
+    }
+    table, predicted = [], {}
+    for name, model in models.items():
+        row = {"name": name, "member": name in trained}
+        # What has learned from the validation images is judged by test images alone.
+        for part, images, labels in (("valid", X_valid, y_valid), ("test", test.images, test.target)):
+            if part == "valid" and name in ("stacking, prefit", "soft voting of all"):
+                continue
+            guess = model.predict(images)
+            right = int((guess == labels).sum())
+            row |= {f"{part}_accuracy": right / len(labels), f"{part}_interval": interval(right, len(labels))}
+            if part == "test":
+                predicted[name] = guess
+        if hasattr(model, "predict_proba"):
+            proba = model.predict_proba(test.images)
+            row |= {"calibration_error": calibration_error(test.target, proba),
+                    "log_loss": log_loss(test.target, proba)}
+            warm = CalibratedClassifierCV(FrozenEstimator(model), method="temperature").fit(X_valid, y_valid)
+            proba = warm.predict_proba(test.images)
+            row |= {"calibration_error_after": calibration_error(test.target, proba),
+                    "log_loss_after": log_loss(test.target, proba)}
+        table.append(row)
+        print(f"{name:25s} test {row['test_accuracy']:.4f}", flush=True)
+    best = max((row for row in table if row["member"]), key=lambda row: row["valid_accuracy"])
+    for row in table:
+        gain = (predicted[row["name"]] == test.target).astype(int) - (predicted[best["name"]] == test.target)
+        spread = 1.96 * gain.std() / len(gain) ** 0.5
+        row["gain"], row["gain_interval"] = gain.mean(), (gain.mean() - spread, gain.mean() + spread)
+    content = {"images": args.images, "epochs": args.epochs, "cv": args.cv, "seed": args.seed, "seconds": seconds,
+               "best_member": best["name"], "rows": table}
+    (args.output / "ensemble.json").write_text(json.dumps(content, indent=1) + "\n")
+    shown = pd.DataFrame([{
+        "": row["name"], "validation": row.get("valid_accuracy", np.nan), "test": row["test_accuracy"],
+        "95 % interval": f"{row['test_interval'][0]:.4f} to {row['test_interval'][1]:.4f}",
+        f"gain over {best['name']}": f"{row['gain']:+.4f}", "calibration error": row.get("calibration_error", np.nan),
+        "with temperature": row.get("calibration_error_after", np.nan)} for row in table])
+    print("\n" + shown.to_string(index=False, float_format="{:.4f}".format, na_rep="-"))
+    ComparisonDisplay.from_predictions(test.target, predicted, class_names=test.target_names).figure_.savefig(
+        args.output / "comparison.png", dpi=110)
+    print("\n".join(f"wrote {args.output / name}" for name in ("ensemble.json", "comparison.png")))
+
+
+if __name__ == "__main__":
+    main()
