@@ -92,6 +92,7 @@ def test_the_benchmark_of_searches_measures_every_way(tmp_path, monkeypatch):
     import searches
     monkeypatch.setattr(_measure, "RESULTS", tmp_path)
     monkeypatch.setattr(searches, "GRID", {"lr": [1e-3, 1e-2, 3e-2]})
+    monkeypatch.setattr(searches, "EPOCHS", 3)
     monkeypatch.setattr(searches, "ENSEMBLES", {"simple_cnn": searches.ENSEMBLES["simple_cnn"]})
     for option in ((), ("--together",)):
         monkeypatch.setattr(sys, "argv", ["searches.py", "--images", "200", "--rounds", "1", *option])

@@ -38,7 +38,7 @@ def searches(X, y, device):
                             schedule_epochs=EPOCHS, random_state=0, device=device)
     folds = StratifiedKFold(2, shuffle=True, random_state=0)
 
-    def run(kind, n_jobs=1, n_threads=None, backend=None, continued=False, **params):
+    def run(kind, n_jobs=1, n_threads=None, backend="loky", continued=False, **params):
         with tempfile.TemporaryDirectory() as folder:
             estimator = net.set_params(n_threads=n_threads, checkpoint=folder if continued else None,
                                        keep_checkpoint=continued)
@@ -52,7 +52,7 @@ def searches(X, y, device):
     halving = {"resource": "max_epochs", "min_resources": 1, "max_resources": EPOCHS, "factor": 3, "random_state": 0}
     return {
         "serial": lambda: run(GridSearchCV),
-        "2 workers": lambda: run(GridSearchCV, n_jobs=2, backend="loky"),
+        "2 workers": lambda: run(GridSearchCV, n_jobs=2),
         "2 threads": lambda: run(GridSearchCV, n_jobs=2, n_threads=max(1, joblib.cpu_count() // 2),
                                  backend="threading"),
         "halving": lambda: run(HalvingGridSearchCV, **halving),
