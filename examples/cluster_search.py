@@ -99,10 +99,10 @@ def main():
         "probabilities of the stacking": np.array_equal(serial_stack.predict_proba(X_valid),
                                                         there_stack.predict_proba(X_valid)),
     }
-    content = {"images": args.images, "epochs": args.epochs, "workers": n_workers, "workers_lost": len(lost),
-               "serial": serial_seconds, "cluster": seconds, "same": same, "best": serial.best_params_,
-               "search_accuracy": serial.score(X_valid, y_valid), "stacking_accuracy": serial_stack.score(X_valid,
-                                                                                                          y_valid)}
+    content = {"images": args.images, "epochs": args.epochs, "device": args.device, "workers": n_workers,
+               "workers_lost": len(lost), "serial": serial_seconds, "cluster": seconds, "same": same,
+               "best": serial.best_params_, "search_accuracy": serial.score(X_valid, y_valid),
+               "stacking_accuracy": serial_stack.score(X_valid, y_valid)}
     (args.output / "cluster.json").write_text(json.dumps(content, indent=1) + "\n")
     for name, where in (("here", serial_seconds), ("on the cluster", seconds)):
         print(f"{name:15s} search {where['search_seconds']:6.1f} s, stacking {where['stacking_seconds']:6.1f} s")

@@ -101,18 +101,18 @@ def main():
     parser.add_argument("--dpi", type=int, default=110, help="resolution of the pictures (default: 110)")
     parser.add_argument("--output", type=Path, help="folder to write to (default: output/evaluate/NAME)")
     args = parser.parse_args()
+    name = name_of(args.model)
     try:
         if args.embed < 3 or args.dpi < 10:
             raise ValueError(f"--embed must be at least 3 and --dpi at least 10, got {args.embed} and {args.dpi}")
         data = load_csv(args.csv) if args.csv else load_fashion_mnist("test", data_home=args.data_home)
         model = load_model(args.model, data.images[0], device=args.device)
         X, y = data.images, labels_for(model, data, args.model)
-        output = args.output or Path("output/evaluate") / name_of(args.model)
+        output = args.output or Path("output/evaluate") / name
         output.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError, ImportError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
-    name, written = name_of(args.model), []
-
+    written = []
     names = list(data.target_names) if len(model.classes_) == len(data.target_names) == len(np.unique(y)) else None
     y_proba = model.predict_proba(X) if hasattr(model, "predict_proba") else None
     y_pred = model.predict(X) if y_proba is None else model.classes_[y_proba.argmax(1)]

@@ -141,8 +141,9 @@ def main():
         gain = (predicted[row["name"]] == test.target).astype(int) - (predicted[best["name"]] == test.target)
         spread = 1.96 * gain.std() / len(gain) ** 0.5
         row["gain"], row["gain_interval"] = gain.mean(), (gain.mean() - spread, gain.mean() + spread)
-    content = {"images": args.images, "epochs": args.epochs, "cv": args.cv, "seed": args.seed, "seconds": seconds,
-               "best_member": best["name"], "rows": table}
+    content = {"images": args.images, "epochs": args.epochs, "cv": args.cv, "seed": args.seed,
+               "device": str(stack.estimators_[0].device_), "seconds": seconds, "best_member": best["name"],
+               "rows": table}
     (args.output / "ensemble.json").write_text(json.dumps(content, indent=1) + "\n")
     shown = pd.DataFrame([{
         "": row["name"], "validation": row.get("valid_accuracy", np.nan), "test": row["test_accuracy"],

@@ -5,6 +5,7 @@
 """
 import argparse
 import json
+import math
 import re
 import sys
 from pathlib import Path
@@ -59,8 +60,7 @@ def overhead():
     names = [name for name in result["networks"]["cnn"]["other / fmnist_sk"] if name != "fmnist_sk"]
     for name in names:
         cells = [result["networks"][net]["other / fmnist_sk"][name] for net in ("cnn", "tiny")]
-        lines.append(f"| {name} | " + " | ".join(
-            f"{cell['median']:.2f} [{cell['low']:.2f}, {cell['high']:.2f}]" for cell in cells) + " |")
+        lines.append(f"| {name} | {' | '.join(interval(cell) for cell in cells)} |")
     return lines
 
 
@@ -128,12 +128,70 @@ def photos():
             "How good it is on photographs of other kinds has not been measured."]
 
 
+def interval(cell):
+    return f"{cell['median']:.2f} [{cell['low']:.2f}, {cell['high']:.2f}]"
+
+
+def searches():
+    result = load("searches")
+    times, together, memory = result["times"], result["together"], result["memory"]
+    n_candidates = math.prod(len(values) for values in times["grid"].values())
+    lines = [f"The wall time of one search: {n_candidates} candidates of `ConvNetClassifier` "
+             f"({' x '.join(times['grid'])}), {times['folds']} folds of {times['images']:,} images, {times['epochs']} "
+             f"epochs, without the refit; median of {times['rounds']} alternating rounds with 95 % bootstrap interval "
+             f"({where({**result, **times})}). Serial fits and halving have all cores for one fit; workers and threads "
+             "share them.", "",
+             "| | time relative to serial | accuracy of the best candidate, % |", "|---|---|---|"]
+    for name, cell in times["relative to serial"].items():
+        lines.append(f"| {name} | {interval(cell)} | {100 * times['found'][name]['score']:.2f} |")
+    after, growth = memory["after"], memory["growth_from_10_fits_on"]
+    lines += ["", f"Over {after[-1]['fits']} fits in one process its memory grew by {growth['host']:.0f} MiB after the "
+              f"tenth, of {after[-1]['host']:.0f} MiB. The {together['members']} members of a deep ensemble trained "
+              "together took of the time in turn: " + ", ".join(
+                  f"{name} {interval(row['together / in turn'])}" for name, row in together["networks"].items())
+              + f" ({together['images']:,} images, {together['rounds']} rounds)."]
+    return lines
+
+
+def cluster():
+    result = load("cluster_search")
+    ratios = {name: result["cluster"][f"{name}_seconds"] / result["serial"][f"{name}_seconds"]
+              for name in ("search", "stacking")}
+    same = "the same, bit for bit," if all(result["same"].values()) else "**not** the same"
+    return [f"With {result['workers']} worker processes, of which {result['workers_lost']} was killed, its results "
+            f"were {same} as in one process with one thread; the search took {ratios['search']:.2f} of the time there, "
+            f"the stacking {ratios['stacking']:.2f} ({result['images']:,} images, {result['epochs']} epochs; "
+            f"{where(result)})."]
+
+
+def ensembles():
+    result = load("stacking")
+    best = result["best_member"]
+    lines = [f"{result['images']:,} training images, a tenth of them for validation, {result['cv']} folds, seed "
+             f"{result['seed']} ({where(result)}). In brackets 95 % intervals of this sample of test images, and of "
+             f"the difference, image by image, to {best}, the best member on validation images. Calibration errors are "
+             "on test images, before and after a temperature from validation images.", "",
+             f"| | validation, % | test, % | gain over {best}, points | calibration error | with temperature |",
+             "|---|---|---|---|---|---|"]
+    for row in result["rows"]:
+        valid = f"{100 * row['valid_accuracy']:.2f}" if "valid_accuracy" in row else ""
+        low, high = (100 * value for value in row["test_interval"])
+        gain, below, above = (100 * value for value in (row["gain"], *row["gain_interval"]))
+        gain = "" if row["name"] == best else f"{gain:+.2f} [{below:+.2f}, {above:+.2f}]"
+        errors = [f"{row[name]:.3f}" if name in row else "" for name in ("calibration_error",
+                                                                        "calibration_error_after")]
+        lines.append(f"| {row['name']} | {valid} | {100 * row['test_accuracy']:.2f} [{low:.2f}, {high:.2f}] | {gain} | "
+                     f"{' | '.join(errors)} |")
+    return lines
+
+
 def figures():
     return [*recipes(), "", *overhead()]
 
 
 # mark in README.md -> lines between its marks
-SECTIONS = {"results": figures, "networks": networks, "training": training_craft, "photos": photos}
+SECTIONS = {"results": figures, "networks": networks, "training": training_craft, "photos": photos,
+            "search": searches, "cluster": cluster, "ensembles": ensembles}
 
 
 def main():
