@@ -23,7 +23,7 @@ from sklearn.ensemble import StackingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
-from fmnist_sk import ConvNetClassifier, MLPMixerClassifier, load_fashion_mnist
+from fmnist_sk import ConvNetClassifier, ResNetClassifier, load_fashion_mnist
 from fmnist_sk.cluster import dask_backend
 
 try:
@@ -67,7 +67,7 @@ def main():
     net = ConvNetClassifier(architecture="16C3-MP2-32C3-MP2-64N", **common)
     folds = StratifiedKFold(3, shuffle=True, random_state=args.seed)
     search = GridSearchCV(net, {"lr": [5e-4, 2e-3, 8e-3], "dropout": [0.0, 0.3]}, cv=folds)
-    stack = StackingClassifier([("conv", net), ("mixer", MLPMixerClassifier(**common))],
+    stack = StackingClassifier([("conv", net), ("resnet", ResNetClassifier(**common))],
                                LogisticRegression(max_iter=500), cv=folds)
 
     def run():
