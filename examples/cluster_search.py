@@ -4,8 +4,8 @@
     python examples/cluster_search.py --scheduler tcp://10.0.0.1:8786   # uses a cluster that is there
 
 Runs a grid search and a stacking on Fashion-MNIST in this process, and again on the cluster, of which one worker is
-killed while it works (not of a cluster that is there). Every score and every prediction must be the same. The data go
-to each worker once, not with each task. Writes cluster.json to output/cluster. Needs pip install 'fmnist_sk[dask]'.
+killed while it works (not of a cluster that is there). Every score and every prediction must be the same. A worker gets
+the data once, not with each task. Writes cluster.json to output/cluster. Needs pip install 'fmnist_sk[dask]'.
 """
 import argparse
 import json
@@ -55,8 +55,8 @@ def main():
     parser.add_argument("--data-home", help="folder of the Fashion-MNIST files")
     parser.add_argument("--output", type=Path, default=Path("output/cluster"), help="folder to write to")
     args = parser.parse_args()
-    if args.workers < 1 or args.epochs < 1 or args.images < 100:
-        parser.error("--workers and --epochs must be at least 1, --images at least 100")
+    if args.workers < 2 or args.epochs < 1 or args.images < 100:
+        parser.error("--workers must be at least 2, --epochs at least 1, --images at least 100")
     args.output.mkdir(parents=True, exist_ok=True)
     data = load_fashion_mnist("train", data_home=args.data_home)
     X, y = data.images[:args.images], data.target[:args.images]
@@ -79,8 +79,8 @@ def main():
 
     print("on this machine, one fit at a time ...", flush=True)
     serial, serial_stack, serial_seconds = run()
-    cluster = None if args.scheduler else LocalCluster(args.workers, threads_per_worker=1, dashboard_address=None,
-                                                       silence_logs=logging.CRITICAL)
+    cluster = None if args.scheduler else LocalCluster(
+        n_workers=args.workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL)
     lost = []
     with Client(args.scheduler or cluster) as client:
         n_workers = len(client.scheduler_info(n_workers=-1)["workers"])

@@ -24,11 +24,11 @@ from torch import Tensor, nn
 
 from fmnist_sk._batches import Images
 from fmnist_sk._checkpoint import FitFile, fingerprint
+from fmnist_sk._cpu import use_cpu
 from fmnist_sk._data import ImageData
 from fmnist_sk._export import Exports
 from fmnist_sk._schedule import Schedule
 from fmnist_sk._skorch import OPTIMIZERS
-from fmnist_sk._threads import use_threads
 from fmnist_sk._training import Trainer
 from fmnist_sk._validation import check_image_shape, content_hashes, pixel_statistics, value_range
 from fmnist_sk._views import check_tta, views
@@ -277,7 +277,7 @@ class ImageClassifier(ImageData, Exports, Trainer):
         context.call_on_fit_task_begin(estimator=self, X=X, y=y)
         self._callback_data = X, y
         try:
-            with use_threads(self.n_threads):
+            with use_cpu(self.n_threads):
                 for _ in self._fitting_anew(X, y, sample_weight):
                     pass
         finally:
@@ -293,7 +293,7 @@ class ImageClassifier(ImageData, Exports, Trainer):
         The first call fixes classes, image shape and standardisation; `classes` names labels that are still to come.
         """
         self._validate_params()
-        with use_threads(self.n_threads):
+        with use_cpu(self.n_threads):
             for _ in self._fitting(X, y, sample_weight, restart=not self.initialized_, epochs=1, planned=1,
                                    schedule=Constant(), classes=classes):
                 pass
@@ -369,7 +369,7 @@ class ImageClassifier(ImageData, Exports, Trainer):
             pixels = images.pixels if images.rows is None else images.pixels[images.rows]
             background = 0 if self.value_range_ is None else self.value_range_[0]
             parts = [Images(view) for view in views(pixels, self.tta, background)]
-        with use_threads(self.n_threads):
+        with use_cpu(self.n_threads):
             found = [torch.cat([probabilities(logits) for logits in self.forward_iter(part, device=None)])
                      for part in parts]
         return found[0] if len(found) == 1 else torch.stack(found).mean(0)

@@ -10,13 +10,13 @@ def dask_backend(scatter: Sequence = (), client=None):
     """joblib's Dask backend, whose data outlive the worker that holds them.
 
     ``with joblib.parallel_config(dask_backend([X, y])): search.fit(X, y)`` runs the fits of any scikit-learn search or
-    ensemble on the cluster of a ``distributed.Client``. joblib's own ``parallel_config("dask")`` does so too, but puts
-    what it sends with the tasks, such as the rows of a fold, on one worker each: if that is lost, the search fails.
-    Here every worker gets all of it, once.
+    ensemble on the cluster of a ``distributed.Client``. joblib's own ``parallel_config("dask")`` does so too, but what
+    it sends with the tasks, such as the rows of a fold, is on one worker: if that is lost, the search fails. Here the
+    scheduler has all of it and gives it out again; a worker gets it once, however many fits it does.
 
     Parameters
     ----------
-    scatter : arrays that are sent to all workers before the first task, the very objects that are passed to fit
+    scatter : arrays that are sent once, before the first task: the very objects that are passed to fit
     client : distributed.Client
         Default: the one that was made last.
 
@@ -27,8 +27,10 @@ def dask_backend(scatter: Sequence = (), client=None):
 
     class Backend(DaskDistributedBackend):
         def __init__(self, client=None, scatter=None, **settings):
-            super().__init__(client=client, scatter=scatter, **settings)
-            self.client = _Broadcasting(self.client)
+            super().__init__(client=client, **settings)
+            self.client = _Giving(self.client)
+            self._scatter = list(scatter or ())                    # keeps their ids
+            self.data_futures = dict(zip(map(id, self._scatter), self.client.scatter(self._scatter), strict=True))
 
         def get_nested_backend(self):               # for what a task computes in parallel
             return Backend(client=self.client._client), -1
@@ -36,17 +38,27 @@ def dask_backend(scatter: Sequence = (), client=None):
         def __reduce__(self):
             return dask_backend, ()
 
-    return Backend(client=client, scatter=list(scatter))
+    return Backend(client=client, scatter=scatter)
 
 
-class _Broadcasting:
-    """A client that scatters to all workers."""
+class _Giving:
+    """A client that scatters data as tasks, which the scheduler repeats if their results are lost with a worker."""
 
     def __init__(self, client):
         self._client = client
 
-    def scatter(self, data, **settings):
-        return self._client.scatter(data, **{**settings, "broadcast": True})
+    def scatter(self, data, asynchronous=False, **settings):
+        import dask
+        from tlz import identity
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"}):
+            futures = [self._client.submit(identity, value, pure=False) for value in
+                       (data if isinstance(data, list) else [data])]
+        found = futures if isinstance(data, list) else futures[0]
+        return _later(found) if asynchronous else found
 
     def __getattr__(self, name):
         return getattr(self._client, name)
+
+
+async def _later(value):
+    return value

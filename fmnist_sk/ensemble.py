@@ -14,8 +14,8 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from fmnist_sk._cpu import use_cpu
 from fmnist_sk._grouped import train_together
-from fmnist_sk._threads import use_threads
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.networks.resnet import ResNetClassifier
 
@@ -136,7 +136,7 @@ class DeepEnsembleClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator)
         try:
             for member in members:
                 member._is_member = True
-            with use_threads(members[0].n_threads):
+            with use_cpu(members[0].n_threads):
                 return train_together({member: member._fitting_anew(X, y, sample_weight) for member in members})
         finally:
             for member in members:

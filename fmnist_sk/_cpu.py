@@ -1,0 +1,59 @@
+"""How networks use the CPU: PyTorch's threads, and memory that stays with the process between steps."""
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import threading
+
+import torch
+
+_lock = threading.Lock()
+_n_computing = 0                # how many are within use_cpu, in all threads
+_n_setting = 0                  # how many of them set the number of threads
+_before = 1                     # what was set before the first of these
+# Options of glibc's mallopt: their values within use_cpu, and otherwise, unless the environment asks for others (the
+# highest that glibc itself chooses). Memory for one tensor alone is mapped from the first size on; what is free at the
+# end of the heap goes back to the system from the second on. To map it anew in every step costs more than half of a
+# training under Dask, whose workers give everything back at once, and a part of it elsewhere.
+_THRESHOLDS = {"MALLOC_MMAP_THRESHOLD_": (-3, 2**25, 2**25), "MALLOC_TRIM_THRESHOLD_": (-1, 2**31 - 1, 2**26)}
+try:
+    _mallopt = ctypes.CDLL(None).mallopt
+except (AttributeError, OSError, TypeError):                     # another allocator
+    _mallopt = None
+
+
+@contextlib.contextmanager
+def use_cpu(n_threads: int | None):
+    """Within this context, PyTorch computes with n_threads (None: as it is set), and keeps the memory that it frees."""
+    global _n_computing, _n_setting, _before
+    with _lock:
+        _n_computing += 1
+        if _n_computing == 1:
+            _set_thresholds(computing=True)
+        if n_threads is not None:
+            if not _n_setting:
+                _before = torch.get_num_threads()
+            _n_setting += 1
+            torch.set_num_threads(n_threads)
+    try:
+        yield
+    finally:
+        with _lock:
+            _n_computing -= 1
+            if not _n_computing:
+                _set_thresholds(computing=False)
+            if n_threads is not None:
+                # A part of the setting (MKL's) is the whole process's: the last one who leaves gives it back.
+                _n_setting -= 1
+                if not _n_setting:
+                    torch.set_num_threads(_before)
+
+
+def _set_thresholds(computing: bool) -> None:
+    if _mallopt is None:
+        return
+    for name, (option, within, otherwise) in _THRESHOLDS.items():
+        asked = os.environ.get(name, "")
+        usual = min(int(asked), 2**31 - 1) if asked.isdecimal() else otherwise
+        _mallopt(option, within if computing else usual)

@@ -1,0 +1,37 @@
+"""A cluster that loses workers."""
+import os
+import signal
+import threading
+import time
+
+import joblib
+import numpy as np
+
+from fmnist_sk.cluster import dask_backend
+
+
+def test_what_only_a_lost_worker_had_is_sent_again():
+    from distributed import Client, LocalCluster
+
+    def work(X, rows, i):                                   # local, so that it is sent whole
+        time.sleep(0.5)
+        return X[rows].sum() + i
+
+    X, rows = np.arange(1000), np.arange(0, 1000, 2)
+    with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None, silence_logs=50) as cluster, \
+            Client(cluster) as client:
+        def kill():
+            while not any(client.processing().values()):
+                time.sleep(0.05)
+            time.sleep(0.7)
+            for pid in client.run(os.getpid).values():
+                lost.append(pid)
+                os.kill(pid, signal.SIGKILL)
+
+        lost, killer = [], threading.Thread(target=kill)
+        killer.start()
+        with joblib.parallel_config(dask_backend([X])):
+            found = joblib.Parallel()(joblib.delayed(work)(X, rows, i) for i in range(4))
+        killer.join()
+    assert len(lost) == 1
+    assert found == [X[::2].sum() + i for i in range(4)]
