@@ -5,10 +5,10 @@
 
 Members are four networks of different kinds and a support vector machine on histograms of gradients. They are trained
 as often as the stacking's cross-validation needs, its `cv` times and once more on all training images; averages, voting
-and the second stacking (cv="prefit", whose meta-learner sees held-out images) use what was trained then. The table has
-every member's and combination's accuracy on validation and test images, and the calibration before and after a
-temperature. Writes ensemble.json and comparison.png to output/stacking. Needs
-pip install 'fmnist_sk[hog,plot]'.
+and the second stacking (cv="prefit", whose meta-learner learns from the validation images) use what was trained then.
+The table has every member's and combination's accuracy on validation and test images, and the calibration before and
+after a temperature. Probabilities of the support vector machine are the softmax of its margins. Writes ensemble.json
+and comparison.png to output/stacking. Needs pip install 'fmnist_sk[hog,plot]'.
 """
 import argparse
 import json
@@ -17,9 +17,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.special import softmax
 from scipy.stats import binomtest
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import StackingClassifier, VotingClassifier
+from sklearn.ensemble import StackingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
@@ -44,6 +46,8 @@ try:
 except ImportError as error:
     raise SystemExit(f"This script needs {error.name}: pip install 'fmnist_sk[hog,plot]'") from None
 
+HARD, AVERAGE, ALL, PREFIT = "hard voting", "average of the networks", "soft voting of all", "stacking, prefit"
+
 
 def members(epochs, seed, device):
     common = {"augment": "fashion", "random_state": seed, "device": device, "verbose": 0}
@@ -57,6 +61,43 @@ def members(epochs, seed, device):
     for net in nets.values():
         net.set_params(**({"max_epochs": epochs} if epochs else {}))
     return {**nets, "HOG + SVC": make_pipeline(HOGTransformer(), SVC(C=10))}
+
+
+class AsGiven(ClassifierMixin, BaseEstimator):
+    """A classifier of probabilities, which it leaves as they are: to calibrate what was predicted before."""
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X):
+        return self.classes_[X.argmax(1)]
+
+    def predict_proba(self, X):
+        return X
+
+
+def meta_learner():
+    return LogisticRegression(max_iter=1000, C=0.1)
+
+
+def combinations(stack, prefit, columns):
+    """For each member and combination its probabilities (n, 10) of images.
+
+    `columns` (n, 10 * members) are the members' outputs side by side, as `stack` gives them to its meta-learner.
+    """
+    found = {}
+    for name, method, outputs in zip(stack.named_estimators, stack.stack_method_,
+                                     np.split(columns.astype(np.float64), len(stack.estimators_), axis=1), strict=True):
+        found[name] = outputs / outputs.sum(1, keepdims=True) if method == "predict_proba" else softmax(outputs, axis=1)
+    everyone = np.stack(list(found.values()))
+    nets = np.array(stack.stack_method_) == "predict_proba"
+    return {**found,
+            HARD: np.eye(10)[everyone.argmax(2)].mean(0),           # shares of the votes
+            AVERAGE: everyone[nets].mean(0),
+            ALL: everyone.mean(0),                                  # what VotingClassifier(voting="soft") gives
+            f"stacking, cv={stack.cv.n_splits}": stack.final_estimator_.predict_proba(columns),
+            PREFIT: prefit.final_estimator_.predict_proba(columns)}
 
 
 def interval(right, n):
@@ -92,50 +133,31 @@ def main():
 
     start = time.perf_counter()
     stack = StackingClassifier(
-        list(members(args.epochs, args.seed, args.device).items()), LogisticRegression(max_iter=1000, C=0.1),
+        list(members(args.epochs, args.seed, args.device).items()), meta_learner(),
         cv=StratifiedKFold(args.cv, shuffle=True, random_state=args.seed), n_jobs=args.jobs, verbose=0)
     stack.fit(X, y)
     seconds = time.perf_counter() - start
     print(f"trained {len(stack.estimators_)} members, {args.cv + 1} times each, in {seconds:.0f} s", flush=True)
 
-    trained = {name: FrozenEstimator(model) for name, model in zip(stack.named_estimators, stack.estimators_,
-                                                                   strict=True)}
-    nets = [(name, model) for name, model in trained.items() if hasattr(model, "predict_proba")]
-    # Margins become probabilities on the validation images.
-    others = [(name, CalibratedClassifierCV(model, method="temperature").fit(X_valid, y_valid))
-              for name, model in trained.items() if not hasattr(model, "predict_proba")]
-    models = {
-        **trained,
-        "hard voting": VotingClassifier(list(trained.items()), voting="hard").fit(X_valid, y_valid),
-        "average of the networks": VotingClassifier(nets, voting="soft").fit(X_valid, y_valid),
-        "soft voting of all": VotingClassifier([*nets, *((name, FrozenEstimator(model)) for name, model in others)],
-                                               voting="soft").fit(X_valid, y_valid),
-        f"stacking, cv={args.cv}": stack,
-        "stacking, prefit": StackingClassifier(list(trained.items()), LogisticRegression(max_iter=1000, C=0.1),
-                                               cv="prefit").fit(X_valid, y_valid),
-    }
+    trained = [(name, FrozenEstimator(model)) for name, model in zip(stack.named_estimators, stack.estimators_,
+                                                                     strict=True)]
+    prefit = StackingClassifier(trained, meta_learner(), cv="prefit").fit(X_valid, y_valid)
+    # Every member predicts once, whatever is made of it.
+    valid, tested = (combinations(stack, prefit, stack.transform(images)) for images in (X_valid, test.images))
     table, predicted = [], {}
-    for name, model in models.items():
-        row = {"name": name, "member": name in trained}
-        # What has learned from the validation images is judged by test images alone.
-        for part, images, labels in (("valid", X_valid, y_valid), ("test", test.images, test.target)):
-            if part == "valid" and name in ("stacking, prefit", "soft voting of all"):
-                continue
-            guess = model.predict(images)
-            right = int((guess == labels).sum())
-            row |= {f"{part}_accuracy": right / len(labels), f"{part}_interval": interval(right, len(labels))}
-            if part == "test":
-                predicted[name] = guess
-        if hasattr(model, "predict_proba"):
-            proba = model.predict_proba(test.images)
-            row |= {"calibration_error": calibration_error(test.target, proba),
-                    "log_loss": log_loss(test.target, proba)}
-            warm = CalibratedClassifierCV(FrozenEstimator(model), method="temperature").fit(X_valid, y_valid)
-            proba = warm.predict_proba(test.images)
-            row |= {"calibration_error_after": calibration_error(test.target, proba),
-                    "log_loss_after": log_loss(test.target, proba)}
+    for name, proba in tested.items():
+        row, predicted[name] = {"name": name, "member": name in stack.named_estimators}, proba.argmax(1)
+        for part, guess, labels in (("valid", valid[name].argmax(1), y_valid), ("test", predicted[name], test.target)):
+            if part == "test" or name != PREFIT:                    # which has learned from the validation images
+                right = int((guess == labels).sum())
+                row |= {f"{part}_accuracy": right / len(labels), f"{part}_interval": interval(right, len(labels))}
+        if name != HARD:
+            given = FrozenEstimator(AsGiven().fit(valid[name], y_valid))
+            warm = CalibratedClassifierCV(given, method="temperature", cv=2).fit(valid[name], y_valid)
+            for suffix, shown in (("", proba), ("_after", warm.predict_proba(proba))):
+                row |= {f"calibration_error{suffix}": calibration_error(test.target, shown),
+                        f"log_loss{suffix}": log_loss(test.target, shown)}
         table.append(row)
-        print(f"{name:25s} test {row['test_accuracy']:.4f}", flush=True)
     best = max((row for row in table if row["member"]), key=lambda row: row["valid_accuracy"])
     for row in table:
         gain = (predicted[row["name"]] == test.target).astype(int) - (predicted[best["name"]] == test.target)
