@@ -7,6 +7,7 @@ import hashlib
 import inspect
 import json
 import os
+import re
 import types
 import uuid
 import warnings
@@ -15,10 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
-CONTENT = "seed", "phase", "step", "first", "history", "module", "optimizer", "average", "best", "generators"
+CONTENT = "seed", "phase", "step", "first", "stopped", "history", "module", "optimizer", "average", "best", "generators"
 
 
 class FitFile:
@@ -39,7 +39,9 @@ class FitFile:
         self.keep = keep
         paths = [self.path]
         if epochs is not None:
-            found = {path: int(path.stem.rpartition("-")[2]) for path in self.path.parent.glob(f"{fingerprint}-*.pt")}
+            names = ((path, re.fullmatch(r"-(\d+)", path.stem.removeprefix(fingerprint)))
+                     for path in self.path.parent.glob(f"{fingerprint}-*.pt"))
+            found = {path: int(match[1]) for path, match in names if match}
             paths += sorted((path for path, number in found.items() if number < epochs), key=found.get, reverse=True)
         self.content = next((content for path in paths if (content := self._load(path)) is not None), None)
 
@@ -61,7 +63,7 @@ class FitFile:
 
         What cannot be written, because the disk is full, is warned of; the fit goes on.
         """
-        content = {**content, "history": json.dumps(content["history"], default=_plain)}
+        content = _portable({**content, "history": json.dumps(content["history"], default=_plain)})
         partial = self.path.with_suffix(f".{uuid.uuid4().hex}.tmp")
         try:
             for attempt in range(5):
@@ -102,6 +104,19 @@ def _raise_if_interrupted(error: BaseException) -> None:
         cause = cause.__cause__ or cause.__context__
 
 
+def _portable(value):
+    """The same of what torch.load reads back: no numbers of NumPy, and no more memory than each tensor needs."""
+    if isinstance(value, dict):
+        return {key: _portable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_portable, value))
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Tensor) and value.untyped_storage().nbytes() > value.numel() * value.element_size():
+        return value.clone()
+    return value
+
+
 def _plain(value):
     """Numbers of NumPy and PyTorch in a history, as Python's."""
     if isinstance(value, (np.generic, np.ndarray, Tensor)):
@@ -112,10 +127,15 @@ def _plain(value):
 def fingerprint(*parts) -> str:
     """A hash of settings, data and code that is the same in another process."""
     digest = hashlib.sha256()
+    _feed(digest, (torch.__version__, _package_code(), *parts))
+    return digest.hexdigest()[:24]
+
+
+@functools.cache
+def _package_code() -> str:
     package = Path(__file__).parent
     code = [(str(path.relative_to(package)), path.read_text()) for path in sorted(package.rglob("*.py"))]
-    _feed(digest, (torch.__version__, code, *parts))
-    return digest.hexdigest()[:24]
+    return hashlib.sha256(repr(code).encode()).hexdigest()
 
 
 def _feed(digest, value) -> None:
@@ -134,13 +154,15 @@ def _feed(digest, value) -> None:
     elif isinstance(value, (list, tuple, np.ndarray)):
         for item in value:
             _feed(digest, item)
+    elif hasattr(value, "__array__") and not isinstance(value, (type, np.generic)):
+        _feed(digest, np.asarray(value))
     elif isinstance(value, np.random.RandomState):
         _feed(digest, value.get_state()[1:])
     elif isinstance(value, nn.Module):
         layers = {name: (type(layer), {key: item for key, item in vars(layer).items() if not key.startswith("_")})
                   for name, layer in value.named_modules()}
         _feed(digest, (layers, value.state_dict()))
-    elif isinstance(value, BaseEstimator):
+    elif hasattr(value, "get_params") and not isinstance(value, type):
         _feed(digest, (type(value), value.get_params(deep=False)))
     elif isinstance(value, functools.partial):
         _feed(digest, (value.func, value.args, value.keywords))
@@ -150,7 +172,7 @@ def _feed(digest, value) -> None:
         closure = [cell.cell_contents for cell in value.__closure__ or ()]
         _feed(digest, (value.__module__, value.__qualname__, value.__code__, value.__defaults__, closure))
     elif isinstance(value, type) or inspect.isroutine(value):
-        _feed(digest, (value.__module__, value.__qualname__, _source(value)))
+        _feed(digest, (value.__module__, value.__qualname__, _sources(value)))
     elif type(value).__repr__ is object.__repr__:           # which names an address in memory
         _feed(digest, (type(value), getattr(value, "__dict__", {})))
     else:
@@ -159,11 +181,24 @@ def _feed(digest, value) -> None:
 
 
 @functools.cache
-def _source(value) -> str:
-    """The text of a user's class, where it can be had; that of PyTorch's goes with its version."""
-    if str(value.__module__).partition(".")[0] in ("builtins", "torch", "fmnist_sk"):
-        return ""
-    try:
-        return inspect.getsource(value)
-    except (OSError, TypeError):
-        return ""
+def _sources(value) -> list[str]:
+    """The texts of a user's class or function, and of those that it is made of, where they can be had.
+
+    Those of PyTorch and this package go with their versions.
+    """
+    found, waiting = {}, [value]
+    while waiting:
+        part = waiting.pop()
+        if part in found or str(part.__module__).partition(".")[0] in ("builtins", "torch", "fmnist_sk"):
+            continue
+        try:
+            found[part] = inspect.getsource(part)
+        except (OSError, TypeError):
+            found[part] = ""
+        if isinstance(part, type):
+            waiting += part.__bases__
+        for function in vars(part).values() if isinstance(part, type) else [part]:
+            if isinstance(function, types.FunctionType):
+                named = (function.__globals__.get(name) for name in function.__code__.co_names)
+                waiting += [item for item in named if isinstance(item, (type, types.FunctionType))]
+    return sorted(found.values())

@@ -77,6 +77,8 @@ def train_together(fits: dict[Steps, Generator]) -> bool:
     try:
         for net, fit in fits.items():
             _advance(net, fit, None, wanted)
+        if not wanted:                              # all of them were read from kept files
+            return True
         try:
             group = Group(list(wanted))
         except CannotJoin:
@@ -110,27 +112,45 @@ def join(modules: Sequence[nn.Module], x: Tensor) -> nn.Module:
     """One module that takes the members' inputs side by side, (n, members * C, H, W), and gives their outputs so.
 
     It shares memory with the members: what trains one of them changes it too. Whether it does what they do is tried
-    with x (n, C, H, W).
+    first with copies and x (n, C, H, W).
 
     Raises CannotJoin.
     """
-    joined = _join(modules, {})
-    was_training = modules[0].training
-    for module in (joined, *modules):
-        module.eval()
     try:
-        with torch.no_grad():
-            inputs = [x.roll(i, 0) for i in range(len(modules))]
-            expected = torch.cat([module(given) for module, given in zip(modules, inputs, strict=True)], 1)
-            found = joined(torch.cat(inputs, 1).contiguous(memory_format=torch.channels_last))
+        _try([copy.deepcopy(module) for module in modules], x)
     except (RuntimeError, TypeError, ValueError) as error:
         raise CannotJoin(str(error)) from error
-    finally:
-        for module in (joined, *modules):
-            module.train(was_training)
-    if found.shape != expected.shape or not torch.allclose(found, expected, rtol=1e-2, atol=1e-2):
-        raise CannotJoin("the layers mix what should stay apart")
-    return joined
+    return _join(modules, {})
+
+
+def _try(modules: Sequence[nn.Module], x: Tensor) -> None:
+    """Raise CannotJoin unless the joined network gives what its members give, and none sees another's images.
+
+    Their weights are changed, because layers that begin with zeros would hide what comes before them.
+    """
+    generator = torch.Generator().manual_seed(0)
+    for module in modules:
+        for layer in module.modules():
+            if isinstance(layer, nn.Dropout):
+                layer.p = 0.0
+        for value in module.parameters():
+            value.data += 0.1 * torch.randn(value.shape, generator=generator).to(value)
+    joined = _join(modules, {})
+    inputs = [x.roll(i, 0).requires_grad_() for i in range(len(modules))]
+    for training in (True, False):
+        joined.train(training)
+        for module in modules:
+            module.train(training)
+        expected = torch.cat([module(given) for module, given in zip(modules, inputs, strict=True)], 1)
+        found = joined(torch.cat(inputs, 1).contiguous(memory_format=torch.channels_last))
+        tolerance = 1e-3 * expected.detach().std().item()
+        if found.shape != expected.shape or not torch.allclose(found, expected, rtol=1e-3, atol=tolerance):
+            raise CannotJoin("the joined layers give something else")
+        part = found[:, :found.shape[1] // len(modules)]
+        of_first = (part * torch.randn(part.shape, generator=generator).to(part)).sum()
+        gradients = torch.autograd.grad(of_first, inputs, allow_unused=True)
+        if any(gradient is not None and gradient.any() for gradient in gradients[1:]):
+            raise CannotJoin("the layers mix what should stay apart")
 
 
 def _join(modules: Sequence[nn.Module], done: dict[nn.Module, nn.Module]) -> nn.Module:

@@ -140,22 +140,32 @@ class Trainer(Steps):
         try:
             if saved is not None:
                 first = self._take_up(saved, best)
+                if saved["stopped"]:
+                    raise _StopTraining
             for done in range(self._run.epoch, n_run):
-                if self.early_stopping and done and best.age(first) >= self.patience:
+                if done and self._is_too_old(best, first):
                     break
                 with self._epoch_context() as context:
                     yield from self._run_epoch(done + 1, n_epochs, batches_train, batches_valid, parts, best, first)
                 if context.get("stop"):
                     raise _StopTraining
-                is_due = (done + 1) % self.checkpoint_every == 0 or (self.keep_checkpoint and done + 1 == n_run)
-                if self._file is not None and is_due:
+                is_last = done + 1 == n_run or self._is_too_old(best, first)
+                if (done + 1) % self.checkpoint_every == 0 or (self.keep_checkpoint and is_last):
                     self._save(index, first, best)
+        except _StopTraining:
+            if self.keep_checkpoint:
+                self._save(index, first, best, stopped=True)
+            raise
         finally:
             self._run.finish()
             if self._average is not None:
                 self._average.finish()
             if best is not None and best.epoch is not None:
                 best.finish()
+
+    def _is_too_old(self, best: BestEpoch | None, first: int) -> bool:
+        """Whether early stopping ends the phase after this epoch."""
+        return self.early_stopping and best.age(first) >= self.patience
 
     def _run_epoch(self, number: int, n_epochs: int, batches_train: Batches, batches_valid: Batches | None, parts: dict,
                    best: BestEpoch | None, first: int) -> Generator:
@@ -259,9 +269,12 @@ class Trainer(Steps):
 
     # ------------------------------------------------------------------ an interrupted fit
 
-    def _save(self, phase: int, first: int, best: BestEpoch | None) -> None:
+    def _save(self, phase: int, first: int, best: BestEpoch | None, stopped: bool = False) -> None:
+        if self._file is None:
+            return
         self._file.save({
-            "seed": self._seed, "phase": phase, "step": self._run.step, "first": first, "history": list(self.history),
+            "seed": self._seed, "phase": phase, "step": self._run.step, "first": first, "stopped": stopped,
+            "history": list(self.history),
             "module": self.module_.state_dict(), "optimizer": self.optimizer_.state_dict(),
             "average": None if self._average is None else self._average.state_dict(),
             "best": None if best is None else best.state_dict(),

@@ -132,8 +132,9 @@ class ImageClassifier(ImageData, Exports, Trainer):
         Every `checkpoint_every` epochs the state of the fit is written there. A fit that was killed or interrupted
         goes on from it when it is run again with the same data and parameters, and ends, on a CPU with the same number
         of threads, bit for bit as if nothing had happened. Each fit has a file of its own, so that the fits of a
-        search share a folder; it is removed when the fit is complete. After changes of data, parameters or code a fit
-        begins anew, beside the old file. skorch's callbacks are not restored. Give a `random_state` if equal fits run
+        search share a folder; it is removed when the fit is complete. After changes of data, parameters or code (this
+        package, PyTorch, the classes and functions that a network of yours names) a fit begins anew, beside the old
+        file. skorch's callbacks are not restored. Give a `random_state` if equal fits run
         at the same time. With `warm_start` it is the sequence of fits that must be repeated in a new process.
     checkpoint_every : int
         Epochs.
@@ -141,7 +142,8 @@ class ImageClassifier(ImageData, Exports, Trainer):
         Keep the file of a complete fit. The same fit again then reads it instead of training, so that a search that
         was killed repeats none of its fits. With `schedule_epochs`, a fit of more `max_epochs` goes on from the file of
         fewer, and ends as if it had never stopped. A file has about four times the size of the weights; the folder is
-        yours to delete.
+        yours to delete. Needs a `random_state`. Fits with other `callbacks` are others; with other numbers of threads
+        they are the same, but for rounding.
     random_state : int, RandomState or None
         An int makes fits repeatable: bit for bit on one machine with the same number of threads, whatever other
         threads do; on CUDA with ``torch.use_deterministic_algorithms(True)``, and of random layers only nn.Dropout.
@@ -376,13 +378,14 @@ class ImageClassifier(ImageData, Exports, Trainer):
 
     def _fingerprint(self, images: Images, restart: bool) -> str:
         """What tells this fit from others: settings, data, and the network that it goes on with."""
-        ignored = {"callbacks", "checkpoint", "checkpoint_every", "device", "keep_checkpoint", "n_threads",
-                   "tta", "verbose", "warm_start", *([] if self.schedule_epochs is None else ["max_epochs"])}
+        ignored = {"checkpoint", "checkpoint_every", "device", "keep_checkpoint", "n_threads", "tta", "verbose",
+                   "warm_start", *([] if self.schedule_epochs is None else ["max_epochs"]),
+                   *([] if self.keep_checkpoint else ["callbacks"])}
         params = {**BaseEstimator.get_params(self, deep=False), **self._prefixed_params()}
         rows = images.rows
         return fingerprint(
             type(self), {name: value for name, value in params.items() if name not in ignored}, self.device_.type,
-            self.classes_, content_hashes(images.pixels, images.codes)[rows],
+            self.image_shape_, self.classes_, content_hashes(images.pixels, images.codes)[rows],
             None if images.weights is None else images.weights[rows],
             None if restart else (self.module_.state_dict(), len(self.history), self._generators["shuffle"].get_state(),
                                   self._generators["device"].get_state()))
@@ -420,6 +423,9 @@ class ImageClassifier(ImageData, Exports, Trainer):
                              f"schedule_epochs={self.schedule_epochs}.")
         if self.keep_checkpoint and self.checkpoint is None:
             raise ValueError("keep_checkpoint=True needs a folder to keep files in, got checkpoint=None.")
+        if self.keep_checkpoint and self.random_state is None:
+            raise ValueError("keep_checkpoint=True needs a seed, because fits without one are not the same again: set "
+                             "random_state=0, got random_state=None.")
         if self.checkpoint is not None and not os.fspath(self.checkpoint):
             raise ValueError(f"checkpoint must be the path of a folder, got checkpoint={self.checkpoint!r}.")
         if isinstance(self.criterion, type) and not issubclass(self.criterion, nn.Module):

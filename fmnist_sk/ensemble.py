@@ -38,8 +38,9 @@ class DeepEnsembleClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator)
         Train the members as one network of grouped convolutions, whose steps are theirs at the same time. They come
         out as if they were trained singly but for rounding; the data are on the device once. It is possible for
         classifiers of this package whose networks are built of convolutions, dense layers, batch normalisation,
-        dropout, poolings, activations and sums, without a triplet term. Others are trained in turn, whatever is asked
-        for; so are all on the CPU with "auto", where grouped convolutions gain little.
+        dropout, poolings, activations and sums, without a triplet term and without callbacks of scikit-learn. Others
+        are trained in turn, whatever is asked for; so are all on the CPU with "auto", where grouped convolutions gain
+        nothing. With ``verbose=1`` each epoch has a line of each member, in their order.
     random_state : int, RandomState or None
         The members' seeds are drawn from it.
 
@@ -115,14 +116,18 @@ class DeepEnsembleClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator)
     def _rates(self) -> np.ndarray | None:
         if self.learning_rates is None:
             return None
-        rates = np.asarray(self.learning_rates, dtype=np.float64)
+        try:
+            rates = np.asarray(self.learning_rates, dtype=np.float64)
+        except (TypeError, ValueError):
+            rates = np.zeros(0)
         if rates.shape != (self.n_members,) or not ((rates > 0) & np.isfinite(rates)).all():
             raise ValueError(f"learning_rates must hold a number above 0 for each of the n_members={self.n_members} "
                              f"members, got learning_rates={self.learning_rates!r}.")
         return rates
 
     def _tries_together(self, member, X) -> bool:
-        if not self.together or not isinstance(member, ImageClassifier) or self.n_members == 1:
+        if not self.together or not isinstance(member, ImageClassifier) or self.n_members == 1 or hasattr(
+                member, "_skl_callbacks"):
             return False
         return self.together is True or member._choose_device(X).type != "cpu"
 

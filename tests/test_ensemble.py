@@ -8,6 +8,7 @@ import pytest
 import torch
 from estimators import CLASSIFIERS, small
 from sklearn.base import clone
+from sklearn.callback import ScoringMonitor
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
@@ -96,6 +97,39 @@ def test_others_are_trained_in_turn(estimator, tiny_images):
     np.testing.assert_array_equal(together.predict_proba(X), alone.predict_proba(X))
 
 
+class Mixing(nn.Module):
+    """Gives wrong answers where several members' channels stand side by side, of which nothing is seen at first."""
+
+    def __init__(self, in_channels, n_classes, how, zeros=True):
+        super().__init__()
+        self.first, self.last, self.how = nn.Conv2d(in_channels, 8, 3), nn.Linear(8, n_classes), how
+        if zeros:
+            nn.init.zeros_(self.last.weight)
+
+    def forward(self, x):
+        x = self.first(x)
+        x = {"shuffle": lambda: x.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2),
+             "centre": lambda: x - x.mean(1, keepdim=True),
+             "centre in training": lambda: x - x.mean(1, keepdim=True) if self.training else x,
+             "normalise": lambda: nn.functional.normalize(x, dim=1),
+             "local response": lambda: nn.functional.local_response_norm(x, 3)}[self.how]()
+        return self.last(x.relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("zeros", [True, False])
+@pytest.mark.parametrize("how", ["shuffle", "centre", "centre in training", "normalise", "local response"])
+def test_networks_that_would_mix_are_trained_in_turn(how, zeros, tiny_images):
+    X, y = tiny_images()
+    estimator = net("ImageClassifier", module=Mixing, max_epochs=1).set_params(module__how=how, module__zeros=zeros)
+    assert not DeepEnsembleClassifier(estimator, 2, together=True, random_state=0).fit(X, y).trained_together_
+
+
+def test_members_with_callbacks_of_scikit_learn_are_trained_in_turn(tiny_images):
+    estimator = net(max_epochs=1).set_callbacks(ScoringMonitor(scoring="accuracy"))
+    ensemble = DeepEnsembleClassifier(estimator, 2, together=True, random_state=0).fit(*tiny_images())
+    assert not ensemble.trained_together_
+
+
 def test_members_that_stop_early_leave_the_others_alone(tiny_images):
     X, y = tiny_images(n=90)
     y = np.random.default_rng(0).permutation(y)                                 # nothing to learn
@@ -139,7 +173,14 @@ def test_killed_it_goes_on(tmp_path, tiny_images):
     make(checkpoint=tmp_path, schedule_epochs=3, keep_checkpoint=True).set_params(estimator__max_epochs=1).fit(X, y)
     going_on = make(checkpoint=tmp_path, schedule_epochs=3, keep_checkpoint=True).fit(X, y)
     np.testing.assert_allclose(going_on.predict_proba(X), expected.predict_proba(X), atol=1e-5)
-    assert len(list(tmp_path.iterdir())) == 4
+    sizes = [path.stat().st_size for path in tmp_path.iterdir()]
+    assert len(sizes) == 4
+    alone = net(max_epochs=1, checkpoint=tmp_path / "alone", keep_checkpoint=True).fit(X, y)
+    assert max(sizes) < 1.5 * next((tmp_path / "alone").iterdir()).stat().st_size
+    assert alone.n_iter_ == 1
+    again = make(checkpoint=tmp_path, schedule_epochs=3, keep_checkpoint=True).fit(X, y)
+    assert again.trained_together_
+    np.testing.assert_array_equal(again.predict_proba(X), going_on.predict_proba(X))
 
 
 def test_saved_pickled_and_used_by_threads(tmp_path, tiny_images):
@@ -178,6 +219,7 @@ def test_frames_and_tensors(tiny_images):
     ({"together": "maybe"}, ValueError, "'together' parameter"),
     ({"learning_rates": [0.1]}, ValueError, "learning_rates must hold a number above 0 for each of the n_members=2"),
     ({"learning_rates": [0.1, -1]}, ValueError, "learning_rates must hold a number above 0"),
+    ({"learning_rates": ["a", "b"]}, ValueError, "learning_rates must hold a number above 0"),
     ({"estimator": RandomForestClassifier(), "learning_rates": [0.1, 0.2]}, ValueError,
      "estimator must have a parameter 'lr', by which members differ"),
     ({"estimator": net(lr=-1.0)}, ValueError, "'lr' parameter"),

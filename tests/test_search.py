@@ -1,4 +1,5 @@
 """Searches: halving that goes on, finished fits that are kept, candidates side by side."""
+import importlib
 import os
 import signal
 import subprocess
@@ -18,10 +19,12 @@ from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV
 from sklearn.pipeline import make_pipeline
+from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping
 
 from fmnist_sk import (
     ConvNetClassifier,
     DeepEnsembleClassifier,
+    ImageClassifier,
     ImageScaler,
     ResNetClassifier,
     ScheduleDisplay,
@@ -39,6 +42,12 @@ class Counting(ConvNetClassifier):
     def run_single_epoch(self, iterator, training, *args, **kwargs):
         Counting.epochs += training
         return super().run_single_epoch(iterator, training, *args, **kwargs)
+
+
+class StopInBatch(Callback):
+    def on_batch_end(self, net, training=False, **kwargs):
+        if len(net.history) == 2:
+            raise KeyboardInterrupt                             # as skorch's callbacks end a fit
 
 
 @pytest.fixture
@@ -96,6 +105,63 @@ def test_other_data_and_settings_train_anew(net, tiny_images):
     assert Counting.epochs == 4
 
 
+@pytest.mark.parametrize(("params", "n_epochs"), [
+    ({"lr": np.float64(0.01), "weight_decay": np.float32(1e-3), "batch_size": np.int64(20)}, 9),
+    ({"callbacks": [EarlyStopping(monitor="train_loss", patience=2, threshold=0.9)]}, 3),
+    ({"callbacks": [EarlyStopping(monitor="train_loss", patience=2, threshold=0.9)], "validation_fraction": 0.2}, 3),
+    ({"callbacks": [("stop", StopInBatch())], "ema": 0.9}, 2),
+    ({"early_stopping": True, "patience": 2, "validation_fraction": 0.2, "checkpoint_every": 5, "lr": 1e-9}, 3),
+], ids=["numbers of NumPy", "stopped by a callback", "callback, validation", "stopped in a batch", "early stopping"])
+@pytest.mark.parametrize("schedule_epochs", [None, 9])
+def test_complete_fits_are_read(params, n_epochs, schedule_epochs, net, tiny_images, recwarn):
+    X, y = tiny_images()
+    net.set_params(max_epochs=9, schedule_epochs=schedule_epochs, **params)
+    first = clone(net).fit(X, y)
+    assert Counting.epochs == n_epochs
+    for _ in range(2):
+        same(clone(net).fit(X, y), first, X)
+    assert Counting.epochs == n_epochs
+    assert not [warning for warning in recwarn if "checkpoint" in str(warning.message)]
+
+
+def test_what_makes_another_fit(net, tiny_images, tmp_path, monkeypatch):
+    X, y = tiny_images()
+    net.set_params(max_epochs=1)
+    given = [(clone(net).set_params(callbacks=[GradientNormClipping(value)]), X) for value in (0.1, 0.2)]
+    given += [(clone(net).set_params(validation_data=(SharedImages(part), y)), X) for part in (X, X[::-1])]
+    given += [(clone(net), X), (clone(net), X.reshape(-1, 4, 16))]
+    for estimator, images in given * 2:
+        estimator.fit(images, y)
+    assert Counting.epochs == len(given)
+    (tmp_path / "fits" / f"{next((tmp_path / 'fits').iterdir()).stem} copy.pt").write_text("by hand")
+    for estimator, images in given:
+        estimator.fit(images, y)
+    assert Counting.epochs == len(given)
+
+
+def test_other_code_of_a_network_makes_another_fit(tmp_path, tiny_images, monkeypatch):
+    X, y = tiny_images()
+    for i, activation in enumerate(("relu", "sigmoid", "relu")):
+        (tmp_path / str(i)).mkdir()
+        (tmp_path / str(i) / "mine.py").write_text(textwrap.dedent(f"""
+            from torch import nn
+
+            class Block(nn.Linear):
+                def forward(self, x):
+                    return super().forward(x).{activation}()
+
+            class Net(nn.Sequential):
+                def __init__(self, in_channels, n_classes):
+                    super().__init__(nn.Flatten(), Block(64, 8), nn.Linear(8, n_classes))
+            """))
+        monkeypatch.syspath_prepend(str(tmp_path / str(i)))
+        monkeypatch.delitem(sys.modules, "mine", raising=False)
+        module = importlib.import_module("mine")
+        ImageClassifier(module=module.Net, max_epochs=1, checkpoint=tmp_path / "fits", keep_checkpoint=True,
+                        random_state=0).fit(X, y)
+    assert len(list((tmp_path / "fits").iterdir())) == 2
+
+
 def test_the_picture_of_the_schedule_ends_with_the_fit(tmp_path):
     whole = ResNetClassifier(max_epochs=6, batch_size=100)
     part = ResNetClassifier(max_epochs=2, schedule_epochs=6, batch_size=100)
@@ -107,6 +173,7 @@ def test_the_picture_of_the_schedule_ends_with_the_fit(tmp_path):
     ({"schedule_epochs": 2, "max_epochs": 3}, "schedule_epochs must be at least max_epochs=3, got schedule_epochs=2"),
     ({"schedule_epochs": 0}, "'schedule_epochs' parameter"),
     ({"keep_checkpoint": True}, "keep_checkpoint=True needs a folder to keep files in, got checkpoint=None"),
+    ({"keep_checkpoint": True, "checkpoint": "fits", "random_state": None}, "keep_checkpoint=True needs a seed"),
 ])
 def test_settings_that_do_not_fit(params, message, tiny_images):
     with pytest.raises(ValueError, match=message):
