@@ -18,12 +18,13 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+from _options import prepare
 from sklearn.base import clone
 from sklearn.ensemble import StackingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
-from fmnist_sk import ConvNetClassifier, ResNetClassifier, load_fashion_mnist
+from fmnist_sk import ConvNetClassifier, ResNetClassifier
 from fmnist_sk.cluster import dask_backend
 
 try:
@@ -55,10 +56,7 @@ def main():
     parser.add_argument("--data-home", help="folder of the Fashion-MNIST files")
     parser.add_argument("--output", type=Path, default=Path("output/cluster"), help="folder to write to")
     args = parser.parse_args()
-    if args.workers < 2 or args.epochs < 1 or args.images < 100:
-        parser.error("--workers must be at least 2, --epochs at least 1, --images at least 100")
-    args.output.mkdir(parents=True, exist_ok=True)
-    data = load_fashion_mnist("train", data_home=args.data_home)
+    data, _ = prepare(parser, args, workers=2, images=100, epochs=1, seed=0)
     X, y = data.images[:args.images], data.target[:args.images]
     X_valid, y_valid = data.images[-5000:], data.target[-5000:]
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from _options import check_folds, prepare
 from scipy.stats import loguniform
 from sklearn.base import BaseEstimator, clone
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
@@ -29,7 +30,7 @@ from sklearn.model_selection import (
 from sklearn.pipeline import Pipeline
 
 import fmnist_sk
-from fmnist_sk import ConvNetClassifier, ResNetClassifier, load_fashion_mnist, reference_system
+from fmnist_sk import ConvNetClassifier, ResNetClassifier, reference_system
 
 try:
     import matplotlib.pyplot as plt
@@ -119,6 +120,8 @@ def text_of(value):
     """Numbers as they are, estimators by their names, nothing for what a candidate does not have."""
     if isinstance(value, BaseEstimator):
         return type(value).__name__.removesuffix("Classifier")
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     if isinstance(value, (int, float)):
         return "" if value != value else value
     return "" if value is None else str(value)
@@ -148,7 +151,7 @@ def positions(values):
     """Where values stand on an axis from 0 to 1, and the axis' ticks with their texts."""
     try:
         numbers = pd.to_numeric(values.replace("", "-"))
-        logs = np.log10(numbers) if (numbers > 0).all() and numbers.max() / numbers.min() > 30 else numbers
+        logs = np.log10(numbers) if (numbers > 0).all() and numbers.max() / numbers.min() > 8 else numbers
         place = (logs - logs.min()) / (np.ptp(logs) or 1)
         shown = numbers.sort_values().unique()
         shown = shown if len(shown) <= 6 else numbers.quantile(np.linspace(0, 1, 5), interpolation="nearest").unique()
@@ -158,6 +161,13 @@ def positions(values):
         place = values.astype(str).map(names.index) / max(1, len(names) - 1)
         ticks = [(i / max(1, len(names) - 1), name or "-") for i, name in enumerate(names)]
     return place.to_numpy(dtype=float), ticks
+
+
+def spread(places, accuracy):
+    """Candidates with the same value side by side, in the order of their accuracy."""
+    groups = pd.Series(np.asarray(accuracy)).groupby(places)
+    ranks, sizes = groups.rank(method="first").to_numpy(), groups.transform("size").to_numpy()
+    return places + np.where(sizes > 1, 0.08 * ((ranks - 1) / np.maximum(sizes - 1, 1) - 0.5), 0)
 
 
 def draw(table, path):
@@ -170,14 +180,17 @@ def draw(table, path):
         for (row, column), value in np.ndenumerate(grid.to_numpy()):
             light = image.norm(value) > 0.6
             axis.text(column, row, f"{value:.3f}", ha="center", va="center", color="black" if light else "white")
-        axis.set(xticks=range(grid.shape[1]), xticklabels=[str(name) for name in grid.columns], xlabel=names[1],
-                 yticks=range(grid.shape[0]), yticklabels=[str(name) for name in grid.index], ylabel=names[0],
-                 title="Validation accuracy")
+        labels = [[name if isinstance(name, str) else f"{name:.3g}" for name in part] for part in (grid.columns,
+                                                                                                 grid.index)]
+        axis.set_xticks(range(grid.shape[1]), labels[0], rotation=30 if max(map(len, labels[0])) > 8 else 0,
+                        ha="right" if max(map(len, labels[0])) > 8 else "center")
+        axis.set_yticks(range(grid.shape[0]), labels[1])
+        axis.set(xlabel=names[1], ylabel=names[0], title="Validation accuracy")
     else:
         names = [*names, "accuracy"]
         figure, axis = plt.subplots(figsize=(2 + 2.4 * len(names), 5.5), layout="constrained")
         placed = {name: positions(table[name]) for name in names}
-        lines = np.column_stack([placed[name][0] for name in names])
+        lines = np.column_stack([spread(placed[name][0], table["accuracy"]) for name in names])
         best = table["accuracy"].max()
         low = max(table["accuracy"].min(), best - 3 * (best - table["accuracy"].median()))
         scale = plt.Normalize(low, best)
@@ -213,12 +226,10 @@ def main():
     parser.add_argument("--data-home", help="folder of the Fashion-MNIST files")
     parser.add_argument("--output", type=Path, default=Path("output/search"), help="folder to write to")
     args = parser.parse_args()
-    if min(args.candidates, args.folds, args.epochs) < 1 or args.images < 100:
-        parser.error("--candidates, --folds and --epochs must be at least 1, --images at least 100")
-    args.output.mkdir(parents=True, exist_ok=True)
-    train, test = (load_fashion_mnist(subset, data_home=args.data_home) for subset in ("train", "test"))
+    train, test = prepare(parser, args, candidates=1, folds=1, epochs=1, images=100, jobs=1, seed=0)
     rows = np.sort(np.random.default_rng(args.seed).permutation(len(train.images))[:args.images])
     X, y = train.images[rows], train.target[rows]
+    check_folds(parser, "folds", args.folds, y)
     cv = StratifiedShuffleSplit(1, test_size=0.2, random_state=args.seed) if args.folds == 1 else \
         StratifiedKFold(args.folds, shuffle=True, random_state=args.seed)
 
@@ -232,11 +243,14 @@ def main():
         for net in space.get("net", []):
             prepared(net)
     start = time.perf_counter()
-    if args.method == "optuna":
-        results, best = search_with_optuna(model, spaces, args.candidates, cv, args.jobs, args.seed, X, y)
-    else:
-        search = search_with(args.method, model, spaces, args.candidates, cv, args.epochs, args.jobs, args.seed)
-        results, best = search.fit(X, y).cv_results_, search.best_estimator_
+    try:
+        if args.method == "optuna":
+            results, best = search_with_optuna(model, spaces, args.candidates, cv, args.jobs, args.seed, X, y)
+        else:
+            search = search_with(args.method, model, spaces, args.candidates, cv, args.epochs, args.jobs, args.seed)
+            results, best = search.fit(X, y).cv_results_, search.best_estimator_
+    except KeyboardInterrupt:
+        raise SystemExit(f"\ninterrupted; the same command goes on with what is in {args.output / 'fits'}") from None
     table = ranking(results)
     table.to_csv(args.output / "ranking.csv", index_label="rank")
     draw(table, args.output / "search.png")

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from _options import check_folds, prepare
 from scipy.special import softmax
 from scipy.stats import binomtest
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -37,7 +38,6 @@ from fmnist_sk import (
     MLPMixerClassifier,
     ReliabilityDisplay,
     ResNetClassifier,
-    load_fashion_mnist,
 )
 
 try:
@@ -123,13 +123,11 @@ def main():
     parser.add_argument("--data-home", help="folder of the Fashion-MNIST files")
     parser.add_argument("--output", type=Path, default=Path("output/stacking"), help="folder to write to")
     args = parser.parse_args()
-    if args.cv < 2 or args.images < 500 or not (args.epochs is None or args.epochs >= 1):
-        parser.error("--cv must be at least 2, --images at least 500, --epochs at least 1")
-    args.output.mkdir(parents=True, exist_ok=True)
-    train, test = (load_fashion_mnist(subset, data_home=args.data_home) for subset in ("train", "test"))
+    train, test = prepare(parser, args, images=500, epochs=1, cv=2, jobs=1, seed=0)
     rows = np.random.default_rng(args.seed).permutation(len(train.images))[:args.images]
     X, X_valid, y, y_valid = train_test_split(train.images[rows], train.target[rows], test_size=0.1,
                                               stratify=train.target[rows], random_state=args.seed)
+    check_folds(parser, "cv", args.cv, y)
 
     start = time.perf_counter()
     stack = StackingClassifier(

@@ -12,6 +12,7 @@ _lock = threading.Lock()
 _n_computing = 0                # how many are within use_cpu, in all threads
 _n_setting = 0                  # how many of them set the number of threads
 _before = 1                     # what was set before the first of these
+_mine = threading.local()       # what is to be set in this thread again
 # Options of glibc's mallopt: their values within use_cpu, and otherwise, unless the environment asks for others (the
 # highest that glibc itself chooses). Memory for one tensor alone is mapped from the first size on; what is free at the
 # end of the heap goes back to the system from the second on. To map it anew in every step costs more than half of a
@@ -31,6 +32,8 @@ def use_cpu(n_threads: int | None):
         _n_computing += 1
         if _n_computing == 1:
             _set_thresholds(computing=True)
+        if not _n_setting and hasattr(_mine, "left"):
+            torch.set_num_threads(vars(_mine).pop("left"))
         if n_threads is not None:
             if not _n_setting:
                 _before = torch.get_num_threads()
@@ -44,10 +47,14 @@ def use_cpu(n_threads: int | None):
             if not _n_computing:
                 _set_thresholds(computing=False)
             if n_threads is not None:
-                # A part of the setting (MKL's) is the whole process's: the last one who leaves gives it back.
+                # A part of the setting (MKL's) is the whole process's: the last one who leaves gives it back. The
+                # other part (OpenMP's) is the thread's: who leaves before others gets it back the next time.
                 _n_setting -= 1
-                if not _n_setting:
+                if _n_setting:
+                    _mine.left = _before
+                else:
                     torch.set_num_threads(_before)
+                    vars(_mine).pop("left", None)
 
 
 def _set_thresholds(computing: bool) -> None:

@@ -247,7 +247,7 @@ class ImageClassifier(ImageData, Exports, Trainer):
         "keep_checkpoint": ["boolean"],
         "random_state": ["random_state"],
         "device": [str, torch.device, None],
-        "n_threads": [Interval(numbers.Integral, 1, None, closed="left"), None],
+        "n_threads": [Interval(numbers.Integral, 1, 1024, closed="both"), None],
         "precision": [StrOptions({"auto", "bf16", "fp32"})],
         "callbacks": [list, StrOptions({"disable"}), None],
         "verbose": ["verbose"],

@@ -20,9 +20,14 @@ def dask_backend(scatter: Sequence = (), client=None):
     client : distributed.Client
         Default: the one that was made last.
 
-    Needs the extra ``fmnist_sk[dask]``. Raises ImportError without it, ValueError if there is no client.
+    Needs the extra ``fmnist_sk[dask]``. Raises ImportError without it, ValueError if there is no client, and TypeError
+    for a single array, which is not a list of them, and for other clients.
     """
-    optional("distributed", "Clusters are reached through", "dask")
+    distributed = optional("distributed", "Clusters are reached through", "dask")
+    if not isinstance(scatter, (list, tuple)):
+        raise TypeError(f"scatter must be a list of arrays, such as [X, y], got {type(scatter).__name__}.")
+    if not isinstance(client, (distributed.Client, type(None))):
+        raise TypeError(f"client must be a distributed.Client, got {client!r}.")
     from joblib._dask import DaskDistributedBackend
 
     class Backend(DaskDistributedBackend):

@@ -174,6 +174,9 @@ class HOGTransformer(TransformerMixin, BaseEstimator):
         given = check_image_shape(self.image_shape, math.prod(pixels.shape[1:]))
         self.image_shape_ = (1,) * (4 - pixels.ndim) + tuple(pixels.shape[1:]) if pixels.ndim > 2 else \
             given or square_shape(pixels.shape[1])
+        if given and given != self.image_shape_:
+            raise ValueError(f"image_shape must be the shape of X's images, {self.image_shape_} (channels, height, "
+                             f"width), got image_shape={self.image_shape!r}.")
         least = self.cell * self.block
         if min(self.image_shape_[1:]) < least:
             raise ValueError(f"X must hold images of at least a block, cell * block = {least} x {least} pixels, got "

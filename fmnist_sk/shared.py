@@ -11,6 +11,8 @@ from torch import Tensor
 
 from fmnist_sk._validation import as_tensor, check_pixels
 
+_INDEX = "SharedImages: index must be a slice, whole numbers (m,) or bools ({},)"
+
 
 class SharedImages:
     """Images that are on a device once, however many fits use parts of them at the same time.
@@ -23,7 +25,10 @@ class SharedImages:
     ----------
     X : images in any form that classifiers take: (n, features), (n, H, W) or (n, C, H, W)
     device : str, torch.device or None
-        None: where X is if that is no CPU, else CUDA if there is one, else the CPU.
+        None: where X is if that is no CPU, else CUDA if there is one, else the CPU. What is there already is not
+        copied: changes of X are seen.
+
+    Other processes get copies: of a part, its images alone. So threads are what it is for.
 
     Raises TypeError or ValueError for what are no images, and for unknown devices.
 
@@ -37,7 +42,8 @@ class SharedImages:
 
     def __init__(self, X: ArrayLike | Tensor, device: str | torch.device | None = None):
         from fmnist_sk.classifier import ImageClassifier
-        checked = check_pixels(BaseEstimator(), X, reset=True)
+        messages_for = type("SharedImages", (BaseEstimator,), {})()
+        checked = check_pixels(messages_for, X, reset=True)
         self.pixels = as_tensor(checked).to(ImageClassifier(device=device)._choose_device(checked))
         self.rows = torch.arange(len(self.pixels), device=self.pixels.device)
 
@@ -61,18 +67,24 @@ class SharedImages:
         return len(self.rows)
 
     def __getitem__(self, index) -> Self:
-        """A part: a slice, whole numbers (m,), or bools (n,); no copy."""
+        """A part: a slice, whole numbers (m,), or bools (n,), as NumPy counts them; no copy."""
         if isinstance(index, tuple) and len(index) == 2 and index[1] is Ellipsis:      # as scikit-learn writes it
             index = index[0]
-        if not isinstance(index, slice):
-            index = torch.as_tensor(np.asarray(index.cpu() if isinstance(index, Tensor) else index))
-            if index.ndim != 1 or (index.dtype == torch.bool and len(index) != len(self)) or index.is_floating_point():
-                raise IndexError(f"index must be a slice, whole numbers (m,) or bools ({len(self)},), got "
-                                 f"{index.dtype} of shape {tuple(index.shape)}.")
-            index = index.to(self.device)
+        if isinstance(index, Tensor):
+            index = index.cpu().numpy()
+        try:
+            rows = np.arange(len(self))[index]
+        except (IndexError, TypeError, ValueError) as error:
+            raise IndexError(f"{_INDEX.format(len(self))}, got {index!r} ({error}).") from None
+        if rows.ndim != 1:
+            raise IndexError(f"{_INDEX.format(len(self))}, got {index!r}.")
+        index = torch.from_numpy(rows.copy()).to(self.device)
         part = object.__new__(type(self))
         part.pixels, part.rows = self.pixels, self.rows[index]
         return part
+
+    def __getstate__(self):                 # a part goes to other processes alone
+        return {"pixels": self.tensor(), "rows": torch.arange(len(self), device=self.device)}
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         return np.asarray(self.tensor().cpu(), dtype=dtype)

@@ -16,6 +16,7 @@ from fmnist_sk import (
     ConvNetClassifier,
     Cosine,
     FocalLoss,
+    HOGTransformer,
     ImageClassifier,
     MixUp,
     MultiStep,
@@ -303,3 +304,8 @@ def test_a_failed_fit_leaves_no_half_fitted_net(tiny_images):
         classifier.fit(X, y).fit(X[:, :4, :4], y[:30])
     with pytest.raises(NotFittedError):
         classifier.predict(X[:, :4, :4])
+
+
+def test_image_shape_of_histograms_is_that_of_the_images():
+    with pytest.raises(ValueError, match=r"image_shape must be the shape of X's images, \(1, 28, 28\)"):
+        HOGTransformer(image_shape=(14, 56)).fit(np.zeros((3, 28, 28)))

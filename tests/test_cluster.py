@@ -6,8 +6,23 @@ import time
 
 import joblib
 import numpy as np
+import pytest
 
 from fmnist_sk.cluster import dask_backend
+
+
+@pytest.mark.parametrize(("params", "message"), [
+    ({"scatter": np.zeros(3)}, r"scatter must be a list of arrays, such as \[X, y\], got ndarray"),
+    ({"client": "tcp://x"}, "client must be a distributed.Client, got 'tcp://x'"),
+])
+def test_settings_that_do_not_fit(params, message):
+    with pytest.raises(TypeError, match=message):
+        dask_backend(**params)
+
+
+def test_needs_a_client():
+    with pytest.raises(ValueError, match="first create a Dask Client"):
+        dask_backend()
 
 
 def test_what_only_a_lost_worker_had_is_sent_again():

@@ -1,10 +1,12 @@
 """Searches: halving that goes on, finished fits that are kept, candidates side by side."""
 import importlib
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 from typing import ClassVar
 
@@ -290,6 +292,26 @@ def test_threads_of_pytorch_are_set_inside_the_worker(tiny_images):
     assert Threads.seen == {before}
 
 
+def test_threads_of_pytorch_come_back_however_fits_overlap(tiny_images):
+    X, y = tiny_images()
+    inside, leave, before = threading.Event(), threading.Event(), torch.get_num_threads()
+
+    class Waiting(ConvNetClassifier):
+        def train_step(self, batch, **kwargs):
+            inside.set()
+            leave.wait(20)
+            return super().train_step(batch, **kwargs)
+
+    other = threading.Thread(target=Waiting(architecture="4C3-8N", max_epochs=1, n_threads=before + 1).fit, args=(X, y))
+    other.start()
+    inside.wait(20)
+    net = ConvNetClassifier(architecture="4C3-8N", max_epochs=1, n_threads=before + 1).fit(X, y)
+    leave.set()
+    other.join()
+    net.set_params(n_threads=None).predict(X)
+    assert torch.get_num_threads() == before
+
+
 def _threads_here(_):
     return torch.get_num_threads()
 
@@ -359,7 +381,21 @@ def test_searches_and_ensembles_take_shared_images_without_copies(tiny_images, m
     assert np.asarray(shared[:3]).tolist() == X[:3].tolist()
 
 
-@pytest.mark.parametrize("index", [1, np.zeros(3, dtype=bool), np.zeros(2), np.zeros((2, 2), dtype=int)])
+@pytest.mark.parametrize("index", [
+    slice(None, None, -2), [], [-1, 0], np.array([2, 0, 1], dtype=np.uint8), np.array([1, 2], dtype=np.int16),
+    np.arange(20) % 3 == 0, torch.tensor([3, 4]), torch.arange(20) > 5, [True, False] * 10], ids=str)
+def test_parts_of_shared_images_are_those_of_arrays(index):
+    X = np.arange(80, dtype=np.uint8).reshape(20, 2, 2)
+    expected = X[index if isinstance(index, slice) else np.asarray(index, dtype=None if len(index) else int)]
+    part = SharedImages(X)[index]
+    np.testing.assert_array_equal(np.asarray(part), expected)
+    copied = pickle.loads(pickle.dumps(part))
+    np.testing.assert_array_equal(np.asarray(copied), expected)
+    assert len(copied.pixels) == len(expected)
+
+
+@pytest.mark.parametrize("index", [1, "a", None, np.zeros(3, dtype=bool), np.zeros(2), np.zeros((2, 2), dtype=int),
+                                   [100]], ids=str)
 def test_parts_of_shared_images_are_parts(index):
     with pytest.raises(IndexError, match="index must be a slice, whole numbers"):
         SharedImages(np.zeros((20, 8, 8)))[index]
@@ -367,6 +403,7 @@ def test_parts_of_shared_images_are_parts(index):
 
 @pytest.mark.parametrize(("X", "error", "message"), [
     (np.full((5, 4), np.nan), ValueError, "X contains NaN"), ("abc", ValueError, "X must|Expected"),
+    (np.zeros((0, 4)), ValueError, "0 sample.* required by SharedImages"),
     (np.zeros((2, 3, 4, 5, 6)), ValueError, "X must have 2, 3 or 4 dimensions"),
 ])
 def test_what_cannot_be_shared(X, error, message):

@@ -1,5 +1,6 @@
 """The scripts that search, stack and use a cluster write what they promise."""
 import json
+import re
 import runpy
 import sys
 
@@ -41,6 +42,25 @@ def test_searches_rank_their_candidates(space, method, columns, tmp_path, monkey
     best = fmnist_sk.load(tmp_path / "best.safetensors")
     assert best.predict(load_fashion_mnist("test").images[:5]).shape == (5,)
     assert list((tmp_path / "fits").iterdir())
+
+
+BAD = [("--device", "wibble", "device must name a device of this machine"), ("--seed", -1, "--seed must be at least 0"),
+       ("--images", 70_000, "--images must be at most 60,000, got 70000"), ("--images", 3, "--images must be at least"),
+       ("--epochs", 0, "--epochs must be at least 1, got 0"), ("--output", BENCHMARKS / "_measure.py", "File exists")]
+BAD = [(script, *case) for script in ("hyperparameter_search.py", "stacking.py", "cluster_search.py") for case in BAD]
+BAD += [("hyperparameter_search.py", "--jobs", 0, "--jobs must be at least 1, got 0"),
+        ("hyperparameter_search.py", "--folds", 400, "--folds must be at most .* got 400"),
+        ("stacking.py", "--cv", 400, "--cv must be at most .* got 400"),
+        ("cluster_search.py", "--workers", 1, "--workers must be at least 2, got 1")]
+
+
+@real_data
+@pytest.mark.parametrize(("script", "option", "value", "message"), BAD, ids=str)
+def test_bad_options_end_in_a_line(script, option, value, message, monkeypatch, capsys, tmp_path):
+    with pytest.raises(SystemExit) as stop:
+        here(script, "--output", tmp_path, "--images", 500, option, value, monkeypatch=monkeypatch)
+    assert stop.value.code == 2
+    assert re.search(f"error: .*{message}", capsys.readouterr().err)
 
 
 def test_two_settings_make_a_heat_map(tmp_path, monkeypatch):

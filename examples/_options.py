@@ -1,0 +1,32 @@
+"""What scripts do with their options before any other work: bad ones end in one line."""
+import numpy as np
+
+from fmnist_sk import SharedImages, load_fashion_mnist
+
+
+def prepare(parser, args, **least):
+    """Check options, make the folder to write to, and load training and test images.
+
+    `least` has for options their smallest value. Ends the script with a line for what cannot be used.
+    """
+    for name, value in least.items():
+        given = getattr(args, name)
+        if given is not None and given < value:
+            parser.error(f"--{name} must be at least {value}, got {given}")
+    try:
+        if args.device is not None:
+            SharedImages(np.zeros((1, 1, 1)), args.device)              # is there such a device?
+        args.output.mkdir(parents=True, exist_ok=True)
+        data = [load_fashion_mnist(subset, data_home=args.data_home) for subset in ("train", "test")]
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    if args.images > len(data[0].images):
+        parser.error(f"--images must be at most {len(data[0].images):,}, got {args.images}")
+    return data
+
+
+def check_folds(parser, name, folds, y):
+    """Each fold needs an image of every class."""
+    rarest = np.unique(y, return_counts=True)[1].min()
+    if folds > rarest:
+        parser.error(f"--{name} must be at most {rarest}, as many as there are images of the rarest class, got {folds}")
