@@ -10,6 +10,7 @@ best model to output/search. Finished fits are kept in output/search/fits: the s
 power cut, trains none of them again, and a halving search trains its candidates on instead of anew.
 """
 import argparse
+import textwrap
 import time
 from pathlib import Path
 
@@ -147,6 +148,14 @@ def ranking(results):
                         seconds=table["mean_fit_time"]).reset_index(drop=True)
 
 
+def shorter(names):
+    """Texts of a picture: without what all begin with, in lines of some 24 characters."""
+    parts = list(zip(*(name.split("-") for name in names), strict=False))
+    n_shared = next((i for i, part in enumerate(parts) if len(set(part)) > 1), 0)
+    cut = sum(len(part[0]) + 1 for part in parts[:n_shared])
+    return [textwrap.fill(("…" if cut else "") + name[cut:], 24) for name in names]
+
+
 def positions(values):
     """Where values stand on an axis from 0 to 1, and the axis' ticks with their texts."""
     try:
@@ -159,7 +168,7 @@ def positions(values):
     except (TypeError, ValueError):
         names = list(dict.fromkeys(sorted(values.astype(str))))
         place = values.astype(str).map(names.index) / max(1, len(names) - 1)
-        ticks = [(i / max(1, len(names) - 1), name or "-") for i, name in enumerate(names)]
+        ticks = [(i / max(1, len(names) - 1), name or "-") for i, name in enumerate(shorter(names))]
     return place.to_numpy(dtype=float), ticks
 
 
@@ -180,11 +189,11 @@ def draw(table, path):
         for (row, column), value in np.ndenumerate(grid.to_numpy()):
             light = image.norm(value) > 0.6
             axis.text(column, row, f"{value:.3f}", ha="center", va="center", color="black" if light else "white")
-        labels = [[name if isinstance(name, str) else f"{name:.3g}" for name in part] for part in (grid.columns,
-                                                                                                 grid.index)]
-        axis.set_xticks(range(grid.shape[1]), labels[0], rotation=30 if max(map(len, labels[0])) > 8 else 0,
-                        ha="right" if max(map(len, labels[0])) > 8 else "center")
-        axis.set_yticks(range(grid.shape[0]), labels[1])
+        across, down = (shorter([name if isinstance(name, str) else f"{name:.3g}" for name in part])
+                        for part in (grid.columns, grid.index))
+        slanted = max(map(len, across)) > 8
+        axis.set_xticks(range(grid.shape[1]), across, rotation=30 * slanted, ha="right" if slanted else "center")
+        axis.set_yticks(range(grid.shape[0]), down)
         axis.set(xlabel=names[1], ylabel=names[0], title="Validation accuracy")
     else:
         names = [*names, "accuracy"]

@@ -140,7 +140,7 @@ def searches():
              f"({' x '.join(times['grid'])}), {times['folds']} folds of {times['images']:,} images, {times['epochs']} "
              f"epochs, without the refit; median of {times['rounds']} alternating rounds with 95 % bootstrap interval "
              f"({where({**result, **times})}). Serial fits and halving have all cores for one fit; workers and threads "
-             "share them.", "",
+             "share them, and with fewer threads a fit rounds differently.", "",
              "| | time relative to serial | accuracy of the best candidate, % |", "|---|---|---|"]
     for name, cell in times["relative to serial"].items():
         lines.append(f"| {name} | {interval(cell)} | {100 * times['found'][name]['score']:.2f} |")
@@ -149,7 +149,9 @@ def searches():
               f"tenth, of {after[-1]['host']:.0f} MiB. The {together['members']} members of a deep ensemble trained "
               "together took of the time in turn: " + ", ".join(
                   f"{name} {interval(row['together / in turn'])}" for name, row in together["networks"].items())
-              + f" ({together['images']:,} images, {together['rounds']} rounds)."]
+              + f" ({together['images']:,} images, {together['rounds']} rounds); their mean accuracies on other images "
+              "were " + ", ".join(" and ".join(f"{100 * row['accuracy'][how]:.2f} %" for how in ("together", "in turn"))
+                                  for row in together["networks"].values()) + "."]
     return lines
 
 

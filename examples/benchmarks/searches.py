@@ -95,10 +95,12 @@ def measure_memory(X, y, device, n_fits=100):
 
 
 def measure_together(X, y, device, rounds, n_members=4):
-    """Training time of an ensemble together, relative to its members in turn."""
-    result = {}
+    """Training time of an ensemble together, relative to its members in turn, and the members' mean accuracy."""
+    result, half = {}, len(X) // 2
+    X, X_other, y, y_other = X[:half], X[half:], y[:half], y[half:]
     for name, make in ENSEMBLES.items():
-        def side(together, make=make):
+        accuracy = {}
+        def side(together, make=make, accuracy=accuracy):
             def run():
                 ensemble = DeepEnsembleClassifier(make(max_epochs=1, device=device), n_members, together=together,
                                                   random_state=0)
@@ -106,11 +108,14 @@ def measure_together(X, y, device, rounds, n_members=4):
                 ensemble.fit(X, y)
                 if device == "cuda":
                     torch.cuda.synchronize()
-                return time.perf_counter() - start
+                seconds = time.perf_counter() - start
+                accuracy["together" if together else "in turn"] = float(np.mean(
+                    [member.score(X_other, y_other) for member in ensemble.estimators_]))
+                return seconds
             return run
         seconds = _measure.alternate({"together": side(True), "in turn": side(False)}, rounds)
-        result[name] = {"seconds": seconds, "together / in turn": _measure.ratio(seconds["together"],
-                                                                               seconds["in turn"])}
+        result[name] = {"seconds": seconds, "accuracy": accuracy,
+                        "together / in turn": _measure.ratio(seconds["together"], seconds["in turn"])}
         print(name, result[name]["together / in turn"], flush=True)
     return {"images": len(X), "members": n_members, "rounds": rounds, "device": device, "networks": result}
 
@@ -125,16 +130,19 @@ def main():
     parser.add_argument("--name", default="searches", help="name of the result file")
     args = parser.parse_args()
     data = load_fashion_mnist("train")
-    X, y = data.images[:args.images], data.target[:args.images]
+
+    def first(n):
+        return data.images[:n], data.target[:n]
+
     path = _measure.RESULTS / f"{args.name}.json"
     content = json.loads(path.read_text()) if path.exists() else {}
     content.pop("environment", None)
     if args.memory:
-        content["memory"] = measure_memory(X[:1000], y[:1000], args.device)
+        content["memory"] = measure_memory(*first(1000), args.device)
     elif args.together:
-        content["together"] = measure_together(X, y, args.device, args.rounds)
+        content["together"] = measure_together(*first(2 * args.images), args.device, args.rounds)
     else:
-        content["times"] = measure_times(X, y, args.device, args.rounds)
+        content["times"] = measure_times(*first(args.images), args.device, args.rounds)
     part = "memory" if args.memory else "together" if args.together else "times"
     content[part]["git"] = _measure.environment()["git"]
     print(f"wrote {_measure.write(args.name, content)}")
