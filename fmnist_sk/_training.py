@@ -153,7 +153,7 @@ class Trainer(Steps):
                 if (done + 1) % self.checkpoint_every == 0 or (self.keep_checkpoint and is_last):
                     self._save(index, first, best)
         except _StopTraining:
-            if self.keep_checkpoint:
+            if self.keep_checkpoint and not (saved is not None and saved["stopped"]):
                 self._save(index, first, best, stopped=True)
             raise
         finally:

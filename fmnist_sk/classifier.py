@@ -129,13 +129,13 @@ class ImageClassifier(ImageData, Exports, Trainer):
         A further fit trains the same network on, for `max_epochs` more. Of changed parameters it heeds those of
         training; network, optimizer class and device stay what they are.
     checkpoint : path of a folder, or None
-        Every `checkpoint_every` epochs the state of the fit is written there. A fit that was killed or interrupted
-        goes on from it when it is run again with the same data and parameters, and ends, on a CPU with the same number
-        of threads, bit for bit as if nothing had happened. Each fit has a file of its own, so that the fits of a
-        search share a folder; it is removed when the fit is complete. After changes of data, parameters or code (this
-        package, PyTorch, the classes and functions that a network of yours names) a fit begins anew, beside the old
-        file. skorch's callbacks are not restored. Give a `random_state` if equal fits run
-        at the same time. With `warm_start` it is the sequence of fits that must be repeated in a new process.
+        Every `checkpoint_every` epochs the state of the fit is written there. A fit that was killed or interrupted goes
+        on from it when it is run again with the same data and parameters, and ends, on a CPU with the same number of
+        threads, bit for bit as if nothing had happened. Each fit has a file of its own, so that the fits of a search
+        share a folder; it is removed when the fit is complete. After changes of data, parameters or code (this package,
+        PyTorch, the classes and functions that a network of yours names) a fit begins anew, beside the old file.
+        skorch's callbacks are not restored. Give a `random_state` if equal fits run at the same time. With `warm_start`
+        it is the sequence of fits that must be repeated in a new process.
     checkpoint_every : int
         Epochs.
     keep_checkpoint : bool

@@ -355,15 +355,19 @@ def test_shared_images_give_what_images_give(form, tiny_images):
     np.testing.assert_array_equal(other.predict_proba(shared), plain.predict_proba(X))
 
 
+class Remembering(ConvNetClassifier):
+    """Remembers where the images of its fits are."""
+
+    addresses: ClassVar = set()
+
+    def get_split_datasets(self, images, *args, **kwargs):
+        Remembering.addresses.add(images.pixels.data_ptr())
+        return super().get_split_datasets(images, *args, **kwargs)
+
+
 def test_searches_and_ensembles_take_shared_images_without_copies(tiny_images, monkeypatch):
     X, y = tiny_images(n=90)
-    shared, addresses = SharedImages(X), set()
-
-    class Remembering(ConvNetClassifier):
-        def get_split_datasets(self, images, *args, **kwargs):
-            addresses.add(images.pixels.data_ptr())
-            return super().get_split_datasets(images, *args, **kwargs)
-
+    shared, addresses = SharedImages(X), Remembering.addresses
     net = Remembering(architecture="4C3-MP2-8N", max_epochs=1, random_state=0, n_threads=1)
     search = GridSearchCV(net, {"lr": [1e-3, 1e-2]}, cv=3)
     expected = clone(search).fit(X, y)
@@ -417,8 +421,10 @@ def test_what_cannot_be_shared(X, error, message):
 def test_candidates_on_cuda_share_one_copy(tiny_images):
     X, y = tiny_images(n=120)
     shared = SharedImages(X, "cuda")
-    net = small("ConvNetClassifier", max_epochs=1, device="cuda")
+    net = Remembering(architecture="4C3-MP2-8N", max_epochs=1, random_state=0, device="cuda")
+    Remembering.addresses.clear()
     with joblib.parallel_config("threading", n_jobs=2):
         found = GridSearchCV(net, {"lr": [1e-3, 1e-2]}, cv=2).fit(shared, y)
     assert found.best_score_ > 0.3
+    assert Remembering.addresses == {shared.pixels.data_ptr()}
     assert np.asarray(shared).tolist() == X.tolist()
