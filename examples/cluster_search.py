@@ -58,7 +58,7 @@ def main():
     args = parser.parse_args()
     data, _ = prepare(parser, args, workers=2, images=100, epochs=1, seed=0)
     X, y = data.images[:args.images], data.target[:args.images]
-    X_valid, y_valid = data.images[-5000:], data.target[-5000:]
+    X_valid, y_valid = data.images[-2000:], data.target[-2000:]
 
     # Equal numbers of threads, here and there, make results equal bit for bit.
     common = {"max_epochs": args.epochs, "random_state": args.seed, "device": args.device, "n_threads": 1}

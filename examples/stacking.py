@@ -132,7 +132,7 @@ def main():
     start = time.perf_counter()
     stack = StackingClassifier(
         list(members(args.epochs, args.seed, args.device).items()), meta_learner(),
-        cv=StratifiedKFold(args.cv, shuffle=True, random_state=args.seed), n_jobs=args.jobs, verbose=0)
+        cv=StratifiedKFold(args.cv, shuffle=True, random_state=args.seed), n_jobs=args.jobs, verbose=1)
     stack.fit(X, y)
     seconds = time.perf_counter() - start
     print(f"trained {len(stack.estimators_)} members, {args.cv + 1} times each, in {seconds:.0f} s", flush=True)
