@@ -24,6 +24,7 @@ def main():
     path = Path(__file__).parent.parent / f"{args.script}.py"
     with tempfile.TemporaryDirectory() as output:
         sys.argv = [str(path), *options, "--output", output]
+        sys.path.insert(0, str(path.parent))
         try:
             runpy.run_path(str(path), run_name="__main__")
         except SystemExit as stop:
