@@ -72,6 +72,17 @@ def test_bad_options_end_in_a_line(script, option, value, message, monkeypatch, 
     assert re.search(f"error: .*{message}", capsys.readouterr().err)
 
 
+@real_data
+@pytest.mark.parametrize("script", ["stacking", "cluster_search"])
+def test_the_recorder_hands_options_on(script, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import record
+    monkeypatch.setattr(sys, "argv", ["record.py", script, "--images", "3"])
+    with pytest.raises(SystemExit):
+        record.main()
+    assert f"{script}.py: error: --images must be at least" in capsys.readouterr().err
+
+
 def test_two_settings_make_a_heat_map(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(EXAMPLES))
     import hyperparameter_search as script
