@@ -5,11 +5,13 @@ import contextlib
 import ctypes
 import os
 import threading
+import time
 
 import torch
 
 _lock = threading.Lock()
 _n_computing = 0                # how many are within use_cpu, in all threads
+_since = 0.0                    # when the first of them came, in seconds
 _n_setting = 0                  # how many of them set the number of threads
 _before = 1                     # what was set before the first of these
 _mine = threading.local()       # what is to be set in this thread again
@@ -19,7 +21,7 @@ _mine = threading.local()       # what is to be set in this thread again
 # training under Dask, whose workers give everything back at once, and a part of it elsewhere.
 _THRESHOLDS = {"MALLOC_MMAP_THRESHOLD_": (-3, 2**25, 2**25), "MALLOC_TRIM_THRESHOLD_": (-1, 2**31 - 1, 2**26)}
 try:
-    _mallopt = ctypes.CDLL(None).mallopt
+    _mallopt, _malloc_trim = ctypes.CDLL(None).mallopt, ctypes.CDLL(None).malloc_trim
 except (AttributeError, OSError, TypeError):                     # another allocator
     _mallopt = None
 
@@ -27,10 +29,11 @@ except (AttributeError, OSError, TypeError):                     # another alloc
 @contextlib.contextmanager
 def use_cpu(n_threads: int | None):
     """Within this context, PyTorch computes with n_threads (None: as it is set), and keeps the memory that it frees."""
-    global _n_computing, _n_setting, _before
+    global _n_computing, _since, _n_setting, _before
     with _lock:
         _n_computing += 1
         if _n_computing == 1:
+            _since = time.monotonic()
             _set_thresholds(computing=True)
         if not _n_setting and hasattr(_mine, "left"):
             torch.set_num_threads(vars(_mine).pop("left"))
@@ -64,3 +67,5 @@ def _set_thresholds(computing: bool) -> None:
         asked = os.environ.get(name, "")
         usual = min(int(asked), 2**31 - 1) if asked.isdecimal() else otherwise
         _mallopt(option, within if computing else usual)
+    if not computing and time.monotonic() - _since > 0.3:      # it takes milliseconds
+        _malloc_trim(0)
