@@ -139,8 +139,8 @@ def searches():
     lines = [f"The wall time of one search: {n_candidates} candidates of `ConvNetClassifier` "
              f"({' x '.join(times['grid'])}), {times['folds']} folds of {times['images']:,} images, {times['epochs']} "
              f"epochs, without the refit; median of {times['rounds']} alternating rounds with 95 % bootstrap interval "
-             f"({where({**result, **times})}). Serial fits and halving have all cores for one fit; workers and threads "
-             "share them, and with fewer threads a fit rounds differently.", "",
+             f"({where(result | times).rpartition(' ')[0]} {times['git'][:7]}). Serial fits and halving have all cores "
+             "for one fit; workers and threads share them, and with fewer threads a fit rounds differently.", "",
              "| | time relative to serial | accuracy of the best candidate, % |", "|---|---|---|"]
     for name, cell in times["relative to serial"].items():
         lines.append(f"| {name} | {interval(cell)} | {100 * times['found'][name]['score']:.2f} |")
@@ -169,8 +169,9 @@ def cluster():
 def ensembles():
     result = load("stacking")
     best = result["best_member"]
-    lines = [f"{result['images']:,} training images, a tenth of them for validation, {result['cv']} folds, seed "
-             f"{result['seed']} ({where(result)}). In brackets 95 % intervals of this sample of test images, and of "
+    epochs = f"{result['epochs']} epochs" if result["epochs"] else "each network's own epochs"
+    lines = [f"{result['images']:,} training images, a tenth of them for validation, {epochs}, {result['cv']} folds, "
+             f"seed {result['seed']} ({where(result)}). In brackets 95 % intervals of this sample of test images, and of "
              f"the difference, image by image, to {best}, the best member on validation images. Calibration errors are "
              "on test images, before and after a temperature from validation images.", "",
              f"| | validation, % | test, % | gain over {best}, points | calibration error | with temperature |",
