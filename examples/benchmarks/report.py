@@ -171,9 +171,9 @@ def ensembles():
     best = result["best_member"]
     epochs = f"{result['epochs']} epochs" if result["epochs"] else "each network's own epochs"
     lines = [f"{result['images']:,} training images, a tenth of them for validation, {epochs}, {result['cv']} folds, "
-             f"seed {result['seed']} ({where(result)}). In brackets 95 % intervals of this sample of test images, and of "
-             f"the difference, image by image, to {best}, the best member on validation images. Calibration errors are "
-             "on test images, before and after a temperature from validation images.", "",
+             f"seed {result['seed']} ({where(result)}). In brackets 95 % intervals of this sample of test images, and "
+             f"of the difference, image by image, to {best}, the best member on validation images. Calibration errors "
+             "are on test images, before and after a temperature from validation images.", "",
              f"| | validation, % | test, % | gain over {best}, points | calibration error | with temperature |",
              "|---|---|---|---|---|---|"]
     for row in result["rows"]:
