@@ -390,7 +390,7 @@ def test_killed_at_random_moments_it_ends_as_if_never_interrupted(params, tmp_pa
     expected = start(tmp_path / "never").communicate()[0]
     assert expected
     folder, rng = tmp_path / "killed", random.Random()
-    for _ in range(3):
+    for _ in range(2):
         process, seen = start(folder), {0}
         for _ in range(rng.randint(1, 3)):                  # some epochs later, and somewhere within one or in writing
             began = time.perf_counter()

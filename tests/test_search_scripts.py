@@ -18,12 +18,12 @@ from fmnist_sk import load_fashion_mnist
 def first_images(subset, **params):
     data = load_fashion_mnist(subset, **params)
     if subset == "test":
-        data.images, data.target = data.images[:1000], data.target[:1000]
+        data.images, data.target = data.images[:500], data.target[:500]
     return data
 
 
 def here(script, *arguments, monkeypatch):
-    """Run in this process, with 1,000 test images: what several short runs have to import is imported once."""
+    """Run in this process, with 500 test images: what several short runs have to import is imported once."""
     monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
     monkeypatch.syspath_prepend(str(EXAMPLES))
     import _options
