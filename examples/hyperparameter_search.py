@@ -199,7 +199,8 @@ def draw(table, path):
         names = [*names, "accuracy"]
         figure, axis = plt.subplots(figsize=(2 + 2.4 * len(names), 5.5), layout="constrained")
         placed = {name: positions(table[name]) for name in names}
-        lines = np.column_stack([spread(placed[name][0], table["accuracy"]) for name in names])
+        lines = np.column_stack([*(spread(placed[name][0], table["accuracy"]) for name in names[:-1]),
+                                 placed["accuracy"][0]])
         best = table["accuracy"].max()
         low = max(table["accuracy"].min(), best - 3 * (best - table["accuracy"].median()))
         scale = plt.Normalize(low, best)

@@ -17,8 +17,8 @@ _before = 1                     # what was set before the first of these
 _mine = threading.local()       # what is to be set in this thread again
 # Options of glibc's mallopt: their values within use_cpu, and otherwise, unless the environment asks for others (the
 # highest that glibc itself chooses). Memory for one tensor alone is mapped from the first size on; what is free at the
-# end of the heap goes back to the system from the second on. To map it anew in every step costs more than half of a
-# training under Dask, whose workers give everything back at once, and a part of it elsewhere.
+# end of the heap goes back to the system from the second on. To map it anew in every step slows a training, most of all
+# under Dask, whose workers give everything back at once.
 _THRESHOLDS = {"MALLOC_MMAP_THRESHOLD_": (-3, 2**25, 2**25), "MALLOC_TRIM_THRESHOLD_": (-1, 2**31 - 1, 2**26)}
 try:
     _mallopt, _malloc_trim = ctypes.CDLL(None).mallopt, ctypes.CDLL(None).malloc_trim

@@ -126,7 +126,7 @@ def test_complete_fits_are_read(params, n_epochs, schedule_epochs, net, tiny_ima
     assert not [warning for warning in recwarn if "checkpoint" in str(warning.message)]
 
 
-def test_what_makes_another_fit(net, tiny_images, tmp_path, monkeypatch):
+def test_what_makes_another_fit(net, tiny_images, tmp_path):
     X, y = tiny_images()
     net.set_params(max_epochs=1)
     given = [(clone(net).set_params(callbacks=[GradientNormClipping(value)]), X) for value in (0.1, 0.2)]
@@ -365,7 +365,7 @@ class Remembering(ConvNetClassifier):
         return super().get_split_datasets(images, *args, **kwargs)
 
 
-def test_searches_and_ensembles_take_shared_images_without_copies(tiny_images, monkeypatch):
+def test_searches_and_ensembles_take_shared_images_without_copies(tiny_images):
     X, y = tiny_images(n=90)
     shared, addresses = SharedImages(X), Remembering.addresses
     net = Remembering(architecture="4C3-MP2-8N", max_epochs=1, random_state=0, n_threads=1)
