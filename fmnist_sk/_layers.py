@@ -5,6 +5,7 @@ import copy
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
@@ -27,6 +28,43 @@ class Standardize(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.std
+
+
+class Whitening(nn.Module):
+    """First layer whose maps are uncorrelated and of variance one, and their negatives: a convolution not trained.
+
+    Its weights are the principal components of the training images' patches, each divided by its standard deviation,
+    in the order of their variances, and then the same with the other sign, so that a ReLU loses nothing. After Jordan,
+    2024, https://arxiv.org/abs/2404.00498. Takes (n, in_channels, height, width).
+
+    maps : twice the number of components: an even number, at most ``2 * in_channels * kernel ** 2``
+    """
+
+    FLOOR = 0.01        # share of the mean variance that is added to each, so that noise is not blown up
+
+    def __init__(self, in_channels: int, maps: int, kernel: int, stride: int, padding: int):
+        super().__init__()
+        size = in_channels * kernel**2
+        if maps % 2 or maps > 2 * size:
+            raise ValueError(f"whitening must have an even number of maps up to {2 * size}, twice the values of a "
+                             f"patch, got {maps}.")
+        self.stride, self.padding = stride, padding
+        components = torch.eye(size)[:maps // 2].reshape(-1, in_channels, kernel, kernel)       # of nothing seen yet
+        self.register_buffer("weight", torch.cat([components, -components]))
+
+    @torch.no_grad()
+    def learn(self, x: Tensor) -> None:
+        """Whiten images like these, (n, in_channels, height, width), as they come to this layer."""
+        n_maps, _, kernel, _ = self.weight.shape
+        patches = F.unfold(x.double(), kernel, padding=self.padding, stride=self.stride)
+        patches = patches.transpose(1, 2).flatten(0, 1)                                         # (n, values of a patch)
+        variances, directions = torch.linalg.eigh(patches.T @ patches / len(patches))           # ascending
+        scale = (variances.clamp_min(0) + self.FLOOR * variances.mean() + 1e-12).rsqrt()
+        components = (directions * scale).T.flip(0)[:n_maps // 2].reshape(-1, *self.weight.shape[1:])
+        self.weight.copy_(torch.cat([components, -components]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight, stride=self.stride, padding=self.padding)
 
 
 class Dropout(nn.Dropout):

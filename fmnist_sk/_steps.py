@@ -9,6 +9,8 @@ from skorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from fmnist_sk._batches import Images
+from fmnist_sk._layers import Whitening
 from fmnist_sk._passes import Hooks, trial
 from fmnist_sk._skorch import SkorchNet
 from fmnist_sk.losses import Loss, TripletLoss
@@ -27,6 +29,15 @@ class Steps(SkorchNet):
         if self.precision == "auto":
             return torch.bfloat16 if has_fast_bf16(self.device_) else torch.float32
         return {"bf16": torch.bfloat16, "fp32": torch.float32}[self.precision]
+
+    def _whiten(self, images: Images) -> None:
+        """Let a whitening first layer learn from training images."""
+        layers = {name: layer for name, layer in self.module_.named_modules() if isinstance(layer, Whitening)}
+        if layers:
+            with Hooks(layers) as seen:         # of 1,000 images, which are in no order that means anything
+                self.infer(images.batch(slice(0, 1000))[0])
+            for name, (taken, _) in seen.items():
+                layers[name].learn(taken)
 
     # ------------------------------------------------------------------ losses
 

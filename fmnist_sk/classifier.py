@@ -327,6 +327,7 @@ class ImageClassifier(ImageData, Exports, Trainer):
             if file is not None and file.content is not None:
                 self._seed = file.content["seed"]
             self.initialize()
+            self._whiten(images)
         else:
             if is_first and self.standardize:
                 self.module_.standardize.learn(*self._statistics)

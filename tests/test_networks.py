@@ -6,7 +6,7 @@ from estimators import small
 from torch import nn
 
 import fmnist_sk
-from fmnist_sk import ConvNetClassifier, MLPMixerClassifier, ResNetClassifier, networks
+from fmnist_sk import ConvNetClassifier, MLPMixerClassifier, ResNetClassifier, feature_maps, networks
 from fmnist_sk.networks._text import feature_layers, parse_architecture
 from fmnist_sk.networks.convnet import ConvNet
 from fmnist_sk.networks.densenet import DenseNet
@@ -64,7 +64,8 @@ def test_global_pooling():
 
 
 TOKENS = ["MP2", "MP2ceil", "MP3/2", "MP3/2ceil", "MP3/1", "MP2/3", "MP2/3ceil", "MP3/5ceil", "AP3/2ceil", "AP2", "4C1",
-          "4C3", "4C4", "4C2valid", "4C5valid", "GAP", "GMP"]
+          "4C3", "4C4", "4C2valid", "4C5valid", "4C3/2", "4C4/2", "4C1/3", "4C4/3valid", "4C2/5valid", "4W2/2",
+          "2W3valid", "GAP", "GMP"]
 
 
 @pytest.mark.parametrize("token", TOKENS)
@@ -88,7 +89,7 @@ def test_sizes_are_those_of_pytorch(token):
 @pytest.mark.parametrize(("architecture", "quoted"), [
     ("32C3-MP-10N", "got 'MP'"), ("32C3--10N", "got ''"), ("0C3", "got '0C3'"), ("32c3", "got '32c3'"), ("", "got ''"),
     ("32C3-10N-MP2", "got 'MP2' after '10N'"), ("MP2same", "got 'MP2same'"), ("8C3ceil", "got '8C3ceil'"),
-    ("MP2/0", "got 'MP2/0'"), ("9999999999C3", "got '9999999999C3'"), ("GP", "got 'GP'"), ("8C3 -MP2", "got '8C3 '"),
+    ("MP2/0", "got 'MP2/0'"), ("8C3/0", "got '8C3/0'"), ("8C3-8W3", "got '8W3' after '8C3'"), ("9999999999C3", "got '9999999999C3'"), ("GP", "got 'GP'"), ("8C3 -MP2", "got '8C3 '"),
 ])
 def test_a_malformed_text_is_quoted(architecture, quoted, tiny_images):
     with pytest.raises(ValueError, match=rf"architecture must .*{quoted}"):
@@ -113,6 +114,30 @@ def test_the_stated_minimum_is_the_smallest_that_works(padding, rounding):
     ConvNet((1, side, side), 3, **settings)
     with pytest.raises(ValueError, match="must leave at least one pixel"):
         ConvNet((1, side - 1, side), 3, **settings)
+
+
+@pytest.mark.parametrize(("stem", "rule"), [("3W4/2", "even number of maps up to 32, .*got 3"),
+                                            ("34W4/2", "even number of maps up to 32, .*got 34")])
+def test_whitening_has_as_many_maps_as_a_patch_allows(stem, rule, tiny_images):
+    with pytest.raises(ValueError, match=f"'{stem}': whitening must have an {rule}"):
+        ResNetClassifier(stem=stem).fit(*tiny_images())
+
+
+def test_whitening_makes_maps_uncorrelated_and_is_not_trained():
+    X = np.random.default_rng(0).normal(size=(1000, 12, 12)).cumsum(2).astype(np.float32)      # neighbours are alike
+    y = np.arange(1000) % 2
+    net = ResNetClassifier(stem="18W3valid", width=4, n_blocks=(1,), augment=None, max_epochs=1, random_state=0)
+    before = net.fit(X, y).module_.network.stem[0].weight.clone()
+    maps = feature_maps(net.set_params(precision="fp32"), X, ["stem.0"])["stem.0"]
+    values = maps[:, :9].transpose(0, 2, 3, 1).reshape(-1, 9)
+    second = values.T @ values / len(values)
+    np.testing.assert_allclose(second, np.diag(np.diag(second)), atol=1e-3)
+    assert np.all(np.diff(np.diag(second)) < 0)                     # the largest variances first, nearly one
+    assert 0.9 < second[0, 0] < 1
+    np.testing.assert_allclose(maps[:, 9:], -maps[:, :9], atol=1e-5)
+    net.set_params(warm_start=True).fit(X, y)
+    assert torch.equal(net.module_.network.stem[0].weight, before)
+    assert not any(name.startswith("stem") for name, _ in net.module_.network.named_parameters())
 
 
 # ---------------------------------------------------------------------- every network

@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 from torch import nn
 
+from fmnist_sk._layers import Whitening
+
 ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU, "gelu": nn.GELU}
-_TOKEN = re.compile(r"(?P<maps>\d{1,9})C(?P<kernel>\d{1,9})(?P<padding>same|valid)?"
+_TOKEN = re.compile(r"(?P<maps>\d{1,9})(?P<conv>[CW])(?P<kernel>\d{1,9})(?:/(?P<step>\d{1,9}))?(?P<padding>same|valid)?"
                     r"|(?P<pool>[MA])P(?P<window>\d{1,9})(?:/(?P<stride>\d{1,9}))?(?P<rounding>floor|ceil)?"
                     r"|G(?P<global>[MA])P"
                     r"|(?P<units>\d{1,9})N", re.ASCII)
@@ -20,8 +22,8 @@ _TOKEN = re.compile(r"(?P<maps>\d{1,9})C(?P<kernel>\d{1,9})(?P<padding>same|vali
 class Layer(NamedTuple):
     """One token of a text.
 
-    kind is "conv", "max_pool", "avg_pool", "global_max_pool", "global_avg_pool" or "dense"; size its maps or units;
-    window its kernel or window; edge "same" or "valid" of a convolution, "floor" or "ceil" of a pooling.
+    kind is "conv", "whitening", "max_pool", "avg_pool", "global_max_pool", "global_avg_pool" or "dense"; size its maps
+    or units; window its kernel or window; edge "same" or "valid" of a convolution, "floor" or "ceil" of a pooling.
     """
 
     text: str
@@ -33,22 +35,22 @@ class Layer(NamedTuple):
 
     def side_after(self, side: int) -> int:
         """The height (or width) of the output for one of the input; less than 1 if nothing is left."""
-        if self.kind == "conv":
-            return side if self.edge == "same" else side - self.window + 1
+        if self.edge == "same":
+            return -(-side // self.stride)
         if self.kind.startswith("global"):
             return 1
-        if self.edge == "floor":
+        if self.edge in ("floor", "valid"):
             return (side - self.window) // self.stride + 1
         last = -(-(side - self.window) // self.stride)      # the last window may hang over, but must begin inside
         return last + 1 if last * self.stride < side else last
 
     def side_before(self, needed: int) -> int:
         """The smallest height (or width) of the input that leaves at least `needed` of the output."""
-        if self.kind == "conv":
-            return needed if self.edge == "same" else needed + self.window - 1
+        if self.edge == "same":
+            return (needed - 1) * self.stride + 1
         if self.kind.startswith("global"):
             return 1
-        if self.edge == "floor":
+        if self.edge in ("floor", "valid"):
             return (needed - 1) * self.stride + self.window
         return max((needed - 2) * self.stride + self.window, (needed - 1) * self.stride) + 1
 
@@ -57,7 +59,9 @@ def parse_architecture(text: str, *, padding: str = "same", rounding: str = "flo
                        ) -> list[Layer]:
     """The layers that a text such as "32C3-MP2-64C3-MP2-128N" stands for.
 
-    - ``32C3``: convolution of 32 maps with a 3 x 3 kernel; ``32C3same``, ``32C3valid`` overrule `padding`.
+    - ``32C3``: convolution of 32 maps with a 3 x 3 kernel, ``32C4/2`` one of 4 x 4 with stride 2; ``32C3same``,
+      ``32C3valid`` overrule `padding`.
+    - ``32W4/2``: such a convolution whose weights are not trained, see `Whitening`; as the first layer only.
     - ``MP2``: 2 x 2 max pooling, ``MP3/2`` 3 x 3 with stride 2, ``AP2`` average pooling; ``MP2floor`` and ``MP2ceil``
       overrule `rounding`.
     - ``GAP``, ``GMP``: global average and max pooling.
@@ -71,7 +75,7 @@ def parse_architecture(text: str, *, padding: str = "same", rounding: str = "flo
     for token in text.split("-"):
         match = _TOKEN.fullmatch(token)
         if match is None or any(match[key] and int(match[key]) == 0
-                                for key in ("maps", "kernel", "window", "stride", "units")):
+                                for key in ("maps", "kernel", "step", "window", "stride", "units")):
             examples = "32C3, MP2 and GAP" if name == "stem" else "32C3, MP2, GAP and 128N"
             raise ValueError(f"{name} must consist of tokens such as {examples} joined by '-', got {token[:100]!r} in "
                              f"{name}={text[:200]!r}.")
@@ -81,9 +85,12 @@ def parse_architecture(text: str, *, padding: str = "same", rounding: str = "flo
         if layers and layers[-1].kind == "dense":
             raise ValueError(f"{name} must have its dense layers last, got {token!r} after {layers[-1].text!r} in "
                              f"{name}={text!r}.")
+        if match["conv"] == "W" and layers:
+            raise ValueError(f"{name} must have whitening as its first layer, because it learns from images, got "
+                             f"{token!r} after {layers[-1].text!r} in {name}={text!r}.")
         if match["maps"]:
-            layers.append(Layer(token, "conv", int(match["maps"]), int(match["kernel"]),
-                                edge=match["padding"] or padding))
+            layers.append(Layer(token, "conv" if match["conv"] == "C" else "whitening", int(match["maps"]),
+                                int(match["kernel"]), int(match["step"] or 1), match["padding"] or padding))
         elif match["global"]:
             layers.append(Layer(token, f"global_{_POOLS[match['global']]}"))
         else:
@@ -120,8 +127,11 @@ def feature_layers(layers: Sequence[Layer], image_shape: tuple[int, int, int], *
         if min(sides) < 1:
             raise ValueError(f"{name} must leave at least one pixel: its layer {layer.text!r} makes none of "
                              f"{before[0]} x {before[1]} ({name}={'-'.join(each.text for each in layers)!r}).")
-        if layer.kind == "conv":
-            modules += _convolution(channels, layer, bias)
+        if layer.kind == "whitening":
+            modules += [*_padding(layer), _whitening(channels, layer), ACTIVATIONS[activation]()]
+            channels = layer.size
+        elif layer.kind == "conv":
+            modules += [*_padding(layer), _convolution(channels, layer, bias)]
             modules += [*([nn.BatchNorm2d(layer.size)] if batch_norm else []), ACTIVATIONS[activation]()]
             channels = layer.size
         elif layer.kind.startswith("global"):
@@ -132,13 +142,25 @@ def feature_layers(layers: Sequence[Layer], image_shape: tuple[int, int, int], *
     return modules, (channels, *sides)
 
 
-def _convolution(channels: int, layer: Layer, bias: bool) -> list[nn.Module]:
+def _padding(layer: Layer) -> list[nn.Module]:
+    """Zeros around the images, where a convolution cannot add them itself: an even kernel has one more on one side."""
     before, after = (layer.window - 1) // 2, layer.window // 2
-    if layer.edge == "valid":
-        before = after = 0
-    elif before != after:       # an even kernel: one more zero below and to the right
-        return [nn.ZeroPad2d((before, after, before, after)), nn.Conv2d(channels, layer.size, layer.window, bias=bias)]
-    return [nn.Conv2d(channels, layer.size, layer.window, padding=before, bias=bias)]
+    return [nn.ZeroPad2d((before, after, before, after))] if layer.edge == "same" and before != after else []
+
+
+def _convolution(channels: int, layer: Layer, bias: bool) -> nn.Module:
+    return nn.Conv2d(channels, layer.size, layer.window, layer.stride, padding=_own_padding(layer), bias=bias)
+
+
+def _whitening(channels: int, layer: Layer) -> nn.Module:
+    try:
+        return Whitening(channels, layer.size, layer.window, layer.stride, padding=_own_padding(layer))
+    except ValueError as error:
+        raise ValueError(f"{layer.text!r}: {error}") from error
+
+
+def _own_padding(layer: Layer) -> int:
+    return layer.window // 2 if layer.edge == "same" and layer.window % 2 else 0
 
 
 def stem_layers(stem: str, *, name: str = "stem") -> list[Layer]:

@@ -47,7 +47,11 @@ class ConvNetClassifier(ImageClassifier):
         In the notation of Ciresan et al., 2012, https://arxiv.org/abs/1202.2745, tokens joined by "-". A search over
         depth is a list of such texts.
 
-        - ``32C3`` is a convolution of 32 maps with a 3 x 3 kernel; ``32C3same`` and ``32C3valid`` overrule `padding`.
+        - ``32C3`` is a convolution of 32 maps with a 3 x 3 kernel, ``32C4/2`` one of 4 x 4 with stride 2; ``32C3same``
+          and ``32C3valid`` overrule `padding`.
+        - ``32W4/2`` is such a convolution that is not trained: it whitens the patches of the training images (their
+          principal components, each of variance one, and their negatives; Jordan, 2024,
+          https://arxiv.org/abs/2404.00498). Only the first layer can be one. It costs next to nothing to train.
         - ``MP2`` is a 2 x 2 max pooling, ``MP3/2`` one of 3 x 3 with stride 2, ``AP2`` an average pooling;
           ``MP2floor`` and ``MP2ceil`` overrule `rounding`.
         - ``GAP`` and ``GMP`` are global average and max pooling.
