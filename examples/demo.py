@@ -5,8 +5,8 @@
     python examples/demo.py --video clip.mp4 --headless --write out.mp4 # no window: write an annotated video
 
 Shows the class and its probability, the two next best, frames per second, and in the corner what the network sees.
-Keys: q or Esc quits, s saves the picture, b switches between light, dark and automatic background. A plain background
-of one colour works best. After report 3's demo program. Needs the extra fmnist_sk[demo].
+Keys: q or Esc quits, as Ctrl-C does, s saves the picture, b switches between light, dark and automatic background. A
+plain background of one colour works best. After report 3's demo program. Needs the extra fmnist_sk[demo].
 """
 import argparse
 import contextlib
@@ -18,8 +18,10 @@ from pathlib import Path
 
 import numpy as np
 from _models import load_model
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
 
-from fmnist_sk import CLASS_NAMES, PhotoToFashion
+from fmnist_sk import CLASS_NAMES, ImageClassifier, PhotoToFashion
 
 try:
     import cv2
@@ -84,6 +86,16 @@ class Annotator:
         self.photos.background = BACKGROUNDS[(BACKGROUNDS.index(self.photos.background) + 1) % 3]
 
 
+def on_one_thread(model):
+    """The model, whose network predicts with one CPU thread: for one image, others only wait for each other."""
+    network = model
+    while isinstance(network, (Pipeline, FrozenEstimator)):
+        network = network[-1] if isinstance(network, Pipeline) else network.estimator
+    if isinstance(network, ImageClassifier):
+        network.set_params(n_threads=1)
+    return model
+
+
 def rectangle(frame):
     """Left, top and side of the square in the middle."""
     height, width = frame.shape[:2]
@@ -99,31 +111,38 @@ def write(frame, text, place, size, thickness):
     cv2.putText(frame, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, WHITE, thickness, cv2.LINE_AA)
 
 
-def run(capture, annotator, writer, window, output, n_frames):
-    """Annotate frame after frame until the video ends, a key says so, or there are n_frames. Returns the names."""
-    names, saved = [], 0
-    for _ in itertools.repeat(None) if n_frames is None else range(n_frames):
+def frames_of(capture):
+    """Frame after frame (height, width, 3), until the video ends."""
+    while True:
         ok, frame = capture.read()
         if not ok:
-            break
-        name, probability = annotator(frame)
-        names.append(name)
-        if writer is not None:
-            writer.write(frame)
-        if window:
-            cv2.imshow(TITLE, frame)
-            key = cv2.waitKey(1) & 0xFF
-            closed = cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1
-            if key in (ord("q"), 27) or closed:
-                break
-            if key == ord("b"):
-                annotator.switch_background()
-            if key == ord("s"):
-                saved += 1
-                output.mkdir(parents=True, exist_ok=True)
-                path = output / f"{time.strftime('%Y%m%d-%H%M%S')}-{saved}-{name.replace('/', '-')}.png"
-                cv2.imwrite(str(path), frame)
-                print(f"wrote {path}: {name}, {probability:.0%}")
+            return
+        yield frame
+
+
+def run(frames, annotator, writer, window, output):
+    """Annotate frame after frame until they end, or a key or Ctrl-C says so. Returns the names."""
+    names, saved = [], 0
+    with contextlib.suppress(KeyboardInterrupt):
+        for frame in frames:
+            name, probability = annotator(frame)
+            if writer is not None:
+                writer.write(frame)
+            names.append(name)
+            if window:
+                cv2.imshow(TITLE, frame)
+                key = cv2.waitKey(1) & 0xFF
+                closed = cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1
+                if key in (ord("q"), 27) or closed:
+                    break
+                if key == ord("b"):
+                    annotator.switch_background()
+                if key == ord("s"):
+                    saved += 1
+                    output.mkdir(parents=True, exist_ok=True)
+                    path = output / f"{time.strftime('%Y%m%d-%H%M%S')}-{saved}-{name.replace('/', '-')}.png"
+                    cv2.imwrite(str(path), frame)
+                    print(f"wrote {path}: {name}, {probability:.0%}")
     return names
 
 
@@ -151,26 +170,29 @@ def main(argv=None):
             raise ValueError("--write must name another file than --video")
         if args.frames is not None and args.frames < 1:
             raise ValueError(f"--frames must be at least 1, got {args.frames}")
-        model = load_model(args.model, needs_probabilities=True)
+        model = on_one_thread(load_model(args.model, needs_probabilities=True))
         annotator = Annotator(model, args.background)
         capture = cv2.VideoCapture(source)
         if not capture.isOpened():
             raise OSError(f"camera {args.camera} cannot be opened" if args.video is None else
                           f"{args.video} is no video that OpenCV can read")
+        frames = frames_of(capture)
+        first = next(frames, None)
+        if first is None:
+            raise OSError(f"no frame of {f'camera {args.camera}' if args.video is None else args.video} can be read")
+        frames = itertools.islice(itertools.chain([first], frames), args.frames)
         if args.write is not None:
             args.write.parent.mkdir(parents=True, exist_ok=True)
-            size = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
             code = cv2.VideoWriter_fourcc(*("mp4v" if args.write.suffix.lower() == ".mp4" else "MJPG"))
-            writer = cv2.VideoWriter(str(args.write), code, capture.get(cv2.CAP_PROP_FPS) or 25.0, size)
+            writer = cv2.VideoWriter(str(args.write), code, capture.get(cv2.CAP_PROP_FPS) or 25.0,
+                                     (first.shape[1], first.shape[0]))
             if not writer.isOpened():
                 raise OSError(f"{args.write} cannot be written")
     except (OSError, ValueError, ImportError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
     start = time.perf_counter()
     try:
-        names = run(capture, annotator, writer, not args.headless, args.output, args.frames)
-    except KeyboardInterrupt:
-        names = []
+        names = run(frames, annotator, writer, not args.headless, args.output)
     except (cv2.error, ImportError) as error:
         reason = "" if isinstance(error, ImportError) else "no window can be opened, --headless does without: "
         parser.exit(2, f"{parser.prog}: error: {reason}{error}\n")
@@ -181,8 +203,6 @@ def main(argv=None):
         if not args.headless:
             with contextlib.suppress(cv2.error):            # an OpenCV without windows
                 cv2.destroyAllWindows()
-    if not names and args.video is not None:
-        parser.exit(2, f"{parser.prog}: error: no frame of {args.video} can be read\n")
     if names:
         seconds = time.perf_counter() - start
         print(f"{len(names)} frames, {len(names) / seconds:.1f} a second: " + ", ".join(

@@ -5,9 +5,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from estimators import small
+from sklearn.dummy import DummyClassifier
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import make_pipeline
 from test_datasets import real_data
 
-from fmnist_sk import load_fashion_mnist
+from fmnist_sk import ImageScaler, load_fashion_mnist
 
 SCRIPT = Path(__file__).parent.parent / "examples" / "demo.py"
 
@@ -76,6 +80,59 @@ def test_stops_after_so_many_frames(demo, tmp_path, capsys):
                "--background", "light"])
     assert "3 frames" in capsys.readouterr().out
     assert len(frames_of(tmp_path / "o.avi")) == 3
+
+
+def test_ctrl_c_ends_it_as_the_end_of_the_video_does(demo, tmp_path, capsys, monkeypatch):
+    make_video(tmp_path / "clip.avi", np.full((28, 28), 200, dtype=np.uint8))
+    annotate, calls = demo.Annotator.__call__, []
+
+    def interrupted(self, frame):
+        calls.append(frame)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return annotate(self, frame)
+
+    monkeypatch.setattr(demo.Annotator, "__call__", interrupted)
+    demo.main(["--video", str(tmp_path / "clip.avi"), "--headless", "--write", str(tmp_path / "o.avi")])
+    out = capsys.readouterr().out
+    assert "5 frames, " in out
+    assert f"wrote {tmp_path / 'o.avi'}" in out
+    assert len(frames_of(tmp_path / "o.avi")) == 5
+
+
+@pytest.mark.parametrize("around", [lambda net: net, lambda net: make_pipeline(ImageScaler(), net),
+                                    lambda net: make_pipeline(ImageScaler(), FrozenEstimator(net))],
+                         ids=["classifier", "pipeline", "frozen"])
+def test_predicts_on_one_thread(demo, around):
+    net = small("ConvNetClassifier")
+    assert demo.on_one_thread(around(net))
+    assert net.n_threads == 1
+
+
+def test_other_models_are_left_alone(demo):
+    model = make_pipeline(ImageScaler(), DummyClassifier())
+    before = str(model.get_params())
+    assert demo.on_one_thread(model) is model
+    assert str(model.get_params()) == before
+
+
+def test_the_model_predicts_on_one_thread(demo, tmp_path, monkeypatch):
+    make_video(tmp_path / "clip.avi", np.full((28, 28), 200, dtype=np.uint8), n_frames=1)
+    used = []
+    monkeypatch.setattr(demo, "Annotator", lambda model, background: used.append(model) or (lambda frame: ("a", 1.0)))
+    demo.main(["--video", str(tmp_path / "clip.avi"), "--headless", "--write", str(tmp_path / "o.avi")])
+    assert [model.n_threads for model in used] == [1]
+
+
+def test_an_input_that_cannot_be_read_is_named(demo, tmp_path, capsys):
+    """OpenCV opens a file that is named like a picture without a look at it."""
+    path = tmp_path / "text.jpg"
+    path.write_text("hello")
+    with pytest.raises(SystemExit) as stop:
+        demo.main(["--video", str(path), "--headless", "--write", str(tmp_path / "o.mp4")])
+    assert stop.value.code == 2
+    assert f"no frame of {path} can be read" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_answers_are_smoothed(demo):
