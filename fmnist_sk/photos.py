@@ -113,6 +113,9 @@ class PhotoToFashion(TransformerMixin, BaseEstimator):
         if isinstance(X, (str, bytes, os.PathLike, Mapping)) or not isinstance(X, Iterable) or hasattr(
                 X, "getbands") or hasattr(X, "columns") or getattr(X, "ndim", 1) == 0:
             raise TypeError(f"X must be a list of photos, such as [{'photo.jpg'!r}], got {type(X).__name__}.")
+        if getattr(X, "ndim", 1) == 3 and X.shape[2] in (1, 3, 4):
+            raise ValueError(f"X must hold photos, but this array of shape {tuple(X.shape)} would be {X.shape[0]} "
+                             f"photos of {X.shape[1]} x {X.shape[2]} pixels: give one photo as a list, [X].")
         images = [self._image(photo, i) for i, photo in enumerate(X)]
         if not images:
             raise ValueError("X must hold at least one photo, got none.")
