@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fmnist_sk._files import optional, write_whole
+from fmnist_sk._files import as_path, optional, write_whole
 from fmnist_sk._views import views
 
 TOLERANCE = 1e-5        # of probabilities, between PyTorch and onnxruntime, beside rounding
@@ -78,7 +78,11 @@ class Exports:
         order of ``classes_``, "class_name": (n,). The model's metadata hold "classes", the order of the probabilities,
         "class_names", "image_shape" and "value_range" as JSON. Standardisation, padding, test-time augmentation and
         the loss's probabilities are inside. Before the file is written, the model is run by onnxruntime and compared
-        with PyTorch.
+        with PyTorch in float32, in which it computes. A classifier that predicts in bfloat16, as ``precision="auto"``
+        does where the hardware has it, rounds its own probabilities more coarsely and so differs a little.
+
+        Of a DeepEnsembleClassifier the members, ``estimators_``, are exported one by one: its probabilities are the
+        mean of theirs.
 
         Needs the extra ``fmnist_sk[onnx]``. Returns the path.
 
@@ -87,6 +91,7 @@ class Exports:
         errors explain.
         """
         check_is_fitted(self)
+        path = as_path(path)
         onnx, runtime, _ = (optional(name, "Models are exported with", "onnx")
                             for name in ("onnx", "onnxruntime", "onnxscript"))
         labels = np.array(self.classes_.tolist())             # texts in an array of objects are texts
@@ -116,7 +121,6 @@ class Exports:
         onnx.checker.check_model(model, full_check=True)
         data = model.SerializeToString()
         self._compare(runtime, data, labels)
-        path = Path(path)
         write_whole(path, data)
         return path
 

@@ -9,6 +9,12 @@ from pathlib import Path
 from types import ModuleType
 
 
+def as_path(path) -> Path:
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path must be a text or a pathlib.Path, got path={path!r}.")
+    return Path(path)
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Replace a file at once: whenever the process is killed, the old or the new one is there and whole."""
     if path.is_dir():

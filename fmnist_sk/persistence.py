@@ -29,7 +29,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from fmnist_sk._encoding import Known, decode, encode, full_name
-from fmnist_sk._files import optional, write_whole
+from fmnist_sk._files import as_path, optional, write_whole
 from fmnist_sk.classifier import ImageClassifier
 
 FORMAT = 1                              # grows when older versions can no longer read what is written
@@ -77,15 +77,15 @@ def save(estimator, path: str | os.PathLike) -> Path:
     generators are left out: to go on with an interrupted training bit for bit is what `checkpoint` is for.
 
     What `load` will want to be trusted, because it is neither of this package nor known to hold only data, is warned
-    of: your own networks, and of scikit-learn those whose fitted form skops does not know, such as k-nearest neighbours
-    and histogram gradient boosting.
+    of: your own networks, and of scikit-learn those whose fitted form skops does not know, such as histogram gradient
+    boosting, and k-nearest neighbours that search a tree (by brute force they need no trust).
 
     Returns the path. Raises ValueError for settings that have no form in JSON and for modules that are instances
     (give `module` a class instead), scikit-learn's NotFittedError, ImportError without the extra.
     """
     check_is_fitted(estimator)
+    path = as_path(path)
     safetensors = optional("safetensors.torch", *_EXTRA)
-    path = Path(path)
     classifiers: list[ImageClassifier] = []
     content: dict = {"format": FORMAT, "versions": _versions()}
     tensors: dict[str, Tensor] = {}
@@ -146,11 +146,11 @@ def load(path: str | os.PathLike, device: str | torch.device = "auto", *, truste
         Your own that the file may need, such as the `module` of an ImageClassifier, or estimators that skops does not
         trust by itself. Nothing else is ever imported or built.
 
-    Raises FileNotFoundError; ValueError for a file that is damaged, of a later version or not by `save`, and for
-    classes that are not trusted; ImportError without the extra.
+    Raises TypeError for what is no path, FileNotFoundError; ValueError for a file that is damaged, of a later version
+    or not by `save`, and for classes that are not trusted; ImportError without the extra.
     """
+    path, known = as_path(path), Known(trusted)
     safetensors = optional("safetensors", *_EXTRA)
-    path, known = Path(path), Known(trusted)
     if device != "auto":
         ImageClassifier(device=device)._choose_device()             # ValueError for none of this machine
     if not path.is_file():
@@ -175,8 +175,9 @@ def load(path: str | os.PathLike, device: str | torch.device = "auto", *, truste
                                             if name.startswith(f"{i}.")}, device, known)
                        for i, described in enumerate(content["classifiers"])]
         if TENSORS_OF_SKOPS not in tensors:
-            estimator, = classifiers
-            return estimator
+            if len(classifiers) != 1:
+                raise ValueError(f"it must hold one classifier, got {len(classifiers)}.")
+            return classifiers[0]
         buffer = io.BytesIO()
         _Separate(buffer, [], SavedClassifier).dump(_load_skops(tensors[TENSORS_OF_SKOPS].numpy().tobytes(), known))
         return _Join(buffer, classifiers).load()

@@ -13,6 +13,7 @@ from test_datasets import real_data
 
 from fmnist_sk import (
     CLASS_NAMES,
+    DeepEnsembleClassifier,
     ImageClassifier,
     load_fashion_mnist,
     load_pretrained,
@@ -118,6 +119,23 @@ def test_an_exported_program_can_be_saved(tmp_path, tiny_images):
     program = torch.export.load(tmp_path / "model.pt2")
     found = program.module()(torch.from_numpy(X[:, None]).float())
     np.testing.assert_allclose(found, model.predict_proba(X), atol=1e-5)
+
+
+def test_the_check_is_of_float32_whatever_the_classifier_predicts_in(path, tiny_images):
+    X, y = tiny_images(["bag", "coat", "shirt"])
+    model = small("ConvNetClassifier", max_epochs=1, precision="bf16").fit(X, y)
+    _, probabilities = run(model.to_onnx(path), X[:, None])
+    own = model.predict_proba(X)
+    assert np.abs(probabilities - own).max() > 1e-5
+    np.testing.assert_allclose(probabilities, model.set_params(precision="fp32").predict_proba(X), atol=1e-5)
+
+
+def test_members_of_an_ensemble_are_exported_one_by_one(path, tiny_images):
+    X, y = tiny_images(["bag", "coat", "shirt"])
+    ensemble = DeepEnsembleClassifier(small("ConvNetClassifier", max_epochs=1, precision="fp32"), n_members=2,
+                                      together=True, random_state=0).fit(X, y)
+    probabilities = [run(member.to_onnx(path), X[:, None])[1] for member in ensemble.estimators_]
+    np.testing.assert_allclose(np.mean(probabilities, axis=0), ensemble.predict_proba(X), atol=1e-5)
 
 
 def test_needs_a_fit(path):

@@ -1,4 +1,5 @@
 """What save() writes, load() reads: the same predictions, and nothing that was not asked for."""
+import contextlib
 import importlib
 import json
 import os
@@ -21,6 +22,7 @@ from sklearn.decomposition import PCA
 from sklearn.ensemble import (
     AdaBoostClassifier,
     BaggingClassifier,
+    HistGradientBoostingClassifier,
     RandomForestClassifier,
     StackingClassifier,
     VotingClassifier,
@@ -29,6 +31,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, RepeatedStratifiedKFold
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import SVC
@@ -311,6 +314,29 @@ def test_paths_that_cannot_be_written(target, error, message, tmp_path, tiny_ima
     with pytest.raises(error, match=message):
         save(model, tmp_path / target)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("path", [None, 3, b"model.safetensors"], ids=str)
+def test_what_is_no_path_is_named(path, tiny_images):
+    model = small("ConvNetClassifier", max_epochs=1).fit(*tiny_images())
+    for call in (lambda: load(path), lambda: save(model, path), lambda: model.to_onnx(path)):
+        with pytest.raises(TypeError, match=r"path must be a text or a pathlib\.Path, got path="):
+            call()
+
+
+@pytest.mark.parametrize(("other", "refused"), [
+    (KNeighborsClassifier(), ""), (KNeighborsClassifier(algorithm="kd_tree"), "KDTree"),
+    (KNeighborsClassifier(algorithm="ball_tree"), "BallTree"),
+    (HistGradientBoostingClassifier(max_iter=1), "TreePredictor"),
+], ids=str)
+def test_what_needs_trust_is_what_the_readme_says(other, refused, path, tiny_images):
+    X, y = tiny_images()
+    X = X.reshape(len(X), -1)
+    model = VotingClassifier([("net", small("ConvNetClassifier", max_epochs=1)), ("other", other)]).fit(X, y)
+    with pytest.warns(UserWarning, match=refused) if refused else contextlib.nullcontext():
+        save(model, path)
+    with pytest.raises(ValueError, match=rf"it needs \[.*{refused}") if refused else contextlib.nullcontext():
+        np.testing.assert_array_equal(load(path).predict(X), model.predict(X))
 
 
 # ---------------------------------------------------------------------- devices, extras, accidents

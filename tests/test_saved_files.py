@@ -51,7 +51,8 @@ def set_learned(name, value):
 @pytest.mark.parametrize(("change", "message"), [
     (lambda content, tensors: content.update(format=99), r"is of format 99 \(fmnist_sk .*\), this version reads"),
     (lambda content, tensors: content.update(classifiers=3), "is a safetensors file, but none that save"),
-    (lambda content, tensors: content["classifiers"].clear(), "cannot be loaded"),
+    (lambda content, tensors: content["classifiers"].clear(), "cannot be loaded: it must hold one classifier, got 0"),
+    (lambda content, tensors: content["classifiers"].extend(content["classifiers"]), "cannot be loaded"),
     (lambda content, tensors: content["classifiers"][0].update({"class": "os.system"}), "the class 'os.system', which"),
     (lambda content, tensors: content["classifiers"][0].update({"class": "torch.nn.modules.linear.Linear"}),
      "is no ImageClassifier"),
