@@ -83,11 +83,12 @@ def find_label_errors(y, proba):
     return table.sort_values("p_label", kind="stable").reset_index(drop=True)
 
 
-def draw_gallery(groups, columns, path):
-    """A figure of groups of images with a title under each group; `groups` is a list of (images, title)."""
+def draw_gallery(groups, columns, path, heading):
+    """A figure of groups of images with a title above each group; `groups` is a list of (images, title)."""
     wide = max(len(images) for images, _ in groups)
     lines = -(-len(groups) // columns)
-    figure = plt.figure(figsize=(columns * (1.25 * wide + 0.3), lines * 1.85), layout="constrained")
+    figure = plt.figure(figsize=(columns * (1.25 * wide + 0.3), lines * 1.85 + 0.6), layout="constrained")
+    figure.suptitle(heading)
     parts = np.ravel(figure.subfigures(lines, columns, squeeze=False))
     for part, (images, title) in zip(parts, groups, strict=False):
         for axis, image in zip(part.subplots(1, wide), images, strict=True) if wide > 1 else [
@@ -159,8 +160,11 @@ def main():
     order = pairs.sort_values(["labels differ", "where"], ascending=[False, True], kind="stable")
     if len(order):
         draw_gallery([((X[row["first"]], X[row["second"]]), f"{where[row['first']]}: {names[y[row['first']]]}\n"
-                       f"{where[row['second']]}: {names[y[row['second']]]}")
-                      for row in order.head(40).to_dict("records")], 5, args.output / "duplicates.png")
+                       f"{where[row['second']]}: {names[y[row['second']]]}\n{row['distance']:.1f}"
+                       + ", one mirrored" * row["mirrored"]) for row in order.head(40).to_dict("records")],
+                     5, args.output / "duplicates.png", f"{min(40, len(order))} of {len(order):,} pairs of equal or "
+                     "nearly equal images, other labels first: place and label of each, and how much they differ (of "
+                     "255)")
 
     content = {"images": len(X), "threshold": args.threshold, "duplicates": summary}
     if args.folds:
@@ -182,7 +186,9 @@ def main():
         if len(errors):
             draw_gallery([((X[row["image"]],), f"{where[row['image']]}\n{names[row['label']]}: {row['p_label']:.1%}\n"
                            f"{names[row['guess']]}: {row['p_guess']:.1%}")
-                          for row in errors.head(60).to_dict("records")], 10, args.output / "label_errors.png")
+                          for row in errors.head(60).to_dict("records")], 10, args.output / "label_errors.png",
+                         f"{min(60, len(errors))} of {len(errors):,} suspect labels: place, then the label, then what "
+                         "networks say that have not seen the image, each with its probability")
 
     if is_test.any():
         right = model.predict(X[is_test]) == y_model[is_test]

@@ -189,6 +189,16 @@ def test_reliability_is_that_of_the_predicted_class():
     assert sure.count.tolist() == [4]
 
 
+def test_reliability_of_few_images_is_drawn_faintly():
+    confidence = np.repeat([0.55, 0.95], [9, 10])
+    display = ReliabilityDisplay.from_predictions(np.zeros(19), np.c_[confidence, 1 - confidence], classes=[0, 1])
+    drawn = {bars.get_label(): bars for bars in display.ax_[0].containers}
+    assert [bars.lines[0].get_xdata().round(2).tolist() for bars in drawn.values()] == [[0.95], [0.55]]
+    assert drawn["fewer than 10 images"].lines[0].get_alpha() < 0.5
+    texts = [text.get_text() for text in display.ax_[0].get_legend().get_texts()]
+    assert texts == ["perfectly calibrated", "this classifier", "fewer than 10 images"]
+
+
 @pytest.mark.parametrize(("arguments", "options", "error", "message"), [
     (([0, 1], [[0.5, 0.5]]), {}, ValueError, "y_true must hold a label for each of the 1 images, got 2"),
     (([0, 1], [[0.5, 0.5, 0]] * 2), {}, ValueError, r"y_proba must hold probabilities .* \(2, 2\), got"),
@@ -268,8 +278,11 @@ def test_feature_maps_have_a_row_for_each_layer(fitted, data):
     wanted = layers.index[layers.type.isin(["Conv2d", "MaxPool2d"])]
     assert list(display.maps) == list(wanted)
     assert display.ax_.shape == (len(wanted), 3)
-    label = display.ax_[0, 1].get_ylabel()
-    assert label.startswith(wanted[0])
+    maps = display.maps[wanted[0]]
+    size = f"{len(maps)} maps, {maps.shape[1]} x {maps.shape[2]}"
+    assert display.ax_[0, 1].get_ylabel() == f"{wanted[0]}\nConv2d\n2 of {size}"
+    everything = FeatureMapsDisplay.from_estimator(fitted, X[:1], n_channels=len(maps))
+    assert everything.ax_[0, 1].get_ylabel() == f"{wanted[0]}\nConv2d\n{size}"
     with pytest.raises(ValueError, match=r"X must hold one image, such as images\[:1\], got 60"):
         FeatureMapsDisplay.from_estimator(fitted, X)
     with pytest.raises(ValueError, match=r"layers must give maps \(channels, height, width\), but \['head'\] do not"):

@@ -171,16 +171,18 @@ class ReliabilityDisplay:
         return cls(mean, accuracy, count[count > 0], n_bins).plot(ax)
 
     def plot(self, ax=None) -> ReliabilityDisplay:
-        """Draw into the axes `ax` or a new figure."""
+        """Draw into the axes `ax` or a new figure, faintly what rests on fewer than 10 images."""
         self.figure_, grid = panels(ax, 2, 1, (5, 6), height_ratios=(3, 1))
         self.ax_ = diagram, histogram = grid[:, 0]
         share = self.count / self.count.sum()
         self.ece_ = float(share @ np.abs(self.accuracy - self.confidence))
         intervals = np.transpose([wilson(round(a * n), n) for a, n in zip(self.accuracy, self.count, strict=True)])
         diagram.plot([0, 1], [0, 1], "--", color=NEUTRAL, label="perfectly calibrated")
-        diagram.errorbar(self.confidence, self.accuracy, fmt="o", color=RIGHT, capsize=3, label="this classifier",
-                         yerr=np.maximum(0, np.abs(intervals - self.accuracy)))
-        firm = self.count >= FEW
+        yerr, firm = np.maximum(0, np.abs(intervals - self.accuracy)), self.count >= FEW
+        for bins, label, alpha in ((firm, "this classifier", 1), (~firm, f"fewer than {FEW} images", 0.3)):
+            if bins.any():
+                diagram.errorbar(self.confidence[bins], self.accuracy[bins], yerr[:, bins], fmt="o", color=RIGHT,
+                                 capsize=3, label=label, alpha=alpha)
         diagram.plot(self.confidence[firm], self.accuracy[firm], color=RIGHT)
         diagram.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share that is right, with 95 % interval",
                     title=f"Reliability; expected calibration error {self.ece_:.3f}")

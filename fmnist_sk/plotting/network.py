@@ -92,7 +92,9 @@ class FeatureMapsDisplay:
                 limits = {"vmin": values.min(), "vmax": values.max()} if values[channel].size == 1 else {}
                 axis.imshow(values[channel], cmap="gray", **limits)
                 axis.set(xticks=[], yticks=[])
-            lines = [name, *([self.kinds[name]] if self.kinds else []), " x ".join(map(str, values.shape))]
+            n_maps, height, width = values.shape
+            n_shown = f"{len(strongest)} of " if len(strongest) < n_maps else ""
+            lines = [name, *([self.kinds[name]] if self.kinds else []), f"{n_shown}{n_maps} maps, {height} x {width}"]
             axes[1].set_ylabel("\n".join(lines), rotation=0, ha="right", va="center", fontsize=8)
         if ax is None:
             self.figure_.suptitle("What the layers make of one image")
