@@ -6,6 +6,7 @@ Each photo should show one garment on a plain background. Prints names and proba
 the network gets, and writes both side by side to output/photos.png.
 """
 import argparse
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -14,6 +15,12 @@ import numpy as np
 from _models import load_model
 
 from fmnist_sk import CLASS_NAMES, PhotoToFashion
+
+try:
+    import matplotlib.pyplot as plt
+    from matplotlib.backend_bases import FigureCanvasBase
+except ImportError:             # it prints its answers all the same
+    plt = None
 
 SHADES = " .:-=+*#%@"
 
@@ -25,15 +32,27 @@ def as_text(image):
     return ["".join(SHADES[code] for code in line) for line in codes]
 
 
-def draw(paths, images, answers, output):
+def check_output(path):
+    """Raises OSError or ValueError for a picture that could not be written."""
+    if path.is_dir():
+        raise IsADirectoryError(f"--output must name a file, but {path} is a folder")
+    formats = FigureCanvasBase.get_supported_filetypes()
+    if path.suffix.lower().removeprefix(".") not in formats:
+        raise ValueError(f"--output must end in one of .{', .'.join(formats)}, got {path}")
     try:
-        import matplotlib.pyplot as plt
-    except ImportError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"--output must lie in a folder that can be made: {error}") from error
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise PermissionError(f"--output must name a file that may be written, got {path}")
+
+
+def draw(paths, images, answers, output):
+    if plt is None:
         print("no picture: it is drawn with matplotlib, pip install 'fmnist_sk[plot]'")
         return
     from PIL import Image, ImageOps
 
-    plt.switch_backend("agg")
     figure, axes = plt.subplots(len(paths), 2, figsize=(6, 2.6 * len(paths)), layout="constrained", squeeze=False)
     for (left, right), path, image, answer in zip(axes, paths, images, answers, strict=True):
         with Image.open(path) as photo:
@@ -46,7 +65,6 @@ def draw(paths, images, answers, output):
         right.set_title(answer, fontsize=9)
         for axis in (left, right):
             axis.set_axis_off()
-    output.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(output, dpi=100)
     print(f"wrote {output}")
 
@@ -61,6 +79,9 @@ def main():
     parser.add_argument("--output", type=Path, default=Path("output/photos.png"), help="the picture to write")
     args = parser.parse_args()
     try:
+        if plt is not None:
+            plt.switch_backend("agg")
+            check_output(args.output)
         model = load_model(args.model, needs_probabilities=True)
     except (OSError, ValueError, ImportError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")

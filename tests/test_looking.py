@@ -136,6 +136,14 @@ def test_wrong_labels_are_found(audit):
     assert found["p_label"].is_monotonic_increasing
 
 
+def test_galleries_have_a_heading(audit, tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(audit.plt, "close", figures.append)
+    images = np.zeros((3, 28, 28))
+    audit.draw_gallery([((image, image), "3.0") for image in images], 2, tmp_path / "a.png", "pairs")
+    assert figures[0].get_suptitle() == "pairs"
+
+
 @real_data
 def test_audit_writes_tables_and_galleries(tmp_path):
     out = run("audit_dataset.py", "--images", 3000, "--folds", 2, "--epochs", 1, "--threshold", 25, "--output",
@@ -185,6 +193,25 @@ def test_photos_that_are_none_are_named(tmp_path):
     (tmp_path / "a.png").write_text("hello")
     assert "a.png is no picture that can be read" in fails("classify_photo.py", "a.png", cwd=tmp_path)
     assert "there is no file at 'b.png'" in fails("classify_photo.py", "b.png", cwd=tmp_path)
+
+
+@pytest.mark.parametrize(("output", "message"), [
+    ("folder", "--output must name a file, but folder is a folder"),
+    ("seen", "--output must end in one of .*, got seen"), ("a.txt", "--output must end in one of .*, .png, .*, got"),
+    ("file/a.png", "--output must lie in a folder that can be made: .*file"),
+])
+def test_a_picture_that_cannot_be_written_is_refused_first(output, message, tmp_path, monkeypatch, capsys):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.setattr(fmnist_sk, "load_pretrained", lambda *_: pytest.fail("the work has begun"))
+    monkeypatch.setattr(sys, "argv", ["classify_photo.py", "a.png", "--output", output])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(EXAMPLES / "classify_photo.py"), run_name="__main__")
+    assert end.value.code == 2
+    assert re.search(f"error: {message}", capsys.readouterr().err)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
 def test_the_pretrained_network_is_small_and_has_a_card():
