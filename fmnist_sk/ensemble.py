@@ -20,6 +20,13 @@ from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.networks.resnet import ResNetClassifier
 
 
+class _WholeNumber(Interval):
+    """An interval of whole numbers, which booleans are not here."""
+
+    def is_satisfied_by(self, val) -> bool:
+        return not isinstance(val, bool) and super().is_satisfied_by(val)
+
+
 class DeepEnsembleClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
     """Several networks that differ by their random seed alone; its probabilities are the mean of theirs.
 
@@ -64,7 +71,7 @@ class DeepEnsembleClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator)
 
     _parameter_constraints = {
         "estimator": [HasMethods(["fit", "predict_proba"]), None],
-        "n_members": [Interval(numbers.Integral, 1, None, closed="left")],
+        "n_members": [_WholeNumber(numbers.Integral, 1, None, closed="left")],
         "learning_rates": ["array-like", None],
         "together": [StrOptions({"auto"}), "boolean"],
         "random_state": ["random_state"],
@@ -84,6 +91,9 @@ class DeepEnsembleClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator)
         Raises what the members raise, and ValueError or TypeError for parameters that cannot be used.
         """
         self._validate_params()
+        if isinstance(self.estimator, type):
+            raise TypeError(f"estimator must be an instance, such as {self.estimator.__name__}(), got the class "
+                            f"{self.estimator.__name__}.")
         members = self._members()
         vars(self).pop("estimators_", None)
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}

@@ -17,6 +17,7 @@ from sklearn.svm import LinearSVC
 from torch import nn
 
 from fmnist_sk import (
+    ConvNetClassifier,
     CutMix,
     DeepEnsembleClassifier,
     ImageClassifier,
@@ -214,6 +215,8 @@ def test_frames_and_tensors(tiny_images):
 
 @pytest.mark.parametrize(("params", "error", "message"), [
     ({"n_members": 0}, ValueError, "'n_members' parameter"),
+    ({"n_members": True}, ValueError, r"'n_members' parameter .* must be an int in the range \[1, inf\)\. Got True"),
+    ({"estimator": ConvNetClassifier}, TypeError, r"estimator must be an instance, such as ConvNetClassifier\(\)"),
     ({"estimator": LinearRegression()}, ValueError, "'estimator' parameter"),
     ({"estimator": LinearSVC()}, ValueError, "'estimator' parameter"),
     ({"together": "maybe"}, ValueError, "'together' parameter"),
