@@ -36,7 +36,7 @@ class FitFile:
         except (OSError, ValueError) as error:
             raise ValueError(f"checkpoint must be a folder that can be written to, got checkpoint={str(folder)!r}: "
                              f"{error}") from error
-        self.keep = keep
+        self.keep, self._has_warned = keep, False
         paths = [self.path]
         if epochs is not None:
             names = ((path, re.fullmatch(r"-(\d+)", path.stem.removeprefix(fingerprint)))
@@ -61,7 +61,7 @@ class FitFile:
     def save(self, content: dict) -> None:
         """Replace the file at once: whenever the process is killed, the old or the new one is there and whole.
 
-        What cannot be written, because the disk is full, is warned of; the fit goes on.
+        What cannot be written, because the disk is full, is warned of once; the fit goes on.
         """
         content = _portable({**content, "history": json.dumps(content["history"], default=_plain)})
         partial = self.path.with_suffix(f".{uuid.uuid4().hex}.tmp")
@@ -76,8 +76,10 @@ class FitFile:
                         raise
         except (OSError, RuntimeError) as error:
             _raise_if_interrupted(error)
-            warnings.warn(f"The checkpoint {self.path} cannot be written: {error}. The fit goes on without.",
-                          UserWarning, stacklevel=2)
+            if not self._has_warned:                # without the file's name: fits of a search warn alike, and once
+                self._has_warned, reason = True, getattr(error, "strerror", None) or error
+                warnings.warn(f"checkpoint: nothing can be written to the folder {self.path.parent} ({reason}). "
+                              "The fit goes on without.", UserWarning, stacklevel=2)
         finally:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)

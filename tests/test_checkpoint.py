@@ -190,16 +190,19 @@ def test_a_file_that_cannot_be_read_is_named_and_the_fit_begins_anew(tiny_images
             np.testing.assert_array_equal(net.fit(X, y).predict_proba(X), expected)
 
 
-def test_what_cannot_be_written_is_warned_of_and_the_fit_goes_on(tiny_images, tmp_path, monkeypatch):
+@pytest.mark.parametrize("error", [OSError("No space left"), PermissionError(13, "Permission denied", "file")], ids=str)
+def test_what_cannot_be_written_is_warned_of_once_and_the_fit_goes_on(error, tiny_images, tmp_path, monkeypatch):
     X, y = tiny_images()
     net = small("ConvNetClassifier", max_epochs=3, checkpoint=tmp_path)
 
-    def full(source, target):
-        raise OSError("No space left on device")
+    def fails(source, target):
+        raise error
 
-    monkeypatch.setattr(os, "replace", full)
-    with pytest.warns(UserWarning, match=rf"checkpoint {tmp_path}/.*\.pt cannot be written: No space left.* goes on"):
+    monkeypatch.setattr(os, "replace", fails)
+    reason = error.strerror or error
+    with pytest.warns(UserWarning, match=rf"nothing can be written to the folder {tmp_path} \({reason}\)") as found:
         net.fit(X, y)
+    assert len(found) == 1
     assert list(tmp_path.iterdir()) == []
     np.testing.assert_array_equal(net.predict_proba(X),
                                   small("ConvNetClassifier", max_epochs=3).fit(X, y).predict_proba(X))
