@@ -116,7 +116,7 @@ def main():
                         "fmnist_sk.save wrote, or: pretrained (the default)")
     parser.add_argument("--device", help="cpu or cuda (default: cuda if there is one)")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
-    parser.add_argument("--data-home", help="folder of the Fashion-MNIST files")
+    parser.add_argument("--data-home", help="folder to look for the Fashion-MNIST files in first")
     parser.add_argument("--output", type=Path, default=Path("output/audit"), help="folder to write to")
     args = parser.parse_args()
     try:

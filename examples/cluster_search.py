@@ -53,7 +53,7 @@ def main():
     parser.add_argument("--keep-workers", action="store_true", help="kill none")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
-    parser.add_argument("--data-home", help="folder of the Fashion-MNIST files")
+    parser.add_argument("--data-home", help="folder to look for the Fashion-MNIST files in first")
     parser.add_argument("--output", type=Path, default=Path("output/cluster"), help="folder to write to")
     args = parser.parse_args()
     data, _ = prepare(parser, args, workers=2, images=100, epochs=1, seed=0)

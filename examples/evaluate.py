@@ -94,7 +94,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", metavar="MODEL", help="a file that fmnist_sk.save wrote, or: pretrained")
     parser.add_argument("--csv", metavar="PATH", help="images and labels in a CSV file instead of the test images")
-    parser.add_argument("--data-home", help="folder of the Fashion-MNIST files")
+    parser.add_argument("--data-home", help="folder to look for the Fashion-MNIST files in first")
     parser.add_argument("--device", default="auto", help="cpu or cuda (default: cuda if there is one)")
     parser.add_argument("--embed", type=int, default=2000, metavar="N", help="images in the picture of features "
                         "(default: 2000)")

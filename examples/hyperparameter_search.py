@@ -233,7 +233,7 @@ def main():
     parser.add_argument("--jobs", type=int, default=1, help="candidates at a time, in processes (default: 1)")
     parser.add_argument("--device", help="cpu or cuda (default: cuda if there is one)")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
-    parser.add_argument("--data-home", help="folder of the Fashion-MNIST files")
+    parser.add_argument("--data-home", help="folder to look for the Fashion-MNIST files in first")
     parser.add_argument("--output", type=Path, default=Path("output/search"), help="folder to write to")
     args = parser.parse_args()
     train, test = prepare(parser, args, candidates=1, folds=1, epochs=1, images=100, jobs=1, seed=0)

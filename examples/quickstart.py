@@ -44,7 +44,7 @@ def main():
     parser.add_argument("--epochs", type=int, help="passes over the training images (default: the classifier's own)")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
     parser.add_argument("--device", help="cpu or cuda (default: cuda if there is one)")
-    parser.add_argument("--data-home", help="folder of the Fashion-MNIST files")
+    parser.add_argument("--data-home", help="folder to look for the Fashion-MNIST files in first")
     parser.add_argument("--no-download", action="store_true", help="never download")
     parser.add_argument("--output", type=Path, default=Path("output/quickstart"), help="folder for pictures and model")
     args = parser.parse_args()

@@ -47,7 +47,7 @@ def main():
     parser.add_argument("--images", type=int, choices=range(1, 101), metavar="N", default=10,
                         help="images in a row (default: 10)")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
-    parser.add_argument("--data-home", help="folder of the Fashion-MNIST files")
+    parser.add_argument("--data-home", help="folder to look for the Fashion-MNIST files in first")
     parser.add_argument("--output", type=Path, default=Path("output/augmentation.png"), help="the picture")
     args = parser.parse_args()
 

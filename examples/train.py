@@ -152,7 +152,7 @@ def parse(argv):
         "parameter, such as width=16, optimizer__betas=(0.9,0.95) or criterion__gamma=1; may be given often")
     add("--seed", type=int, help="random seed (default: 0)")
     add("--n-train", type=int, metavar="N", help="use N training images, in the proportions of the classes")
-    add("--data-home", metavar="PATH", help="folder of the Fashion-MNIST files")
+    add("--data-home", metavar="PATH", help="folder to look for the Fashion-MNIST files in first")
     add("--tensorboard", action="store_true", help="also log to OUTPUT/tensorboard "
         "(pip install 'fmnist_sk[tensorboard]')")
     add("--output", type=Path, metavar="PATH", help="folder to write to (default: output/train/MODEL)")

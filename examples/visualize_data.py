@@ -38,7 +38,7 @@ def main():
     parser.add_argument("--images", type=int, default=3000, metavar="N", help="images in a map (default: 3000)")
     parser.add_argument("--model", metavar="PATH", help="a file that fmnist_sk.save wrote, or: pretrained")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
-    parser.add_argument("--data-home", help="folder of the Fashion-MNIST files")
+    parser.add_argument("--data-home", help="folder to look for the Fashion-MNIST files in first")
     parser.add_argument("--output", type=Path, default=Path("output/data"), help="folder for the pictures")
     args = parser.parse_args()
     try:
