@@ -7,10 +7,12 @@
 
 Trains on some of the training images and ranks candidates by accuracy on others. Writes ranking.csv, search.png and the
 best model to output/search. Finished fits are kept in output/search/fits: the same command after Ctrl-C, or after a
-power cut, trains none of them again, and a halving search trains its candidates on instead of anew.
+power cut, trains none of them again, and a halving search trains its candidates on instead of anew. Its last round has
+all epochs where the numbers of candidates and epochs allow; in any case the best candidate is trained for all of them.
 """
 import argparse
-import textwrap
+import functools
+import math
 import time
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.model_selection import (
     GridSearchCV,
     HalvingRandomSearchCV,
+    ParameterSampler,
     RandomizedSearchCV,
     StratifiedKFold,
     StratifiedShuffleSplit,
@@ -34,8 +37,8 @@ import fmnist_sk
 from fmnist_sk import ConvNetClassifier, ResNetClassifier, reference_system
 
 try:
-    import matplotlib.pyplot as plt
     import safetensors  # noqa: F401
+    from _search_picture import draw  # which needs matplotlib
 except ImportError as error:
     raise SystemExit(f"This script needs {error.name}: pip install 'fmnist_sk[plot,save]'") from None
 
@@ -61,10 +64,31 @@ def as_grid(values, points=3):
     return np.geomspace(*values, points).tolist() if isinstance(values, tuple) else values
 
 
+def told(names, model, X, y):
+    """The accuracy of a candidate, printed with its settings."""
+    accuracy, params = model.score(X, y), model.get_params()
+    values = {name.removeprefix("net__"): text_of(params[name]) for name in names if name in params}
+    settings = ", ".join(f"{name} {f'{value:.3g}' if isinstance(value, float) else value}"
+                         for name, value in values.items())
+    print(f"{settings}: accuracy {accuracy:.4f}", flush=True)
+    return accuracy
+
+
+def halving_factor(n_candidates, epochs):
+    """Of 3, 2 and 4 the factor with which the last round of scikit-learn's halving comes nearest to all epochs."""
+    def last_round(factor):
+        rounds = math.floor(math.log(n_candidates, factor))
+        first = max(1, epochs // factor**rounds)
+        return first * factor**min(rounds, math.floor(math.log(epochs // first, factor)))
+
+    return max((3, 2, 4), key=last_round)
+
+
 def search_with(method, model, spaces, n_candidates, cv, epochs, jobs, seed):
-    """A fitted search of scikit-learn."""
+    """A search of scikit-learn. The best candidate is left to be trained."""
     prefix = "net__" if isinstance(model, Pipeline) else ""
-    common = {"cv": cv, "n_jobs": jobs, "verbose": 3}
+    names = dict.fromkeys([*(name for space in spaces for name in space), f"{prefix}max_epochs"])
+    common = {"cv": cv, "n_jobs": jobs, "verbose": 1, "refit": False, "scoring": functools.partial(told, list(names))}
     if method == "grid":
         grid = [{name: as_grid(values) for name, values in space.items()} for space in spaces]
         return GridSearchCV(model, grid, **common)
@@ -77,13 +101,14 @@ def search_with(method, model, spaces, n_candidates, cv, epochs, jobs, seed):
     model = clone(model).set_params(**{f"{prefix}schedule_epochs": epochs})
     for space in drawn:
         space[f"{prefix}schedule_epochs"] = [epochs]
+    n_drawn = len(list(ParameterSampler(drawn, n_candidates, random_state=seed)))   # fewer, if there are no more
     return HalvingRandomSearchCV(model, drawn, n_candidates=n_candidates, resource=f"{prefix}max_epochs",
-                                 max_resources=epochs, min_resources=max(1, epochs // 9), factor=3, random_state=seed,
-                                 **common)
+                                 max_resources=epochs, min_resources="exhaust", factor=halving_factor(n_drawn, epochs),
+                                 return_train_score=False, random_state=seed, **common)
 
 
 def search_with_optuna(model, spaces, n_candidates, cv, jobs, seed, X, y):
-    """Optuna's tree-structured Parzen estimator: a table as scikit-learn's, and the model with the best settings."""
+    """Optuna's tree-structured Parzen estimator: a table as scikit-learn's, and the best settings."""
     try:
         import optuna
     except ImportError:
@@ -114,7 +139,7 @@ def search_with_optuna(model, spaces, n_candidates, cv, jobs, seed, X, y):
     table = pd.DataFrame([{**{f"param_{name}": value for name, value in trial.user_attrs["params"].items()},
                            "mean_test_score": trial.value, "std_test_score": trial.user_attrs["std"],
                            "mean_fit_time": trial.user_attrs["seconds"]} for trial in study.trials])
-    return table, clone(model).set_params(**clone(candidate(study.best_trial), safe=False)).fit(X, y)
+    return table, candidate(study.best_trial)
 
 
 def text_of(value):
@@ -148,77 +173,6 @@ def ranking(results):
                         seconds=table["mean_fit_time"]).reset_index(drop=True)
 
 
-def shorter(names):
-    """Texts of a picture: without what all begin with, in lines of some 24 characters."""
-    parts = list(zip(*(name.split("-") for name in names), strict=False))
-    n_shared = next((i for i, part in enumerate(parts) if len(set(part)) > 1), 0)
-    cut = sum(len(part[0]) + 1 for part in parts[:n_shared])
-    return [textwrap.fill(("…" if cut else "") + name[cut:], 24) for name in names]
-
-
-def positions(values):
-    """Where values stand on an axis from 0 to 1, and the axis' ticks with their texts."""
-    try:
-        numbers = pd.to_numeric(values.replace("", "-"))
-        logs = np.log10(numbers) if (numbers > 0).all() and numbers.max() / numbers.min() > 8 else numbers
-        place = (logs - logs.min()) / (np.ptp(logs) or 1)
-        shown = numbers.sort_values().unique()
-        shown = shown if len(shown) <= 6 else numbers.quantile(np.linspace(0, 1, 5), interpolation="nearest").unique()
-        ticks = [(place[numbers == value].iloc[0], f"{value:.3g}") for value in shown]
-    except (TypeError, ValueError):
-        names = list(dict.fromkeys(sorted(values.astype(str))))
-        place = values.astype(str).map(names.index) / max(1, len(names) - 1)
-        ticks = [(i / max(1, len(names) - 1), name or "-") for i, name in enumerate(shorter(names))]
-    return place.to_numpy(dtype=float), ticks
-
-
-def spread(places, accuracy):
-    """Candidates with the same value side by side, in the order of their accuracy."""
-    groups = pd.Series(np.asarray(accuracy)).groupby(places)
-    ranks, sizes = groups.rank(method="first").to_numpy(), groups.transform("size").to_numpy()
-    return places + np.where(sizes > 1, 0.08 * ((ranks - 1) / np.maximum(sizes - 1, 1) - 0.5), 0)
-
-
-def draw(table, path):
-    """Two settings: a heat map. More: a line for each candidate through its settings to its accuracy."""
-    names = [name for name in table if name not in ("accuracy", "deviation", "seconds")]
-    if len(names) == 2 and not table.duplicated(names).any() and len(table) == table[names].nunique().prod():
-        grid = table.pivot(index=names[0], columns=names[1], values="accuracy")
-        figure, axis = plt.subplots(figsize=(2 + 1.1 * grid.shape[1], 1.5 + 0.7 * grid.shape[0]), layout="constrained")
-        image = axis.imshow(grid, cmap="viridis", aspect="auto")
-        for (row, column), value in np.ndenumerate(grid.to_numpy()):
-            light = image.norm(value) > 0.6
-            axis.text(column, row, f"{value:.3f}", ha="center", va="center", color="black" if light else "white")
-        across, down = (shorter([name if isinstance(name, str) else f"{name:.3g}" for name in part])
-                        for part in (grid.columns, grid.index))
-        slanted = max(map(len, across)) > 8
-        axis.set_xticks(range(grid.shape[1]), across, rotation=30 * slanted, ha="right" if slanted else "center")
-        axis.set_yticks(range(grid.shape[0]), down)
-        axis.set(xlabel=names[1], ylabel=names[0], title="Validation accuracy")
-    else:
-        names = [*names, "accuracy"]
-        figure, axis = plt.subplots(figsize=(2 + 2.4 * len(names), 5.5), layout="constrained")
-        placed = {name: positions(table[name]) for name in names}
-        lines = np.column_stack([*(spread(placed[name][0], table["accuracy"]) for name in names[:-1]),
-                                 placed["accuracy"][0]])
-        best = table["accuracy"].max()
-        low = max(table["accuracy"].min(), best - 3 * (best - table["accuracy"].median()))
-        scale = plt.Normalize(low, best)
-        for line, accuracy in sorted(zip(lines, table["accuracy"], strict=True), key=lambda pair: pair[1]):
-            axis.plot(line, color=plt.cm.viridis_r(scale(max(accuracy, low))), linewidth=1.2 + 1.8 * (accuracy == best))
-        for i, name in enumerate(names):
-            axis.axvline(i, color="black", linewidth=0.8)
-            for place, text in placed[name][1]:
-                axis.annotate(text, (i, place), xytext=(4, 0), textcoords="offset points", fontsize=8, va="center",
-                              bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.5})
-        axis.set(xticks=range(len(names)), xticklabels=names, yticks=[], xlim=(-0.1, len(names) - 0.6),
-                 title="Every candidate: its settings, and its validation accuracy (the best is the thickest line)")
-        for side in ("left", "right", "top", "bottom"):
-            axis.spines[side].set_visible(False)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--space", choices=SPACES, default="report_1", help="what to vary (default: report_1)")
@@ -230,7 +184,9 @@ def main():
                         "held out (default: 1)")
     parser.add_argument("--epochs", type=int, default=9, help="epochs of a whole fit, where the space does not say "
                         "(default: 9)")
-    parser.add_argument("--jobs", type=int, default=1, help="candidates at a time, in processes (default: 1)")
+    parser.add_argument("--jobs", type=int, default=1, help="fits at a time, in processes: of all candidates and "
+                        "folds, but with optuna of the folds of one candidate, because the next depends on it "
+                        "(default: 1)")
     parser.add_argument("--device", help="cpu or cuda (default: cuda if there is one)")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
     parser.add_argument("--data-home", help="folder to look for the Fashion-MNIST files in first")
@@ -255,20 +211,25 @@ def main():
     start = time.perf_counter()
     try:
         if args.method == "optuna":
-            results, best = search_with_optuna(model, spaces, args.candidates, cv, args.jobs, args.seed, X, y)
+            results, params = search_with_optuna(model, spaces, args.candidates, cv, args.jobs, args.seed, X, y)
         else:
             search = search_with(args.method, model, spaces, args.candidates, cv, args.epochs, args.jobs, args.seed)
-            results, best = search.fit(X, y).cv_results_, search.best_estimator_
+            results, params = search.fit(X, y).cv_results_, search.best_params_
+        if args.method == "halving":                 # the last round may have been shorter
+            params = {**params, search.resource: args.epochs}
+        best = clone(model).set_params(**clone(params, safe=False)).fit(X, y)
     except KeyboardInterrupt:
         raise SystemExit(f"\ninterrupted; the same command goes on with what is in {args.output / 'fits'}") from None
     table = ranking(results)
     table.to_csv(args.output / "ranking.csv", index_label="rank")
     draw(table, args.output / "search.png")
-    (best[-1] if isinstance(best, Pipeline) else best).set_params(checkpoint=None, keep_checkpoint=False)
+    net = best[-1] if isinstance(best, Pipeline) else best
+    net.set_params(checkpoint=None, keep_checkpoint=False)
     fmnist_sk.save(best, args.output / "best.safetensors")
     print(f"\n{len(table)} candidates in {time.perf_counter() - start:.0f} s, the best first:")
     print(table.head(10).to_string(float_format=lambda value: f"{value:.4g}"))
-    print(f"\nthe best, trained on all {len(X):,} images: test accuracy {best.score(test.images, test.target):.4f}")
+    print(f"\nthe best, trained on all {len(X):,} images for {net.n_iter_} epochs: test accuracy "
+          f"{best.score(test.images, test.target):.4f}")
     print("\n".join(f"wrote {args.output / name}" for name in ("ranking.csv", "search.png", "best.safetensors")))
 
 

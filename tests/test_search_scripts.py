@@ -7,6 +7,9 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.linear_model import SGDClassifier
+from sklearn.model_selection import HalvingGridSearchCV
 from test_datasets import real_data
 from test_examples import BENCHMARKS, EXAMPLES, run
 from test_looking import pixels
@@ -39,18 +42,41 @@ def here(script, *arguments, monkeypatch):
 ])
 def test_searches_rank_their_candidates(space, method, columns, tmp_path, monkeypatch, capsys):
     here("hyperparameter_search.py", "--space", space, "--method", method, "--candidates", 4, "--images", 150,
-         "--epochs", 3 if method == "halving" else 1, "--output", tmp_path, monkeypatch=monkeypatch)
+         "--epochs", 5 if method == "halving" else 1, "--output", tmp_path, monkeypatch=monkeypatch)
     out = capsys.readouterr().out
     table = pd.read_csv(tmp_path / "ranking.csv")
     assert len(table) == 4
     assert columns & set(table) if method == "random" else columns <= set(table) | {"n_blocks", "width", "net"}
-    if method != "halving":
+    n_epochs = 5 if method == "halving" else 1
+    if method == "halving":
+        assert sorted(table["max_epochs"]) == [1, 1, 2, 4]
+    else:
         assert table["accuracy"].is_monotonic_decreasing
-    assert "the best, trained on all 150 images: test accuracy 0." in out
+    if space == "size":
+        assert "Classifier(" not in out
+    if method == "halving":
+        lines = re.findall(r"^net (?:ConvNet, architecture [\dNCMP-]+|ResNet, n_blocks \([\d, ]+\), width \d+), "
+                           r"max_epochs (\d): accuracy 0\.\d{4}$", out, re.MULTILINE)
+        assert lines == list("1111224")
+    assert f"the best, trained on all 150 images for {n_epochs} epochs: test accuracy 0." in out
     pixels(tmp_path / "search.png")
     best = fmnist_sk.load(tmp_path / "best.safetensors")
+    assert (best[-1] if space == "size" else best).n_iter_ == n_epochs
     assert best.predict(load_fashion_mnist("test").images[:5]).shape == (5,)
     assert list((tmp_path / "fits").iterdir())
+
+
+@pytest.mark.parametrize(("n_candidates", "epochs", "rounds"), [
+    (12, 9, [1, 3, 9]), (8, 8, [1, 2, 4, 8]), (4, 8, [2, 4, 8]), (16, 8, [1, 2, 4, 8]), (12, 12, [3, 12]),
+    (3, 9, [3, 9]), (8, 26, [8, 24]), (12, 10, [1, 3, 9]), (1, 7, [7]), (2, 1, [1])])
+def test_the_last_round_of_halving_comes_near_to_all_epochs(n_candidates, epochs, rounds, monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import hyperparameter_search as script
+    X, y = np.random.default_rng(0).random((20, 2)), np.arange(20) % 2
+    search = HalvingGridSearchCV(SGDClassifier(tol=None), {"alpha": np.geomspace(1e-4, 1, n_candidates)}, cv=2,
+                                 resource="max_iter", max_resources=epochs, min_resources="exhaust",
+                                 factor=script.halving_factor(n_candidates, epochs)).fit(X, y)
+    assert search.n_resources_ == rounds
 
 
 BAD = [("--device", "wibble", "device must name a device of this machine"), ("--seed", -1, "--seed must be at least 0"),
