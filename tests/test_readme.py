@@ -1,4 +1,5 @@
 """README.md is true: its examples run as written, its tables are what is measured."""
+import json
 import re
 import runpy
 import sys
@@ -32,6 +33,12 @@ def test_example_runs_as_written(code, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)                                 # where it may write
     exec(compile(code, "README.md", "exec"), {})
     assert capsys.readouterr().out
+
+
+@real_data
+def test_halving_ends_with_all_epochs(capsys):
+    exec(compile(next(code for _, code in EXAMPLES if "Halving" in code), "README.md", "exec"), {})
+    assert capsys.readouterr().out.endswith("'max_epochs': 9} [3, 9] 9\n")
 
 
 def test_there_are_the_promised_examples():
@@ -102,6 +109,16 @@ def test_figures_are_those_of_the_result_files(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["report.py", "--check"])
     monkeypatch.syspath_prepend(str(ROOT / "examples/benchmarks"))
     runpy.run_path(str(ROOT / "examples/benchmarks/report.py"), run_name="__main__")
+
+
+def test_what_a_search_costs_names_the_revision_of_each_part():
+    text = re.search(r"<!-- search -->\n(.*?)<!-- /search -->", README, re.DOTALL)[1]
+    result, stacking = (json.loads((ROOT / f"examples/benchmarks/results/{name}.json").read_text())
+                        for name in ("searches", "stacking"))
+    for part, before in (("times", "median of"), ("memory", "MiB"), ("together", "rounds, ")):
+        assert re.search(rf"{before}[^;]*revision {result[part]['git'][:7]}\)", text), part
+    assert f"revision {stacking['environment']['git'][:7]}" in text
+    assert re.search(r"^\| halving, continued \|.*\n\| stacking: gain over its best member, ", text, re.MULTILINE)
 
 
 def test_pictures_exist():
