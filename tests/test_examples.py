@@ -70,25 +70,6 @@ def test_every_script_explains_itself(script, monkeypatch, capsys):
     assert len(capsys.readouterr().out.splitlines()) > 5
 
 
-@real_data
-def test_overhead_benchmark_measures_every_side(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import _measure
-    import overhead
-    monkeypatch.setattr(_measure, "RESULTS", tmp_path)
-    monkeypatch.setattr(sys, "argv", ["overhead.py", "--rounds", "2", "--images", "256"])
-    overhead.main()
-    import json
-    result = json.loads((tmp_path / "overhead.json").read_text())
-    for network in ("cnn", "tiny"):
-        measured = result["networks"][network]
-        assert len(measured["seconds"]) == 5
-        assert all(len(times) == 2 for times in measured["seconds"].values())
-        for value in measured["fmnist_sk / other"].values():
-            assert 0 < value["low"] <= value["median"] <= value["high"]
-    assert result["environment"]["torch"]
-
-
 def test_ratios_are_paired_medians(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import _measure

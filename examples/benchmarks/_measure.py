@@ -61,7 +61,8 @@ def write(name: str, content: dict) -> Path:
     return path
 
 
-def alternate(sides: dict[str, Callable[[], float]], rounds: int, seed: int = 0) -> dict[str, list[float]]:
+def alternate(sides: dict[str, Callable[[], float]], rounds: int, seed: int = 0, verbose: bool = True
+              ) -> dict[str, list[float]]:
     """Seconds of each side in each round; one warm-up round that does not count; a new order every round."""
     shuffle, times = random.Random(seed).shuffle, {name: [] for name in sides}
     for round_ in range(-1, rounds):
@@ -71,7 +72,8 @@ def alternate(sides: dict[str, Callable[[], float]], rounds: int, seed: int = 0)
             seconds = sides[name]()
             if round_ >= 0:
                 times[name].append(seconds)
-        print(f"  round {round_ + 1} of {rounds}" if round_ >= 0 else "  warm-up", flush=True)
+        if verbose:
+            print(f"  round {round_ + 1} of {rounds}" if round_ >= 0 else "  warm-up", flush=True)
     return times
 
 

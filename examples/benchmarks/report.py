@@ -4,35 +4,15 @@
     python examples/benchmarks/report.py --check    # fail if README.md says something else
 """
 import argparse
-import json
 import math
 import re
 import sys
 from pathlib import Path
 
-RESULTS = Path(__file__).parent / "results"
+from _peers_tables import peers
+from _tables import interval, load, percent, revisions, where
+
 README = Path(__file__).parent.parent.parent / "README.md"
-
-
-def load(name):
-    return json.loads((RESULTS / f"{name}.json").read_text())
-
-
-def where(result):
-    environment = result["environment"]
-    machine = environment["gpu"] if result.get("device", "cpu") != "cpu" else \
-        f"{environment['cores']} cores of {environment['processor']}"
-    return f"{machine}, PyTorch {environment['torch']}, revision {environment['git'][:7]}"
-
-
-def revisions(runs):
-    return "revision " + ", ".join(sorted({run["git"][:7] for run in runs}))
-
-
-def percent(values):
-    mean = sum(values) / len(values)
-    deviation = (sum((value - mean) ** 2 for value in values) / max(1, len(values) - 1)) ** 0.5
-    return f"{100 * mean:.2f} ± {100 * deviation:.2f}"
 
 
 def recipes():
@@ -47,20 +27,6 @@ def recipes():
         accuracies = [run["test_accuracy"] for run in rows]
         lines.append(f"| {name} | {rows[0]['settings']['max_epochs']} | {percent(accuracies)} | "
                      f"{', '.join(f'{100 * value:.2f}' for value in accuracies)} |")
-    return lines
-
-
-def overhead():
-    result = load("overhead")
-    lines = ["**What an epoch costs beside other ways to train the same network** (time relative to this package, "
-             f"median of {result['rounds']} alternating rounds with 95 % bootstrap interval; {result['images']:,} "
-             f"images in batches of {result['batch_size']}, {result['precision'].removeprefix('torch.')} but for the "
-             f"last row; {where(result)}). Above 1: slower than this package.", "",
-             "| | CNN | tiny network |", "|---|---|---|"]
-    names = [name for name in result["networks"]["cnn"]["other / fmnist_sk"] if name != "fmnist_sk"]
-    for name in names:
-        cells = [result["networks"][net]["other / fmnist_sk"][name] for net in ("cnn", "tiny")]
-        lines.append(f"| {name} | {' | '.join(interval(cell) for cell in cells)} |")
     return lines
 
 
@@ -126,10 +92,6 @@ def photos():
             + ", ".join(f"{name} {row['agrees']:.1%}" for name, row in rows.items())
             + f" ({where(result).partition(', ')[2]}). "
             "How good it is on photographs of other kinds has not been measured."]
-
-
-def interval(cell):
-    return f"{cell['median']:.2f} [{cell['low']:.2f}, {cell['high']:.2f}]"
 
 
 def searches():
@@ -200,7 +162,7 @@ def ensembles():
 
 
 def figures():
-    return [*recipes(), "", *overhead()]
+    return [*recipes(), *peers()]
 
 
 # mark in README.md -> lines between its marks

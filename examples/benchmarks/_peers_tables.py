@@ -1,0 +1,100 @@
+"""README's tables of what peers.py has measured."""
+from statistics import mean, median
+
+import _tables
+from _tables import interval, load, percent, revisions, where
+
+NAMES = {"cnn": "CNN", "tiny": "tiny network", "pretrained": "the pretrained network"}
+
+
+def peers():
+    """The tables of the parts that are in results/peers.json, each after an empty line."""
+    if not (_tables.RESULTS / "peers.json").exists():
+        print("results/peers.json is not there, so its tables are left out: run python examples/benchmarks/peers.py")
+        return []
+    result, lines = load("peers"), []
+    for name, table in TABLES.items():
+        if name in result and result[name]["rows"]:
+            settings, rows = result[name]["settings"], result[name]["rows"]
+            last = list(rows.values())[-1]
+            versions = [f"{other.capitalize()} {last[other]}" for other in ("lightning", "keras")
+                        if other in last and name in ("epochs", "fits")]
+            machine = ", ".join([where(result | settings).rpartition(", ")[0], *versions, revisions(rows.values())])
+            lines += ["", *table(settings, rows, machine)]
+    return lines
+
+
+def epochs(settings, rows, machine):
+    first = next(iter(rows.values()))
+    sides = [side for side in first["seconds"] if side != "fmnist_sk"]
+    lines = ["**What an epoch costs beside other ways to train the same network** (time relative to this package, "
+             f"median of {settings['rounds']} alternating rounds with 95 % bootstrap interval; {first['images']:,} "
+             f"images in batches of {first['batch_size']}, {first['precision'].removeprefix('torch.')} but for skorch "
+             "out of the box, Keras with its own layout, memory kept between steps on every side; "
+             f"{machine}). Above 1: slower than this package.", "",
+             f"| | {' | '.join(NAMES[name] for name in rows)} |", "|---" * (1 + len(rows)) + "|"]
+    for side in sides:
+        cells = [row["other / fmnist_sk"].get(side) for row in rows.values()]
+        lines.append(f"| {side} | {' | '.join(interval(cell) if cell else '' for cell in cells)} |")
+    return lines
+
+
+def fits(settings, rows, machine):
+    on_device = any(row["mib_peak_on_device"] is not None for row in rows.values())
+    lines = ["**Whole fits, side by side**, each in a process of its own whose first one it is: the CNN above for "
+             f"{settings['epochs']} epochs, in skorch as it comes in float32, and scikit-learn's own estimators, which get fewer images where a fit "
+             f"would take more than {settings['minutes']:g} minutes. Accuracy and time are of the 10,000 test images, "
+             "read once; memory is the process's, before the fit (imports and data) and at its peak. Means over seeds; "
+             f"times are medians ({machine}).", "",
+             "| | training images | seeds | test accuracy, % | fit, s | predictions, s | MiB before | peak, MiB |"
+             + (" peak on the GPU, MiB |" if on_device else ""), "|---" * (9 if on_device else 8) + "|"]
+    for side in dict.fromkeys(row["side"] for row in rows.values()):
+        same = [row for row in rows.values() if row["side"] == side]
+        accuracies = [row["test_accuracy"] for row in same]
+        cells = [side, f"{same[0]['images']:,}", str(len(same)),
+                 percent(accuracies) if len(same) > 1 else f"{100 * accuracies[0]:.2f}",
+                 *(f"{median(row[name] for row in same):,.1f}" for name in ("fit_seconds", "predict_seconds")),
+                 *(f"{mean(row[name] for row in same):,.0f}" for name in ("mib_before", "mib_peak"))]
+        if on_device:
+            cells.append(f"{mean(row['mib_peak_on_device'] or 0 for row in same):,.0f}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def inference(settings, rows, machine):
+    first = next(iter(rows.values()))
+    lines = ["**`predict_proba` beside the network alone** (under `torch.inference_mode`, "
+             f"{first['precision'].removeprefix('torch.')}, the same layout, batches of {first['batch_size']}, from "
+             f"bytes to probabilities in host memory; {machine}). Above 1: slower than the network alone.", "",
+             "| | images in a call | here | network alone | relative time |", "|---|---|---|---|---|"]
+    for name, row in rows.items():
+        for n, call in row["calls"].items():
+            cells = [f"{call['median_ms'][side]:.2f} ms (95 %: {call['p95_ms'][side]:.2f})" if n == "1" else
+                     f"{1e3 * int(n) / call['median_ms'][side]:,.0f} images/s" for side in ("fmnist_sk", "bare module")]
+            lines.append(f"| {NAMES.get(name, name)} | {int(n):,} | {' | '.join(cells)} | "
+                         f"{interval(call['fmnist_sk / bare module'])} |")
+    return lines
+
+
+def scaling(settings, rows, machine):
+    lines = ["**More and more images**: one epoch of a small `ConvNetClassifier`, and the most host memory that the "
+             "process had during the fit, above what it had before there were data; each in a process of its own "
+             f"({machine}).", "",
+             "| images | fit, s | µs per image | memory, MiB | in multiples of the bytes of images and network |",
+             "|---|---|---|---|---|"]
+    return lines + [f"| {row['images']:,} | {row['fit_seconds']:.1f} | {1e6 * row['seconds_per_image']:.0f} | "
+                    f"{row['mib_peak_above_start']:.0f} | {row['multiple']:.1f} |" for row in rows.values()]
+
+
+def peak(settings, rows, machine):
+    first = next(iter(rows.values()))
+    speeds = " and ".join(f"{median(row['peak_gflops'][dtype] for row in rows.values()):,.0f} in "
+                          f"{dtype.removeprefix('torch.')}" for dtype in first["peak_gflops"])
+    shares = ", ".join(f"{NAMES.get(name, name)} {row['gflops']['training']:,.0f} ({row['share']:.0%})"
+                       for name, row in rows.items())
+    return [f"**Share of the peak.** Matrix products here reach {speeds} (billions of operations a second, the best of "
+            f"several sizes); whole epochs in {first['precision'].removeprefix('torch.')}, with three passes of two "
+            f"operations for each multiply-add, reach: {shares} ({machine})."]
+
+
+TABLES = {"epochs": epochs, "fits": fits, "inference": inference, "scaling": scaling, "peak": peak}

@@ -1,0 +1,30 @@
+"""What report.py writes figures with: result files, where they were measured, means and intervals as text."""
+import json
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def load(name):
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def where(result):
+    environment = result["environment"]
+    machine = environment["gpu"] if result.get("device", "cpu") != "cpu" else \
+        f"{environment['cores']} cores of {environment['processor']}"
+    return f"{machine}, PyTorch {environment['torch']}, revision {environment['git'][:7]}"
+
+
+def revisions(runs):
+    return "revision " + ", ".join(sorted({run["git"][:7] for run in runs}))
+
+
+def percent(values):
+    mean = sum(values) / len(values)
+    deviation = (sum((value - mean) ** 2 for value in values) / max(1, len(values) - 1)) ** 0.5
+    return f"{100 * mean:.2f} ± {100 * deviation:.2f}"
+
+
+def interval(cell):
+    return f"{cell['median']:.2f} [{cell['low']:.2f}, {cell['high']:.2f}]"
