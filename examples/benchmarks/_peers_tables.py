@@ -42,10 +42,10 @@ def epochs(settings, rows, machine):
 def fits(settings, rows, machine):
     on_device = any(row["mib_peak_on_device"] is not None for row in rows.values())
     lines = ["**Whole fits, side by side**, each in a process of its own whose first one it is: the CNN above for "
-             f"{settings['epochs']} epochs, in skorch as it comes in float32, and scikit-learn's own estimators, which get fewer images where a fit "
-             f"would take more than {settings['minutes']:g} minutes. Accuracy and time are of the 10,000 test images, "
-             "read once; memory is the process's, before the fit (imports and data) and at its peak. Means over seeds; "
-             f"times are medians ({machine}).", "",
+             f"{settings['epochs']} epochs (in plain skorch in float32), and scikit-learn's own estimators, which get "
+             f"fewer images where a fit would take more than {settings['minutes']:g} minutes. Accuracy and time of "
+             "predictions are those of the 10,000 test images, read once; memory is the process's, before the fit "
+             f"(imports and data) and at its peak. Means over seeds; times are medians ({machine}).", "",
              "| | training images | seeds | test accuracy, % | fit, s | predictions, s | MiB before | peak, MiB |"
              + (" peak on the GPU, MiB |" if on_device else ""), "|---" * (9 if on_device else 8) + "|"]
     for side in dict.fromkeys(row["side"] for row in rows.values()):
