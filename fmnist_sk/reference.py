@@ -134,6 +134,15 @@ _SYSTEMS = {
          "schedule": ReduceOnPlateau(patience=20)}),
 }
 
+# The same architectures trained our way: what all have in common, and what each changes of it.
+OUR_RECIPE = "our recipe"
+_COMMON = {"criterion": "cross_entropy", "optimizer": "sgd", "lr": 0.1, "weight_decay": 5e-4, "schedule": "one_cycle",
+           "label_smoothing": 0.1, "augment": "fashion", "batch_size": 128, "validation_fraction": None,
+           "max_epochs": 18}
+_CHANGES: dict[str, dict] = {name: {} for name in _SYSTEMS if name != "inception_v3"}
+for _name, _changes in _CHANGES.items():
+    _SYSTEMS[_name].settings[OUR_RECIPE] = {**_COMMON, **_changes}
+
 
 def reference_systems() -> dict[str, ReferenceSystem]:
     """All published systems by name."""

@@ -1,16 +1,14 @@
 """README's tables of what peers.py has measured."""
 from statistics import mean, median
 
-import _tables
-from _tables import interval, load, percent, revisions, where
+from _tables import interval, is_there, load, percent, revisions, where
 
 NAMES = {"cnn": "CNN", "tiny": "tiny network", "pretrained": "the pretrained network"}
 
 
 def peers():
     """The tables of the parts that are in results/peers.json, each after an empty line."""
-    if not (_tables.RESULTS / "peers.json").exists():
-        print("results/peers.json is not there, so its tables are left out: run python examples/benchmarks/peers.py")
+    if not is_there("peers"):
         return []
     result, lines = load("peers"), []
     for name, table in TABLES.items():

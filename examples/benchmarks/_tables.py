@@ -9,6 +9,14 @@ def load(name):
     return json.loads((RESULTS / f"{name}.json").read_text())
 
 
+def is_there(name):
+    """Whether a script has written its results; if not, it is named."""
+    if not (RESULTS / f"{name}.json").exists():
+        print(f"results/{name}.json is not there, so its tables are left out: run python examples/benchmarks/{name}.py")
+        return False
+    return True
+
+
 def where(result):
     environment = result["environment"]
     machine = environment["gpu"] if result.get("device", "cpu") != "cpu" else \

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from _peers_tables import peers
+from _reference_tables import reference
 from _tables import interval, load, percent, revisions, where
 
 README = Path(__file__).parent.parent.parent / "README.md"
@@ -162,7 +163,7 @@ def ensembles():
 
 
 def figures():
-    return [*recipes(), *peers()]
+    return [*recipes(), *peers(), *reference()]
 
 
 # mark in README.md -> lines between its marks

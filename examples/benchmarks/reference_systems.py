@@ -1,0 +1,170 @@
+"""Every system of the five reports, as it was trained there and with our recipe for the same architecture.
+
+    python examples/benchmarks/reference_systems.py                              # all rows, for many hours on a CPU
+    python examples/benchmarks/reference_systems.py --resume                     # go on after an interruption
+    python examples/benchmarks/reference_systems.py --only "report 1" cnn_2 --settings reported
+    python examples/benchmarks/reference_systems.py --device cuda --seeds 0 1 2
+
+Reported settings hold out the report's share of the training images, end with the best epoch on them, and then read the
+test images once. Our recipe trains on all 60,000 training images to its last epoch, and reads the test images once.
+Report 1's table of architecture, loss and augmentation is the sweep ``--only "report 1"``.
+
+On a CPU a fit may take 30 minutes (--minutes). One that would take longer ends after the first k of its n epochs, with
+the learning rates that those epochs have in the whole fit, and its row says so. Writes results/reference_systems.json
+with every row, also those that were not run, anew after each fit; fits themselves are kept after each epoch.
+"""
+import argparse
+import json
+import math
+import shutil
+import statistics
+from pathlib import Path
+
+import _measure
+from skorch.callbacks import Callback
+
+from fmnist_sk import load_fashion_mnist, reference_system, reference_systems, summary
+from fmnist_sk.callbacks import format_seconds
+from fmnist_sk.reference import OUR_RECIPE
+
+MINUTES = 30                # of a fit on a CPU
+FOLDER = Path("output")     # of unfinished fits
+
+
+class Limit(Callback):
+    """Ends a fit, in skorch's way, before an epoch that would take it past its time."""
+
+    def __init__(self, minutes):
+        self.minutes = minutes
+
+    def on_epoch_end(self, net, **kwargs):
+        durations = net.history[:, "dur"]
+        if sum(durations) + statistics.median(durations) > 60 * self.minutes:
+            raise KeyboardInterrupt
+
+
+def table():
+    """(system, setting) -> what its row says whether it was run or not, in the order of the reports.
+
+    Figures of one fit, such as its accuracies on several classes, are one row.
+    """
+    rows = {}
+    for name, system in reference_systems().items():
+        fits = {}
+        for setting in system.reported:
+            fits.setdefault(repr(system.settings[setting]), []).append(setting)
+        ours = [[OUR_RECIPE]] if OUR_RECIPE in system.settings else []
+        for settings in [*(fits.values() or [[None]]), *ours]:          # one was planned, but never run
+            rows[name, settings[0]] = {
+                "system": name, "setting": settings[0], "report": system.source,
+                "reported": {other: system.reported[other] for other in settings if other in system.reported},
+                "epochs_planned": reference_system(name, settings[0]).max_epochs, "status": "not run", "runs": []}
+    return rows
+
+
+def classifier_of(row, **params):
+    return reference_system(row["system"], row["setting"], **params)
+
+
+def work(row, n_images):
+    """Multiply-adds of a fit, for the remaining time: three passes forward for a step."""
+    return 3 * int(summary(classifier_of(row)).loc["total", "multiply_adds"]) * n_images * row["epochs_planned"]
+
+
+def run(row, seed, train, test, device, minutes, folder):
+    """One fit of a row, gone on with if an earlier call was interrupted in it."""
+    limit = [] if minutes is None else [("limit", Limit(minutes))]
+    classifier = classifier_of(row, random_state=seed, device=device, verbose=1, checkpoint=folder, callbacks=limit)
+    classifier.fit(train.images, train.target)
+    predicted = classifier.predict(test.images)
+    right = predicted == test.target
+    history = classifier.history_
+    found = {"seed": seed, "epochs": len(history), "test_accuracy": float(right.mean()),
+             "test_accuracy_of_each_class": [float(right[test.target == label].mean()) for label in range(10)],
+             "seconds_per_epoch": statistics.median(history[:, "dur"]), "fit_seconds": sum(history[:, "dur"]),
+             "train_loss_of_epochs": history[:, "train_loss"]}
+    if "valid_acc" in history[0]:
+        best = getattr(classifier, "best_epoch_", None) or len(history)
+        found |= {"valid_accuracy": history[best - 1, "valid_acc"], "best_epoch": best,
+                  "valid_accuracy_of_each_class": history[best - 1, "valid_class_acc"],
+                  "valid_acc_of_epochs": history[:, "valid_acc"]}
+    environment = _measure.environment()
+    return {**found, **{name: environment[name] for name in ("git", "torch", "torch_threads", "processor", "gpu")},
+            "arithmetic": str(classifier._compute_dtype).removeprefix("torch.")}
+
+
+def status(row):
+    """What may be said of a row: complete, how far it came, or why it was not run."""
+    if not row["runs"]:
+        return row["status"] if row["status"].startswith("not run") else "not run"
+    done, planned = min(run["epochs"] for run in row["runs"]), row["epochs_planned"]
+    return "complete" if done == planned else f"first {done} of {planned} epochs"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", metavar="NAME", help='these systems or reports, such as cnn_2 "report 1"')
+    parser.add_argument("--settings", choices=("reported", "ours"), help="only the reported settings, or only ours")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="random seeds (default: 0)")
+    parser.add_argument("--resume", action="store_true", help="keep the fits that are done, and go on with the one "
+                        "that was interrupted; without it the chosen rows begin anew")
+    parser.add_argument("--minutes", type=float, help=f"of a fit at most (default: {MINUTES} on a CPU, else no limit)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--name", default="reference_systems", help="name of the result file")
+    args = parser.parse_args()
+    rows = table()
+    known = {row[part] for row in rows.values() for part in ("system", "report")}
+    if unknown := set(args.only or ()) - known:
+        parser.error(f"--only takes names out of {', '.join(sorted(known))}; got {', '.join(sorted(unknown))}")
+    if args.minutes is not None and not 0 < args.minutes < math.inf:
+        parser.error(f"--minutes must be above 0, got {args.minutes}")
+    minutes = args.minutes or (MINUTES if args.device == "cpu" else None)
+    chosen = [key for key, row in rows.items()
+              if (not args.only or {row["system"], row["report"]} & set(args.only))
+              and args.settings in (None, "ours" if row["setting"] == OUR_RECIPE else "reported")]
+
+    path, folder = _measure.RESULTS / f"{args.name}.json", FOLDER / args.name
+    for old in json.loads(path.read_text())["rows"] if path.exists() else []:
+        key = old["system"], old["setting"]
+        if key in rows:
+            rows[key]["status"] = old["status"]
+            rows[key]["runs"] = [run for run in old["runs"]
+                                 if args.resume or key not in chosen or run["seed"] not in args.seeds]
+    if not args.resume:
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def write():
+        for row in rows.values():
+            row["status"] = status(row)
+        return _measure.write(args.name, {"device": args.device, "minutes": minutes, "rows": list(rows.values())})
+
+    train, test = load_fashion_mnist("train"), load_fashion_mnist("test")
+    todo = [(key, seed) for seed in args.seeds for key in chosen
+            if all(run["seed"] != seed for run in rows[key]["runs"])]
+    amounts = {key: work(rows[key], len(train.images)) for key in dict.fromkeys(key for key, _ in todo)}
+    write()             # what begins anew is forgotten
+    done_seconds = done_work = 0.0
+    for i, (key, seed) in enumerate(todo):
+        row = rows[key]
+        left = "" if not done_work else ", {} remaining in all".format(format_seconds(sum(
+            min(amounts[other] * done_seconds / done_work, 60 * (minutes or math.inf)) for other, _ in todo[i:])))
+        what = f"{key[0]}, {key[1] or 'as planned'}, seed {seed}"
+        print(f"{i + 1} of {len(todo)}: {what}{left}", flush=True)
+        try:
+            found = run(row, seed, train, test, args.device, minutes, folder)
+        except FileNotFoundError as error:          # of pretrained weights
+            row["status"] = "not run without weights"
+            print(error, flush=True)
+            continue
+        row["runs"] = sorted([*row["runs"], found], key=lambda run: run["seed"])
+        done_seconds += found["fit_seconds"]
+        done_work += amounts[key] * found["epochs"] / row["epochs_planned"]
+        write()
+        print(f"{what}: test accuracy {found['test_accuracy']:.4f}, {row['status']}"
+              + "".join(f", {name}: reported {value}" for name, value in row["reported"].items()), flush=True)
+    complete = sum(row["status"] == "complete" for row in rows.values())
+    print(f"wrote {write()}: {complete} of {len(rows)} rows complete")
+
+
+if __name__ == "__main__":
+    main()

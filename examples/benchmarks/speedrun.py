@@ -1,0 +1,105 @@
+"""From raw bytes in memory to a fitted classifier: how long does it take to reach a test accuracy?
+
+    python examples/benchmarks/speedrun.py --choose             # how many epochs, on held-out training images
+    python examples/benchmarks/speedrun.py                      # the runs
+
+The clock starts with the uint8 arrays of the 60,000 training images in memory and stops when fit returns. The network
+and its recipe are those of `recipe(name)`, whose number of epochs was chosen with --choose: 54,000 training images, the
+accuracy on the other 6,000. The test images are read once after each run. A fit of a few images goes first, because a
+process's first fit is slower; what that costs is measured too, as the same small fit's first time less its second.
+Writes results/speedrun.json, anew after every run; runs that are in it are not repeated, unless --afresh.
+"""
+import argparse
+import json
+import time
+
+import _measure
+import torch
+from sklearn.model_selection import train_test_split
+
+from fmnist_sk import ResNetClassifier, load_fashion_mnist, recipe
+
+GOALS = {"fast": (0.94, range(5)), "accurate": (0.95, range(3))}        # accuracy and seeds of each recipe
+EPOCHS = {"fast": (8, 10, 12), "accurate": (40, 60)}                    # what --choose compares
+
+
+def timed(action, device):
+    """Seconds of an action, and what it returns."""
+    start = time.perf_counter()
+    result = action()
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start, result
+
+
+def classifier_of(name, seed, device, **params):
+    return ResNetClassifier(**{**recipe(name), **params}, random_state=seed, device=device)
+
+
+def cold_start(name, X, y, device):
+    """Seconds by which the first fit of a process is slower than the next."""
+    first, second = (timed(lambda: classifier_of(name, 0, device, max_epochs=1).fit(X[:512], y[:512]), device)[0]
+                     for _ in range(2))
+    return first - second
+
+
+def choose(name, X, y, seeds, device):
+    """For each number of epochs and seed, the accuracy on held-out training images."""
+    X, X_valid, y, y_valid = train_test_split(X, y, test_size=6_000, stratify=y, random_state=0)
+    for epochs in EPOCHS[name]:
+        for seed in seeds:
+            seconds, classifier = timed(lambda epochs=epochs, seed=seed: classifier_of(
+                name, seed, device, max_epochs=epochs).fit(X, y), device)
+            yield {"epochs": epochs, "seed": seed, "valid_accuracy": classifier.score(X_valid, y_valid),
+                   "fit_seconds": seconds}
+
+
+def run(name, seed, train, test, device):
+    """One fit on the clock."""
+    classifier = classifier_of(name, seed, device)
+    seconds, _ = timed(lambda: classifier.fit(train.images, train.target), device)
+    prediction, predicted = timed(lambda: classifier.predict(test.images), device)
+    return {"seed": seed, "epochs": classifier.n_iter_, "fit_seconds": seconds, "predict_seconds": prediction,
+            "test_accuracy": float((predicted == test.target).mean()),
+            "parameters": sum(p.numel() for p in classifier.module_.parameters()),
+            "settings": {key: repr(value) for key, value in recipe(name).items()},
+            "arithmetic": str(classifier._compute_dtype).removeprefix("torch.")}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipes", nargs="+", choices=GOALS, default=list(GOALS), help="which (default: all)")
+    parser.add_argument("--choose", action="store_true", help="compare numbers of epochs on held-out images instead")
+    parser.add_argument("--seeds", type=int, nargs="+", help="random seeds (default: five for fast, three for "
+                        "accurate; with --choose 0 and 1)")
+    parser.add_argument("--afresh", action="store_true", help="forget the runs that are in the file")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--name", default="speedrun", help="name of the result file")
+    args = parser.parse_args()
+    path = _measure.RESULTS / f"{args.name}.json"
+    content = json.loads(path.read_text())["recipes"] if path.exists() else {}
+    train, test = load_fashion_mnist("train"), load_fashion_mnist("test")
+    environment = _measure.environment()
+    where = {key: environment[key] for key in ("git", "torch", "torch_threads", "processor", "gpu")}
+    for name in args.recipes:
+        goal, seeds = GOALS[name]
+        found = content.setdefault(name, {})
+        kind = "choice" if args.choose else "runs"
+        rows = found[kind] = [] if args.afresh else found.get(kind, [])
+        found["goal"] = goal
+        if args.choose:
+            fits = choose(name, train.images, train.target, args.seeds or (0, 1), args.device)
+        else:
+            cold = cold_start(name, train.images, train.target, args.device)
+            fits = ({**run(name, seed, train, test, args.device), "cold_start_seconds": cold}
+                    for seed in args.seeds or seeds if all(row["seed"] != seed for row in rows))
+        for row in fits:
+            rows.append({**row, **where})
+            print(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in row.items()
+                                          if isinstance(value, (int, float))), flush=True)
+            _measure.write(args.name, {"device": args.device, "recipes": content})
+    print(f"results in {path}")
+
+
+if __name__ == "__main__":
+    main()

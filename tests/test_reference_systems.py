@@ -1,0 +1,113 @@
+"""The benchmark of the reports' systems: every figure has a row, and no fit is lost or embellished."""
+import json
+import sys
+
+import pytest
+from test_datasets import real_data
+from test_examples import BENCHMARKS
+
+from fmnist_sk import load_fashion_mnist, reference_systems
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch):
+    """The script on 600 images, as a function of its options that returns its rows."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.chdir(tmp_path)
+    import _measure
+    import reference_systems as module
+    monkeypatch.setattr(_measure, "RESULTS", tmp_path)
+
+    def first_images(subset):
+        data = load_fashion_mnist(subset)
+        data.images, data.target = data.images[:600], data.target[:600]
+        return data
+
+    def run(*options):
+        monkeypatch.setattr(sys, "argv", ["reference_systems.py", *map(str, options)])
+        module.main()
+        rows = json.loads((tmp_path / "reference_systems.json").read_text())["rows"]
+        return {(row["system"], row["setting"]): row for row in rows}
+
+    monkeypatch.setattr(module, "load_fashion_mnist", first_images)
+    run.module = module
+    return run
+
+
+def test_every_figure_of_the_reports_has_a_row(script):
+    rows = script.module.table()
+    for name, system in reference_systems().items():
+        own = [row for (other, _), row in rows.items() if other == name and row["setting"] != "our recipe"]
+        assert {setting: value for row in own for setting, value in row["reported"].items()} == system.reported
+        assert sum(len(row["reported"]) for row in own) == len(system.reported)
+        assert ((name, "our recipe") in rows) == (name != "inception_v3")
+    assert sum(row["report"] == "report 1" and len(row["reported"]) == 1 for row in rows.values()) == 21
+    assert list(rows["resnet", "validation"]["reported"]) == [
+        "validation", "validation, T-shirt", "validation, trouser", "validation, shirt"]
+
+
+@real_data
+def test_a_fit_that_takes_too_long_says_so(script, capsys):
+    rows = script("--only", "cnn_4", "--settings", "reported", "--minutes", 1e-6)
+    assert len(rows) == len(script.module.table())
+    row = rows["cnn_4", "softmax"]
+    assert row["status"] == "first 1 of 10 epochs"
+    assert len(row["runs"][0]["valid_acc_of_epochs"]) == row["runs"][0]["epochs"] == 1
+    assert rows["cnn_4", "our recipe"]["status"] == rows["cnn_2", "softmax"]["status"] == "not run"
+    assert "0 of " in capsys.readouterr().out.splitlines()[-1]
+
+
+@real_data
+def test_fits_are_kept_and_begun_anew_as_asked(script, capsys):
+    options = "--only", "simple_cnn", "--settings", "reported"
+    first = script(*options)["simple_cnn", "as it is"]
+    assert first["status"] == "complete"
+    assert first["runs"][0]["best_epoch"] <= first["runs"][0]["epochs"] == 10
+    assert 0 < first["runs"][0]["test_accuracy"] < 1
+    assert script(*options, "--resume")["simple_cnn", "as it is"] == first
+    both = script(*options, "--resume", "--seeds", 0, 1)["simple_cnn", "as it is"]["runs"]
+    assert both[0] == first["runs"][0]
+    assert both[1]["seed"] == 1
+    assert "1 of 1: simple_cnn, as it is, seed 1" in capsys.readouterr().out
+    anew = script(*options)["simple_cnn", "as it is"]["runs"]
+    assert [run["seed"] for run in anew] == [0, 1]
+    assert anew[0]["fit_seconds"] != first["runs"][0]["fit_seconds"]
+    assert anew[0]["test_accuracy"] == first["runs"][0]["test_accuracy"]
+    assert anew[1] == both[1]
+
+
+@real_data
+def test_an_interrupted_fit_goes_on(script, monkeypatch, capsys):
+    on_epoch_end = script.module.Limit.on_epoch_end
+
+    def interrupted(limit, net, **kwargs):
+        if len(net.history) == 3:
+            raise MemoryError
+        on_epoch_end(limit, net, **kwargs)
+
+    options = "--only", "cnn_4", "--settings", "reported", "--resume"
+    whole = script(*options)["cnn_4", "softmax"]["runs"][0]
+    with monkeypatch.context() as patch:
+        patch.setattr(script.module.Limit, "on_epoch_end", interrupted)
+        with pytest.raises(MemoryError):
+            script("--only", "cnn_4", "--settings", "reported")
+    resumed = script(*options)["cnn_4", "softmax"]["runs"][0]
+    assert "going on after epoch 2" in capsys.readouterr().out
+    assert resumed["train_loss_of_epochs"] == whole["train_loss_of_epochs"]
+    assert resumed["test_accuracy"] == whole["test_accuracy"]
+
+
+@real_data
+def test_weights_that_are_not_there_are_named(script, monkeypatch, tmp_path, capsys):
+    from fmnist_sk.networks import _inception_v3
+    monkeypatch.setattr(_inception_v3, "ADDRESS", "http://127.0.0.1:9/none.pth")
+    monkeypatch.setattr("fmnist_sk._download.PAUSE", 0.0)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    assert script("--only", "inception_v3")["inception_v3", None]["status"] == "not run without weights"
+    assert "put it there" in capsys.readouterr().out
+
+
+def test_unknown_names_are_named(script, capsys):
+    with pytest.raises(SystemExit):
+        script("--only", "cnn_9")
+    assert "cnn_9" in capsys.readouterr().err
