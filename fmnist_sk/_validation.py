@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-CHUNK = 4096        # rows that a pass over the whole data set handles at a time, to keep its buffers small
+CHUNK = 1024        # rows that a pass over the whole data set handles at a time, to keep its buffers small
 
 
 def check_pixels(estimator, X, y=None, *, reset: bool, dtypes=("float32", "uint8")) -> np.ndarray | Tensor:
@@ -213,7 +213,7 @@ def repeat_by_weight(rows: Tensor, weights: Tensor | None) -> tuple[Tensor, Tens
 
 def value_range(pixels: Tensor, rows: Tensor | None = None) -> tuple[float, float]:
     """The smallest and the largest pixel."""
-    parts = [pixels] if rows is None else [pixels[part] for part in rows.split(CHUNK)]
+    parts = [pixels] if rows is None else (pixels[part] for part in rows.split(CHUNK))      # one copy at a time
     ends = [torch.stack(part.aminmax()) for part in parts]
     low, high = torch.stack([torch.stack(ends)[:, 0].amin(), torch.stack(ends)[:, 1].amax()]).tolist()
     return low, high
