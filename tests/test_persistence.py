@@ -106,6 +106,7 @@ def test_every_classifier_comes_back(name, path, tiny_images):
     {"augment": make_pipeline(RandomCrop(padding=1, exclude=["bag"]), CutMix(p=0.5))},
     {"augment": [RandomCrop(padding=1), CutMix(alpha=0.3)], "schedule": Cosine(warmup=0.2)},
     {"criterion": FocalLoss(gamma=1.5, alpha=[1, 2, 3])},
+    {"architecture": "6W3-MP2-16N"},
     {"criterion": "sigmoid", "class_weight": {"bag": 2.0, "coat": 1}, "tta": ("mirror", "shift")},
     {"optimizer": torch.optim.NAdam, "schedule": TorchSchedule(torch.optim.lr_scheduler.StepLR, {"step_size": 1})},
     {"schedule": Exponential(0.9, every=3, per="batch"), "ema": 0.9, "image_shape": (8, 8)},

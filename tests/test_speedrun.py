@@ -1,0 +1,54 @@
+"""The benchmark of the time to an accuracy: what it writes, and that runs are kept."""
+import json
+import sys
+
+import pytest
+from test_datasets import real_data
+from test_examples import BENCHMARKS
+
+from fmnist_sk import load_fashion_mnist
+
+
+@pytest.fixture
+def speedrun(tmp_path, monkeypatch):
+    """The script on few images, as a function of its options that returns what it knows of the recipe "fast"."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import _measure
+    import speedrun
+    monkeypatch.setattr(_measure, "RESULTS", tmp_path)
+    monkeypatch.setattr(speedrun, "EPOCHS", {"fast": (1, 2)})
+    monkeypatch.setattr(speedrun, "HELD_OUT", 300)
+
+    def first_images(subset):
+        data = load_fashion_mnist(subset)
+        data.images, data.target = data.images[:600], data.target[:600]
+        return data
+
+    def run(*options):
+        monkeypatch.setattr(sys, "argv", ["speedrun.py", "--recipes", "fast", *map(str, options)])
+        speedrun.main()
+        return json.loads((tmp_path / "speedrun.json").read_text())["recipes"]["fast"]
+
+    monkeypatch.setattr(speedrun, "load_fashion_mnist", first_images)
+    return run
+
+
+@real_data
+def test_runs_are_timed_and_kept(speedrun):
+    run, = speedrun("--seeds", 3)["runs"]
+    assert run["seed"] == 3
+    assert run["fit_seconds"] > 0 < run["predict_seconds"]
+    assert run["cold_start_seconds"] > -1
+    assert 0 < run["test_accuracy"] < 1
+    both = speedrun("--seeds", 3, 4)["runs"]
+    assert both[0] == run
+    assert both[1]["seed"] == 4
+    assert [run["seed"] for run in speedrun("--seeds", 5, "--afresh")["runs"]] == [5]
+
+
+@real_data
+def test_epochs_are_compared_on_held_out_training_images(speedrun):
+    found = speedrun("--choose", "--seeds", 0)
+    assert [(row["epochs"], row["seed"]) for row in found["choice"]] == [(1, 0), (2, 0)]
+    assert all(0 < row["valid_accuracy"] < 1 for row in found["choice"])
+    assert "runs" not in found
