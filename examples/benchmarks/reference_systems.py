@@ -21,6 +21,7 @@ import statistics
 from pathlib import Path
 
 import _measure
+import numpy as np
 from skorch.callbacks import Callback
 
 from fmnist_sk import load_fashion_mnist, reference_system, reference_systems, summary
@@ -75,8 +76,9 @@ def run(row, seed, train, test, device, minutes, folder):
     """One fit of a row, gone on with if an earlier call was interrupted in it."""
     limit = [] if minutes is None else [("limit", Limit(minutes))]
     classifier = classifier_of(row, random_state=seed, device=device, verbose=1, checkpoint=folder, callbacks=limit)
-    classifier.fit(train.images, train.target)
-    predicted = classifier.predict(test.images)
+    X, X_test = (data.images if classifier.standardize else data.images / np.float32(255) for data in (train, test))
+    classifier.fit(X, train.target)
+    predicted = classifier.predict(X_test)
     right = predicted == test.target
     history = classifier.history_
     found = {"seed": seed, "epochs": len(history), "test_accuracy": float(right.mean()),
