@@ -169,10 +169,12 @@ def speedruns():
     result = load("speedrun")
     measured = {name: found for name, found in result["recipes"].items() if found.get("runs")}
     runs = [run for found in measured.values() for run in found["runs"]]
+    if not runs:
+        return []
     lines = ["", "**From raw bytes to a fitted classifier**: `ResNetClassifier(**recipe(name))` on all 60,000 training "
-             "images as bytes in memory, to the last of a number of epochs that was chosen on held-out training images; "
-             "test images read once for each seed. Medians of seconds, the fit after a process's first, which takes "
-             f"longer ({where(result).rpartition(', ')[0]}, {runs[0]['arithmetic']}, {revisions(runs)}).", "",
+             "images as bytes in memory, to the last of a number of epochs that was chosen on held-out training "
+             "images; test images read once for each seed. Medians of seconds; a process's first fit takes longer "
+             f"({where(result).rpartition(', ')[0]}, {runs[0]['arithmetic']}, {revisions(runs)}).", "",
              "| recipe | epochs | fit, s | longer at first by, s | test accuracy, % (mean ± deviation) | each seed | "
              "10,000 predictions, s |", "|---|---|---|---|---|---|---|"]
     for name, found in measured.items():
