@@ -4,7 +4,7 @@ from __future__ import annotations
 RECIPES: dict[str, dict] = {
     "default": {},
     "fashion": {"augment": "fashion", "max_epochs": 18},
-    "fast": {"stem": "18W3-MP2ceil", "dropout": 0.0, "augment": "fashion", "max_epochs": 8, "tta": ("mirror", "shift")},
+    "fast": {"stem": "18W3-MP2ceil", "dropout": 0.0, "augment": "fashion", "max_epochs": 6, "tta": ("mirror", "shift")},
 }
 
 
