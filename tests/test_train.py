@@ -193,7 +193,8 @@ def test_a_config_of_other_versions_is_used_with_a_word(train, tmp_path, capsys)
 @pytest.mark.parametrize(("options", "message"), [
     (["--model", "vgg"], "argument --model: invalid choice: 'vgg'"),
     (["--setting", "softmax"], "--setting must be one of [] for ResNetClassifier, got 'softmax'"),
-    (["--model", "simple_cnn", "--setting", "x"], "--setting must be one of ['as it is'] for simple_cnn, got 'x'"),
+    (["--model", "simple_cnn", "--setting", "x"],
+     "--setting must be one of ['as it is', 'our recipe'] for simple_cnn, got 'x'"),
     (["--set", "widht=3"], "Invalid parameter 'widht' for estimator ResNetClassifier"),
     (["--set", "augment__p=3"], "augment__p needs an object to set it of, got augment='light'"),
     (["--set", "optimizer__bettas=3"], "unexpected keyword argument 'bettas'"),
