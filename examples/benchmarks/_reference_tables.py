@@ -20,11 +20,12 @@ def reference():
     rows = result["rows"]
     whole = sum(row["status"] == "complete" for row in rows)
     runs = [run for row in rows for run in row["runs"]]
-    lines = ["", f"**The systems of five reports** ({whole} of {len(rows)} rows complete, those not begun are "
-             f"left out; a fit may take {result['minutes']} minutes, in brackets is what ended before its last epoch and reproduces nothing). "
-             "Test accuracy in percent, where the setting says so accuracy on the report's share of validation images. "
-             "Reported settings end with the best validation epoch, our recipe for the same architecture with its last "
-             f"one, after training on all 60,000 images ({where(result).rpartition(', ')[0]}, {revisions(runs)}).", "",
+    lines = ["", f"**The systems of five reports** ({whole} of {len(rows)} rows complete, those not begun are left out; "
+             f"a fit may take {result['minutes']} minutes, in brackets is what ended before its last epoch and "
+             "reproduces nothing). Test accuracy in percent, where the setting says so accuracy on the report's share "
+             "of validation images. Reported settings end with the best validation epoch, our recipe for the same "
+             "architecture with its last one, after training on all 60,000 images "
+             f"({where(result).rpartition(', ')[0]}, {revisions(runs)}).", "",
              "| system | setting | reported | same settings here | our recipe |", "|---|---|---|---|---|"]
     ours = {row["system"]: measured(row) for row in rows if row["setting"] == "our recipe"}
     for row in rows:
@@ -39,15 +40,14 @@ def reference():
                      f"{ours.pop(row['system'], '')} |")
     cells = {(row["system"], row["setting"]): row for row in rows if row["report"] == "report 1"}
     settings = "softmax", "softmax, augmented", "sigmoid", "sigmoid, augmented"
-    lines += ["", "Report 1's table of architectures, losses and augmentation, each cell as reported and as measured "
-              "here (rough seconds, with other work beside):", "",
-              f"| | {' | '.join(settings)} | seconds an epoch |", f"|{'---|' * (len(settings) + 2)}"]
+    table = []
     for name in dict.fromkeys(system for system, _ in cells):
         own = [cells[name, setting] for setting in settings]
-        if not any(row["runs"] for row in own):
-            continue
-        seconds = [run["seconds_per_epoch"] for row in own for run in row["runs"]]
-        lines.append(f"| {name} | " + " | ".join(f"{next(iter(row['reported'].values())):.2f}, {measured(row)}"
-                                                 for row in own)
-                     + f" | {f'{sum(seconds) / len(seconds):.0f}' if seconds else ''} |")
+        if seconds := [run["seconds_per_epoch"] for row in own for run in row["runs"]]:
+            table.append(f"| {name} | " + " | ".join(f"{next(iter(row['reported'].values())):.2f}, {measured(row)}"
+                                                     for row in own) + f" | {sum(seconds) / len(seconds):.0f} |")
+    if table:
+        lines += ["", "Report 1's table of architectures, losses and augmentation, each cell as reported and as "
+                  "measured here (rough seconds, with other work beside):", "",
+                  f"| | {' | '.join(settings)} | seconds an epoch |", f"|{'---|' * (len(settings) + 2)}", *table]
     return lines
