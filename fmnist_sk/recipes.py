@@ -12,7 +12,7 @@ def recipe(name: str) -> dict:
     """Parameters for a classifier: ``ResNetClassifier(**recipe("fashion"))``.
 
     "default" is what the classifier has anyway and safe for any small images; "fashion" is for garments: it mirrors,
-    and trains longer. "fast" reaches 94 % of Fashion-MNIST's test images in the shortest time: its first layer whitens
+    and trains longer. "fast" is for 94 % of Fashion-MNIST's test images in a short time: its first layer whitens
     instead of being trained, and predictions are means over ten views of an image, which cost time only then. All were
     chosen on validation splits of Fashion-MNIST for `ResNetClassifier` (``examples/benchmarks/choose_recipe.py``,
     ``training_craft.py --finalists`` and ``speedrun.py --choose``).
