@@ -1,0 +1,166 @@
+"""The most accurate networks: the best single one, the best ensemble, and the best with few parameters.
+
+    python examples/benchmarks/accuracy.py --choose "under 25k"      # its candidates, on held-out training images
+    python examples/benchmarks/accuracy.py --only single             # what was chosen, on all of them
+    python examples/benchmarks/accuracy.py --device cuda
+
+A candidate learns from 54,000 training images, and the accuracy on the other 6,000 says which is chosen. What was
+chosen is trained on all 60,000 to its last epoch, and then the test images are read once. On a CPU the goals are what
+90 minutes of two cores can give; those of CUDA have networks of their own. Fits that were interrupted go on when the
+script is run again, and so do ensembles, with the members that are done. Writes results/accuracy.json, anew after every
+run; runs that are in it are not repeated, unless --afresh.
+"""
+import argparse
+import json
+import shutil
+import statistics
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import _measure
+import torch
+from sklearn.base import BaseEstimator, clone
+from sklearn.model_selection import train_test_split
+
+from fmnist_sk import DeepEnsembleClassifier, ResNetClassifier, WideResNetClassifier, load_fashion_mnist, recipe
+
+HELD_OUT = 6_000            # training images that --choose reads accuracies on
+FOLDER = Path("output")     # of unfinished fits
+
+
+class Goal(NamedTuple):
+    """What to reach, and what was tried for it on held-out images: the first candidate is the one that was chosen."""
+
+    accuracy: float
+    candidates: dict[str, BaseEstimator]
+    seeds: tuple[int, ...] = (0,)
+    parameters: int | None = None       # of the network: fewer than these
+
+
+def small(**params):
+    return ResNetClassifier(**{**recipe("fast"), "hidden": 0, "pool": 4, **params})
+
+
+def wide(**params):
+    return WideResNetClassifier(**{"depth": 40, "widen_factor": 4, "augment": "strong", "label_smoothing": 0.1,
+                                   "max_epochs": 300, "ema": 0.999, "tta": "mirror", **params})
+
+
+GOALS = {
+    "cpu": {
+        "single": Goal(0.953, {}),
+        "ensemble": Goal(0.953, {}),
+        "under 25k": Goal(0.925, {}, parameters=25_000),
+        "under 100k": Goal(0.942, {}, parameters=100_000),
+        "under 300k": Goal(0.952, {}, parameters=300_000),
+    },
+    "cuda": {
+        "single": Goal(0.960, {"WRN-40-4, 300 epochs": wide()}, seeds=(0, 1, 2)),
+        "ensemble": Goal(0.966, {"5 of WRN-40-4": DeepEnsembleClassifier(wide())}),
+    },
+}
+
+
+def members(estimator):
+    """The networks of an estimator that was fitted."""
+    return getattr(estimator, "estimators_", [estimator])
+
+
+def fitted(estimator, seed, X, y, device, folder):
+    """An estimator with this seed, trained on these images; a call that was interrupted is gone on with."""
+    estimator = clone(estimator)
+    estimator.set_params(random_state=seed)
+    network = estimator.get_params().get("estimator", estimator)
+    network.set_params(device=device, verbose=1, checkpoint=folder, keep_checkpoint=True, checkpoint_every=2)
+    return estimator.fit(X, y)
+
+
+def figures(estimator):
+    networks = members(estimator)
+    return {"epochs": networks[0].n_iter_, "members": len(networks), "settings": repr(networks[0]),
+            "parameters": sum(p.numel() for network in networks for p in network.module_.parameters()),
+            "fit_seconds": sum(sum(network.history_[:, "dur"]) for network in networks),
+            "arithmetic": str(networks[0]._compute_dtype).removeprefix("torch.")}
+
+
+def try_candidate(name, estimator, seed, train, device, folder):
+    """The accuracy of a candidate on held-out training images."""
+    X, X_valid, y, y_valid = train_test_split(train.images, train.target, test_size=HELD_OUT, stratify=train.target,
+                                              random_state=0)
+    estimator = fitted(estimator, seed, X, y, device, folder)
+    return {"candidate": name, "seed": seed, "valid_accuracy": estimator.score(X_valid, y_valid), **figures(estimator)}
+
+
+def run(name, estimator, seed, train, test, device, folder):
+    """A chosen candidate, trained on all training images."""
+    estimator = fitted(estimator, seed, train.images, train.target, device, folder)
+    start = time.perf_counter()
+    right = estimator.predict(test.images) == test.target
+    return {"candidate": name, "seed": seed, "test_accuracy": float(right.mean()),
+            "test_accuracy_of_each_class": [float(right[test.target == label].mean()) for label in range(10)],
+            "predict_seconds": time.perf_counter() - start, **figures(estimator)}
+
+
+def chosen(name, goal, tried):
+    """The candidate that was best on held-out images, or the only one."""
+    if len(goal.candidates) == 1:
+        return next(iter(goal.candidates))
+    accuracies = {candidate: [row["valid_accuracy"] for row in tried if row["candidate"] == candidate]
+                  for candidate in goal.candidates}
+    if missing := [candidate for candidate, values in accuracies.items() if not values]:
+        raise SystemExit(f'{name}: not yet tried on held-out images: {", ".join(missing)}. Run accuracy.py --choose '
+                         f'"{name}" first.')
+    return max(accuracies, key=lambda candidate: statistics.mean(accuracies[candidate]))
+
+
+def main():
+    goals = GOALS["cpu"] | GOALS["cuda"]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=goals, help="these goals (default: all)")
+    parser.add_argument("--choose", nargs="+", choices=goals, help="compare these goals' candidates instead")
+    parser.add_argument("--seeds", type=int, nargs="+", help="random seeds (default: those of the goal; with "
+                        "--choose 0)")
+    parser.add_argument("--afresh", action="store_true", help="forget the runs that are in the file, and unfinished "
+                        "fits")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--name", default="accuracy", help="name of the result file")
+    args = parser.parse_args()
+    here = GOALS[torch.device(args.device).type]
+    if missing := set(args.choose or args.only or ()) - set(here):
+        parser.error(f"{args.device} has the goals {', '.join(here)}; got {', '.join(sorted(missing))}")
+    path = _measure.RESULTS / f"{args.name}.json"
+    content = json.loads(path.read_text())["goals"] if path.exists() else {}
+    train, test = load_fashion_mnist("train"), load_fashion_mnist("test")
+    environment = _measure.environment()
+    where = {key: environment[key] for key in ("git", "torch", "torch_threads", "processor", "gpu")}
+    for name in args.choose or args.only or here:
+        goal = here[name]
+        found = content.setdefault(name, {})
+        found |= {"goal": goal.accuracy, "parameters_below": goal.parameters}
+        kind = "choice" if args.choose else "runs"
+        folder = FOLDER / args.name / f"{name} {kind}".replace(" ", "_")
+        rows = found.setdefault(kind, [])
+        if args.afresh:
+            shutil.rmtree(folder, ignore_errors=True)
+            rows.clear()
+            _measure.write(args.name, {"device": args.device, "goals": content})
+        candidates = goal.candidates if args.choose else {
+            best: goal.candidates[best] for best in [chosen(name, goal, found.get("choice", ()))]}
+        for seed in args.seeds or ((0,) if args.choose else goal.seeds):
+            for candidate, estimator in candidates.items():
+                if any((row["candidate"], row["seed"]) == (candidate, seed) for row in rows):
+                    continue
+                print(f"{name}: {candidate}, seed {seed}", flush=True)
+                row = try_candidate(candidate, estimator, seed, train, args.device, folder) if args.choose else \
+                    run(candidate, estimator, seed, train, test, args.device, folder)
+                rows.append({**row, **where})
+                print(", ".join(f"{key} {value:.4g}" for key, value in row.items() if isinstance(value, float)),
+                      flush=True)
+                _measure.write(args.name, {"device": args.device, "goals": content})
+                shutil.rmtree(folder, ignore_errors=True)       # of fits whose figures are kept now
+    print(f"results in {path}")
+
+
+if __name__ == "__main__":
+    main()

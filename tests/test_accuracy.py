@@ -1,0 +1,93 @@
+"""The benchmark of the most accurate networks: candidates are compared on held-out images, and no fit is done twice."""
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from test_datasets import real_data
+from test_examples import BENCHMARKS
+
+from fmnist_sk import ConvNetClassifier, DeepEnsembleClassifier, load_fashion_mnist, summary
+
+
+@pytest.fixture
+def accuracy(tmp_path, monkeypatch):
+    """The script on few images, as a function of its options that returns what it knows of the goals."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.chdir(tmp_path)
+    import _measure
+    import accuracy as module
+
+    def net(**params):
+        return ConvNetClassifier(architecture="4C3-MP2-16N", max_epochs=3, **params)
+
+    goals = module.GOALS
+    monkeypatch.setattr(_measure, "RESULTS", tmp_path)
+    monkeypatch.setattr(module, "HELD_OUT", 300)
+    monkeypatch.setattr(module, "GOALS", {"cuda": {}, "cpu": {
+        "single": module.Goal(0.9, {"idle": net(lr=1e-9), "good": net()}),
+        "ensemble": module.Goal(0.9, {"3": DeepEnsembleClassifier(net(), n_members=3)}, seeds=(0, 1))}})
+
+    def first_images(subset):
+        data = load_fashion_mnist(subset)
+        data.images, data.target = data.images[:600], data.target[:600]
+        return data
+
+    def run(*options):
+        monkeypatch.setattr(sys, "argv", ["accuracy.py", *map(str, options)])
+        module.main()
+        return json.loads((tmp_path / "accuracy.json").read_text())["goals"]
+
+    monkeypatch.setattr(module, "load_fashion_mnist", first_images)
+    run.module, run.goals = module, goals
+    return run
+
+
+@real_data
+def test_the_candidate_that_is_best_on_held_out_images_is_trained(accuracy):
+    with pytest.raises(SystemExit, match="single: not yet tried on held-out images: idle, good"):
+        accuracy("--only", "single")
+    tried = accuracy("--choose", "single", "--seeds", 0, 1)["single"]
+    assert [(row["candidate"], row["seed"]) for row in tried["choice"]] == [
+        ("idle", 0), ("good", 0), ("idle", 1), ("good", 1)]
+    assert not tried.get("runs")
+    found = accuracy("--only", "single")["single"]
+    assert found["choice"] == tried["choice"]
+    run, = found["runs"]
+    assert (run["candidate"], run["seed"], run["epochs"], run["members"]) == ("good", 0, 3, 1)
+    assert 0.3 < run["test_accuracy"] < 1
+    assert run["fit_seconds"] > 0 < run["predict_seconds"]
+
+
+@real_data
+def test_an_ensemble_goes_on_with_the_members_that_are_done(accuracy, monkeypatch):
+    """Interrupted in its second member it does not train the first again, and ends as one that never stopped."""
+    whole = accuracy("--only", "ensemble", "--seeds", 0)["ensemble"]["runs"][0]
+    assert whole["members"] == 3
+    fit, fits = ConvNetClassifier.fit, []
+
+    def interrupted(member, *data):
+        fits.append(member.random_state)
+        if len(fits) == 2:
+            raise KeyboardInterrupt
+        return fit(member, *data)
+
+    monkeypatch.setattr(ConvNetClassifier, "fit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        accuracy("--only", "ensemble", "--seeds", 0, "--afresh")
+    assert not json.loads(Path("accuracy.json").read_text())["goals"]["ensemble"]["runs"]
+    kept = list(accuracy.module.FOLDER.rglob("*.*"))
+    assert len(kept) == 1
+    again = accuracy("--only", "ensemble", "--seeds", 0)["ensemble"]["runs"][0]
+    assert again["test_accuracy_of_each_class"] == whole["test_accuracy_of_each_class"]
+    assert again["fit_seconds"] != whole["fit_seconds"]
+    assert not list(accuracy.module.FOLDER.rglob("*.*"))
+
+
+def test_networks_keep_to_their_goal_s_number_of_parameters(accuracy):
+    for name, goal in accuracy.goals["cpu"].items():
+        assert goal.candidates
+        if name.startswith("under "):
+            assert goal.parameters == 1000 * int(name.removeprefix("under ").removesuffix("k"))
+            for estimator in goal.candidates.values():
+                assert summary(estimator).loc["total", "parameters"] < goal.parameters
