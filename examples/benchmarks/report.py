@@ -17,21 +17,6 @@ from _tables import interval, is_there, load, percent, revisions, where
 README = Path(__file__).parent.parent.parent / "README.md"
 
 
-def recipes():
-    result = load("recipes")
-    runs = result["runs"]
-    lines = ["**Recipes on Fashion-MNIST**: `ResNetClassifier(**recipe(name))`, "
-             f"{runs[0]['parameters']:,} parameters, all 60,000 training images, test accuracy after the last epoch "
-             f"({where(result).rpartition(', ')[0]}, {revisions(runs)}).", "",
-             "| recipe | epochs | test accuracy, % (mean ± deviation) | each seed |", "|---|---|---|---|"]
-    for name in dict.fromkeys(run["recipe"] for run in runs):
-        rows = [run for run in runs if run["recipe"] == name]
-        accuracies = [run["test_accuracy"] for run in rows]
-        lines.append(f"| {name} | {rows[0]['settings']['max_epochs']} | {percent(accuracies)} | "
-                     f"{', '.join(f'{100 * value:.2f}' for value in accuracies)} |")
-    return lines
-
-
 def networks():
     result = load("networks")
     rows = result["networks"]
@@ -171,18 +156,20 @@ def speedruns():
     runs = [run for found in measured.values() for run in found["runs"]]
     if not runs:
         return []
-    lines = ["", "**From raw bytes to a fitted classifier**: `ResNetClassifier(**recipe(name))` on all 60,000 training "
-             "images as bytes in memory, to the last of a number of epochs that was chosen on held-out training "
-             "images; test images read once for each seed. Medians of seconds; a process's first fit takes longer "
+    lines = ["**From raw bytes to a fitted classifier**: `ResNetClassifier(**recipe(name))` on all 60,000 training "
+             "images as bytes in memory, to its last epoch; test images read once for each seed. Medians of seconds; a "
+             "process's first fit takes longer "
              f"({where(result).rpartition(', ')[0]}, {runs[0]['arithmetic']}, {revisions(runs)}).", "",
-             "| recipe | epochs | fit, s | longer at first by, s | test accuracy, % (mean ± deviation) | each seed | "
-             "10,000 predictions, s |", "|---|---|---|---|---|---|---|"]
+             "| recipe | parameters | epochs | fit, s | longer at first by, s | test accuracy, % (mean ± deviation) | "
+             "each seed | goal, % | 10,000 predictions, s |", f"|{'---|' * 9}"]
     for name, found in measured.items():
+        first, goal = found["runs"][0], found["goal"]
         seconds, cold, predictions = (statistics.median(run[key] for run in found["runs"])
                                       for key in ("fit_seconds", "cold_start_seconds", "predict_seconds"))
         accuracies = [run["test_accuracy"] for run in found["runs"]]
-        lines.append(f"| {name} | {found['runs'][0]['epochs']} | {seconds:.0f} | {cold:.1f} | {percent(accuracies)} | "
-                     f"{', '.join(f'{100 * value:.2f}' for value in accuracies)} | {predictions:.1f} |")
+        lines.append(f"| {name} | {first['parameters']:,} | {first['epochs']} | {seconds:.0f} | {cold:.1f} | "
+                     f"{percent(accuracies)} | {', '.join(f'{100 * value:.2f}' for value in accuracies)} | "
+                     f"{'' if goal is None else f'{100 * goal:.1f}'} | {predictions:.1f} |")
     return lines
 
 
@@ -210,7 +197,7 @@ def accuracies():
 
 
 def figures():
-    return [*recipes(), *speedruns(), *accuracies(), *peers(), *reference()]
+    return [*speedruns(), *accuracies(), *peers(), *reference()]
 
 
 # mark in README.md -> lines between its marks

@@ -4,10 +4,11 @@
     python examples/benchmarks/speedrun.py                      # the runs
 
 The clock starts with the uint8 arrays of the 60,000 training images in memory and stops when fit returns. The network
-and its recipe are those of `recipe(name)`, whose number of epochs was chosen with --choose: 54,000 training images, the
-accuracy on the other 6,000. The test images are read once after each run. A fit of a few images goes first, because a
-process's first fit is slower; what that costs is measured too, as the same small fit's first time less its second.
-Writes results/speedrun.json, anew after every run; runs that are in it are not repeated, unless --afresh.
+and its recipe are those of `recipe(name)`. Where a recipe was made for an accuracy, --choose found its epochs:
+54,000 training images, the accuracy on the other 6,000; choose_recipe.py and training_craft.py found the others. The
+test images are read once after each run. A fit of a few images goes first, because a process's first fit is slower;
+what that costs is measured too, as the same small fit's first time less its second. Writes results/speedrun.json, anew
+after every run; runs that are in it are not repeated, unless --afresh.
 """
 import argparse
 import json
@@ -19,8 +20,10 @@ from sklearn.model_selection import train_test_split
 
 from fmnist_sk import ResNetClassifier, load_fashion_mnist, recipe
 
-GOALS = {"fast": (0.94, range(5)), "accurate": (0.95, range(3))}       # accuracy and seeds of each recipe
-EPOCHS = {"fast": (5, 6, 7), "accurate": (20, 27)}                      # what --choose compares
+# accuracy to reach, if that was what a recipe was made for, and seeds
+GOALS = {"default": (None, range(3)), "fashion": (None, range(3)), "fast": (0.94, range(5)),
+         "accurate": (0.95, range(3))}
+EPOCHS = {"fast": (5, 6, 7), "accurate": (20, 27)}          # what --choose compares
 HELD_OUT = 6_000            # training images that --choose reads accuracies on
 
 
@@ -68,7 +71,7 @@ def run(name, seed, train, test, device):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipes", nargs="+", choices=GOALS, default=list(GOALS), help="which (default: all)")
+    parser.add_argument("--recipes", nargs="+", choices=GOALS, help="which (default: all)")
     parser.add_argument("--choose", action="store_true", help="compare numbers of epochs on held-out images instead")
     parser.add_argument("--seeds", type=int, nargs="+", help="random seeds (default: those of the goal; with "
                         "--choose 0 and 1)")
@@ -76,12 +79,15 @@ def main():
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--name", default="speedrun", help="name of the result file")
     args = parser.parse_args()
+    names = args.recipes or list(EPOCHS if args.choose else GOALS)
+    if args.choose and (without := [name for name in names if name not in EPOCHS]):
+        parser.error(f"--choose compares epochs of {', '.join(EPOCHS)}; got {', '.join(without)}")
     path = _measure.RESULTS / f"{args.name}.json"
     content = json.loads(path.read_text())["recipes"] if path.exists() else {}
     train, test = load_fashion_mnist("train"), load_fashion_mnist("test")
     environment = _measure.environment()
     where = {key: environment[key] for key in ("git", "torch", "torch_threads", "processor", "gpu")}
-    for name in args.recipes:
+    for name in names:
         goal, seeds = GOALS[name]
         found = content.setdefault(name, {})
         kind = "choice" if args.choose else "runs"
