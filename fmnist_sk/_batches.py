@@ -37,9 +37,10 @@ class Images(Dataset):
     def batch(self, index: Tensor | slice) -> tuple[dict[str, Tensor | None], Tensor]:
         """What skorch calls a batch: ({"x": pixels, "weights": weights}, codes)."""
         rows = self._select(index)
-        pixels = self.pixels[rows]
-        codes = pixels.new_empty(0) if self.codes is None else self.codes[rows]
-        return {"x": pixels, "weights": None if self.weights is None else self.weights[rows]}, codes
+        pixels, codes, weights = (None if values is None else values[rows] if isinstance(rows, slice) else
+                                  values.index_select(0, rows)      # whole rows: several times faster than [rows]
+                                  for values in (self.pixels, self.codes, self.weights))
+        return {"x": pixels, "weights": weights}, pixels.new_empty(0) if codes is None else codes
 
     def _select(self, index: Tensor | slice) -> Tensor | slice:
         return index if self.rows is None else self.rows[index]
@@ -55,7 +56,7 @@ class Images(Dataset):
         return self.codes if self.codes is None or self.rows is None else self.codes[self.rows]
 
     def __getitem__(self, i):
-        inputs, codes = self.batch(torch.as_tensor([i]))
+        inputs, codes = self.batch(torch.as_tensor([range(len(self))[i]], device=self.pixels.device))
         return inputs["x"][0], codes[0]
 
 
