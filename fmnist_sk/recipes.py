@@ -6,7 +6,7 @@ RECIPES: dict[str, dict] = {
     "default": {},
     "fashion": {"augment": "fashion", "max_epochs": 18},
     "fast": _FAST,
-    "accurate": {**_FAST, "width": 64, "max_epochs": 27},
+    "accurate": {**_FAST, "width": 64, "max_epochs": 20},
 }
 
 
@@ -16,7 +16,7 @@ def recipe(name: str) -> dict:
     "default" is what the classifier has anyway and safe for any small images; "fashion" is for garments: it mirrors,
     and trains longer. "fast" is for 94 % of Fashion-MNIST's test images in a short time: its first layer whitens
     instead of being trained, and predictions are means over ten views of an image, which cost time only then.
-    "accurate" is the same with twice as many maps and more epochs, for a quarter of an hour of two CPU cores. All were
+    "accurate" is the same with twice as many maps and more epochs, for ten minutes of two CPU cores. All were
     chosen on validation splits of Fashion-MNIST for `ResNetClassifier` (``examples/benchmarks/choose_recipe.py``,
     ``training_craft.py --finalists`` and ``speedrun.py --choose``).
 
