@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 from test_datasets import real_data
-from test_examples import BENCHMARKS
+from test_examples import BENCHMARKS, first_images
 
-from fmnist_sk import ConvNetClassifier, DeepEnsembleClassifier, load_fashion_mnist, summary
+from fmnist_sk import ConvNetClassifier, DeepEnsembleClassifier, summary
 
 
 @pytest.fixture
@@ -27,11 +27,6 @@ def accuracy(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "GOALS", {"cuda": {}, "cpu": {
         "single": module.Goal(0.9, {"idle": net(lr=1e-9), "good": net()}),
         "ensemble": module.Goal(0.9, {"3": DeepEnsembleClassifier(net(), n_members=3)}, seeds=(0, 1))}})
-
-    def first_images(subset):
-        data = load_fashion_mnist(subset)
-        data.images, data.target = data.images[:600], data.target[:600]
-        return data
 
     def run(*options):
         monkeypatch.setattr(sys, "argv", ["accuracy.py", *map(str, options)])

@@ -16,6 +16,13 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 BENCHMARKS = EXAMPLES / "benchmarks"
 
 
+def first_images(subset):
+    """load_fashion_mnist for benchmarks that are to be quick: 600 images."""
+    data = fmnist_sk.load_fashion_mnist(subset)
+    data.images, data.target = data.images[:600], data.target[:600]
+    return data
+
+
 def run(script, *arguments, **variables):
     import os
     result = subprocess.run([sys.executable, str(EXAMPLES / script), *map(str, arguments)], capture_output=True,

@@ -4,9 +4,9 @@ import sys
 
 import pytest
 from test_datasets import real_data
-from test_examples import BENCHMARKS
+from test_examples import BENCHMARKS, first_images
 
-from fmnist_sk import load_fashion_mnist, reference_systems
+from fmnist_sk import reference_systems
 
 
 @pytest.fixture
@@ -17,11 +17,6 @@ def script(tmp_path, monkeypatch):
     import _measure
     import reference_systems as module
     monkeypatch.setattr(_measure, "RESULTS", tmp_path)
-
-    def first_images(subset):
-        data = load_fashion_mnist(subset)
-        data.images, data.target = data.images[:600], data.target[:600]
-        return data
 
     def run(*options):
         monkeypatch.setattr(sys, "argv", ["reference_systems.py", *map(str, options)])

@@ -4,9 +4,7 @@ import sys
 
 import pytest
 from test_datasets import real_data
-from test_examples import BENCHMARKS
-
-from fmnist_sk import load_fashion_mnist
+from test_examples import BENCHMARKS, first_images
 
 
 @pytest.fixture
@@ -18,11 +16,6 @@ def speedrun(tmp_path, monkeypatch):
     monkeypatch.setattr(_measure, "RESULTS", tmp_path)
     monkeypatch.setattr(speedrun, "EPOCHS", {"fast": (1, 2)})
     monkeypatch.setattr(speedrun, "HELD_OUT", 300)
-
-    def first_images(subset):
-        data = load_fashion_mnist(subset)
-        data.images, data.target = data.images[:600], data.target[:600]
-        return data
 
     def run(*options):
         monkeypatch.setattr(sys, "argv", ["speedrun.py", "--recipes", "fast", *map(str, options)])

@@ -19,8 +19,6 @@ import torch
 import fmnist_sk
 
 RESULTS = Path(__file__).parent / "results"
-RECIPE = ("width", "n_blocks", "hidden", "dropout", "lr", "max_epochs", "batch_size", "optimizer", "momentum",
-          "weight_decay", "label_smoothing", "schedule", "augment", "precision")       # what ResNetClassifier is set to
 
 
 def environment() -> dict:
@@ -49,6 +47,12 @@ def environment() -> dict:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "allocator": {name: os.environ.get(name) for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")},
     }
+
+
+def of_a_row() -> dict:
+    """What a row of a file depends on whose rows may be of several runs."""
+    found = environment()
+    return {key: found[key] for key in ("git", "torch", "torch_threads", "processor", "gpu")}
 
 
 def write(name: str, content: dict) -> Path:

@@ -76,8 +76,8 @@ def inference(settings, rows, machine):
 
 def scaling(settings, rows, machine):
     lines = ["**More and more images**: one epoch of a small `ConvNetClassifier`, and the most host memory that the "
-             "process had during the fit, above what it had before there were data, of which batches on their way "
-             "through the network have the same share with few images and with many; each in a process of its own "
+             "process had during the fit, above what it had before there were data; the batches on their way through "
+             "the network take as much of it with few images as with many; each in a process of its own "
              f"({machine}).", "",
              "| images | fit, s | µs per image | memory, MiB | in multiples of the bytes of images and network |",
              "|---|---|---|---|---|"]

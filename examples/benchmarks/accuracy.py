@@ -30,7 +30,7 @@ FOLDER = Path("output")     # of unfinished fits
 
 
 class Goal(NamedTuple):
-    """What to reach, and what was tried for it on held-out images: the first candidate is the one that was chosen."""
+    """What to reach, and the candidates for it, of which the best on held-out images is chosen."""
 
     accuracy: float
     candidates: dict[str, BaseEstimator]
@@ -147,8 +147,7 @@ def main():
     path = _measure.RESULTS / f"{args.name}.json"
     content = json.loads(path.read_text())["goals"] if path.exists() else {}
     train, test = load_fashion_mnist("train"), load_fashion_mnist("test")
-    environment = _measure.environment()
-    where = {key: environment[key] for key in ("git", "torch", "torch_threads", "processor", "gpu")}
+    where = _measure.of_a_row()
     for name in args.choose or args.only or here:
         goal = here[name]
         found = content.setdefault(name, {})

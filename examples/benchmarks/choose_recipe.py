@@ -13,6 +13,8 @@ import _measure
 
 from fmnist_sk import ResNetClassifier, load_fashion_mnist
 
+RECIPE = ("width", "n_blocks", "hidden", "dropout", "lr", "max_epochs", "batch_size", "optimizer", "momentum",
+          "weight_decay", "label_smoothing", "schedule", "augment", "precision")       # what ResNetClassifier is set to
 START = {"lr": 0.1, "max_epochs": 8, "augment": "fashion"}      # changed one at a time; all else as by default
 CANDIDATES = {
     "start": {},
@@ -44,7 +46,7 @@ def main():
         for name in args.only:
             classifier = ResNetClassifier(**{**START, **CANDIDATES[name]}, validation_fraction=6000,
                                           keep_best=False, random_state=seed, device=args.device)
-            recipe = {key: classifier.get_params(deep=False)[key] for key in _measure.RECIPE}
+            recipe = {key: classifier.get_params(deep=False)[key] for key in RECIPE}
             recipe["n_blocks"] = list(recipe["n_blocks"])
             if any(run["recipe"] == recipe and run["seed"] == seed for run in runs):
                 continue

@@ -90,9 +90,7 @@ def run(row, seed, train, test, device, minutes, folder):
         found |= {"valid_accuracy": history[best - 1, "valid_acc"], "best_epoch": best,
                   "valid_accuracy_of_each_class": history[best - 1, "valid_class_acc"],
                   "valid_acc_of_epochs": history[:, "valid_acc"]}
-    environment = _measure.environment()
-    return {**found, **{name: environment[name] for name in ("git", "torch", "torch_threads", "processor", "gpu")},
-            "arithmetic": str(classifier._compute_dtype).removeprefix("torch.")}
+    return {**found, **_measure.of_a_row(), "arithmetic": str(classifier._compute_dtype).removeprefix("torch.")}
 
 
 def status(row):

@@ -85,8 +85,7 @@ def main():
     path = _measure.RESULTS / f"{args.name}.json"
     content = json.loads(path.read_text())["recipes"] if path.exists() else {}
     train, test = load_fashion_mnist("train"), load_fashion_mnist("test")
-    environment = _measure.environment()
-    where = {key: environment[key] for key in ("git", "torch", "torch_threads", "processor", "gpu")}
+    where = _measure.of_a_row()
     for name in names:
         goal, seeds = GOALS[name]
         found = content.setdefault(name, {})
