@@ -9,8 +9,9 @@ Reported settings hold out the report's share of the training images, end with t
 test images once. Our recipe trains on all 60,000 training images to its last epoch, and reads the test images once.
 Report 1's table of architecture, loss and augmentation is the sweep ``--only "report 1"``.
 
-On a CPU a fit may take 30 minutes (--minutes). One that would take longer ends after the first k of its n epochs, with
-the learning rates that those epochs have in the whole fit, and its row says so. Writes results/reference_systems.json
+On a CPU a fit may take 30 minutes (--minutes). One that would take longer, by the epochs it has done, ends after the
+first k of its n epochs that a fifth of that time is enough for, with the learning rates that those epochs have in the
+whole fit, and its row says so. Writes results/reference_systems.json
 with every row, also those that were not run, anew after each fit; fits themselves are kept after each epoch.
 """
 import argparse
@@ -29,18 +30,22 @@ from fmnist_sk.callbacks import format_seconds
 from fmnist_sk.reference import OUR_RECIPE
 
 MINUTES = 30                # of a fit on a CPU
+SHARE = 0.2                 # of this time for a fit that would take longer
 FOLDER = Path("output")     # of unfinished fits
 
 
 class Limit(Callback):
-    """Ends a fit, in skorch's way, before an epoch that would take it past its time."""
+    """Ends a fit, in skorch's way, that would take longer than its time, after a share of it."""
 
     def __init__(self, minutes):
         self.minutes = minutes
 
     def on_epoch_end(self, net, **kwargs):
         durations = net.history[:, "dur"]
-        if sum(durations) + statistics.median(durations) > 60 * self.minutes:
+        seconds, next_epoch = 60 * self.minutes, statistics.median(durations)
+        remaining = net.max_epochs - len(durations)
+        too_long = remaining and sum(durations) + remaining * next_epoch > seconds
+        if too_long and sum(durations) + next_epoch > SHARE * seconds:
             raise KeyboardInterrupt
 
 
