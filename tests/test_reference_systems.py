@@ -1,8 +1,10 @@
 """The benchmark of the reports' systems: every figure has a row, and no fit is lost or embellished."""
 import json
 import sys
+from types import SimpleNamespace
 
 import pytest
+from skorch.history import History
 from test_datasets import real_data
 from test_examples import BENCHMARKS, first_images
 
@@ -50,6 +52,19 @@ def test_a_fit_that_takes_too_long_says_so(script, capsys):
     assert len(row["runs"][0]["valid_acc_of_epochs"]) == row["runs"][0]["epochs"] == 1
     assert rows["cnn_4", "our recipe"]["status"] == rows["cnn_2", "softmax"]["status"] == "not run"
     assert "0 of " in capsys.readouterr().out.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("seconds", "done"), [(59, 30), (100, 30), (110, 5), (170, 3)])
+def test_only_a_fit_that_would_take_too_long_ends_early(script, seconds, done):
+    limit, net = script.module.Limit(minutes=50), SimpleNamespace(history=History(), max_epochs=30)
+    for _ in range(30):
+        net.history.new_epoch()
+        net.history.record("dur", seconds)
+        try:
+            limit.on_epoch_end(net)
+        except KeyboardInterrupt:
+            break
+    assert len(net.history) == done
 
 
 @real_data
