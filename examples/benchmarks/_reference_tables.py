@@ -23,9 +23,9 @@ def reference():
     lines = ["", f"**The systems of five reports** ({whole} of {len(rows)} rows complete, those not begun are left "
              "out; in brackets is what ended before its last epoch, because the whole fit would have taken more than "
              f"{result['minutes']:g} minutes, and reproduces nothing). Test accuracy in percent, where the setting "
-             "says so accuracy on the report's share "
-             "of validation images. Reported settings end with the best validation epoch, our recipe for the same "
-             "architecture with its last one, after training on all 60,000 images "
+             "says so accuracy on the report's share of validation images. Reported settings end with the best "
+             "validation epoch, our recipe for the same architecture with its last one, after training on all 60,000 "
+             "images "
              f"({where(result).rpartition(', ')[0]}, {revisions(runs)}).", "",
              "| system | setting | reported | same settings here | our recipe |", "|---|---|---|---|---|"]
     ours = {row["system"]: measured(row) for row in rows if row["setting"] == "our recipe"}

@@ -11,8 +11,8 @@ Report 1's table of architecture, loss and augmentation is the sweep ``--only "r
 
 On a CPU a fit may take 30 minutes (--minutes). One that would take longer, by the epochs it has done, ends after the
 first k of its n epochs that a fifth of that time is enough for, with the learning rates that those epochs have in the
-whole fit, and its row says so. Writes results/reference_systems.json
-with every row, also those that were not run, anew after each fit; fits themselves are kept after each epoch.
+whole fit, and its row says so. Writes results/reference_systems.json with every row, also those that were not run, anew
+after each fit; fits themselves are kept after each epoch.
 """
 import argparse
 import json
@@ -147,12 +147,18 @@ def main():
     todo = [(key, seed) for seed in args.seeds for key in chosen
             if all(run["seed"] != seed for run in rows[key]["runs"])]
     amounts = {key: work(rows[key], len(train.images)) for key in dict.fromkeys(key for key, _ in todo)}
+
+    def expected(key):
+        """Seconds of a fit, from those of the others."""
+        seconds, most = amounts[key] * done_seconds / done_work, 60 * (minutes or math.inf)
+        return seconds if seconds <= most else SHARE * most
+
     write()             # what begins anew is forgotten
     done_seconds = done_work = 0.0
     for i, (key, seed) in enumerate(todo):
         row = rows[key]
-        left = "" if not done_work else ", {} remaining in all".format(format_seconds(sum(
-            min(amounts[other] * done_seconds / done_work, 60 * (minutes or math.inf)) for other, _ in todo[i:])))
+        remaining = sum(expected(other) for other, _ in todo[i:]) if done_work else None
+        left = "" if remaining is None else f", {format_seconds(remaining)} remaining in all"
         what = f"{key[0]}, {key[1] or 'as planned'}, seed {seed}"
         print(f"{i + 1} of {len(todo)}: {what}{left}", flush=True)
         try:
