@@ -6,7 +6,7 @@ RECIPES: dict[str, dict] = {
     "default": {},
     "fashion": {"augment": "fashion", "max_epochs": 18},
     "fast": _FAST,
-    "accurate": {**_FAST, "width": 64, "max_epochs": 20},
+    "accurate": {**_FAST, "stem": "18W3-32C3-MP2ceil", "width": 64, "max_epochs": 22},
 }
 
 

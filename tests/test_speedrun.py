@@ -14,7 +14,7 @@ def speedrun(tmp_path, monkeypatch):
     import _measure
     import speedrun
     monkeypatch.setattr(_measure, "RESULTS", tmp_path)
-    monkeypatch.setattr(speedrun, "EPOCHS", {"fast": (1, 2)})
+    monkeypatch.setattr(speedrun, "CANDIDATES", {"fast": [{"max_epochs": 1}, {"max_epochs": 1, "width": 16}]})
     monkeypatch.setattr(speedrun, "HELD_OUT", 300)
 
     def run(*options):
@@ -40,8 +40,9 @@ def test_runs_are_timed_and_kept(speedrun):
 
 
 @real_data
-def test_epochs_are_compared_on_held_out_training_images(speedrun):
+def test_settings_are_compared_on_held_out_training_images(speedrun):
     found = speedrun("--choose", "--seeds", 0)
-    assert [(row["epochs"], row["seed"]) for row in found["choice"]] == [(1, 0), (2, 0)]
+    assert [(row["settings"].get("width"), row["seed"]) for row in found["choice"]] == [(None, 0), ("16", 0)]
     assert all(0 < row["valid_accuracy"] < 1 for row in found["choice"])
+    assert speedrun("--choose", "--seeds", 0)["choice"] == found["choice"]
     assert "runs" not in found

@@ -1,14 +1,14 @@
 """From raw bytes in memory to a fitted classifier: how long does it take to reach a test accuracy?
 
-    python examples/benchmarks/speedrun.py --choose             # how many epochs, on held-out training images
+    python examples/benchmarks/speedrun.py --choose             # which settings, on held-out training images
     python examples/benchmarks/speedrun.py                      # the runs
 
 The clock starts with the uint8 arrays of the 60,000 training images in memory and stops when fit returns. The network
-and its recipe are those of `recipe(name)`. Where a recipe was made for an accuracy, --choose found its epochs:
-54,000 training images, the accuracy on the other 6,000; choose_recipe.py and training_craft.py found the others. The
-test images are read once after each run. A fit of a few images goes first, because a process's first fit is slower;
-what that costs is measured too, as the same small fit's first time less its second. Writes results/speedrun.json, anew
-after every run; runs that are in it are not repeated, unless --afresh.
+and its recipe are those of `recipe(name)`. Where a recipe was made for an accuracy, --choose found its epochs, and the
+first layers of "accurate": 54,000 training images, the accuracy on the other 6,000; choose_recipe.py and
+training_craft.py found the other settings. The test images are read once after each run. A fit of a few images goes
+first, because a process's first fit is slower; what that costs is measured too, as the same small fit's first time less
+its second. Writes results/speedrun.json, anew after every run; runs that are in it are not repeated, unless --afresh.
 """
 import argparse
 import json
@@ -23,7 +23,11 @@ from fmnist_sk import ResNetClassifier, load_fashion_mnist, recipe
 # accuracy to reach, if that was what a recipe was made for, and seeds
 GOALS = {"default": (None, range(3)), "fashion": (None, range(3)), "fast": (0.94, range(5)),
          "accurate": (0.95, range(3))}
-EPOCHS = {"fast": (5, 6, 7), "accurate": (20, 27)}          # what --choose compares
+CANDIDATES = {              # what --choose compares: settings of a recipe
+    "fast": [{"max_epochs": epochs} for epochs in (5, 6, 7)],
+    "accurate": [{"stem": "18W3-MP2ceil", "max_epochs": 20}, {"stem": "18W3-MP2ceil", "max_epochs": 27},
+                 {"stem": "18W3-32C3-MP2ceil", "max_epochs": 16}, {"stem": "18W3-32C3-MP2ceil", "max_epochs": 22}],
+}
 HELD_OUT = 6_000            # training images that --choose reads accuracies on
 
 
@@ -47,14 +51,18 @@ def cold_start(name, X, y, device):
     return first - second
 
 
-def try_epochs(name, epochs, seed, train, device):
-    """The accuracy on held-out training images after so many epochs on the others."""
+def settings_of(params):
+    return {key: repr(value) for key, value in params.items()}
+
+
+def try_settings(name, params, seed, train, device):
+    """The accuracy of a recipe with these settings on held-out training images."""
     X, X_valid, y, y_valid = train_test_split(train.images, train.target, test_size=HELD_OUT, stratify=train.target,
                                               random_state=0)
-    classifier = classifier_of(name, seed, device, max_epochs=epochs)
+    classifier = classifier_of(name, seed, device, **params)
     seconds, _ = timed(lambda: classifier.fit(X, y), device)
-    return {"epochs": epochs, "seed": seed, "valid_accuracy": classifier.score(X_valid, y_valid),
-            "fit_seconds": seconds}
+    return {"epochs": classifier.n_iter_, "seed": seed, "valid_accuracy": classifier.score(X_valid, y_valid),
+            "fit_seconds": seconds, "settings": settings_of(recipe(name) | params)}
 
 
 def run(name, seed, train, test, device):
@@ -65,23 +73,23 @@ def run(name, seed, train, test, device):
     return {"seed": seed, "epochs": classifier.n_iter_, "fit_seconds": seconds, "predict_seconds": prediction,
             "test_accuracy": float((predicted == test.target).mean()),
             "parameters": sum(p.numel() for p in classifier.module_.parameters()),
-            "settings": {key: repr(value) for key, value in recipe(name).items()},
+            "settings": settings_of(recipe(name)),
             "arithmetic": str(classifier._compute_dtype).removeprefix("torch.")}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipes", nargs="+", choices=GOALS, help="which (default: all)")
-    parser.add_argument("--choose", action="store_true", help="compare numbers of epochs on held-out images instead")
+    parser.add_argument("--choose", action="store_true", help="compare settings on held-out images instead")
     parser.add_argument("--seeds", type=int, nargs="+", help="random seeds (default: those of the goal; with "
                         "--choose 0 and 1)")
     parser.add_argument("--afresh", action="store_true", help="forget the runs that are in the file")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--name", default="speedrun", help="name of the result file")
     args = parser.parse_args()
-    names = args.recipes or list(EPOCHS if args.choose else GOALS)
-    if args.choose and (without := [name for name in names if name not in EPOCHS]):
-        parser.error(f"--choose compares epochs of {', '.join(EPOCHS)}; got {', '.join(without)}")
+    names = args.recipes or list(CANDIDATES if args.choose else GOALS)
+    if args.choose and (without := [name for name in names if name not in CANDIDATES]):
+        parser.error(f"--choose compares settings of {', '.join(CANDIDATES)}; got {', '.join(without)}")
     path = _measure.RESULTS / f"{args.name}.json"
     content = json.loads(path.read_text())["recipes"] if path.exists() else {}
     train, test = load_fashion_mnist("train"), load_fashion_mnist("test")
@@ -92,14 +100,16 @@ def main():
         kind = "choice" if args.choose else "runs"
         rows = found[kind] = [] if args.afresh else found.get(kind, [])
         found["goal"] = goal
-        known = {(row["epochs"], row["seed"]) for row in rows}
         if args.choose:
-            fits = (try_epochs(name, epochs, seed, train, args.device) for epochs in EPOCHS[name]
-                    for seed in args.seeds or (0, 1) if (epochs, seed) not in known)
+            fits = (try_settings(name, params, seed, train, args.device) for params in CANDIDATES[name]
+                    for seed in args.seeds or (0, 1)
+                    if all((row["settings"], row["seed"]) != (settings_of(recipe(name) | params), seed)
+                           for row in rows))
         else:
             cold = cold_start(name, train.images, train.target, args.device)
+            known = {row["seed"] for row in rows}
             fits = ({**run(name, seed, train, test, args.device), "cold_start_seconds": cold}
-                    for seed in args.seeds or seeds if seed not in {seed for _, seed in known})
+                    for seed in args.seeds or seeds if seed not in known)
         for row in fits:
             rows.append({**row, **where})
             print(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in row.items()
