@@ -16,9 +16,10 @@ def recipe(name: str) -> dict:
     "default" is what the classifier has anyway and safe for any small images; "fashion" is for garments: it mirrors,
     and trains longer. "fast" is for 94 % of Fashion-MNIST's test images in a short time: its first layer whitens
     instead of being trained, and predictions are means over ten views of an image, which cost time only then.
-    "accurate" is the same with twice as many maps and more epochs, for ten minutes of two CPU cores. All were
-    chosen on validation splits of Fashion-MNIST for `ResNetClassifier` (``examples/benchmarks/choose_recipe.py``,
-    ``training_craft.py --finalists`` and ``speedrun.py --choose``).
+    "accurate" is for 95 % in a quarter of an hour of two CPU cores: the same with twice as many maps, one convolution
+    more, which sees the image at full resolution, and more epochs. All were chosen on validation splits of
+    Fashion-MNIST for `ResNetClassifier` (``examples/benchmarks/choose_recipe.py``, ``training_craft.py --finalists``
+    and ``speedrun.py --choose``).
 
     Raises ValueError for an unknown name.
 
