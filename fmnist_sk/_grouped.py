@@ -3,12 +3,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Generator, Sequence
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmnist_sk._layers import Dropout, Standardize
+from fmnist_sk._recorded import Recorded
 from fmnist_sk._steps import Steps
 from fmnist_sk.networks._blocks import Concatenate
 
@@ -38,6 +40,8 @@ class Group:
         except CannotJoin:
             self.separate()
             raise
+        self.recorded = Recorded(self._gradients, [net._generators["device"] for net in nets]) \
+            if first.device_.type == "cuda" else None
 
     def gradients(self, batches: Sequence) -> list[dict]:
         """What train_step_single does for each net with its batch, at once."""
@@ -48,18 +52,31 @@ class Group:
             net._set_training(True)
         if not self.module.training:
             self.module.train()
+        tensors = [value for inputs, codes in batches
+                   for value in (inputs["x"], codes, inputs.get("weights"), inputs.get("targets"))]
+        if self.recorded is None or any(net._recordable is None for net in self.nets):
+            found = self._gradients(*tensors)
+        else:
+            found = self.recorded([net._recorded_state() for net in self.nets], *tensors)
+        found = iter(found)
+        return [net._take(*islice(found, 2 + len(net._optimized()))) for net in self.nets]
+
+    def _gradients(self, *tensors: Tensor | None) -> tuple:
+        """What each net's _gradients returns for its pixels, codes, weights and targets, one after the other."""
         first = self.nets[0]
-        x = torch.cat([inputs["x"].to(first.device_).float() for inputs, _ in batches], 1)
+        x = torch.cat([x.to(first.device_).float() for x in tensors[::4]], 1)
         with first._autocast():
             logits = self.module(x.contiguous(memory_format=torch.channels_last)).float()
         parts = logits.chunk(len(self.nets), 1)
-        losses = [net.get_loss(part, codes, X=inputs, training=True)
-                  for net, part, (inputs, codes) in zip(self.nets, parts, batches, strict=True)]
+        losses = [net.get_loss(part, codes, X={"weights": weights, "targets": targets}, training=True)
+                  for net, part, codes, weights, targets in zip(self.nets, parts, *(tensors[i::4] for i in (1, 2, 3)),
+                                                                strict=True)]
         torch.stack(losses).sum().backward()
         for layer in self.module.modules():
             if isinstance(layer, _Joined):
                 layer.gradients()
-        return [{"loss": loss.detach(), "y_pred": part.detach()} for loss, part in zip(losses, parts, strict=True)]
+        return tuple(value for net, part, loss in zip(self.nets, parts, losses, strict=True)
+                     for value in (loss.detach(), part.detach(), *(p.grad for p in net._optimized())))
 
     def separate(self) -> None:
         """Give each net memory of its own again."""

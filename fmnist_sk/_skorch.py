@@ -343,7 +343,7 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
         return None if requested_device is None else super()._check_device(requested_device, map_device)
 
     def __getstate__(self):
-        state = super().__getstate__()
+        state = {name: value for name, value in super().__getstate__().items() if name != "_recorded"}
         if "_generators" in state:      # their states are plain CPU tensors, whatever device they serve
             state["_generators"] = {name: generator.get_state() for name, generator in self._generators.items()}
             state["_trained_on"] = self.device_.type

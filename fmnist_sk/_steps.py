@@ -12,12 +12,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from fmnist_sk._batches import Images
 from fmnist_sk._layers import Whitening
 from fmnist_sk._passes import Hooks, trial
+from fmnist_sk._recorded import Recorded, is_ours
 from fmnist_sk._skorch import SkorchNet
 from fmnist_sk.losses import Loss, TripletLoss
 
 
 class Steps(SkorchNet):
     """What happens to one batch in training and in validation."""
+
+    _recorded: Recorded | None = None       # on CUDA, and during a fit
+    _recordable: tuple | None = None        # what is recorded in this epoch
 
     def _autocast(self):
         if self._compute_dtype is torch.float32:
@@ -89,6 +93,19 @@ class Steps(SkorchNet):
         """Loss and gradients of one batch."""
         self._set_training(True)
         inputs, codes = batch
+        tensors = inputs["x"], codes, inputs.get("weights"), inputs.get("targets")
+        if self._recorded is None or self._recordable is None:
+            return self._take(*self._gradients(*tensors))
+        return self._take(*self._recorded(self._recorded_state(), *tensors))
+
+    def _take(self, loss: Tensor, logits: Tensor, *gradients: Tensor | None) -> dict:
+        for parameter, gradient in zip(self._optimized(), gradients, strict=True):
+            parameter.grad = gradient
+        return {"loss": loss, "y_pred": logits}
+
+    def _gradients(self, x: Tensor, codes: Tensor, weights: Tensor | None, targets: Tensor | None) -> tuple:
+        """Loss, logits and the gradients of what the optimizer trains."""
+        inputs = {"x": x, "weights": weights, "targets": targets}
         layers = {"last": self.module_.network.get_submodule(self._last_layer)} if self._last_layer else {}
         try:
             with Hooks(layers) as seen:
@@ -102,7 +119,29 @@ class Steps(SkorchNet):
         if seen:
             loss = loss + self._triplet_term(seen["last"][0], codes, inputs)
         loss.backward()
-        return {"loss": loss, "y_pred": logits}
+        return loss.detach(), logits.detach(), *(parameter.grad for parameter in self._optimized())
+
+    def _what_is_recorded(self) -> tuple | None:
+        """What steps of this epoch depend on besides their batches; None if they may do other things than a recording.
+
+        That is so where others' code runs within them: modules, losses and hooks, which may decide in Python. Others'
+        callbacks may change anything between epochs.
+        """
+        of_others = [name for name in ("infer", "get_loss", "train_step", "train_step_single")
+                     if getattr(type(self), name) is not getattr(Steps, name)]
+        hooks = any(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks
+                    for layer in self.module_.modules())
+        if (of_others or hooks or self._draws or self.sam_rho or self.triplet_weight
+                or not isinstance(self.criterion, str) or not is_ours(self.module)
+                or self._has_hook("on_batch_begin", "on_batch_end", "on_grad_computed")):
+            return None
+        is_changeable = not all(is_ours(callback) or type(callback).__module__.startswith("skorch.")
+                                for _, callback in self.callbacks_)
+        return (self.module_, self.criterion_, [parameter.requires_grad for parameter in self._optimized()],
+                len(self.history) if is_changeable else None)
+
+    def _recorded_state(self) -> tuple:
+        return self._recordable, [parameter.data_ptr() for parameter in self._optimized()]
 
     def train_step(self, batch, **fit_params):
         """One step of the optimizer."""
@@ -128,8 +167,11 @@ class Steps(SkorchNet):
                              f"{error}") from error
         return step
 
+    def _optimized(self) -> list[nn.Parameter]:
+        return [p for group in self.optimizer_.param_groups for p in group["params"]]
+
     def _trained(self) -> list[nn.Parameter]:
-        return [p for group in self.optimizer_.param_groups for p in group["params"] if p.grad is not None]
+        return [p for p in self._optimized() if p.grad is not None]
 
     def _sharpness_aware_gradients(self, batch) -> Generator:
         """Gradients of the same batch at the point of the largest loss nearby, `sam_rho` up the slope.

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from fmnist_sk._batches import Batches, Images
 from fmnist_sk._checkpoint import FitFile
+from fmnist_sk._recorded import Recorded
 from fmnist_sk._steps import Steps
 from fmnist_sk._validation import content_hashes, stratified_split
 from fmnist_sk._weights import BestEpoch, WeightAverage, renew_statistics
@@ -82,7 +83,8 @@ class Trainer(Steps):
             yield from self._loop(images, epochs) if self._is_member else self._own_loop(images, epochs)
         finally:
             self._set_training(False)
-            for name in ("_schedule", "_planned", "_file", "_run", "_average", "_class_factors"):   # of this fit only
+            for name in ("_schedule", "_planned", "_file", "_run", "_average", "_class_factors",    # of this fit only
+                         "_recorded", "_recordable"):
                 vars(self).pop(name, None)
         self.notify("on_train_end", X=images, y=None)
         if file is not None:
@@ -136,6 +138,8 @@ class Trainer(Steps):
         self._run = self._schedule.run(self.optimizer_, n_epochs, len(batches_train))
         self._average = WeightAverage(self.module_, self.ema, self.swa) \
             if self.ema is not None or self.swa is not None else None
+        if self.device_.type == "cuda":
+            self._recorded = Recorded(self._gradients, [self._generators["device"]])
         first = len(self.history) + 1
         try:
             if saved is not None:
@@ -171,6 +175,7 @@ class Trainer(Steps):
                    best: BestEpoch | None, first: int) -> Generator:
         self.notify("on_epoch_begin", **parts)
         self._run.begin_epoch(self.history[first - 1:-1])
+        self._recordable = self._what_is_recorded()
         if self._is_member:
             yield from self._pass(batches_train, True, "train", self._step)
         else:

@@ -7,6 +7,7 @@ import tempfile
 os.environ["SCIPY_ARRAY_API"] = "1"          # or scikit-learn skips its array API check
 os.environ["OMP_NUM_THREADS"] = "1"          # many small fits are far slower with two threads
 os.environ["MPLBACKEND"] = "agg"
+os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"       # for torch.use_deterministic_algorithms on CUDA
 if "PYTEST_XDIST_WORKER" not in os.environ:  # one folder for all processes of a run: names of tests contain it
     os.environ["FMNIST_SK_TEST_FOLDER"] = tempfile.mkdtemp()
     atexit.register(shutil.rmtree, os.environ["FMNIST_SK_TEST_FOLDER"])

@@ -9,6 +9,7 @@ from sklearn.pipeline import Pipeline
 from torch import Tensor
 
 from fmnist_sk._batches import Batch
+from fmnist_sk._recorded import Recorded, is_ours
 from fmnist_sk.augmentation._base import PixelRange, RandomTransformer, class_selection
 from fmnist_sk.augmentation.copies import AugmentedCopies
 from fmnist_sk.augmentation.geometry import RandomAffine, RandomCrop, RandomHorizontalFlip
@@ -69,7 +70,7 @@ def compile_augmentation(augment, classes: np.ndarray, pixel_range: PixelRange, 
                          ) -> Callable[[Batch], None] | None:
     """The function that applies all random transformers in turn to a batch; None if there are none.
 
-    Pixels that are bytes become float32, float types stay.
+    Pixels that are bytes become float32, float types stay. On CUDA, tensors of a batch are good until the next one.
     """
     steps = [step for step in as_transformers(augment, classes) if isinstance(step, RandomTransformer)]
     if not steps:
@@ -83,4 +84,18 @@ def compile_augmentation(augment, classes: np.ndarray, pixel_range: PixelRange, 
         for step, allowed in steps:
             step._change(batch, allowed, generator, pixel_range)
 
-    return change
+    if generator.device.type != "cuda" or not all(is_ours(step) for step, _ in steps):
+        return change
+
+    def results(x: Tensor, codes: Tensor, weights: Tensor | None) -> tuple[Tensor | None, ...]:
+        batch = Batch(x, codes, weights)
+        change(batch)
+        return batch.x, batch.weights, batch.targets
+
+    recorded = Recorded(results, [generator])
+
+    def change_at_once(batch: Batch) -> None:
+        batch.n_classes = len(classes)
+        batch.x, batch.weights, batch.targets = recorded(None, batch.x, batch.codes, batch.weights)
+
+    return change_at_once
