@@ -55,6 +55,11 @@ def of_a_row() -> dict:
     return {key: found[key] for key in ("git", "torch", "torch_threads", "processor", "gpu")}
 
 
+def name_on(name: str, device: str) -> str:
+    """The result file of a script whose figures of CPU and CUDA stand side by side."""
+    return name if device == "cpu" else f"{name}_cuda"
+
+
 def write(name: str, content: dict) -> Path:
     """Write results/NAME.json with the environment, by way of a temporary file."""
     RESULTS.mkdir(exist_ok=True)

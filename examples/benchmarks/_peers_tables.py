@@ -1,17 +1,16 @@
 """README's tables of what peers.py has measured."""
 from statistics import mean, median
 
-from _tables import interval, is_there, load, percent, revisions, where
+from _tables import interval, percent, results, revisions, where
 
 NAMES = {"cnn": "CNN", "tiny": "tiny network", "pretrained": "the pretrained network"}
 
 
 def peers():
-    """The tables of the parts that are in results/peers.json, each after an empty line."""
-    if not is_there("peers"):
-        return []
-    result, lines = load("peers"), []
-    for name, table in TABLES.items():
+    """The tables of the parts that were measured, each after an empty line."""
+    lines = []
+    for name, result in ((name, result) for result in results("peers") for name in TABLES):
+        table = TABLES[name]
         if name in result and result[name]["rows"]:
             settings, rows = result[name]["settings"], result[name]["rows"]
             last = list(rows.values())[-1]

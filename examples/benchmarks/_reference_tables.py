@@ -1,5 +1,5 @@
 """README's tables of what reference_systems.py has measured."""
-from _tables import is_there, load, percent, revisions, where
+from _tables import is_cuda, is_there, load, machines, percent, revisions
 
 
 def measured(row):
@@ -9,6 +9,7 @@ def measured(row):
     name = "valid_accuracy" if next(iter(row["reported"]), "").startswith("validation") else "test_accuracy"
     accuracies = [run[name] for run in row["runs"]]
     text = percent(accuracies) if len(accuracies) > 1 else f"{100 * accuracies[0]:.2f}"
+    text += "*" * any(map(is_cuda, row["runs"]))
     return text if row["status"] == "complete" else f"({text}: {row['status']})"
 
 
@@ -26,7 +27,7 @@ def reference():
              "says so accuracy on the report's share of validation images. Reported settings end with the best "
              "validation epoch, our recipe for the same architecture with its last one, after training on all 60,000 "
              "images "
-             f"({where(result).rpartition(', ')[0]}, {revisions(runs)}).", "",
+             f"({machines(runs)}; {revisions(runs)}).", "",
              "| system | setting | reported | same settings here | our recipe |", "|---|---|---|---|---|"]
     ours = {row["system"]: measured(row) for row in rows if row["setting"] == "our recipe"}
     for row in rows:

@@ -17,11 +17,34 @@ def is_there(name):
     return True
 
 
+def results(name):
+    """What a script has measured, on CPU and on CUDA: as many as there are."""
+    if is_there(name):
+        yield load(name)
+    if (RESULTS / f"{name}_cuda.json").exists():
+        yield load(f"{name}_cuda")
+
+
 def where(result):
     environment = result["environment"]
     machine = environment["gpu"] if result.get("device", "cpu") != "cpu" else \
         f"{environment['cores']} cores of {environment['processor']}"
     return f"{machine}, PyTorch {environment['torch']}, revision {environment['git'][:7]}"
+
+
+def machines(runs):
+    """Where these runs were done; those on CUDA are marked with a star in tables."""
+    found = {(is_cuda(run), f"*: {run['gpu']}" if is_cuda(run) else f"{run['torch_threads']} cores of "
+              f"{run['processor']}", run["torch"]) for run in runs}
+    return "; ".join(f"{machine}, PyTorch {torch}" for _, machine, torch in sorted(found))
+
+
+def is_cuda(run):
+    return run.get("device", "cpu") != "cpu"
+
+
+def seconds(value):
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}" if value >= 3 else f"{value:.2f}"
 
 
 def revisions(runs):

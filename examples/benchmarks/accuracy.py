@@ -139,8 +139,9 @@ def main():
     parser.add_argument("--afresh", action="store_true", help="forget the runs that are in the file, and unfinished "
                         "fits")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--name", default="accuracy", help="name of the result file")
+    parser.add_argument("--name", help="name of the result file (default: accuracy, or accuracy_cuda)")
     args = parser.parse_args()
+    args.name = args.name or _measure.name_on("accuracy", args.device)
     here = GOALS[torch.device(args.device).type]
     if missing := set(args.choose or args.only or ()) - set(here):
         parser.error(f"{args.device} has the goals {', '.join(here)}; got {', '.join(sorted(missing))}")

@@ -59,7 +59,7 @@ def options():
                         help="of the networks' fits (default: 0 1 2); scikit-learn's have the first one")
     parser.add_argument("--minutes", type=float, default=20, help="limit of a fit of scikit-learn's (default: 20)")
     parser.add_argument("--afresh", action="store_true", help="measure the parts' rows anew")
-    parser.add_argument("--name", default="peers", help="name of the result file (default: peers)")
+    parser.add_argument("--name", help="name of the result file (default: peers, or peers_cuda)")
     parser.add_argument("--row", nargs=2, metavar=("PART", "ROW"), help=argparse.SUPPRESS)      # what a process does
     return parser
 
@@ -85,6 +85,7 @@ def in_a_process(part, row):
 def main():
     parser = options()
     args = parser.parse_args()
+    args.name = args.name or _measure.name_on("peers", args.device)
     if args.row:
         part, row = args.row
         print(json.dumps(PARTS[part].measure(row, args)))

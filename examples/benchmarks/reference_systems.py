@@ -3,7 +3,7 @@
     python examples/benchmarks/reference_systems.py                              # all rows, for many hours on a CPU
     python examples/benchmarks/reference_systems.py --resume                     # go on after an interruption
     python examples/benchmarks/reference_systems.py --only "report 1" cnn_2 --settings reported
-    python examples/benchmarks/reference_systems.py --device cuda --seeds 0 1 2
+    python examples/benchmarks/reference_systems.py --device cuda --jobs 4       # that many fits at once
 
 Reported settings hold out the report's share of the training images, end with the best epoch on them, and then read the
 test images once. Our recipe trains on all 60,000 training images to its last epoch, and reads the test images once.
@@ -15,6 +15,7 @@ whole fit, and its row says so. Writes results/reference_systems.json with every
 after each fit; fits themselves are kept after each epoch.
 """
 import argparse
+import contextlib
 import json
 import math
 import shutil
@@ -23,6 +24,8 @@ from pathlib import Path
 
 import _measure
 import numpy as np
+import torch
+from joblib import Parallel, delayed
 from skorch.callbacks import Callback
 
 from fmnist_sk import load_fashion_mnist, reference_system, reference_systems, summary
@@ -77,13 +80,19 @@ def work(row, n_images):
     return 3 * int(summary(classifier_of(row)).loc["total", "multiply_adds"]) * n_images * row["epochs_planned"]
 
 
-def run(row, seed, train, test, device, minutes, folder):
-    """One fit of a row, gone on with if an earlier call was interrupted in it."""
+def run(row, seed, train, test, args, minutes, folder):
+    """One fit of a row, gone on with if an earlier call was interrupted in it; None for want of pretrained weights."""
     limit = [] if minutes is None else [("limit", Limit(minutes))]
-    classifier = classifier_of(row, random_state=seed, device=device, verbose=1, checkpoint=folder, callbacks=limit)
+    classifier = classifier_of(row, random_state=seed, device=args.device, verbose=int(args.jobs == 1),
+                               checkpoint=folder, callbacks=limit)
     X, X_test = (data.images if classifier.standardize else data.images / np.float32(255) for data in (train, test))
-    classifier.fit(X, train.target)
-    predicted = classifier.predict(X_test)
+    with torch.cuda.stream(torch.cuda.Stream()) if args.device != "cpu" else contextlib.nullcontext():
+        try:                # in a stream of its own, beside which those of other fits run
+            classifier.fit(X, train.target)
+        except FileNotFoundError as error:
+            print(error, flush=True)
+            return None
+        predicted = classifier.predict(X_test)
     right = predicted == test.target
     history = classifier.history_
     found = {"seed": seed, "epochs": len(history), "test_accuracy": float(right.mean()),
@@ -95,7 +104,8 @@ def run(row, seed, train, test, device, minutes, folder):
         found |= {"valid_accuracy": history[best - 1, "valid_acc"], "best_epoch": best,
                   "valid_accuracy_of_each_class": history[best - 1, "valid_class_acc"],
                   "valid_acc_of_epochs": history[:, "valid_acc"]}
-    return {**found, **_measure.of_a_row(), "arithmetic": str(classifier._compute_dtype).removeprefix("torch.")}
+    return {**found, **_measure.of_a_row(), "arithmetic": str(classifier._compute_dtype).removeprefix("torch."),
+            "device": args.device, "fits_at_once": args.jobs}
 
 
 def status(row):
@@ -104,6 +114,10 @@ def status(row):
         return row["status"] if row["status"].startswith("not run") else "not run"
     done, planned = min(run["epochs"] for run in row["runs"]), row["epochs_planned"]
     return "complete" if done == planned else f"first {done} of {planned} epochs"
+
+
+def name_of(key, seed):
+    return f"{key[0]}, {key[1] or 'as planned'}, seed {seed}"
 
 
 def main():
@@ -115,6 +129,7 @@ def main():
                         "that was interrupted; without it the chosen rows begin anew")
     parser.add_argument("--minutes", type=float, help=f"of a fit at most (default: {MINUTES} on a CPU, else no limit)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--jobs", type=int, default=1, help="fits at once, in threads (default: 1)")
     parser.add_argument("--name", default="reference_systems", help="name of the result file")
     args = parser.parse_args()
     rows = table()
@@ -123,6 +138,8 @@ def main():
         parser.error(f"--only takes names out of {', '.join(sorted(known))}; got {', '.join(sorted(unknown))}")
     if args.minutes is not None and not 0 < args.minutes < math.inf:
         parser.error(f"--minutes must be above 0, got {args.minutes}")
+    if args.jobs < 1:
+        parser.error(f"--jobs must be 1 or more, got {args.jobs}")
     minutes = args.minutes or (MINUTES if args.device == "cpu" else None)
     chosen = [key for key, row in rows.items()
               if (not args.only or {row["system"], row["report"]} & set(args.only))
@@ -141,7 +158,7 @@ def main():
     def write():
         for row in rows.values():
             row["status"] = status(row)
-        return _measure.write(args.name, {"device": args.device, "minutes": minutes, "rows": list(rows.values())})
+        return _measure.write(args.name, {"minutes": minutes or MINUTES, "rows": list(rows.values())})
 
     train, test = load_fashion_mnist("train"), load_fashion_mnist("test")
     todo = [(key, seed) for seed in args.seeds for key in chosen
@@ -153,26 +170,28 @@ def main():
         seconds, most = amounts[key] * done_seconds / done_work, 60 * (minutes or math.inf)
         return seconds if seconds <= most else SHARE * most
 
+    def fit(key, seed):
+        print(f"{name_of(key, seed)} ...", flush=True)
+        return key, seed, run(rows[key], seed, train, test, args, minutes, folder)
+
     write()             # what begins anew is forgotten
     done_seconds = done_work = 0.0
-    for i, (key, seed) in enumerate(todo):
+    left = list(todo)
+    for key, seed, found in Parallel(args.jobs, backend="threading", return_as="generator_unordered", pre_dispatch=
+                                     args.jobs)(delayed(fit)(*one) for one in todo):
         row = rows[key]
-        remaining = sum(expected(other) for other, _ in todo[i:]) if done_work else None
-        left = "" if remaining is None else f", {format_seconds(remaining)} remaining in all"
-        what = f"{key[0]}, {key[1] or 'as planned'}, seed {seed}"
-        print(f"{i + 1} of {len(todo)}: {what}{left}", flush=True)
-        try:
-            found = run(row, seed, train, test, args.device, minutes, folder)
-        except FileNotFoundError as error:          # of pretrained weights
+        left.remove((key, seed))
+        if found is None:
             row["status"] = "not run without weights"
-            print(error, flush=True)
             continue
         row["runs"] = sorted([*row["runs"], found], key=lambda run: run["seed"])
         done_seconds += found["fit_seconds"]
         done_work += amounts[key] * found["epochs"] / row["epochs_planned"]
         write()
-        print(f"{what}: test accuracy {found['test_accuracy']:.4f}, {row['status']}"
-              + "".join(f", {name}: reported {value}" for name, value in row["reported"].items()), flush=True)
+        print(f"{name_of(key, seed)}: test accuracy {found['test_accuracy']:.4f}, {row['status']}"
+              + "".join(f", {name}: reported {value}" for name, value in row["reported"].items())
+              + f"; {len(todo) - len(left)} of {len(todo)} done, "
+              f"{format_seconds(sum(map(expected, (key for key, _ in left))) / args.jobs)} remaining", flush=True)
     complete = sum(row["status"] == "complete" for row in rows.values())
     print(f"wrote {write()}: {complete} of {len(rows)} rows complete")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from _peers_tables import peers
 from _reference_tables import reference
-from _tables import interval, is_there, load, percent, revisions, where
+from _tables import interval, load, percent, results, revisions, seconds, where
 
 README = Path(__file__).parent.parent.parent / "README.md"
 
@@ -148,15 +148,12 @@ def ensembles():
     return lines
 
 
-def speedruns():
-    if not is_there("speedrun"):
-        return []
-    result = load("speedrun")
+def speedruns(result):
     measured = {name: found for name, found in result["recipes"].items() if found.get("runs")}
     runs = [run for found in measured.values() for run in found["runs"]]
     if not runs:
         return []
-    lines = ["**From raw bytes to a fitted classifier**: `ResNetClassifier(**recipe(name))` on all 60,000 training "
+    lines = ["", "**From raw bytes to a fitted classifier**: `ResNetClassifier(**recipe(name))` on all 60,000 training "
              "images as bytes in memory, to its last epoch; test images read once for each seed. Medians of seconds; a "
              "process's first fit takes longer "
              f"({where(result).rpartition(', ')[0]}, {runs[0]['arithmetic']}, {revisions(runs)}).", "",
@@ -164,19 +161,16 @@ def speedruns():
              "each seed | goal, % | 10,000 predictions, s |", f"|{'---|' * 9}"]
     for name, found in measured.items():
         first, goal = found["runs"][0], found["goal"]
-        seconds, cold, predictions = (statistics.median(run[key] for run in found["runs"])
-                                      for key in ("fit_seconds", "cold_start_seconds", "predict_seconds"))
+        fit, cold, predictions = (seconds(statistics.median(run[key] for run in found["runs"]))
+                                  for key in ("fit_seconds", "cold_start_seconds", "predict_seconds"))
         accuracies = [run["test_accuracy"] for run in found["runs"]]
-        lines.append(f"| {name} | {first['parameters']:,} | {first['epochs']} | {seconds:.0f} | {cold:.1f} | "
+        lines.append(f"| {name} | {first['parameters']:,} | {first['epochs']} | {fit} | {cold} | "
                      f"{percent(accuracies)} | {', '.join(f'{100 * value:.2f}' for value in accuracies)} | "
-                     f"{'' if goal is None else f'{100 * goal:.1f}'} | {predictions:.1f} |")
+                     f"{'' if goal is None else f'{100 * goal:.1f}'} | {predictions} |")
     return lines
 
 
-def accuracies():
-    if not is_there("accuracy"):
-        return []
-    result = load("accuracy")
+def accuracies(result):
     measured = {name: found for name, found in result["goals"].items() if found.get("runs")}
     runs = [run for found in measured.values() for run in found["runs"]]
     if not runs:
@@ -197,7 +191,9 @@ def accuracies():
 
 
 def figures():
-    return [*speedruns(), *accuracies(), *peers(), *reference()]
+    speed, best = ([line for result in results(name) for line in table(result)]
+                   for name, table in (("speedrun", speedruns), ("accuracy", accuracies)))
+    return [*speed, *best, *peers(), *reference()][1:]
 
 
 # mark in README.md -> lines between its marks

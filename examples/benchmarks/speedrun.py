@@ -85,8 +85,9 @@ def main():
                         "--choose 0 and 1)")
     parser.add_argument("--afresh", action="store_true", help="forget the runs that are in the file")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--name", default="speedrun", help="name of the result file")
+    parser.add_argument("--name", help="name of the result file (default: speedrun, or speedrun_cuda)")
     args = parser.parse_args()
+    args.name = args.name or _measure.name_on("speedrun", args.device)
     names = args.recipes or list(CANDIDATES if args.choose else GOALS)
     if args.choose and (without := [name for name in names if name not in CANDIDATES]):
         parser.error(f"--choose compares settings of {', '.join(CANDIDATES)}; got {', '.join(without)}")
