@@ -19,6 +19,8 @@ from fmnist_sk._weights import BestEpoch, WeightAverage, renew_statistics
 from fmnist_sk.augmentation import AugmentedCopies, PixelRange, as_transformers, compile_augmentation
 from fmnist_sk.schedules import Schedule
 
+LARGER_ON_CUDA = 4          # batches that need no gradients, and so less memory; there small ones take as much time
+
 
 class _StopTraining(Exception):
     """A callback asked for the end of the fit."""
@@ -66,7 +68,7 @@ class Trainer(Steps):
     def get_iterator(self, dataset: Images, training: bool = False) -> Batches:
         """Whole batches: shuffled and augmented if for training, in order if not."""
         if not training:
-            return Batches(dataset, self.batch_size)
+            return Batches(dataset, self.batch_size * (LARGER_ON_CUDA if self.device_.type == "cuda" else 1))
         change = compile_augmentation(self.augment, self.classes_, PixelRange(*self.value_range_),
                                       self._generators["device"])
         return Batches(dataset, self.batch_size, self._generators["shuffle"], change)

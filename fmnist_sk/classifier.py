@@ -63,7 +63,7 @@ class ImageClassifier(ImageData, Exports, Trainer):
     max_epochs : int
         Passes over the training images in a fit.
     batch_size : int
-        Images in a step.
+        Images in a step. On CUDA validation and prediction take four times as many at once.
     optimizer : {"sgd", "adam", "adamw", "rmsprop", "asgd"} or torch optimizer class
         Its other settings are ``optimizer__*``, as in skorch.
     momentum : float

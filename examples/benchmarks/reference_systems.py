@@ -164,6 +164,8 @@ def main():
     todo = [(key, seed) for seed in args.seeds for key in chosen
             if all(run["seed"] != seed for run in rows[key]["runs"])]
     amounts = {key: work(rows[key], len(train.images)) for key in dict.fromkeys(key for key, _ in todo)}
+    if args.jobs > 1:       # the longest first, so that none is left alone at the end
+        todo.sort(key=lambda one: -amounts[one[0]])
 
     def expected(key):
         """Seconds of a fit, from those of the others."""
