@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from fmnist_sk._skorch import MIN_ROWS, SkorchNet
+from fmnist_sk._parts import MIN_ROWS
+from fmnist_sk._skorch import SkorchNet
 
 
 class Hooks:

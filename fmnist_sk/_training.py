@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import contextlib
-import dis
 import math
 import numbers
 from collections.abc import Callable, Generator, Iterator
@@ -13,6 +12,7 @@ from torch.nn import functional as F
 from fmnist_sk._batches import Batches, Images
 from fmnist_sk._checkpoint import FitFile
 from fmnist_sk._recorded import Recorded
+from fmnist_sk._skorch import StopTraining
 from fmnist_sk._steps import Steps
 from fmnist_sk._validation import content_hashes, stratified_split
 from fmnist_sk._weights import BestEpoch, WeightAverage, renew_statistics
@@ -20,10 +20,6 @@ from fmnist_sk.augmentation import AugmentedCopies, PixelRange, as_transformers,
 from fmnist_sk.schedules import Schedule
 
 LARGER_ON_CUDA = 4          # batches that need no gradients, and so less memory; there small ones take as much time
-
-
-class _StopTraining(Exception):
-    """A callback asked for the end of the fit."""
 
 
 class Trainer(Steps):
@@ -116,7 +112,7 @@ class Trainer(Steps):
                 left -= n_epochs
                 if left <= 0:
                     break
-        except _StopTraining:
+        except StopTraining:
             pass
 
     def _plan(self, epochs: int) -> list[tuple[int, float]]:
@@ -147,18 +143,18 @@ class Trainer(Steps):
             if saved is not None:
                 first = self._take_up(saved, best)
                 if saved["stopped"]:
-                    raise _StopTraining
+                    raise StopTraining
             for done in range(self._run.epoch, n_run):
                 if done and self._is_too_old(best, first):
                     break
                 with self._epoch_context() as context:
                     yield from self._run_epoch(done + 1, n_epochs, batches_train, batches_valid, parts, best, first)
                 if context.get("stop"):
-                    raise _StopTraining
+                    raise StopTraining
                 is_last = done + 1 == n_run or self._is_too_old(best, first)
                 if (done + 1) % self.checkpoint_every == 0 or (self.keep_checkpoint and is_last):
                     self._save(index, first, best)
-        except _StopTraining:
+        except StopTraining:
             if self.keep_checkpoint and not (saved is not None and saved["stopped"]):
                 self._save(index, first, best, stopped=True)
             raise
@@ -244,15 +240,6 @@ class Trainer(Steps):
                                                         for hit, count in zip(hits, counts, strict=True)])
         self._record(f"{prefix}_acc", sum(hits) / n, lower_is_better=False)
 
-    def notify(self, method_name, **kwargs):
-        """Call the callbacks' hook. skorch's callbacks end fits by raising KeyboardInterrupt; Ctrl-C is no such end."""
-        try:
-            super().notify(method_name, **kwargs)
-        except KeyboardInterrupt as stop:
-            if method_name in ("on_train_begin", "on_train_end") or not _has_raise_statement(stop):
-                raise
-            raise _StopTraining from stop
-
     @contextlib.contextmanager
     def _epoch_context(self):
         """Tells scikit-learn's callbacks (sklearn.callback) about the epoch."""
@@ -313,11 +300,3 @@ def _returned(value) -> Generator:
     """A generator that yields nothing."""
     return value
     yield
-
-
-def _has_raise_statement(error: BaseException) -> bool:
-    """Whether a `raise` made the exception. A signal strikes at any other instruction."""
-    trace = error.__traceback__
-    while trace.tb_next is not None:
-        trace = trace.tb_next
-    return dis.opname[trace.tb_frame.f_code.co_code[trace.tb_lasti]] == "RAISE_VARARGS"

@@ -15,9 +15,7 @@ import json
 import math
 import os
 import pickle
-import re
 import warnings
-import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -30,6 +28,7 @@ from torch import Tensor
 
 from fmnist_sk._encoding import Known, decode, encode, full_name
 from fmnist_sk._files import as_path, optional, write_whole
+from fmnist_sk._skops import EXTRA, Join, SavedClassifier, Separate, dump_with_skops, load_with_skops
 from fmnist_sk.classifier import ImageClassifier
 
 FORMAT = 1                              # grows when older versions can no longer read what is written
@@ -37,31 +36,8 @@ TENSORS_OF_SKOPS = "scikit-learn"
 NOT_SAVED = "validation_data", "callbacks", "checkpoint"          # of the training, not of the model
 LEARNED = "classes_inferred_", "image_shape_", "n_features_in_", "feature_names_in_", "value_range_", "best_epoch_", \
     "n_iter_", "_seed"
-_EXTRA = "Models are saved and loaded with", "save"
 LARGEST_IMAGE = 2**26                   # values
 LIMIT = 10_000                          # characters of a setting that is a text
-# What fitted ensembles and searches are made of, beyond the estimators that skops trusts by itself. All hold data only.
-PARTS_OF_SKLEARN = (
-    "sklearn.calibration._CalibratedClassifier", "sklearn.calibration._SigmoidCalibration",
-    "sklearn.calibration._TemperatureScaling", "sklearn.metrics._scorer._PassthroughScorer",
-    "sklearn.metrics._scorer._Scorer", "sklearn.metrics._scorer._MultimetricScorer",
-    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer", "sklearn.tree._tree.Tree",
-    "sklearn.utils._bunch.Bunch",
-    *(f"sklearn.model_selection._split.{name}" for name in (
-        "KFold", "ShuffleSplit", "StratifiedKFold", "StratifiedShuffleSplit", "RepeatedKFold",
-        "RepeatedStratifiedKFold")),
-)
-# Functions that turn labels and predictions into a number, which is what a search's `scoring` holds.
-SCORES = re.compile(r"sklearn\.metrics\._(classification|ranking|regression)\.\w+")
-
-
-class SavedClassifier(BaseEstimator):
-    """Stands in the part of skops where a classifier of this package was."""
-
-    def __init__(self, index: int):
-        self.index = index
-
-
 def save(estimator, path: str | os.PathLike) -> Path:
     """Write a fitted estimator to one file, at once: whatever happens, the old file or the new one is there and whole.
 
@@ -85,7 +61,7 @@ def save(estimator, path: str | os.PathLike) -> Path:
     """
     check_is_fitted(estimator)
     path = as_path(path)
-    safetensors = optional("safetensors.torch", *_EXTRA)
+    safetensors = optional("safetensors.torch", *EXTRA)
     classifiers: list[ImageClassifier] = []
     content: dict = {"format": FORMAT, "versions": _versions()}
     tensors: dict[str, Tensor] = {}
@@ -94,10 +70,10 @@ def save(estimator, path: str | os.PathLike) -> Path:
     else:
         buffer = io.BytesIO()
         try:
-            _Separate(buffer, classifiers).dump(estimator)
+            Separate(buffer, classifiers).dump(estimator)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             raise ValueError(f"{type(estimator).__name__} cannot be saved: {error}") from error
-        data = _dump_skops(_Join(buffer, [SavedClassifier(i) for i in range(len(classifiers))]).load())
+        data = dump_with_skops(Join(buffer, [SavedClassifier(i) for i in range(len(classifiers))]).load())
         tensors[TENSORS_OF_SKOPS] = torch.frombuffer(bytearray(data), dtype=torch.uint8)
     content["classifiers"] = [_describe(classifier) for classifier in classifiers]
     for i, classifier in enumerate(classifiers):
@@ -150,7 +126,7 @@ def load(path: str | os.PathLike, device: str | torch.device = "auto", *, truste
     or not by `save`, and for classes that are not trusted; ImportError without the extra.
     """
     path, known = as_path(path), Known(trusted)
-    safetensors = optional("safetensors", *_EXTRA)
+    safetensors = optional("safetensors", *EXTRA)
     if device != "auto":
         ImageClassifier(device=device)._choose_device()             # ValueError for none of this machine
     if not path.is_file():
@@ -179,8 +155,8 @@ def load(path: str | os.PathLike, device: str | torch.device = "auto", *, truste
                 raise ValueError(f"it must hold one classifier, got {len(classifiers)}.")
             return classifiers[0]
         buffer = io.BytesIO()
-        _Separate(buffer, [], SavedClassifier).dump(_load_skops(tensors[TENSORS_OF_SKOPS].numpy().tobytes(), known))
-        return _Join(buffer, classifiers).load()
+        Separate(buffer, [], SavedClassifier).dump(load_with_skops(tensors[TENSORS_OF_SKOPS].numpy().tobytes(), known))
+        return Join(buffer, classifiers).load()
     except ImportError:
         raise
     except Exception as error:                      # whatever forged content makes the parts raise
@@ -272,100 +248,6 @@ def _check_learned(learned: dict) -> None:
         raise ValueError(f"its range of values must be two numbers, got {value_range!r}.")
     if not all(isinstance(learned.get(name, 0), int) for name in ("n_features_in_", "best_epoch_", "n_iter_", "_seed")):
         raise ValueError("its numbers of features and epochs and its seed must be whole numbers.")
-
-
-# ---------------------------------------------------------------------- everything around them
-
-class _Separate(pickle.Pickler):
-    """Copies an estimator within this process, classifiers taken out of it and put into a list."""
-
-    def __init__(self, buffer: io.BytesIO, found: list, kind: type = ImageClassifier):
-        super().__init__(buffer)
-        self.buffer, self.found, self.kind = buffer, found, kind
-
-    def persistent_id(self, value):
-        if self.kind is SavedClassifier and full_name(type(value)) == "sklearn.tree._tree.Tree":
-            _check_tree(value)
-        if not isinstance(value, self.kind):
-            return None
-        if self.kind is SavedClassifier:
-            return value.index
-        known = [id(other) for other in self.found]
-        if id(value) not in known:
-            self.found.append(value)
-            return len(known)
-        return known.index(id(value))
-
-
-class _Join(pickle.Unpickler):
-    """Reads what `_Separate` wrote in this process, with the members of a list in their places."""
-
-    def __init__(self, buffer: io.BytesIO, parts: list):
-        super().__init__(io.BytesIO(buffer.getvalue()))
-        self.parts = parts
-
-    def persistent_load(self, index):
-        if not isinstance(index, int) or not 0 <= index < len(self.parts):
-            raise ValueError(f"it refers to a classifier {index!r} of {len(self.parts)}.")
-        return self.parts[index]
-
-
-def _check_tree(tree) -> None:
-    """That a decision tree leads from every node to a later one, and asks for values that there are.
-
-    Predicting with another would read memory that is not its own.
-    """
-    nodes = np.arange(tree.node_count)
-    inner = tree.children_left >= 0
-    for children in (tree.children_left, tree.children_right):
-        if len(children) != len(nodes) or (children[inner] <= nodes[inner]).any() or (
-                children[inner] >= len(nodes)).any() or (children[~inner] != -1).any():
-            raise ValueError("it holds a decision tree that is none.")
-    if (tree.feature[inner] < 0).any() or (tree.feature[inner] >= tree.n_features).any():
-        raise ValueError("it holds a decision tree that asks for features that there are not.")
-
-
-def _dump_skops(estimator) -> bytes:
-    skops = optional("skops.io", *_EXTRA)
-    try:
-        data = skops.dumps(estimator)
-    except Exception as error:          # skops has no common base of its errors
-        raise ValueError(f"{type(estimator).__name__} cannot be saved: {error}") from error
-    if unknown := _untrusted(data, _trusted_names(Known())):
-        warnings.warn(f"load() will take this file only with trusted=[...] of {', '.join(unknown)}.", UserWarning,
-                      stacklevel=3)
-    return data
-
-
-def _load_skops(data: bytes, known: Known):
-    skops = optional("skops.io", *_EXTRA)
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        members = archive.infolist()
-        if any(member.compress_type != zipfile.ZIP_STORED for member in members) or sum(
-                member.file_size for member in members) > len(data):
-            raise ValueError("its parts would grow when they are read.")        # skops stores them as they are
-    trusted = _trusted_names(known)
-    if unknown := _untrusted(data, trusted):
-        raise ValueError(f"it needs {unknown}, which are not known here: if the file is from someone you trust, pass "
-                         "the classes and functions themselves, trusted=[...].")
-    return skops.loads(data, trusted=[*trusted, *filter(SCORES.fullmatch, _types_of(data))])
-
-
-def _trusted_names(known: Known) -> list[str]:
-    import fmnist_sk
-    own = [kind for kind in map(vars(fmnist_sk).get, fmnist_sk.__all__)
-           if isinstance(kind, type) and issubclass(kind, BaseEstimator)]
-    # Never a classifier: its __setstate__ reads pickles.
-    return [*PARTS_OF_SKLEARN, *(full_name(kind) for kind in (*own, *known.trusted, SavedClassifier)
-                                 if not (isinstance(kind, type) and issubclass(kind, ImageClassifier)))]
-
-
-def _types_of(data: bytes) -> list[str]:
-    return optional("skops.io", *_EXTRA).get_untrusted_types(data=data)
-
-
-def _untrusted(data: bytes, trusted: list[str]) -> list[str]:
-    return sorted(name for name in set(_types_of(data)) - set(trusted) if not SCORES.fullmatch(name))
 
 
 def _versions() -> dict[str, str]:

@@ -10,7 +10,7 @@ from sklearn.metrics import log_loss
 from torch import nn
 
 from fmnist_sk import AugmentedCopies, ImageClassifier, MixUp, TorchSchedule
-from fmnist_sk._skorch import OPTIMIZERS
+from fmnist_sk._parts import OPTIMIZERS
 
 every_classifier = pytest.mark.parametrize("name", CLASSIFIERS)
 

@@ -1,0 +1,129 @@
+"""What lies around classifiers in a saved file: the parts of scikit-learn, in the form of skops."""
+from __future__ import annotations
+
+import io
+import pickle
+import re
+import warnings
+import zipfile
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from fmnist_sk._encoding import Known, full_name
+from fmnist_sk._files import optional
+from fmnist_sk.classifier import ImageClassifier
+
+EXTRA = "Models are saved and loaded with", "save"
+# What fitted ensembles and searches are made of, beyond the estimators that skops trusts by itself. All hold data only.
+PARTS_OF_SKLEARN = (
+    "sklearn.calibration._CalibratedClassifier", "sklearn.calibration._SigmoidCalibration",
+    "sklearn.calibration._TemperatureScaling", "sklearn.metrics._scorer._PassthroughScorer",
+    "sklearn.metrics._scorer._Scorer", "sklearn.metrics._scorer._MultimetricScorer",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer", "sklearn.tree._tree.Tree",
+    "sklearn.utils._bunch.Bunch",
+    *(f"sklearn.model_selection._split.{name}" for name in (
+        "KFold", "ShuffleSplit", "StratifiedKFold", "StratifiedShuffleSplit", "RepeatedKFold",
+        "RepeatedStratifiedKFold")),
+)
+# Functions that turn labels and predictions into a number, which is what a search's `scoring` holds.
+SCORES = re.compile(r"sklearn\.metrics\._(classification|ranking|regression)\.\w+")
+
+
+class SavedClassifier(BaseEstimator):
+    """Stands in the part of skops where a classifier of this package was."""
+
+    def __init__(self, index: int):
+        self.index = index
+
+
+class Separate(pickle.Pickler):
+    """Copies an estimator within this process, classifiers taken out of it and put into a list."""
+
+    def __init__(self, buffer: io.BytesIO, found: list, kind: type = ImageClassifier):
+        super().__init__(buffer)
+        self.buffer, self.found, self.kind = buffer, found, kind
+
+    def persistent_id(self, value):
+        if self.kind is SavedClassifier and full_name(type(value)) == "sklearn.tree._tree.Tree":
+            _check_tree(value)
+        if not isinstance(value, self.kind):
+            return None
+        if self.kind is SavedClassifier:
+            return value.index
+        known = [id(other) for other in self.found]
+        if id(value) not in known:
+            self.found.append(value)
+            return len(known)
+        return known.index(id(value))
+
+
+class Join(pickle.Unpickler):
+    """Reads what `Separate` wrote in this process, with the members of a list in their places."""
+
+    def __init__(self, buffer: io.BytesIO, parts: list):
+        super().__init__(io.BytesIO(buffer.getvalue()))
+        self.parts = parts
+
+    def persistent_load(self, index):
+        if not isinstance(index, int) or not 0 <= index < len(self.parts):
+            raise ValueError(f"it refers to a classifier {index!r} of {len(self.parts)}.")
+        return self.parts[index]
+
+
+def _check_tree(tree) -> None:
+    """That a decision tree leads from every node to a later one, and asks for values that there are.
+
+    Predicting with another would read memory that is not its own.
+    """
+    nodes = np.arange(tree.node_count)
+    inner = tree.children_left >= 0
+    for children in (tree.children_left, tree.children_right):
+        if len(children) != len(nodes) or (children[inner] <= nodes[inner]).any() or (
+                children[inner] >= len(nodes)).any() or (children[~inner] != -1).any():
+            raise ValueError("it holds a decision tree that is none.")
+    if (tree.feature[inner] < 0).any() or (tree.feature[inner] >= tree.n_features).any():
+        raise ValueError("it holds a decision tree that asks for features that there are not.")
+
+
+def dump_with_skops(estimator) -> bytes:
+    skops = optional("skops.io", *EXTRA)
+    try:
+        data = skops.dumps(estimator)
+    except Exception as error:          # skops has no common base of its errors
+        raise ValueError(f"{type(estimator).__name__} cannot be saved: {error}") from error
+    if unknown := _untrusted(data, _trusted_names(Known())):
+        warnings.warn(f"load() will take this file only with trusted=[...] of {', '.join(unknown)}.", UserWarning,
+                      stacklevel=3)
+    return data
+
+
+def load_with_skops(data: bytes, known: Known):
+    skops = optional("skops.io", *EXTRA)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = archive.infolist()
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members) or sum(
+                member.file_size for member in members) > len(data):
+            raise ValueError("its parts would grow when they are read.")        # skops stores them as they are
+    trusted = _trusted_names(known)
+    if unknown := _untrusted(data, trusted):
+        raise ValueError(f"it needs {unknown}, which are not known here: if the file is from someone you trust, pass "
+                         "the classes and functions themselves, trusted=[...].")
+    return skops.loads(data, trusted=[*trusted, *filter(SCORES.fullmatch, _types_of(data))])
+
+
+def _trusted_names(known: Known) -> list[str]:
+    import fmnist_sk
+    own = [kind for kind in map(vars(fmnist_sk).get, fmnist_sk.__all__)
+           if isinstance(kind, type) and issubclass(kind, BaseEstimator)]
+    # Never a classifier: its __setstate__ reads pickles.
+    return [*PARTS_OF_SKLEARN, *(full_name(kind) for kind in (*own, *known.trusted, SavedClassifier)
+                                 if not (isinstance(kind, type) and issubclass(kind, ImageClassifier)))]
+
+
+def _types_of(data: bytes) -> list[str]:
+    return optional("skops.io", *EXTRA).get_untrusted_types(data=data)
+
+
+def _untrusted(data: bytes, trusted: list[str]) -> list[str]:
+    return sorted(name for name in set(_types_of(data)) - set(trusted) if not SCORES.fullmatch(name))
