@@ -52,6 +52,10 @@ def test_a_fit_that_takes_too_long_says_so(script, capsys):
     assert len(row["runs"][0]["valid_acc_of_epochs"]) == row["runs"][0]["epochs"] == 1
     assert rows["cnn_4", "our recipe"]["status"] == rows["cnn_2", "softmax"]["status"] == "not run"
     assert "0 of " in capsys.readouterr().out.splitlines()[-1]
+    at_once = script("--only", "cnn_4", "--settings", "reported", "--minutes", 1e-6, "--jobs", 3)
+    for key in (key for key, row in rows.items() if row["runs"]):
+        assert rows[key]["runs"][0]["train_loss_of_epochs"] == at_once[key]["runs"][0]["train_loss_of_epochs"]
+    assert "4 of 4 done, 0.0s remaining" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("seconds", "done"), [(59, 30), (100, 30), (110, 5), (170, 3)])
@@ -78,7 +82,7 @@ def test_fits_are_kept_and_begun_anew_as_asked(script, capsys):
     both = script(*options, "--resume", "--seeds", 0, 1)["simple_cnn", "as it is"]["runs"]
     assert both[0] == first["runs"][0]
     assert both[1]["seed"] == 1
-    assert "1 of 1: simple_cnn, as it is, seed 1" in capsys.readouterr().out
+    assert "simple_cnn, as it is, seed 1: test accuracy" in capsys.readouterr().out
     anew = script(*options)["simple_cnn", "as it is"]["runs"]
     assert [run["seed"] for run in anew] == [0, 1]
     assert anew[0]["fit_seconds"] != first["runs"][0]["fit_seconds"]
