@@ -50,7 +50,7 @@ class Group:
         if self.recorded is None or any(net._recordable is None for net in self.nets):
             found = self._gradients(*tensors)
         else:
-            found = self.recorded([net._recorded_state() for net in self.nets], *tensors)
+            found = self.recorded([(net._recorded, net._recorded_state()) for net in self.nets], *tensors)
         found = iter(found)
         return [net._take(*islice(found, 2 + len(net._optimized()))) for net in self.nets]
 

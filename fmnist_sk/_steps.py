@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 
 import torch
 from skorch.callbacks import Callback
@@ -14,7 +14,10 @@ from fmnist_sk._layers import Whitening
 from fmnist_sk._passes import Hooks, trial
 from fmnist_sk._recorded import Recorded, is_ours
 from fmnist_sk._skorch import SkorchNet
+from fmnist_sk.augmentation import Augmentation
 from fmnist_sk.losses import Loss, TripletLoss
+
+BATCH_HOOKS = "on_batch_begin", "on_batch_end", "on_grad_computed"
 
 
 class Steps(SkorchNet):
@@ -121,11 +124,21 @@ class Steps(SkorchNet):
         loss.backward()
         return loss.detach(), logits.detach(), *(parameter.grad for parameter in self._optimized())
 
-    def _what_is_recorded(self) -> tuple | None:
-        """What steps of this epoch depend on besides their batches; None if they may do other things than a recording.
+    def _record_steps(self, batches: Iterable) -> None:
+        """Record what the steps of an epoch do, or go on with the recordings of the epoch before."""
+        has_others = not all(is_ours(callback) or type(callback).__module__.startswith("skorch.")
+                             for _, callback in self.callbacks_)
+        if self._recorded is None or has_others:        # others' callbacks may change anything between epochs
+            self._recorded = Recorded(self._gradients, [self._generators["device"]])
+            augmentation = getattr(batches, "transform", None)
+            if isinstance(augmentation, Augmentation) and not self._has_hook(*BATCH_HOOKS):
+                augmentation.record()
+        self._recordable = self._what_is_recorded()
 
-        That is so where others' code runs within them: modules, losses and hooks, which may decide in Python. Others'
-        callbacks may change anything between epochs.
+    def _what_is_recorded(self) -> tuple | None:
+        """What steps depend on besides their batches, or None where they may do other things than a recording of them.
+
+        That is so where others' code runs within them: modules, losses and hooks, which may decide in Python.
         """
         of_others = [name for name in ("infer", "get_loss", "train_step", "train_step_single")
                      if getattr(type(self), name) is not getattr(Steps, name)]
@@ -133,12 +146,9 @@ class Steps(SkorchNet):
                     for layer in self.module_.modules())
         if (of_others or hooks or self._draws or self.sam_rho or self.triplet_weight
                 or not isinstance(self.criterion, str) or not is_ours(self.module)
-                or self._has_hook("on_batch_begin", "on_batch_end", "on_grad_computed")):
+                or self._has_hook(*BATCH_HOOKS)):
             return None
-        is_changeable = not all(is_ours(callback) or type(callback).__module__.startswith("skorch.")
-                                for _, callback in self.callbacks_)
-        return (self.module_, self.criterion_, [parameter.requires_grad for parameter in self._optimized()],
-                len(self.history) if is_changeable else None)
+        return self.module_, self.criterion_, [parameter.requires_grad for parameter in self._optimized()]
 
     def _recorded_state(self) -> tuple:
         return self._recordable, [parameter.data_ptr() for parameter in self._optimized()]

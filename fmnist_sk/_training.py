@@ -11,7 +11,6 @@ from torch.nn import functional as F
 
 from fmnist_sk._batches import Batches, Images
 from fmnist_sk._checkpoint import FitFile
-from fmnist_sk._recorded import Recorded
 from fmnist_sk._skorch import StopTraining
 from fmnist_sk._steps import Steps
 from fmnist_sk._validation import content_hashes, stratified_split
@@ -136,8 +135,7 @@ class Trainer(Steps):
         self._run = self._schedule.run(self.optimizer_, n_epochs, len(batches_train))
         self._average = WeightAverage(self.module_, self.ema, self.swa) \
             if self.ema is not None or self.swa is not None else None
-        if self.device_.type == "cuda":
-            self._recorded = Recorded(self._gradients, [self._generators["device"]])
+        self._recorded = None
         first = len(self.history) + 1
         try:
             if saved is not None:
@@ -173,7 +171,8 @@ class Trainer(Steps):
                    best: BestEpoch | None, first: int) -> Generator:
         self.notify("on_epoch_begin", **parts)
         self._run.begin_epoch(self.history[first - 1:-1])
-        self._recordable = self._what_is_recorded()
+        if self.device_.type == "cuda":
+            self._record_steps(batches_train)
         if self._is_member:
             yield from self._pass(batches_train, True, "train", self._step)
         else:

@@ -12,6 +12,7 @@ from test_checkpoint import check_goes_on
 from torch import nn
 
 from fmnist_sk import AugmentedCopies, DeepEnsembleClassifier, MixUp, RandomCrop
+from fmnist_sk._batches import Images
 from fmnist_sk._parts import OPTIMIZERS
 from fmnist_sk._recorded import Recorded
 from fmnist_sk.losses import LOSSES
@@ -89,9 +90,10 @@ def test_same_seed_gives_the_same_result_in_deterministic_mode(name, tiny_images
 
 
 class Thins(Callback):
-    """Lowers the rate of dropout after every epoch."""
+    """Lowers the rate of dropout, and of the first augmentation, after every epoch."""
 
     def on_epoch_end(self, net, **kwargs):
+        net.augment[0].p *= 0.7
         for layer in net.module_.modules():
             if isinstance(layer, nn.Dropout):
                 layer.p *= 0.7
@@ -125,6 +127,25 @@ def test_recorded_steps_do_what_steps_do(make, tiny_images, monkeypatch):
         torch.use_deterministic_algorithms(False)
     assert len(replays) == n_replays > 0
     np.testing.assert_array_equal(recorded.predict_proba(X), expected.predict_proba(X))
+
+
+class Keeps(Callback):
+    """Keeps what steps were given."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.kept = []
+
+    def on_batch_end(self, net, batch, training, **kwargs):
+        self.kept.append(batch[0]["x"])
+
+
+def test_batches_that_others_see_stay(tiny_images):
+    X, y = images(tiny_images)
+    keeps = Keeps()
+    classifier = small("ConvNetClassifier", max_epochs=2, batch_size=10, augment="light", callbacks=[keeps]).fit(X, y)
+    drawn = [batch[0]["x"] for batch in classifier.get_iterator(Images(X[:, None]), training=True)]
+    for batches in (keeps.kept, drawn):
+        assert len({float(batch.sum()) for batch in batches}) == len(batches) > 5
 
 
 def test_lazy_layers_weights_and_large_images(tiny_images):

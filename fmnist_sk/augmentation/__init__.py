@@ -15,7 +15,7 @@ from fmnist_sk.augmentation.copies import AugmentedCopies
 from fmnist_sk.augmentation.geometry import RandomAffine, RandomCrop, RandomHorizontalFlip
 from fmnist_sk.augmentation.mixing import CutMix, MixUp
 from fmnist_sk.augmentation.pixels import GaussianNoise, RandomBrightness, RandomErasing
-from fmnist_sk.augmentation.presets import PRESETS, as_transformers, compile_augmentation
+from fmnist_sk.augmentation.presets import PRESETS, Augmentation, as_transformers, compile_augmentation
 
 __all__ = [
     "RandomHorizontalFlip",

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -66,36 +67,45 @@ def select(steps: Sequence[RandomTransformer], classes: np.ndarray | None
     return [(step, class_selection(step, step.only, step.exclude, classes)) for step in steps]
 
 
-def compile_augmentation(augment, classes: np.ndarray, pixel_range: PixelRange, generator: torch.Generator
-                         ) -> Callable[[Batch], None] | None:
-    """The function that applies all random transformers in turn to a batch; None if there are none.
+class Augmentation:
+    """All random transformers, in turn. It changes a batch: pixels that are bytes become float32, float types stay."""
 
-    Pixels that are bytes become float32, float types stay. On CUDA, tensors of a batch are good until the next one.
-    """
+    def __init__(self, steps: Sequence[tuple[RandomTransformer, Tensor | None]], n_classes: int,
+                 pixel_range: PixelRange, generator: torch.Generator):
+        self.steps, self.n_classes, self.generator = steps, n_classes, generator
+        self.change = partial(_changed, steps, n_classes, pixel_range, generator)
+        self._recorded: Recorded | None = None
+
+    def record(self) -> None:
+        """From now on record what is done (CUDA), anew if it was: a batch is good until the next one.
+
+        Others' transformers, which may decide in Python, stay as they are.
+        """
+        if all(is_ours(step) for step, _ in self.steps):
+            self._recorded = Recorded(self.change, [self.generator])
+
+    def __call__(self, batch: Batch) -> None:
+        given = batch.x, batch.codes, batch.weights
+        batch.n_classes = self.n_classes
+        batch.x, batch.weights, batch.targets = self.change(*given) if self._recorded is None else \
+            self._recorded(None, *given)
+
+
+def _changed(steps: Sequence[tuple[RandomTransformer, Tensor | None]], n_classes: int, pixel_range: PixelRange,
+             generator: torch.Generator, x: Tensor, codes: Tensor, weights: Tensor | None
+             ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Pixels, weights and targets of a batch that was changed."""
+    batch = Batch(x if x.is_floating_point() else x.float(), codes, weights, n_classes)
+    for step, allowed in steps:
+        step._change(batch, allowed, generator, pixel_range)
+    return batch.x, batch.weights, batch.targets
+
+
+def compile_augmentation(augment, classes: np.ndarray, pixel_range: PixelRange, generator: torch.Generator
+                         ) -> Augmentation | None:
+    """What changes a batch; None if there are no random transformers."""
     steps = [step for step in as_transformers(augment, classes) if isinstance(step, RandomTransformer)]
     if not steps:
         return None
-    steps = [(step, allowed if allowed is None else allowed.to(generator.device))
-             for step, allowed in select(steps, classes)]
-
-    def change(batch: Batch) -> None:
-        batch.x = batch.x if batch.x.is_floating_point() else batch.x.float()
-        batch.n_classes = len(classes)
-        for step, allowed in steps:
-            step._change(batch, allowed, generator, pixel_range)
-
-    if generator.device.type != "cuda" or not all(is_ours(step) for step, _ in steps):
-        return change
-
-    def results(x: Tensor, codes: Tensor, weights: Tensor | None) -> tuple[Tensor | None, ...]:
-        batch = Batch(x, codes, weights)
-        change(batch)
-        return batch.x, batch.weights, batch.targets
-
-    recorded = Recorded(results, [generator])
-
-    def change_at_once(batch: Batch) -> None:
-        batch.n_classes = len(classes)
-        batch.x, batch.weights, batch.targets = recorded(None, batch.x, batch.codes, batch.weights)
-
-    return change_at_once
+    return Augmentation([(step, allowed if allowed is None else allowed.to(generator.device))
+                         for step, allowed in select(steps, classes)], len(classes), pixel_range, generator)
