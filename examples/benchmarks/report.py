@@ -176,7 +176,8 @@ def accuracies(result):
     if not runs:
         return []
     lines = ["", "**The most accurate networks**, chosen by their accuracy on 6,000 held-out training images, then "
-             "trained on all 60,000 to the last epoch, where the test images were read once "
+             "trained on all 60,000 to the last epoch, where the test images were read once; minutes are those of the "
+             "median epoch times their number "
              f"({where(result).rpartition(', ')[0]}, {runs[0]['arithmetic']}, {revisions(runs)}).", "",
              "| | what was chosen | parameters | epochs | seeds | fit, minutes | test accuracy, % | goal, % |",
              "|---|---|---|---|---|---|---|---|"]
@@ -184,7 +185,8 @@ def accuracies(result):
         first = found["runs"][0]
         values = [run["test_accuracy"] for run in found["runs"]]
         text = percent(values) if len(values) > 1 else f"{100 * values[0]:.2f}"
-        minutes = statistics.median(run["fit_seconds"] for run in found["runs"]) / 60
+        minutes = statistics.median(run["seconds_per_epoch"] for run in found["runs"]) / 60 * (
+            first["epochs"] * first["members"])
         lines.append(f"| {name} | {first['candidate']} | {first['parameters']:,} | {first['epochs']} | {len(values)} | "
                      f"{minutes:.0f} | {text} | {100 * found['goal']:.1f} |")
     return lines
