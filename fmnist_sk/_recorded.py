@@ -16,8 +16,8 @@ class Recorded:
     """A function of tensors whose kernels are recorded and replayed (CUDA graphs).
 
     A step of a small network is a hundred kernels, and to start them one by one takes longer than what they do. The
-    first calls run the function as it is; then the call with tensors of the sizes that came most often is recorded, and
-    later ones like it are replays. Results of a replay are good until the next one.
+    first calls run the function as it is; the first call whose tensors have sizes that came WARM_UP times is recorded,
+    and later ones like it are replays. Results of a replay are good until the next one.
 
     function : does the same whatever the tensors hold, waits for nothing, leaves them unchanged, and returns a tuple of
         tensors and None that need no gradients

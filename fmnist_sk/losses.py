@@ -73,7 +73,6 @@ class FocalLoss(Loss):
         self.gamma = _number("gamma", gamma, 0, math.inf)
         alphas = list(alpha) if isinstance(alpha, (Sequence, np.ndarray)) else [alpha]
         self.alpha = tuple(_number("alpha", value, 0, math.inf) for value in alphas)
-        self.register_buffer("_factors", torch.tensor(self.alpha), persistent=False)
 
     def per_image(self, logits, targets):
         if len(self.alpha) not in (1, logits.shape[1]):
@@ -82,7 +81,9 @@ class FocalLoss(Loss):
         log_p = logits.log_softmax(1)
         # 1 - p without cancellation, and with a gradient that stays finite where p is 1.
         hardness = (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).tiny) ** self.gamma
-        return -(self._factors.to(logits) * targets * hardness * log_p).sum(1)
+        # One value after the other, because a tensor made of numbers on the host could not be recorded on CUDA.
+        alpha = self.alpha[0] if len(self.alpha) == 1 else torch.cat([log_p.new_full((1,), a) for a in self.alpha])
+        return -(alpha * targets * hardness * log_p).sum(1)
 
 
 class SigmoidLoss(Loss):

@@ -8,9 +8,12 @@ NAMES = {"cnn": "CNN", "tiny": "tiny network", "pretrained": "the pretrained net
 
 def peers():
     """The tables of the parts that were measured, each after an empty line."""
+    return [line for result in results("peers") for line in tables(result)]
+
+
+def tables(result):
     lines = []
-    for name, result in ((name, result) for result in results("peers") for name in TABLES):
-        table = TABLES[name]
+    for name, table in TABLES.items():
         if name in result and result[name]["rows"]:
             settings, rows = result[name]["settings"], result[name]["rows"]
             last = list(rows.values())[-1]

@@ -179,8 +179,8 @@ def main():
     write()             # what begins anew is forgotten
     done_seconds = done_work = 0.0
     left = list(todo)
-    for key, seed, found in Parallel(args.jobs, backend="threading", return_as="generator_unordered", pre_dispatch=
-                                     args.jobs)(delayed(fit)(*one) for one in todo):
+    fits = Parallel(args.jobs, backend="threading", return_as="generator_unordered", pre_dispatch=args.jobs)
+    for key, seed, found in fits(delayed(fit)(*one) for one in todo):
         row = rows[key]
         left.remove((key, seed))
         if found is None:

@@ -193,9 +193,11 @@ def accuracies(result):
 
 
 def figures():
-    speed, best = ([line for result in results(name) for line in table(result)]
-                   for name, table in (("speedrun", speedruns), ("accuracy", accuracies)))
-    return [*speed, *best, *peers(), *reference()][1:]
+    lines = []
+    for name, table in (("speedrun", speedruns), ("accuracy", accuracies)):
+        for result in results(name):
+            lines += table(result)
+    return [*lines, *peers(), *reference()][1:]
 
 
 # mark in README.md -> lines between its marks
