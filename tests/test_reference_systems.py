@@ -4,6 +4,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+import torch
 from skorch.history import History
 from test_datasets import real_data
 from test_examples import BENCHMARKS, first_images
@@ -27,8 +28,9 @@ def script(tmp_path, monkeypatch):
         return {(row["system"], row["setting"]): row for row in rows}
 
     monkeypatch.setattr(module, "load_fashion_mnist", first_images)
-    run.module = module
-    return run
+    run.module, threads = module, torch.get_num_threads()
+    yield run
+    torch.set_num_threads(threads)
 
 
 def test_every_figure_of_the_reports_has_a_row(script):
@@ -52,10 +54,22 @@ def test_a_fit_that_takes_too_long_says_so(script, capsys):
     assert len(row["runs"][0]["valid_acc_of_epochs"]) == row["runs"][0]["epochs"] == 1
     assert rows["cnn_4", "our recipe"]["status"] == rows["cnn_2", "softmax"]["status"] == "not run"
     assert "0 of " in capsys.readouterr().out.splitlines()[-1]
-    at_once = script("--only", "cnn_4", "--settings", "reported", "--minutes", 1e-6, "--jobs", 3)
+
+
+@real_data
+def test_fits_at_once_are_those_one_by_one(script, monkeypatch, capsys):
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    options = "--only", "cnn_4", "--settings", "reported", "--minutes"
+    rows, at_once = script(*options, 1e-6), script(*options, 1e-6, "--jobs", 4)
     for key in (key for key, row in rows.items() if row["runs"]):
-        assert rows[key]["runs"][0]["train_loss_of_epochs"] == at_once[key]["runs"][0]["train_loss_of_epochs"]
+        one, other = rows[key]["runs"][0], at_once[key]["runs"][0]
+        assert other["train_loss_of_epochs"] == pytest.approx(one["train_loss_of_epochs"], rel=0.02)
+        assert (other["fits_at_once"], other["torch_threads"]) == (4, 2)
     assert "4 of 4 done, 0.0s remaining" in capsys.readouterr().out
+    limits = []
+    monkeypatch.setattr(script.module, "run", lambda *args: limits.append(args[-2]))
+    script(*options, 30, "--jobs", 4)
+    assert limits == [120] * 4                      # minutes, with a quarter of the cores each
 
 
 @pytest.mark.parametrize(("seconds", "done"), [(59, 30), (100, 30), (110, 5), (170, 3)])

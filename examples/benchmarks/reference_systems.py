@@ -3,21 +3,24 @@
     python examples/benchmarks/reference_systems.py                              # all rows, for many hours on a CPU
     python examples/benchmarks/reference_systems.py --resume                     # go on after an interruption
     python examples/benchmarks/reference_systems.py --only "report 1" cnn_2 --settings reported
-    python examples/benchmarks/reference_systems.py --device cuda --jobs 4       # that many fits at once
+    python examples/benchmarks/reference_systems.py --jobs 2                     # that many fits at once: less in all
+    python examples/benchmarks/reference_systems.py --device cuda --jobs 4
 
 Reported settings hold out the report's share of the training images, end with the best epoch on them, and then read the
 test images once. Our recipe trains on all 60,000 training images to its last epoch, and reads the test images once.
 Report 1's table of architecture, loss and augmentation is the sweep ``--only "report 1"``.
 
-On a CPU a fit may take 30 minutes (--minutes). One that would take longer, by the epochs it has done, ends after the
-first k of its n epochs that a fifth of that time is enough for, with the learning rates that those epochs have in the
-whole fit, and its row says so. Writes results/reference_systems.json with every row, also those that were not run, anew
+On a CPU a fit may take 30 minutes of all cores (--minutes); of several fits at once each has its share of the cores,
+and that many times longer. One that would take longer, by the epochs it has done, ends after the first k of its n
+epochs that a fifth of that time is enough for, with the learning rates that those epochs have in the whole fit, and its
+row says so. Writes results/reference_systems.json with every row, also those that were not run, anew
 after each fit; fits themselves are kept after each epoch.
 """
 import argparse
 import contextlib
 import json
 import math
+import os
 import shutil
 import statistics
 from pathlib import Path
@@ -32,7 +35,7 @@ from fmnist_sk import load_fashion_mnist, reference_system, reference_systems, s
 from fmnist_sk.callbacks import format_seconds
 from fmnist_sk.reference import OUR_RECIPE
 
-MINUTES = 30                # of a fit on a CPU
+MINUTES = 30                # of a fit on all cores of a CPU
 SHARE = 0.2                 # of this time for a fit that would take longer
 FOLDER = Path("output")     # of unfinished fits
 
@@ -82,6 +85,8 @@ def work(row, n_images):
 
 def run(row, seed, train, test, args, minutes, folder):
     """One fit of a row, gone on with if an earlier call was interrupted in it; None for want of pretrained weights."""
+    if args.device == "cpu" and args.jobs > 1:
+        torch.set_num_threads(max(1, os.cpu_count() // args.jobs))      # of this thread's operations
     limit = [] if minutes is None else [("limit", Limit(minutes))]
     classifier = classifier_of(row, random_state=seed, device=args.device, verbose=int(args.jobs == 1),
                                checkpoint=folder, callbacks=limit)
@@ -129,7 +134,8 @@ def main():
                         "that was interrupted; without it the chosen rows begin anew")
     parser.add_argument("--minutes", type=float, help=f"of a fit at most (default: {MINUTES} on a CPU, else no limit)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--jobs", type=int, default=1, help="fits at once, in threads (default: 1)")
+    parser.add_argument("--jobs", type=int, default=1, help="fits at once, each with its share of the cores "
+                        "(default: 1)")
     parser.add_argument("--name", default="reference_systems", help="name of the result file")
     args = parser.parse_args()
     rows = table()
@@ -141,6 +147,7 @@ def main():
     if args.jobs < 1:
         parser.error(f"--jobs must be 1 or more, got {args.jobs}")
     minutes = args.minutes or (MINUTES if args.device == "cpu" else None)
+    limit = minutes and minutes * (args.jobs if args.device == "cpu" else 1)        # of one among several at once
     chosen = [key for key, row in rows.items()
               if (not args.only or {row["system"], row["report"]} & set(args.only))
               and args.settings in (None, "ours" if row["setting"] == OUR_RECIPE else "reported")]
@@ -169,12 +176,12 @@ def main():
 
     def expected(key):
         """Seconds of a fit, from those of the others."""
-        seconds, most = amounts[key] * done_seconds / done_work, 60 * (minutes or math.inf)
+        seconds, most = amounts[key] * done_seconds / done_work, 60 * (limit or math.inf)
         return seconds if seconds <= most else SHARE * most
 
     def fit(key, seed):
         print(f"{name_of(key, seed)} ...", flush=True)
-        return key, seed, run(rows[key], seed, train, test, args, minutes, folder)
+        return key, seed, run(rows[key], seed, train, test, args, limit, folder)
 
     write()             # what begins anew is forgotten
     done_seconds = done_work = 0.0
