@@ -161,10 +161,11 @@ def speedruns(result):
              "each seed | goal, % | 10,000 predictions, s |", f"|{'---|' * 9}"]
     for name, found in measured.items():
         first, goal = found["runs"][0], found["goal"]
-        fit, cold, predictions = (seconds(statistics.median(run[key] for run in found["runs"]))
-                                  for key in ("fit_seconds", "cold_start_seconds", "predict_seconds"))
+        fit, predictions = (seconds(statistics.median(run[key] for run in found["runs"]))
+                            for key in ("fit_seconds", "predict_seconds"))
         accuracies = [run["test_accuracy"] for run in found["runs"]]
-        lines.append(f"| {name} | {first['parameters']:,} | {first['epochs']} | {fit} | {cold} | "
+        lines.append(f"| {name} | {first['parameters']:,} | {first['epochs']} | {fit} | "
+                     f"{seconds(found['cold_start']['seconds'])} | "
                      f"{percent(accuracies)} | {', '.join(f'{100 * value:.2f}' for value in accuracies)} | "
                      f"{'' if goal is None else f'{100 * goal:.1f}'} | {predictions} |")
     return lines

@@ -7,12 +7,15 @@ The clock starts with the uint8 arrays of the 60,000 training images in memory a
 and its recipe are those of `recipe(name)`. Where a recipe was made for an accuracy, --choose found its epochs, and the
 first layers of "accurate": 54,000 training images, the accuracy on the other 6,000; choose_recipe.py and
 training_craft.py found the other settings. The test images are read once after each run. A fit of a few images goes
-first, because a process's first fit is slower; what that costs is measured too, as the same small fit's first time less
-its second. Writes results/speedrun.json, anew after every run; runs that are in it are not repeated, unless --afresh.
+first, because a process's first fit is slower; what that costs is measured too, as the first time of that small fit in
+a process of its own less its second. Writes results/speedrun.json, anew after every run; runs that are in it are not
+repeated, unless --afresh.
 """
 import argparse
 import json
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import _measure
 import torch
@@ -44,10 +47,15 @@ def classifier_of(name, seed, device, **params):
     return ResNetClassifier(**{**recipe(name), **params}, random_state=seed, device=device)
 
 
+def small_fits(name, X, y, device, n_fits):
+    """Seconds of each of some fits of a few images."""
+    return [timed(lambda: classifier_of(name, 0, device, max_epochs=1).fit(X, y), device)[0] for _ in range(n_fits)]
+
+
 def cold_start(name, X, y, device):
-    """Seconds by which the first fit of a process is slower than the next."""
-    first, second = (timed(lambda: classifier_of(name, 0, device, max_epochs=1).fit(X[:512], y[:512]), device)[0]
-                     for _ in range(2))
+    """Seconds by which the first fit of a process is slower than the next, in a new process."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        first, second = process.submit(small_fits, name, X, y, device, 2).result()
     return first - second
 
 
@@ -107,15 +115,17 @@ def main():
                     if all((row["settings"], row["seed"]) != (settings_of(recipe(name) | params), seed)
                            for row in rows))
         else:
-            cold = cold_start(name, train.images, train.target, args.device)
+            few = train.images[:512], train.target[:512]
+            found["cold_start"] = {"seconds": cold_start(name, *few, args.device), **where}
+            small_fits(name, *few, args.device, n_fits=1)
             known = {row["seed"] for row in rows}
-            fits = ({**run(name, seed, train, test, args.device), "cold_start_seconds": cold}
-                    for seed in args.seeds or seeds if seed not in known)
+            fits = (run(name, seed, train, test, args.device) for seed in args.seeds or seeds if seed not in known)
         for row in fits:
             rows.append({**row, **where})
             print(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in row.items()
                                           if isinstance(value, (int, float))), flush=True)
             _measure.write(args.name, {"device": args.device, "recipes": content})
+        _measure.write(args.name, {"device": args.device, "recipes": content})
     print(f"results in {path}")
 
 
