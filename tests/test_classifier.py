@@ -1,4 +1,4 @@
-"""ImageClassifier's own behaviour: validation settings, further training, ranges, shapes, modules, errors."""
+"""ImageClassifier's own behaviour: further training, weights, modules, interruptions, precision."""
 import pickle
 
 import numpy as np
@@ -8,118 +8,11 @@ from estimators import PatchNet, small
 from sklearn.base import clone
 from torch import nn
 
-from fmnist_sk import ConvNetClassifier, ImageClassifier, RandomCrop
-from fmnist_sk._batches import Batches, Images
-from fmnist_sk._validation import stratified_split
+from fmnist_sk import ImageClassifier
 
 
 def net(**params):
     return small("ImageClassifier", **params)
-
-
-# ---------------------------------------------------------------------- validation
-
-def test_a_fraction_or_a_number_is_held_out_in_the_proportions_of_the_classes(tiny_images):
-    X, y = tiny_images(["a", "b", "c"], n=90)
-    y[:30] = "a"
-    sizes = {}
-
-    class Spy(ImageClassifier):
-        def fit_loop(self, X, **kwargs):
-            train, valid = self.get_split_datasets(X)
-            sizes["train"], sizes["valid"] = (torch.bincount(part.y).tolist() for part in (train, valid))
-            rows = torch.cat([train.rows, valid.rows]).sort().values
-            assert torch.equal(rows, torch.arange(90))
-            return super().fit_loop(X, **kwargs)
-
-    for size in (0.2, 18):
-        Spy(**net(validation_fraction=size, max_epochs=1).get_params(deep=False)).fit(X, y)
-        assert sum(sizes["valid"]) == 18
-        counts = np.unique(y, return_counts=True)[1]
-        np.testing.assert_allclose(sizes["valid"], counts * 0.2, atol=1)
-        np.testing.assert_array_equal(np.add(sizes["train"], sizes["valid"]), counts)
-
-
-def test_stratified_split_keeps_the_last_image_of_a_class_for_training():
-    codes = torch.tensor([0] * 10 + [1])
-    held_out = stratified_split(codes, 5, torch.Generator().manual_seed(0))
-    assert held_out.shape == (11,)
-    assert not held_out[10]
-    assert 4 <= held_out.sum() <= 5
-
-
-def test_copies_of_an_image_stay_on_one_side_of_the_split(tiny_images):
-    X, y = tiny_images()
-    parts = []
-
-    class Spy(ImageClassifier):
-        def fit_loop(self, X, **kwargs):
-            parts.append([part.rows for part in self.get_split_datasets(X)])
-            return super().fit_loop(X, **kwargs)
-
-    spy = Spy(**net(validation_fraction=12, max_epochs=1).get_params(deep=False))
-    spy.fit(X, y, sample_weight=np.full(60, 2))
-    spy.fit(X.repeat(2, axis=0), y.repeat(2))
-    (train, valid), (given_train, given_valid) = parts
-    assert set(train.tolist()).isdisjoint(valid.tolist())
-    assert (len(train), len(valid)) == (len(given_train), len(given_valid)) == (96, 24)
-    assert set((given_train // 2).tolist()).isdisjoint((given_valid // 2).tolist())
-
-
-def test_a_score_that_is_no_number_is_never_the_best(tiny_images):
-    X, y = tiny_images()
-
-    class NanFirst(ImageClassifier):
-        def validation_step(self, batch, **kwargs):
-            step = super().validation_step(batch, **kwargs)
-            return {**step, "loss": step["loss"] * float("nan")} if len(self.history_) == 1 else step
-
-    classifier = NanFirst(**net(validation_fraction=0.2, monitor="valid_loss", max_epochs=3).get_params(deep=False))
-    classifier.fit(X, y)
-    assert classifier.best_epoch_ > 1
-    assert classifier.history_[:, "valid_loss_best"][:2] == [False, True]
-
-
-def test_history_holds_what_a_user_plots(tiny_images):
-    X, y = tiny_images()
-    classifier = net(max_epochs=3, validation_fraction=0.2).fit(X, y)
-    assert len(classifier.history_) == classifier.n_iter_ == 3
-    for row in classifier.history_:
-        assert {"epoch", "train_loss", "train_acc", "valid_loss", "valid_acc", "lr", "dur"} <= set(row)
-    assert classifier.history_[:, "epoch"] == [1, 2, 3]
-
-
-def test_keep_best_restores_the_best_epoch(tiny_images):
-    X, y = tiny_images(n=90)
-    rng = np.random.default_rng(0)
-    y = np.where(rng.random(90) < 0.3, rng.permutation(y), y)
-    settings = {"validation_data": (X[60:], y[60:]), "monitor": "valid_loss", "max_epochs": 30, "lr": 0.03}
-    best, last = (net(keep_best=keep, **settings).fit(X[:60], y[:60]) for keep in (True, False))
-    losses = best.history_[:, "valid_loss"]
-    assert best.best_epoch_ == last.best_epoch_ == 1 + int(np.argmin(losses)) < 30
-    loss = {name: -np.log(model.predict_proba(X[60:])[np.arange(30), y[60:]]).mean()
-            for name, model in (("best", best), ("last", last))}
-    assert loss["best"] == pytest.approx(min(losses), rel=1e-4)
-    assert loss["last"] == pytest.approx(losses[-1], rel=1e-4)
-
-
-def test_early_stopping_waits_for_patience(tiny_images):
-    X, y = tiny_images()
-    classifier = net(early_stopping=True, patience=3, validation_fraction=0.3, max_epochs=100).fit(X, y)
-    assert len(classifier.history_) == classifier.best_epoch_ + 3 < 100
-
-
-def test_validation_images_are_never_trained_on_nor_augmented(tiny_images):
-    X, y = tiny_images()
-    seen = []
-
-    class Recorder(RandomCrop):
-        def _apply(self, x, *args):
-            seen.append(len(x))
-            return super()._apply(x, *args)
-
-    net(augment=Recorder(padding=1), validation_fraction=12, max_epochs=2, batch_size=1000).fit(X, y)
-    assert seen == [48, 48]
 
 
 # ---------------------------------------------------------------------- further training
@@ -206,98 +99,6 @@ def test_fractional_weights_scale_the_loss(tiny_images):
     wrong = np.where(np.arange(60) < 30, 1 - y, y)
     weights = np.where(np.arange(60) < 30, 0.01, 1.3)
     assert (net().fit(X, wrong, sample_weight=weights).predict(X) == y).mean() > 0.9
-
-
-# ---------------------------------------------------------------------- images
-
-def test_flat_rows_become_the_square_they_fill(tiny_images):
-    X, y = tiny_images()
-    flat = X.reshape(60, -1)
-    with pytest.warns(UserWarning, match="rows of 60 values, which fill no square image: .* 8 x 8"):
-        classifier = net(max_epochs=1).fit(flat[:, :60], y)
-    assert classifier.image_shape_ == (1, 8, 8)
-    oblong = net(max_epochs=1, image_shape=(4, 16)).fit(flat, y)
-    assert oblong.image_shape_ == (1, 4, 16)
-    assert oblong.predict(X.reshape(60, 4, 16)).shape == (60,)
-
-
-def test_small_flat_rows_are_padded_small_images_raise():
-    rng = np.random.default_rng(0)
-    deep = ConvNetClassifier(architecture="4C3-MP2-4C3-MP2-4C3", padding="valid", max_epochs=1)
-    y = np.arange(20) % 2
-    with pytest.raises(ValueError, match="needs images of at least 18 x 18 pixels, got 9 x 20"):
-        deep.fit(rng.random((20, 9, 20)), y)
-    assert deep.fit(rng.random((20, 81)), y).predict(rng.random((20, 81))).shape == (20,)
-    assert deep.fit(rng.random((20, 18, 18)), y).image_shape_ == (1, 18, 18)
-
-
-def test_warns_when_asked_about_another_range_of_values(tiny_images, recwarn):
-    X, y = tiny_images()
-    raw, scaled = net(max_epochs=1).fit(X, y), net(max_epochs=1).fit(X / 255.0, y)
-    raw.predict(X[:1])
-    raw.predict(np.zeros_like(X))
-    scaled.predict(X[:1] / 255.0)
-    assert not [warning for warning in recwarn if issubclass(warning.category, UserWarning)]
-    with pytest.warns(UserWarning, match="values from 0 to .*was fitted on values from 0 to .*: scale X"):
-        raw.predict(X / 255.0)
-    with pytest.warns(UserWarning, match="scale X"):
-        scaled.predict(X)
-    with pytest.warns(UserWarning, match="scale X"):
-        raw.partial_fit(X / 255.0, y)
-    with pytest.warns(UserWarning, match="scale X"):
-        net(max_epochs=1, validation_data=(X / 255.0, y)).fit(X, y)
-
-
-def test_standardize_makes_training_independent_of_scale_and_travels_with_the_module(tiny_images):
-    X, y = tiny_images()
-    raw = net(max_epochs=3, precision="fp32").fit(X, y)
-    layer = raw.module_.standardize
-    np.testing.assert_allclose([layer.mean.item(), layer.std.item()], [X.mean(), X.std()], rtol=1e-5)
-    assert {"standardize.mean", "standardize.std"} <= set(raw.module_.state_dict())
-    assert "standardize" not in dict(net(max_epochs=1, standardize=False).fit(X, y).module_.named_children())
-    colour, y = tiny_images(channels=3)
-    colour[:, 1] //= 3
-    layer = net(max_epochs=1).fit(colour, y).module_.standardize
-    np.testing.assert_allclose(layer.mean.flatten(), colour.mean((0, 2, 3)), rtol=1e-5)
-    np.testing.assert_allclose(layer.std.flatten(), colour.std((0, 2, 3)), rtol=1e-4)
-
-
-def test_data_stay_bytes_and_are_not_copied(tiny_images):
-    X, y = tiny_images()
-    kept = {}
-
-    class Spy(ImageClassifier):
-        def fit_loop(self, X, **kwargs):
-            kept["pixels"] = X.pixels
-            return super().fit_loop(X, **kwargs)
-
-    Spy(**net(max_epochs=1, device="cpu").get_params(deep=False)).fit(X, y, sample_weight=np.arange(60) % 3)
-    assert kept["pixels"].dtype == torch.uint8
-    assert np.shares_memory(kept["pixels"].numpy(), X)
-
-
-def test_row_order_does_not_matter(tiny_images):
-    X, y = tiny_images()
-    order = np.random.default_rng(0).permutation(60)
-    a, b = net(max_epochs=2).fit(X, y), net(max_epochs=2).fit(X[order], y[order])
-    np.testing.assert_array_equal(a.predict_proba(X), b.predict_proba(X))
-
-
-def test_duplicates_are_kept():
-    class Count(ImageClassifier):
-        def fit_loop(self, X, **kwargs):
-            self.n_trained_ = len(X)
-            return super().fit_loop(X, **kwargs)
-
-    X, y = np.tile(np.arange(128, dtype=np.uint8).reshape(2, 64), (10, 1)), np.arange(20) % 2
-    assert Count(**net(max_epochs=1).get_params(deep=False)).fit(X, y).n_trained_ == 20
-
-
-def test_a_last_batch_of_one_joins_the_one_before():
-    data = Images(torch.zeros(9, 1, 2, 2), torch.zeros(9, dtype=torch.long))
-    sizes = [len(codes) for _, codes in Batches(data, 4, torch.Generator())]
-    assert sizes == [4, 5]
-    assert [len(codes) for _, codes in Batches(data, 4)] == [4, 4, 1]
 
 
 # ---------------------------------------------------------------------- modules
