@@ -40,6 +40,21 @@ def tiny_images():
     return make_images
 
 
+@pytest.fixture(scope="session")
+def named_images():
+    """60 images of three classes with names, and their labels."""
+    return make_images(["bag", "coat", "shirt"])
+
+
+@pytest.fixture
+def no_window(monkeypatch):
+    """Pictures are drawn and not shown, and are closed after the test."""
+    import matplotlib.pyplot as plt
+    monkeypatch.setattr(plt, "show", lambda *_, **__: pytest.fail("a picture was shown"))
+    yield
+    plt.close("all")
+
+
 def pytest_collection_modifyitems(items):
     if not torch.cuda.is_available():
         for item in items:
