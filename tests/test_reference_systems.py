@@ -72,12 +72,14 @@ def test_fits_at_once_are_those_one_by_one(script, monkeypatch, capsys):
     assert limits == [120] * 4                      # minutes, with a quarter of the cores each
 
 
-@pytest.mark.parametrize(("seconds", "done"), [(59, 30), (100, 30), (110, 5), (170, 3)])
-def test_only_a_fit_that_would_take_too_long_ends_early(script, seconds, done):
+@pytest.mark.parametrize(("seconds", "later", "done"), [
+    (59, 59, 30), (100, 100, 30), (110, 110, 5), (170, 170, 3), (90, 200, 30), (110, 60, 5), (4000, 1, 1)])
+def test_only_a_fit_that_would_take_too_long_ends_early(script, seconds, later, done):
     limit, net = script.module.Limit(minutes=50), SimpleNamespace(history=History(), max_epochs=30)
-    for _ in range(30):
+    limit.on_train_begin(net)
+    for epoch in range(30):
         net.history.new_epoch()
-        net.history.record("dur", seconds)
+        net.history.record("dur", seconds if epoch < 10 else later)
         try:
             limit.on_epoch_end(net)
         except KeyboardInterrupt:

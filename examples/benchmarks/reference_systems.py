@@ -41,17 +41,24 @@ FOLDER = Path("output")     # of unfinished fits
 
 
 class Limit(Callback):
-    """Ends a fit, in skorch's way, that would take longer than its time, after a share of it."""
+    """Ends a fit, in skorch's way, that would take longer than its time, after a share of it.
+
+    After that share one that may go on goes on to its end, also where the machine becomes slower.
+    """
 
     def __init__(self, minutes):
         self.minutes = minutes
 
+    def on_train_begin(self, net, **kwargs):
+        self.may_go_on_ = False
+
     def on_epoch_end(self, net, **kwargs):
         durations = net.history[:, "dur"]
         seconds, next_epoch = 60 * self.minutes, statistics.median(durations)
-        remaining = net.max_epochs - len(durations)
-        too_long = remaining and sum(durations) + remaining * next_epoch > seconds
-        if too_long and sum(durations) + next_epoch > SHARE * seconds:
+        if self.may_go_on_ or sum(durations) + next_epoch <= SHARE * seconds:
+            return
+        self.may_go_on_ = sum(durations) + (net.max_epochs - len(durations)) * next_epoch <= seconds
+        if not self.may_go_on_ and len(durations) < net.max_epochs:
             raise KeyboardInterrupt
 
 
