@@ -24,22 +24,25 @@ def reference():
     lines = ["", f"**The systems of five reports** ({whole} of {len(rows)} rows complete, those not begun are left "
              "out; in brackets is what ended before its last epoch, because the whole fit would have taken more than "
              f"{result['minutes']:g} minutes, and reproduces nothing). Test accuracy in percent, where the setting "
-             "says so accuracy on the report's share of validation images. Reported settings end with the best "
+             "says so accuracy on the report's share of validation images, for which report 3 does not say how long it "
+             "trained. Reported settings end with the best "
              "validation epoch, our recipe for the same architecture with its last one, after training on all 60,000 "
              "images "
              f"({machines(runs)}; {revisions(runs)}).", "",
-             "| system | setting | reported | same settings here | our recipe |", "|---|---|---|---|---|"]
-    ours = {row["system"]: measured(row) for row in rows if row["setting"] == "our recipe"}
+             "| system | setting | reported | same settings here | epochs | our recipe | epochs |",
+             "|---|---|---|---|---|---|---|"]
+    ours = {row["system"]: row for row in rows if row["setting"] == "our recipe"}
     for row in rows:
         if row["setting"] == "our recipe" or (row["report"] == "report 1" and "tuned" not in row["setting"]
                                               and row["setting"] != "softmax"):
             continue                            # the rest of report 1 has a table of its own
-        if not row["runs"] and ours.get(row["system"], "not run").startswith("not run"):
+        our = ours.pop(row["system"], None)
+        if not row["runs"] and not (our and our["runs"]):
             continue
         reported = next(iter(row["reported"].values()), None)
         lines.append(f"| {row['system']} | {row['setting'] or 'as planned'} | "
-                     f"{'' if reported is None else f'{reported:.2f}'} | {measured(row)} | "
-                     f"{ours.pop(row['system'], '')} |")
+                     f"{'' if reported is None else f'{reported:.2f}'} | {measured(row)} | {row['epochs_planned']} | "
+                     + (f"{measured(our)} | {our['epochs_planned']} |" if our else "| |"))
     cells = {(row["system"], row["setting"]): row for row in rows if row["report"] == "report 1"}
     settings = "softmax", "softmax, augmented", "sigmoid", "sigmoid, augmented"
     table = []

@@ -34,9 +34,16 @@ def where(result):
 
 def machines(runs):
     """Where these runs were done; those on CUDA are marked with a star in tables."""
-    found = {(is_cuda(run), f"*: {run['gpu']}" if is_cuda(run) else f"{run['torch_threads']} cores of "
-              f"{run['processor']}", run["torch"]) for run in runs}
-    return "; ".join(f"{machine}, PyTorch {torch}" for _, machine, torch in sorted(found))
+    found = {}
+    for run in runs:
+        found.setdefault((is_cuda(run), run["gpu"] if is_cuda(run) else run["processor"], run["torch"]), []).append(run)
+    texts = []
+    for (on_cuda, machine, torch), own in sorted(found.items()):
+        threads = sorted({run["torch_threads"] for run in own})
+        machine = f"*: {machine}" if on_cuda else \
+            f"{' or '.join(map(str, threads))} core{'s' * (threads != [1])} of {machine}"
+        texts.append(f"{machine}, PyTorch {torch}, {' or '.join(sorted({run['arithmetic'] for run in own}))}")
+    return "; ".join(texts)
 
 
 def is_cuda(run):
