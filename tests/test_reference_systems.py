@@ -1,5 +1,6 @@
 """The benchmark of the reports' systems: every figure has a row, and no fit is lost or embellished."""
 import json
+import re
 import sys
 from types import SimpleNamespace
 
@@ -137,7 +138,19 @@ def test_weights_that_are_not_there_are_named(script, monkeypatch, tmp_path, cap
     assert "put it there" in capsys.readouterr().out
 
 
-def test_unknown_names_are_named(script, capsys):
+@pytest.mark.parametrize(("option", "value", "message"), [
+    ("--only", "cnn_9", "--only takes names out of cnn_1, .*; got cnn_9"),
+    ("--seeds", -1, "--seeds: must be a whole number from 0 to 4294967295, got -1"),
+    ("--seeds", 2**32, "--seeds: must be a whole number from 0 to 4294967295, got 4294967296"),
+    ("--jobs", 0, "--jobs: must be a whole number above 0, got 0"),
+    ("--minutes", 0, "--minutes: must be a number above 0, got 0"),
+    ("--minutes", "nan", "--minutes: must be a number above 0, got nan"),
+    ("--device", "wibble", "--device: must name a device of this machine, got wibble"),
+])
+def test_wrong_options_are_named_before_anything_is_begun_anew(script, option, value, message, tmp_path, capsys):
+    results = tmp_path / "reference_systems.json"
+    results.write_text("{}")
     with pytest.raises(SystemExit):
-        script("--only", "cnn_9")
-    assert "cnn_9" in capsys.readouterr().err
+        script(option, value)
+    assert re.search(message, capsys.readouterr().err)
+    assert results.read_text() == "{}"

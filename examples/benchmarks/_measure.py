@@ -1,8 +1,10 @@
 """What the benchmarks share: the machine's description, paired timing with bootstrap intervals, result files."""
 from __future__ import annotations
 
+import argparse
 import datetime
 import json
+import math
 import os
 import platform
 import random
@@ -53,6 +55,40 @@ def of_a_row() -> dict:
     """What a row of a file depends on whose rows may be of several runs."""
     found = environment()
     return {key: found[key] for key in ("git", "torch", "torch_threads", "processor", "gpu")}
+
+
+def seed(text: str) -> int:
+    """A random seed out of a command line."""
+    return _number(text, int, lambda seed: 0 <= seed < 2**32, "a whole number from 0 to 4294967295")
+
+
+def count(text: str) -> int:
+    """How many of something, out of a command line."""
+    return _number(text, int, lambda number: number > 0, "a whole number above 0")
+
+
+def minutes(text: str) -> float:
+    """A time out of a command line."""
+    return _number(text, float, lambda number: 0 < number < math.inf, "a number above 0")
+
+
+def _number(text, kind, is_right, rule):
+    try:
+        number = kind(text)
+    except ValueError:
+        number = math.nan
+    if not is_right(number):
+        raise argparse.ArgumentTypeError(f"must be {rule}, got {text}")
+    return number
+
+
+def device(name: str) -> str:
+    """A device out of a command line, such as cpu, cuda or cuda:1."""
+    try:
+        torch.zeros((), device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise argparse.ArgumentTypeError(f"must name a device of this machine, got {name} ({error})") from None
+    return name
 
 
 def name_on(name: str, device: str) -> str:

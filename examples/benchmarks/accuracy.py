@@ -134,11 +134,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=goals, help="these goals (default: all)")
     parser.add_argument("--choose", nargs="+", choices=goals, help="compare these goals' candidates instead")
-    parser.add_argument("--seeds", type=int, nargs="+", help="random seeds (default: those of the goal; with "
+    parser.add_argument("--seeds", type=_measure.seed, nargs="+", help="random seeds (default: those of the goal; with "
                         "--choose 0)")
     parser.add_argument("--afresh", action="store_true", help="forget the runs that are in the file, and unfinished "
                         "fits")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--name", help="name of the result file (default: accuracy, or accuracy_cuda)")
     args = parser.parse_args()
     args.name = args.name or _measure.name_on("accuracy", args.device)

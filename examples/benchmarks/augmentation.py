@@ -34,8 +34,8 @@ ALONE = [RandomHorizontalFlip(), RandomCrop(), RandomAffine(rotation=10.0, shear
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=15, help="rounds that count (default: 15)")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--rounds", type=_measure.count, default=15, help="rounds that count (default: 15)")
+    parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--name", default="augmentation", help="name of the result file")
     args = parser.parse_args()
 

@@ -50,14 +50,15 @@ def options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="which (default: all)")
     parser.add_argument("--only", nargs="+", metavar="ROW", help="measure these rows of the parts (again)")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--rounds", type=int, default=11, help="timed rounds (default: 11)")
-    parser.add_argument("--images", type=int, help="images (default: 6,400 for epochs and peak, 10,000 for inference, "
-                                                   "60,000 for fits and scaling, which has up to four times as many)")
-    parser.add_argument("--epochs", type=int, default=3, help="epochs of the networks' fits (default: 3)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2],
+    parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--rounds", type=_measure.count, default=11, help="timed rounds (default: 11)")
+    parser.add_argument("--images", type=_measure.count, help="images (default: 6,400 for epochs and peak, 10,000 for "
+                        "inference, 60,000 for fits and scaling, which has up to four times as many)")
+    parser.add_argument("--epochs", type=_measure.count, default=3, help="epochs of the networks' fits (default: 3)")
+    parser.add_argument("--seeds", type=_measure.seed, nargs="+", default=[0, 1, 2],
                         help="of the networks' fits (default: 0 1 2); scikit-learn's have the first one")
-    parser.add_argument("--minutes", type=float, default=20, help="limit of a fit of scikit-learn's (default: 20)")
+    parser.add_argument("--minutes", type=_measure.minutes, default=20, help="limit of a fit of scikit-learn's "
+                        "(default: 20)")
     parser.add_argument("--afresh", action="store_true", help="measure the parts' rows anew")
     parser.add_argument("--name", help="name of the result file (default: peers, or peers_cuda)")
     parser.add_argument("--row", nargs=2, metavar=("PART", "ROW"), help=argparse.SUPPRESS)      # what a process does

@@ -58,8 +58,8 @@ def main():
     parser.add_argument("--candidates", nargs="*", choices=CANDIDATES, help="compare these on held-out images "
                         "(default: all)")
     parser.add_argument("--card", action="store_true", help="train nothing, write the card of the network again")
-    parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--seed", type=_measure.seed, default=0, help="random seed (default: 0)")
+    parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--name", default="pretrained", help="name of the result file")
     args = parser.parse_args()
     path = _measure.RESULTS / f"{args.name}.json"

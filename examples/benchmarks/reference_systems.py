@@ -136,12 +136,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", metavar="NAME", help='these systems or reports, such as cnn_2 "report 1"')
     parser.add_argument("--settings", choices=("reported", "ours"), help="only the reported settings, or only ours")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="random seeds (default: 0)")
+    parser.add_argument("--seeds", type=_measure.seed, nargs="+", default=[0], help="random seeds (default: 0)")
     parser.add_argument("--resume", action="store_true", help="keep the fits that are done, and go on with the one "
                         "that was interrupted; without it the chosen rows begin anew")
-    parser.add_argument("--minutes", type=float, help=f"of a fit at most (default: {MINUTES} on a CPU, else no limit)")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--jobs", type=int, default=1, help="fits at once, each with its share of the cores "
+    parser.add_argument("--minutes", type=_measure.minutes, help=f"of a fit at most (default: {MINUTES} on a CPU, "
+                        "else no limit)")
+    parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--jobs", type=_measure.count, default=1, help="fits at once, each with its share of the cores "
                         "(default: 1)")
     parser.add_argument("--name", default="reference_systems", help="name of the result file")
     args = parser.parse_args()
@@ -149,10 +150,6 @@ def main():
     known = {row[part] for row in rows.values() for part in ("system", "report")}
     if unknown := set(args.only or ()) - known:
         parser.error(f"--only takes names out of {', '.join(sorted(known))}; got {', '.join(sorted(unknown))}")
-    if args.minutes is not None and not 0 < args.minutes < math.inf:
-        parser.error(f"--minutes must be above 0, got {args.minutes}")
-    if args.jobs < 1:
-        parser.error(f"--jobs must be 1 or more, got {args.jobs}")
     minutes = args.minutes or (MINUTES if args.device == "cpu" else None)
     limit = minutes and minutes * (args.jobs if args.device == "cpu" else 1)        # of one among several at once
     chosen = [key for key, row in rows.items()

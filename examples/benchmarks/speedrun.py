@@ -89,10 +89,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipes", nargs="+", choices=GOALS, help="which (default: all)")
     parser.add_argument("--choose", action="store_true", help="compare settings on held-out images instead")
-    parser.add_argument("--seeds", type=int, nargs="+", help="random seeds (default: those of the goal; with "
+    parser.add_argument("--seeds", type=_measure.seed, nargs="+", help="random seeds (default: those of the goal; with "
                         "--choose 0 and 1)")
     parser.add_argument("--afresh", action="store_true", help="forget the runs that are in the file")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--name", help="name of the result file (default: speedrun, or speedrun_cuda)")
     args = parser.parse_args()
     args.name = args.name or _measure.name_on("speedrun", args.device)

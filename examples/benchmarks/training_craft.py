@@ -131,8 +131,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--finalists", action="store_true", help="compare recipes on all training images but 6,000")
     parser.add_argument("--groups", nargs="+", choices=GROUPS, default=list(GROUPS), help="some groups of changes")
-    parser.add_argument("--seeds", type=int, nargs="+", help="random seeds (default: 0; for the finalists 0 1 2)")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--seeds", type=_measure.seed, nargs="+", help="random seeds (default: 0; for the finalists "
+                        "0 1 2)")
+    parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--name", default="training_craft", help="name of the result file")
     args = parser.parse_args()
 
