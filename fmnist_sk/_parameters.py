@@ -23,7 +23,7 @@ class Parameters:
 
     _parameter_constraints = {
         "image_shape": [tuple, list, None],
-        "standardize": ["boolean"],
+        "standardize": ["boolean", StrOptions({"min_max"})],
         "lr": [Interval(numbers.Real, 0, None, closed="neither")],
         "max_epochs": [Interval(numbers.Integral, 1, None, closed="left")],
         "batch_size": [Interval(numbers.Integral, 1, None, closed="left")],

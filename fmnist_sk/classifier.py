@@ -49,9 +49,10 @@ class ImageClassifier(Parameters, ImageData, Exports, Trainer):
         ``module__*``. An instance is copied, so that each fit begins with its weights.
     image_shape : (H, W) or (C, H, W), optional
         How flat rows form an image. Default: the square they fill; rows that fill no square are padded with zeros.
-    standardize : bool
+    standardize : bool or "min_max"
         The network's first layer subtracts the mean and divides by the standard deviation of the training pixels,
-        one for each channel, so that raw bytes need no preparation.
+        one for each channel, so that raw bytes need no preparation. "min_max" maps the smallest training pixel to 0 and
+        the largest to 1 instead.
     lr : float
         Learning rate; with `schedule` its largest value.
     max_epochs : int
@@ -170,7 +171,7 @@ class ImageClassifier(Parameters, ImageData, Exports, Trainer):
 
     module: Any = None
     image_shape: tuple[int, ...] | None = None
-    standardize: bool = True
+    standardize: bool | str = True
     lr: float = 2e-3
     max_epochs: int = 10
     batch_size: int = 128
@@ -366,6 +367,10 @@ class ImageClassifier(Parameters, ImageData, Exports, Trainer):
 
     def _pixel_statistics(self, images: Images) -> tuple[Tensor, Tensor]:
         """What the standardising first layer subtracts and divides by: (channels,) each."""
+        if self.standardize == "min_max":
+            low, high = self.value_range_
+            return tuple(torch.full((self.image_shape_[0],), value, dtype=torch.float64).float()
+                         for value in (low, high - low))
         return pixel_statistics(images.pixels, images.rows)
 
     @property

@@ -17,9 +17,10 @@ def recipe(name: str) -> dict:
     and trains longer. "fast" is for 94 % of Fashion-MNIST's test images in a short time: its first layer whitens
     instead of being trained, and predictions are means over ten views of an image, which cost time only then.
     "accurate" is for 95 % in a quarter of an hour of two CPU cores: the same with twice as many maps, one convolution
-    more, which sees the image at full resolution, and more epochs. All were chosen on validation splits of
-    Fashion-MNIST for `ResNetClassifier` (``examples/benchmarks/choose_recipe.py``, ``training_craft.py --finalists``
-    and ``speedrun.py --choose``).
+    more, which sees the image at full resolution, and more epochs. Made for `ResNetClassifier`: its defaults and
+    "fashion" were chosen on validation splits of Fashion-MNIST (``examples/benchmarks/choose_recipe.py``,
+    ``training_craft.py --finalists``), as were the epochs and first layers of the other two (``speedrun.py --choose``),
+    whose width, dropout and views are set by hand.
 
     Raises ValueError for an unknown name.
 

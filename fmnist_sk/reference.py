@@ -9,14 +9,14 @@ to have 114,000 parameters, where the layers it lists have 82,090. Report 4 is o
 whose activations are our reading.
 
 The estimators have a report's network, loss, optimizer, learning rate and its schedule, weight decay, augmentation,
-batch size, validation share and number of epochs where it states them; where it does not say how long it trains, the
-number of epochs is the estimator's default. Where a report has several figures for a system, each has a name, a
-*setting*: ``reference_system("cnn_2", "sigmoid, augmented")``. The setting "our recipe" is the same architecture
-trained as well as we can: without validation images, with one-cycle, shifts and mirror images, label smoothing, and
-predictions that are means over ten views; report 0's networks then have batch normalisation, which the report tried
-too. Strengths of augmentation, the factor and patience of "reduce on plateau" in report 2 and the focal loss's gamma
-are not reported: they are our defaults. All standardise pixels (`standardize=True`), where reports 0 to 2 partly
-train on pixels from 0 to 1; "not standardised" expects images scaled to that range.
+batch size, validation share, number of epochs and range of pixels where it states them. Where it does not say how long
+it trains, the best of 50 validated epochs counts, report 0's number for its doubled data. Where a report has several
+figures for a system, each has a name, a *setting*: ``reference_system("cnn_2", "sigmoid, augmented")``. The setting
+"our recipe" is the same architecture trained as well as we can: without validation images, with one-cycle, shifts and
+mirror images, label smoothing, and predictions that are means over ten views; report 0's networks then have batch
+normalisation, which the report tried too, and the four-layer CNN less dropout. Strengths of augmentation, the factor
+and patience of "reduce on plateau" in report 2 and the focal loss's gamma are not reported: they are our defaults.
+Pixels are standardised, but go from 0 to 1 in reports 1 and 2, and where report 0 does without.
 """
 from __future__ import annotations
 
@@ -58,11 +58,14 @@ def _system(classifier: type[ImageClassifier], source: str, figures: dict[str, t
                            {name: pair[1] for name, pair in pairs.items()})
 
 
-_ADAM = {"optimizer": "adam", "weight_decay": 0.0, "schedule": "constant", "label_smoothing": 0.0, "augment": None}
+_ADAM = {"optimizer": "adam", "weight_decay": 0.0, "schedule": "constant", "label_smoothing": 0.0, "augment": None,
+         "max_epochs": 50}
+_UNIT_RANGE = {"standardize": "min_max"}
 _REPORT_0 = {**_ADAM, "criterion": "mse", "lr": 1e-3, "batch_size": 64, "batch_norm": False, "padding": "same",
              "validation_fraction": 0.1}
-_REPORT_1 = {**_ADAM, "lr": 4e-3, "weight_decay": 1e-3, "batch_size": 128, "max_epochs": 10, "padding": "valid",
-             "rounding": "ceil", "validation_fraction": 1 / 6}
+_REPORT_1 = {**_ADAM, **_UNIT_RANGE, "lr": 4e-3, "weight_decay": 1e-3, "batch_size": 128, "max_epochs": 10,
+             "padding": "valid", "rounding": "ceil", "validation_fraction": 1 / 6}
+_REPORT_2 = {**_ADAM, **_UNIT_RANGE, "validation_fraction": 0.2, "schedule": "reduce_on_plateau"}
 _REPORT_3 = {**_ADAM, "lr": 5e-4, "batch_size": 64, "validation_fraction": 1 / 15, "augment": "report_3",
              "schedule": Exponential(factor=0.9, every=10_000, per="batch")}
 _AUGMENTED, _SIGMOID = {"augment": "report_1"}, {"criterion": "sigmoid"}
@@ -91,12 +94,12 @@ _SYSTEMS = {
     "second_cnn": _system(
         ConvNetClassifier, "report 0",
         {"as it is": 92.2, "batch norm, tuned": (92.97, {"batch_norm": True}),
-         "doubled data, 50 epochs": (93.5, {**_DOUBLED, "max_epochs": 50}),
-         "doubled data, not standardised": (92.02, {**_DOUBLED, "standardize": False})},
+         "doubled data, 50 epochs": (93.5, _DOUBLED),
+         "doubled data, not standardised": (92.02, {**_DOUBLED, **_UNIT_RANGE})},
         {**_REPORT_0, "architecture": "32C3-32C3-MP2-64C3-64C3-MP2-256N"}),
     "second_cnn_48_96": _system(
         ConvNetClassifier, "report 0", {"doubled data, a quarter of the learning rate after 50 epochs": 94.79},
-        {**_REPORT_0, **_DOUBLED, "architecture": "48C3-48C3-MP2-96C3-96C3-MP2-256N", "max_epochs": 100,
+        {**_REPORT_0, **_UNIT_RANGE, **_DOUBLED, "architecture": "48C3-48C3-MP2-96C3-96C3-MP2-256N", "max_epochs": 100,
          "schedule": MultiStep(milestones=(50,), factor=0.25)}),
     "cnn_1": _of_report_1(_CNN_1, (89.16, 89.13, 84.11, 83.38), batch_norm=False),
     "cnn_2": _of_report_1(_CNN_1, (90.25, 89.43, 85.85, 86.61), {"softmax, augmented, tuned": (
@@ -106,12 +109,12 @@ _SYSTEMS = {
     "cnn_5": _of_report_1("32C3-64C3-128C3-MP2-128C5-256C5-MP2-512N", (88.23, 88.01, 85.93, 84.98)),
     "four_layer_cnn": _system(
         ConvNetClassifier, "report 2", {"augmented": 91.35},
-        {**_ADAM, "lr": 0.01, "architecture": "32C3-MP2-64C3-MP2-128C3-MP2-256C3-MP2-256N", "dropout": 0.5,
-         "validation_fraction": 0.2, "augment": "report_2", "schedule": "reduce_on_plateau"}),
+        {**_REPORT_2, "lr": 0.01, "architecture": "32C3-MP2-64C3-MP2-128C3-MP2-256C3-MP2-256N", "dropout": 0.5,
+         "augment": "report_2"}),
     "resnet_no_max_pool": _system(
         ResNetClassifier, "report 2", {"not augmented": 90.99},
-        {**_ADAM, "lr": 1e-3, "stem": "32C3", "n_blocks": (2, 2, 2), "pool": 1, "hidden": 0, "dropout": 0.0,
-         "max_epochs": 10, "validation_fraction": 0.2, "schedule": "reduce_on_plateau"}),
+        {**_REPORT_2, "lr": 1e-3, "stem": "32C3", "n_blocks": (2, 2, 2), "pool": 1, "hidden": 0, "dropout": 0.0,
+         "max_epochs": 10}),
     "inception_v3": _system(
         InceptionV3Classifier, "report 2", {}, {"weights": "imagenet", "resize": 150, "validation_fraction": 0.2}),
     "simple_model_1": _of_report_3(
@@ -133,15 +136,15 @@ _SYSTEMS = {
         MLPMixerClassifier, "report 4", {"last epoch": 89.19, "best test epoch": 89.84},
         {**_ADAM, "lr": 1e-3, "weight_decay": 5e-4, "batch_size": 256, "max_epochs": 40, "block": "plain",
          "n_blocks": 2, "patch_hidden": 128, "feature_hidden": 128, "validation_fraction": 0.1,
-         "schedule": ReduceOnPlateau(patience=20)}),
+         "keep_best": False, "schedule": ReduceOnPlateau(patience=20)}),
 }
 
-# The same architectures trained our way: what all have in common, and what each changes of it. Epochs are what a CPU of
-# two cores does in half an hour, or 18 where that would be too few.
+# The same architectures trained our way: what all have in common, and what each changes of it, chosen by hand. Epochs
+# are for at most about half an hour of two CPU cores that multiply bfloat16; resnet and inception_resnet take longer.
 OUR_RECIPE = "our recipe"
-_COMMON = {"criterion": "cross_entropy", "optimizer": "sgd", "lr": 0.1, "weight_decay": 5e-4, "schedule": "one_cycle",
-           "label_smoothing": 0.1, "augment": "fashion", "batch_size": 128, "validation_fraction": None,
-           "tta": ("mirror", "shift"), "max_epochs": 18}
+_COMMON = {"standardize": True, "criterion": "cross_entropy", "optimizer": "sgd", "lr": 0.1, "weight_decay": 5e-4,
+           "schedule": "one_cycle", "label_smoothing": 0.1, "augment": "fashion", "batch_size": 128,
+           "validation_fraction": None, "keep_best": True, "tta": ("mirror", "shift"), "max_epochs": 18}
 _WITHOUT_NORMALISATION = {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.01}
 _CHANGES: dict[str, dict] = {
     "simple_cnn": {"batch_norm": True, "max_epochs": 30},

@@ -23,7 +23,7 @@ def accuracy(tmp_path, monkeypatch):
 
     goals = module.GOALS
     monkeypatch.setattr(_measure, "RESULTS", tmp_path)
-    monkeypatch.setattr(module, "HELD_OUT", 300)
+    monkeypatch.setattr(_measure, "HELD_OUT", 300)
     monkeypatch.setattr(module, "GOALS", {"cuda": {}, "cpu": {
         "single": module.Goal(0.9, {"idle": net(lr=1e-9), "good": net()}),
         "ensemble": module.Goal(0.9, {"3": DeepEnsembleClassifier(net(), n_members=3)}, seeds=(0, 1))}})
@@ -39,9 +39,13 @@ def accuracy(tmp_path, monkeypatch):
 
 
 @real_data
-def test_the_candidate_that_is_best_on_held_out_images_is_trained(accuracy):
+def test_the_candidate_that_is_best_on_held_out_images_is_trained(accuracy, capsys):
     with pytest.raises(SystemExit, match="single: not yet tried on held-out images: idle, good"):
-        accuracy("--only", "single")
+        accuracy("--only", "ensemble", "single")
+    assert not Path("accuracy.json").exists()               # not after hours of the other goal
+    with pytest.raises(SystemExit):
+        accuracy("--only", "single", "--choose", "single")
+    assert "give one of them" in capsys.readouterr().err
     tried = accuracy("--choose", "single", "--seeds", 0, 1)["single"]
     assert [(row["candidate"], row["seed"]) for row in tried["choice"]] == [
         ("idle", 0), ("good", 0), ("idle", 1), ("good", 1)]
@@ -52,6 +56,7 @@ def test_the_candidate_that_is_best_on_held_out_images_is_trained(accuracy):
     assert (run["candidate"], run["seed"], run["epochs"], run["members"]) == ("good", 0, 3, 1)
     assert 0.3 < run["test_accuracy"] < 1
     assert run["seconds_per_epoch"] > 0 < run["predict_seconds"]
+    assert 2 * run["seconds_per_epoch"] < run["fit_seconds"] < 3 * 60
 
 
 @real_data
@@ -73,7 +78,15 @@ def test_an_ensemble_goes_on_with_the_members_that_are_done(accuracy, monkeypatc
     assert not json.loads(Path("accuracy.json").read_text())["goals"]["ensemble"]["runs"]
     kept = list(accuracy.module.FOLDER.rglob("*.*"))
     assert len(kept) == 1
+    run_epoch, epochs = ConvNetClassifier._run_epoch, []
+
+    def counted(member, *args):
+        epochs.append(member.random_state)
+        return run_epoch(member, *args)
+
+    monkeypatch.setattr(ConvNetClassifier, "_run_epoch", counted)
     again = accuracy("--only", "ensemble", "--seeds", 0)["ensemble"]["runs"][0]
+    assert len(epochs) == 2 * 3                             # of the second and the third member
     assert again["test_accuracy_of_each_class"] == whole["test_accuracy_of_each_class"]
     assert again["seconds_per_epoch"] != whole["seconds_per_epoch"]
     assert not list(accuracy.module.FOLDER.rglob("*.*"))

@@ -60,6 +60,19 @@ def test_standardize_makes_training_independent_of_scale_and_travels_with_the_mo
     np.testing.assert_allclose(layer.std.flatten(), colour.std((0, 2, 3)), rtol=1e-4)
 
 
+@pytest.mark.parametrize(("scale", "shift"), [(1, 0), (1 / 255, 0), (1 / 127.5, -1), (1e38, -5e37)])
+def test_min_max_gives_the_network_pixels_from_0_to_1(tiny_images, scale, shift):
+    X, y = tiny_images()
+    X = X if scale == 1 else (X / 255.0 if scale == 1e38 else X) * np.float32(scale) + np.float32(shift)
+    classifier = net(max_epochs=1, standardize="min_max").fit(X, y)
+    seen = classifier.module_.standardize(torch.from_numpy(np.asarray(X, "float32"))[:, None])
+    assert (seen.min().item(), seen.max().item()) == pytest.approx((0, 1), abs=1e-6)
+    first = classifier.partial_fit(X, y)
+    assert first is classifier
+    with pytest.raises(ValueError, match="'standardize' parameter"):
+        net(standardize="unit").fit(X, y)
+
+
 def test_data_stay_bytes_and_are_not_copied(tiny_images):
     X, y = tiny_images()
     kept = {}

@@ -77,10 +77,17 @@ def test_figures_are_those_of_the_reports():
     reported = {name: system.reported for name, system in reference_systems().items()}
     assert reported["simple_cnn"] == {"as it is": 91.42}
     assert reported["second_cnn_48_96"].popitem()[1] == 94.79
-    assert [reported[f"cnn_{i}"]["softmax"] for i in range(1, 6)] == [89.16, 90.25, 88.50, 86.95, 88.23]
-    assert [reported[f"cnn_{i}"]["sigmoid, augmented"] for i in range(1, 6)] == [83.38, 86.61, 84.72, 79.39, 84.98]
-    assert [reported[name]["validation"] for name in ("simple_model_1", "simple_model_2", "inception", "resnet",
-                                                      "inception_resnet")] == [92.15, 93.7, 94.5, 95.0, 94.8]
+    settings = "softmax", "softmax, augmented", "sigmoid", "sigmoid, augmented"
+    assert [[reported[f"cnn_{i}"][setting] for setting in settings] for i in range(1, 6)] == [
+        [89.16, 89.13, 84.11, 83.38], [90.25, 89.43, 85.85, 86.61], [88.50, 88.37, 81.56, 84.72],
+        [86.95, 85.59, 81.20, 79.39], [88.23, 88.01, 85.93, 84.98]]
+    names = "simple_model_1", "simple_model_2", "inception", "resnet", "inception_resnet"
+    for setting, figures in {
+            "validation": [92.15, 93.7, 94.5, 95.0, 94.8], "validation, T-shirt": [89.6, 91.0, 90.8, 91.0, 90.75],
+            "validation, trouser": [98.5, 98.85, 99.0, 99.15, 99.25],
+            "validation, shirt": [74.75, 81.0, 83.0, 83.5, 83.75]}.items():
+        assert [reported[name][setting] for name in names] == figures
+    assert reported["patch_mlp"] == {"last epoch": 89.19, "best test epoch": 89.84}
 
 
 @pytest.mark.parametrize("name", [name for name in reference_systems() if name != "inception_v3"])
@@ -106,6 +113,14 @@ def test_each_figure_has_the_setting_it_was_reached_with():
     assert (tuned.lr, tuned.weight_decay, tuned.batch_size) == (3.593e-4, 3.593e-4, 64)
     doubled = reference_system("second_cnn", "doubled data, 50 epochs")
     assert (type(doubled.augment), doubled.max_epochs, doubled.criterion) == (AugmentedCopies, 50, "mse")
+    assert reference_system("patch_mlp", "last epoch").keep_best is False
+    for name, system in systems.items():
+        ranges = {reference_system(name, setting).standardize for setting in (None, *system.reported)}
+        assert ranges == {"report 1": {"min_max"}, "report 2": {True} if name == "inception_v3" else {"min_max"}}.get(
+            system.source, {"second_cnn": {True, "min_max"}, "second_cnn_48_96": {"min_max"}}.get(name, {True}))
+        assert name == "inception_v3" or reference_system(name, OUR_RECIPE).standardize is True
+    for name in ("simple_cnn", "second_cnn", "four_layer_cnn", "simple_model_1", "inception"):      # not reported
+        assert reference_system(name).max_epochs == 50
     longest = reference_system("resnet", "focal loss, all training images")
     assert longest.max_epochs * 60_000 / longest.batch_size == pytest.approx(250_000, rel=0.002)
     assert (longest.criterion, longest.validation_fraction, longest.augment) == ("focal", None, "report_3")

@@ -55,6 +55,12 @@ def test_a_fit_that_takes_too_long_says_so(script, capsys):
     assert len(row["runs"][0]["valid_acc_of_epochs"]) == row["runs"][0]["epochs"] == 1
     assert rows["cnn_4", "our recipe"]["status"] == rows["cnn_2", "softmax"]["status"] == "not run"
     assert "0 of " in capsys.readouterr().out.splitlines()[-1]
+    options = "--only", "cnn_4", "--settings", "reported", "--resume", "--minutes"
+    assert script(*options, 1e-6)["cnn_4", "softmax"]["runs"] == row["runs"]
+    again = script(*options, 30)["cnn_4", "softmax"]
+    assert again["status"] == "complete"
+    assert again["runs"][0]["train_loss_of_epochs"][0] == row["runs"][0]["train_loss_of_epochs"][0]
+    assert script(*options, 1e-6)["cnn_4", "softmax"] == again
 
 
 @real_data
@@ -68,7 +74,13 @@ def test_fits_at_once_are_those_one_by_one(script, monkeypatch, capsys):
         assert (other["fits_at_once"], other["torch_threads"]) == (4, 2)
     assert "4 of 4 done, 0.0s remaining" in capsys.readouterr().out
     limits = []
-    monkeypatch.setattr(script.module, "run", lambda *args: limits.append(args[-2]))
+
+    class Noted(script.module.Limit):
+        def __init__(self, minutes):
+            limits.append(minutes)
+            super().__init__(1e-6)
+
+    monkeypatch.setattr(script.module, "Limit", Noted)
     script(*options, 30, "--jobs", 4)
     assert limits == [120] * 4                      # minutes, with a quarter of the cores each
 
@@ -93,10 +105,11 @@ def test_fits_are_kept_and_begun_anew_as_asked(script, capsys):
     options = "--only", "simple_cnn", "--settings", "reported"
     first = script(*options)["simple_cnn", "as it is"]
     assert first["status"] == "complete"
-    assert first["runs"][0]["best_epoch"] <= first["runs"][0]["epochs"] == 10
+    assert first["runs"][0]["best_epoch"] <= first["runs"][0]["epochs"] == 50
     assert 0 < first["runs"][0]["test_accuracy"] < 1
     assert script(*options, "--resume")["simple_cnn", "as it is"] == first
-    both = script(*options, "--resume", "--seeds", 0, 1)["simple_cnn", "as it is"]["runs"]
+    both = script(*options, "--resume", "--seeds", 0, 1, 1)["simple_cnn", "as it is"]["runs"]
+    assert len(both) == 2
     assert both[0] == first["runs"][0]
     assert both[1]["seed"] == 1
     assert "simple_cnn, as it is, seed 1: test accuracy" in capsys.readouterr().out
@@ -105,6 +118,37 @@ def test_fits_are_kept_and_begun_anew_as_asked(script, capsys):
     assert anew[0]["fit_seconds"] != first["runs"][0]["fit_seconds"]
     assert anew[0]["test_accuracy"] == first["runs"][0]["test_accuracy"]
     assert anew[1] == both[1]
+
+
+@real_data
+def test_another_call_of_other_rows_does_no_harm(script, monkeypatch, tmp_path):
+    unfinished = tmp_path / "output" / "reference_systems" / "cnn_2, softmax" / "fit.pt"
+    unfinished.parent.mkdir(parents=True)
+    unfinished.touch()
+    run, limits = script.module.run, ("--settings", "reported", "--minutes", 1e-6)
+
+    def meanwhile(row, *args):
+        if row["system"] == "cnn_4" and row["setting"] == "softmax":
+            with monkeypatch.context() as patch:
+                patch.setattr(script.module, "run", run)
+                script("--only", "simple_cnn", *limits)
+        return run(row, *args)
+
+    monkeypatch.setattr(script.module, "run", meanwhile)
+    rows = script("--only", "cnn_4", *limits)
+    assert [row["system"] for row in rows.values() if row["runs"]] == ["simple_cnn"] + ["cnn_4"] * 4
+    assert unfinished.exists()
+
+
+@real_data
+def test_figures_of_other_settings_are_left_out(script, tmp_path):
+    options = "--only", "cnn_4", "--settings", "reported", "--minutes", 1e-6
+    script(*options)
+    path = tmp_path / "reference_systems.json"
+    path.write_text(path.read_text().replace("lr=0.004", "lr=0.003", 1))
+    rows = script("--only", "simple_cnn", *options[2:])
+    assert [bool(row["runs"]) for (name, _), row in rows.items() if name == "cnn_4"] == [False, True, True, True, False]
+    assert rows["cnn_4", "softmax"]["status"] == "not run"
 
 
 @real_data
@@ -154,3 +198,43 @@ def test_wrong_options_are_named_before_anything_is_begun_anew(script, option, v
         script(option, value)
     assert re.search(message, capsys.readouterr().err)
     assert results.read_text() == "{}"
+
+
+@pytest.fixture
+def tables(script, monkeypatch, tmp_path):
+    """README's tables, as a function of what some rows have: runs, and a status other than that of complete rows."""
+    import _reference_tables
+    import _tables
+    monkeypatch.setattr(_tables, "RESULTS", tmp_path)
+
+    def text(changes):
+        rows = script.module.table()
+        for key, (status, *runs) in changes.items():
+            rows[key] |= {"status": status, "runs": runs}
+        (tmp_path / "reference_systems.json").write_text(json.dumps({"rows": list(rows.values())}))
+        return "\n".join(_reference_tables.reference())
+
+    return text
+
+
+def test_tables_say_what_is_not_reproduced_and_where_each_figure_is_from(tables):
+    cpu = {"test_accuracy": 0.9, "valid_accuracy": 0.8, "seconds_per_epoch": 30.0, "torch_threads": 1,
+           "git": "0123456789", "processor": "Abacus", "gpu": None, "torch": "2.13.0", "arithmetic": "float32",
+           "device": "cpu"}
+    cuda = {**cpu, "device": "cuda", "gpu": "Loom", "test_accuracy": 0.92, "arithmetic": "bfloat16",
+            "seconds_per_epoch": 1.0}
+    whole = tables({("cnn_2", "softmax"): ("complete", cpu), ("inception", "validation"): ("complete", cpu)})
+    assert "(2 of 55 rows complete" in whole
+    assert "In brackets" not in whole
+    assert "1 core of Abacus, PyTorch 2.13.0, float32; revision 0123456)" in whole
+    assert "\n| cnn_2 | softmax | 90.25 | 90.00 | 10 | not run | 14 |" in whole
+    assert "\n| inception | validation | 94.50 val | 80.00 val | 50 | not run | 25 |" in whole
+    assert "| simple_cnn |" not in whole
+    early = tables({("cnn_2", "softmax"): ("first 3 of 10 epochs", cpu), ("cnn_2", "sigmoid"): ("complete", cuda),
+                    ("simple_cnn", "our recipe"): ("complete", {**cuda, "test_accuracy": 0.94}, cuda)})
+    assert "(2 of 55 rows complete" in early
+    assert "In brackets: a fit that would have taken too long" in early
+    assert "*: Loom, PyTorch 2.13.0, bfloat16" in early
+    assert "| 90.25 | (90.00: first 3 of 10 epochs) | 10 |" in early
+    assert "| 93.00 ± 1.41* | 30 |" in early
+    assert "| 85.85, 92.00* | 86.61, not run | 30 (1 core, float32); 1 (Loom) |" in early

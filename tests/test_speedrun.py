@@ -1,6 +1,7 @@
 """The benchmark of the time to an accuracy: what it writes, and that runs are kept."""
 import json
 import sys
+from pathlib import Path
 
 import pytest
 from test_datasets import real_data
@@ -15,7 +16,7 @@ def speedrun(tmp_path, monkeypatch):
     import speedrun
     monkeypatch.setattr(_measure, "RESULTS", tmp_path)
     monkeypatch.setattr(speedrun, "CANDIDATES", {"fast": [{"max_epochs": 1}, {"max_epochs": 1, "width": 16}]})
-    monkeypatch.setattr(speedrun, "HELD_OUT", 300)
+    monkeypatch.setattr(_measure, "HELD_OUT", 300)
 
     def run(*options):
         monkeypatch.setattr(sys, "argv", ["speedrun.py", "--recipes", "fast", *map(str, options)])
@@ -23,6 +24,7 @@ def speedrun(tmp_path, monkeypatch):
         return json.loads((tmp_path / "speedrun.json").read_text())["recipes"]["fast"]
 
     monkeypatch.setattr(speedrun, "load_fashion_mnist", first_images)
+    run.folder = tmp_path
     return run
 
 
@@ -37,6 +39,10 @@ def test_runs_are_timed_and_kept(speedrun):
     both = speedrun("--seeds", 3, 4)["runs"]
     assert both[0] == run
     assert both[1]["seed"] == 4
+    assert found["goal_seconds"] == 150
+    path = next(Path(speedrun.folder).glob("speedrun.json"))
+    path.write_text(path.read_text().replace('"max_epochs": "6"', '"max_epochs": "7"', 1))
+    assert [run["seed"] for run in speedrun("--seeds", 3)["runs"]] == [3, 4, 3]         # of other settings
     assert [run["seed"] for run in speedrun("--seeds", 5, "--afresh")["runs"]] == [5]
 
 

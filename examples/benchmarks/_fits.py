@@ -63,8 +63,9 @@ def fits(name, args):
         model.fit(X, y)
     fitted = synchronized(device)
     hits = predict(test.images) == test.target
-    return {"side": side, "seed": int(seed), "images": len(X), "test_accuracy": float(hits.mean()),
-            "fit_seconds": fitted - begin, "predict_seconds": synchronized(device) - fitted,
+    return {"side": side, "seed": int(seed), "images": len(X), "minutes": args.minutes,
+            "test_accuracy": float(hits.mean()), "fit_seconds": fitted - begin,
+            "predict_seconds": synchronized(device) - fitted,
             "mib_before": before, "mib_peak": max(before, memory("VmHWM")),        # which the kernel rounds
             "mib_peak_on_device": torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else None}
 

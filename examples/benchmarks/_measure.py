@@ -17,9 +17,11 @@ import numpy as np
 import sklearn
 import skorch
 import torch
+from sklearn.model_selection import train_test_split
 
 import fmnist_sk
 
+HELD_OUT = 6_000            # training images that settings are chosen by
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -45,7 +47,8 @@ def environment() -> dict:
         "git": git("rev-parse", "HEAD"), "uncommitted_changes": bool(changes),
         "fmnist_sk": fmnist_sk.__version__, "torch": torch.__version__, "skorch": skorch.__version__,
         "scikit-learn": sklearn.__version__, "numpy": np.__version__, "python": platform.python_version(),
-        "processor": processor, "cores": os.cpu_count(), "torch_threads": torch.get_num_threads(),
+        "processor": processor, "instructions": torch.backends.cpu.get_cpu_capability(), "cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "allocator": {name: os.environ.get(name) for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")},
     }
@@ -54,7 +57,13 @@ def environment() -> dict:
 def of_a_row() -> dict:
     """What a row of a file depends on whose rows may be of several runs."""
     found = environment()
-    return {key: found[key] for key in ("git", "torch", "torch_threads", "processor", "gpu")}
+    return {key: found[key] for key in ("git", "uncommitted_changes", "torch", "torch_threads", "processor",
+                                        "instructions", "gpu")}
+
+
+def held_out(train) -> list[np.ndarray]:
+    """X, X_valid, y, y_valid out of the training images, always the same."""
+    return train_test_split(train.images, train.target, test_size=HELD_OUT, stratify=train.target, random_state=0)
 
 
 def seed(text: str) -> int:

@@ -41,11 +41,14 @@ def epochs(settings, rows, machine):
 
 def fits(settings, rows, machine):
     on_device = any(row["mib_peak_on_device"] is not None for row in rows.values())
-    lines = ["**Whole fits, side by side**, each in a process of its own whose first one it is: the CNN above for "
-             f"{settings['epochs']} epochs (in plain skorch in float32), and scikit-learn's own estimators, which get "
-             f"fewer images where a fit would take more than {settings['minutes']:g} minutes. Accuracy and time of "
-             "predictions are those of the 10,000 test images, read once; memory is the process's, before the fit "
-             f"(imports and data) and at its peak. Means over seeds; times are medians ({machine}).", "",
+    minutes = sorted({f"{row['minutes']:g}" for row in rows.values()})
+    lines = ["**Whole fits, side by side**, each in a process of its own: the CNN above for "
+             f"{settings['epochs']} epochs (in plain skorch in float32) as the process's first fit, with the allocator "
+             "as it comes on every side, which only this package changes, during its fits; and scikit-learn's own "
+             "estimators, after trials with fewer images, and with fewer images where the fit would take more than "
+             f"{' or '.join(minutes)} minutes. Accuracy and time of predictions are those of the 10,000 test images, "
+             "read once; memory is the process's, before the fit (imports and data) and at its peak. Means over seeds; "
+             f"times are medians ({machine}).", "",
              "| | training images | seeds | test accuracy, % | fit, s | predictions, s | MiB before | peak, MiB |"
              + (" peak on the GPU, MiB |" if on_device else ""), "|---" * (9 if on_device else 8) + "|"]
     for side in dict.fromkeys(row["side"] for row in rows.values()):
@@ -69,7 +72,7 @@ def inference(settings, rows, machine):
              "| | images in a call | here | network alone | relative time |", "|---|---|---|---|---|"]
     for name, row in rows.items():
         for n, call in row["calls"].items():
-            cells = [f"{call['median_ms'][side]:.2f} ms (95 %: {call['p95_ms'][side]:.2f})" if n == "1" else
+            cells = [f"{call['median_ms'][side]:.2f} ms (95th percentile {call['p95_ms'][side]:.2f})" if n == "1" else
                      f"{1e3 * int(n) / call['median_ms'][side]:,.0f} images/s" for side in ("fmnist_sk", "bare module")]
             lines.append(f"| {NAMES.get(name, name)} | {int(n):,} | {' | '.join(cells)} | "
                          f"{interval(call['fmnist_sk / bare module'])} |")

@@ -29,18 +29,18 @@ def where(result):
     environment = result["environment"]
     machine = environment["gpu"] if result.get("device", "cpu") != "cpu" else \
         f"{environment['cores']} cores of {environment['processor']}"
-    return f"{machine}, PyTorch {environment['torch']}, revision {environment['git'][:7]}"
+    return f"{machine}, PyTorch {environment['torch']}, {revisions([environment])}"
 
 
-def machines(runs):
-    """Where these runs were done; those on CUDA are marked with a star in tables."""
+def machines(runs, mark=""):
+    """Where these runs were done; `mark` is how a table marks those on CUDA."""
     found = {}
     for run in runs:
         found.setdefault((is_cuda(run), run["gpu"] if is_cuda(run) else run["processor"], run["torch"]), []).append(run)
     texts = []
     for (on_cuda, machine, torch), own in sorted(found.items()):
         threads = sorted({run["torch_threads"] for run in own})
-        machine = f"*: {machine}" if on_cuda else \
+        machine = f"{mark and f'{mark}: '}{machine}" if on_cuda else \
             f"{' or '.join(map(str, threads))} core{'s' * (threads != [1])} of {machine}"
         texts.append(f"{machine}, PyTorch {torch}, {' or '.join(sorted({run['arithmetic'] for run in own}))}")
     return "; ".join(texts)
@@ -55,7 +55,7 @@ def seconds(value):
 
 
 def revisions(runs):
-    return "revision " + ", ".join(sorted({run["git"][:7] for run in runs}))
+    return "revision " + ", ".join(sorted({run["git"][:7] if run["git"] else "unknown" for run in runs}))
 
 
 def percent(values):

@@ -21,11 +21,9 @@ from typing import NamedTuple
 import _measure
 import torch
 from sklearn.base import BaseEstimator, clone
-from sklearn.model_selection import train_test_split
 
 from fmnist_sk import DeepEnsembleClassifier, ResNetClassifier, WideResNetClassifier, load_fashion_mnist, recipe
 
-HELD_OUT = 6_000            # training images that --choose reads accuracies on
 FOLDER = Path("output")     # of unfinished fits
 
 
@@ -96,13 +94,13 @@ def figures(estimator):
     return {"epochs": networks[0].n_iter_, "members": len(networks), "settings": repr(networks[0]),
             "parameters": sum(p.numel() for network in networks for p in network.module_.parameters()),
             "seconds_per_epoch": statistics.median(row["dur"] for network in networks for row in network.history_),
+            "fit_seconds": sum(row["dur"] for network in networks for row in network.history_),
             "arithmetic": str(networks[0]._compute_dtype).removeprefix("torch.")}
 
 
 def try_candidate(name, estimator, seed, train, device, folder):
     """The accuracy of a candidate on held-out training images."""
-    X, X_valid, y, y_valid = train_test_split(train.images, train.target, test_size=HELD_OUT, stratify=train.target,
-                                              random_state=0)
+    X, X_valid, y, y_valid = _measure.held_out(train)
     estimator = fitted(estimator, seed, X, y, device, folder)
     return {"candidate": name, "seed": seed, "valid_accuracy": estimator.score(X_valid, y_valid), **figures(estimator)}
 
@@ -145,10 +143,14 @@ def main():
     here = GOALS[torch.device(args.device).type]
     if missing := set(args.choose or args.only or ()) - set(here):
         parser.error(f"{args.device} has the goals {', '.join(here)}; got {', '.join(sorted(missing))}")
+    if args.choose and args.only:
+        parser.error("--choose compares candidates, --only trains what was chosen: give one of them")
     path = _measure.RESULTS / f"{args.name}.json"
     content = json.loads(path.read_text())["goals"] if path.exists() else {}
+    if not args.choose:
+        best = {name: chosen(name, here[name], content.get(name, {}).get("choice", ())) for name in args.only or here}
     train, test = load_fashion_mnist("train"), load_fashion_mnist("test")
-    where = _measure.of_a_row()
+    where = _measure.of_a_row() | {"device": args.device}
     for name in args.choose or args.only or here:
         goal = here[name]
         found = content.setdefault(name, {})
@@ -160,8 +162,7 @@ def main():
             shutil.rmtree(folder, ignore_errors=True)
             rows.clear()
             _measure.write(args.name, {"device": args.device, "goals": content})
-        candidates = goal.candidates if args.choose else {
-            best: goal.candidates[best] for best in [chosen(name, goal, found.get("choice", ()))]}
+        candidates = goal.candidates if args.choose else {best[name]: goal.candidates[best[name]]}
         for seed in args.seeds or ((0,) if args.choose else goal.seeds):
             for candidate, estimator in candidates.items():
                 if any((row["candidate"], row["seed"]) == (candidate, seed) for row in rows):

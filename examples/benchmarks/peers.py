@@ -6,8 +6,8 @@
   (extra `peers`); same optimizer, batch size, precision and memory layout on every side, but that skorch is there as
   it comes too, and Keras has its own layout. All in one process, in turn, in a new order every round.
 - fits: accuracy, time and memory of whole fits, also of scikit-learn's estimators; every fit in a process of its own.
-  The test images are read once, after the fit. A fit of scikit-learn's that would take more than --minutes gets fewer
-  images; its row says how many.
+  The test images are read once, after the fit. A fit of scikit-learn's that would take more than --minutes, by trials
+  with fewer images in the same process, gets fewer images; its row says how many.
 - inference: predict_proba beside the network alone.
 - scaling: time and memory of one epoch, from 1,000 images to 240,000.
 - peak: the share that training reaches of the processor's own speed at matrix products.
@@ -38,7 +38,7 @@ class Part(NamedTuple):
 
 PARTS = {
     "epochs": Part(lambda args: list(NETWORKS), epochs, ("device", "images", "rounds")),
-    "fits": Part(fit_rows, fits, ("device", "images", "epochs", "minutes")),
+    "fits": Part(fit_rows, fits, ("device", "images", "epochs")),
     "inference": Part(lambda args: installed(CLASSIFIERS), inference, ("device", "images", "rounds")),
     "scaling": Part(lambda args: [str(int((args.images or 60_000) * factor)) for factor in (1 / 60, 1 / 6, 1, 4)],
                     scaling, ("device", "images")),
@@ -67,8 +67,7 @@ def options():
 
 def where():
     """What a row depends on besides its part's settings: rows may be of several runs."""
-    found = {name: _measure.environment()[name] for name in ("git", "torch_threads")}
-    return found | {name: version(name) for name in ("lightning", "keras") if find_spec(name)}
+    return _measure.of_a_row() | {name: version(name) for name in ("lightning", "keras") if find_spec(name)}
 
 
 def in_a_process(part, row):

@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 import _measure
-from sklearn.model_selection import train_test_split
 
 import fmnist_sk
 from fmnist_sk import ResNetClassifier, load_fashion_mnist, recipe
@@ -65,12 +64,11 @@ def main():
     path = _measure.RESULTS / f"{args.name}.json"
     content = json.loads(path.read_text()) if path.exists() else {"candidates": [], "chosen": None}
     content.pop("environment", None)
-    where = {name: _measure.environment()[name] for name in ("git", "torch_threads")}
+    where = _measure.of_a_row()
     train = load_fashion_mnist("train")
 
     if args.candidates is not None:
-        X, X_valid, y, y_valid = train_test_split(train.images, train.target, test_size=6_000, stratify=train.target,
-                                                  random_state=0)
+        X, X_valid, y, y_valid = _measure.held_out(train)
         for name in args.candidates or CANDIDATES:
             if any((row["name"], row["seed"]) == (name, args.seed) for row in content["candidates"]):
                 continue

@@ -6,15 +6,17 @@
     python examples/benchmarks/reference_systems.py --jobs 2                     # that many fits at once: less in all
     python examples/benchmarks/reference_systems.py --device cuda --jobs 4
 
-Reported settings hold out the report's share of the training images, end with the best epoch on them, and then read the
-test images once. Our recipe trains on all 60,000 training images to its last epoch, and reads the test images once.
+Reported settings hold out the report's share of the training images, end with the best epoch on them (report 4's with
+the last), and then read the test images once. Our recipe trains on all 60,000 training images to its last epoch, and
+reads the test images once.
 Report 1's table of architecture, loss and augmentation is the sweep ``--only "report 1"``.
 
 On a CPU a fit may take 30 minutes of all cores (--minutes); of several fits at once each has its share of the cores,
 and that many times longer. One that would take longer, by the epochs it has done, ends after the first k of its n
 epochs that a fifth of that time is enough for, with the learning rates that those epochs have in the whole fit, and its
-row says so. Writes results/reference_systems.json with every row, also those that were not run, anew
-after each fit; fits themselves are kept after each epoch.
+row says so; with more time, --resume runs it again. Writes results/reference_systems.json with every row, also those
+that were not run, anew after each fit; fits themselves are kept after each epoch. Figures of other settings than those
+of today's `reference_system` are left out.
 """
 import argparse
 import contextlib
@@ -26,12 +28,11 @@ import statistics
 from pathlib import Path
 
 import _measure
-import numpy as np
 import torch
 from joblib import Parallel, delayed
 from skorch.callbacks import Callback
 
-from fmnist_sk import load_fashion_mnist, reference_system, reference_systems, summary
+from fmnist_sk import AugmentedCopies, load_fashion_mnist, reference_system, reference_systems, summary
 from fmnist_sk.callbacks import format_seconds
 from fmnist_sk.reference import OUR_RECIPE
 
@@ -85,26 +86,33 @@ def classifier_of(row, **params):
     return reference_system(row["system"], row["setting"], **params)
 
 
+def settings_of(row):
+    return " ".join(classifier_of(row).__repr__(N_CHAR_MAX=10**6).split())
+
+
 def work(row, n_images):
     """Multiply-adds of a fit, for the remaining time: three passes forward for a step."""
-    return 3 * int(summary(classifier_of(row)).loc["total", "multiply_adds"]) * n_images * row["epochs_planned"]
+    classifier = classifier_of(row)
+    if isinstance(classifier.augment, AugmentedCopies):
+        n_images *= 1 + classifier.augment.fraction
+    return 3 * int(summary(classifier).loc["total", "multiply_adds"]) * n_images * row["epochs_planned"]
 
 
 def run(row, seed, train, test, args, minutes, folder):
     """One fit of a row, gone on with if an earlier call was interrupted in it; None for want of pretrained weights."""
     if args.device == "cpu" and args.jobs > 1:
         torch.set_num_threads(max(1, os.cpu_count() // args.jobs))      # of this thread's operations
-    limit = [] if minutes is None else [("limit", Limit(minutes))]
+    limit = [] if minutes is None else [("limit", Limit(minutes * (args.jobs if args.device == "cpu" else 1)))]
     classifier = classifier_of(row, random_state=seed, device=args.device, verbose=int(args.jobs == 1),
                                checkpoint=folder, callbacks=limit)
-    X, X_test = (data.images if classifier.standardize else data.images / np.float32(255) for data in (train, test))
+    where = _measure.of_a_row()
     with torch.cuda.stream(torch.cuda.Stream()) if args.device != "cpu" else contextlib.nullcontext():
         try:                # in a stream of its own, beside which those of other fits run
-            classifier.fit(X, train.target)
+            classifier.fit(train.images, train.target)
         except FileNotFoundError as error:
             print(error, flush=True)
             return None
-        predicted = classifier.predict(X_test)
+        predicted = classifier.predict(test.images)
     right = predicted == test.target
     history = classifier.history_
     found = {"seed": seed, "epochs": len(history), "test_accuracy": float(right.mean()),
@@ -112,12 +120,17 @@ def run(row, seed, train, test, args, minutes, folder):
              "seconds_per_epoch": statistics.median(history[:, "dur"]), "fit_seconds": sum(history[:, "dur"]),
              "train_loss_of_epochs": history[:, "train_loss"]}
     if "valid_acc" in history[0]:
-        best = getattr(classifier, "best_epoch_", None) or len(history)
+        best = classifier.best_epoch_ if classifier.keep_best else len(history)
         found |= {"valid_accuracy": history[best - 1, "valid_acc"], "best_epoch": best,
                   "valid_accuracy_of_each_class": history[best - 1, "valid_class_acc"],
                   "valid_acc_of_epochs": history[:, "valid_acc"]}
-    return {**found, **_measure.of_a_row(), "arithmetic": str(classifier._compute_dtype).removeprefix("torch."),
-            "device": args.device, "fits_at_once": args.jobs}
+    return {**found, **where, "arithmetic": str(classifier._compute_dtype).removeprefix("torch."),
+            "device": args.device, "fits_at_once": args.jobs, "minutes": minutes, "settings": settings_of(row)}
+
+
+def stands(run, row, minutes):
+    """Whether a run need not be repeated: it is whole, or had as much time as it would have now."""
+    return run["epochs"] == row["epochs_planned"] or (minutes or math.inf) <= (run["minutes"] or math.inf)
 
 
 def status(row):
@@ -137,8 +150,8 @@ def main():
     parser.add_argument("--only", nargs="+", metavar="NAME", help='these systems or reports, such as cnn_2 "report 1"')
     parser.add_argument("--settings", choices=("reported", "ours"), help="only the reported settings, or only ours")
     parser.add_argument("--seeds", type=_measure.seed, nargs="+", default=[0], help="random seeds (default: 0)")
-    parser.add_argument("--resume", action="store_true", help="keep the fits that are done, and go on with the one "
-                        "that was interrupted; without it the chosen rows begin anew")
+    parser.add_argument("--resume", action="store_true", help="keep the fits that are done, and go on with those that "
+                        "were interrupted; without it the chosen rows begin anew")
     parser.add_argument("--minutes", type=_measure.minutes, help=f"of a fit at most (default: {MINUTES} on a CPU, "
                         "else no limit)")
     parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
@@ -151,28 +164,34 @@ def main():
     if unknown := set(args.only or ()) - known:
         parser.error(f"--only takes names out of {', '.join(sorted(known))}; got {', '.join(sorted(unknown))}")
     minutes = args.minutes or (MINUTES if args.device == "cpu" else None)
-    limit = minutes and minutes * (args.jobs if args.device == "cpu" else 1)        # of one among several at once
     chosen = [key for key, row in rows.items()
               if (not args.only or {row["system"], row["report"]} & set(args.only))
               and args.settings in (None, "ours" if row["setting"] == OUR_RECIPE else "reported")]
 
-    path, folder = _measure.RESULTS / f"{args.name}.json", FOLDER / args.name
-    for old in json.loads(path.read_text())["rows"] if path.exists() else []:
-        key = old["system"], old["setting"]
-        if key in rows:
-            rows[key]["status"] = old["status"]
-            rows[key]["runs"] = [run for run in old["runs"]
-                                 if args.resume or key not in chosen or run["seed"] not in args.seeds]
-    if not args.resume:
-        shutil.rmtree(folder, ignore_errors=True)
+    seeds, path = list(dict.fromkeys(args.seeds)), _measure.RESULTS / f"{args.name}.json"
+    folders = {key: FOLDER / args.name / f"{key[0]}, {key[1]}" for key in chosen}
+
+    def read(keys):
+        """Take what the file has of these rows."""
+        for old in json.loads(path.read_text())["rows"] if path.exists() else []:
+            if (key := (old["system"], old["setting"])) in keys:
+                rows[key]["status"] = old["status"]
+                rows[key]["runs"] = [run for run in old["runs"] if run["settings"] == settings_of(rows[key])]
 
     def write():
+        read(rows.keys() - set(chosen))     # which another call may have run meanwhile
         for row in rows.values():
             row["status"] = status(row)
-        return _measure.write(args.name, {"minutes": minutes or MINUTES, "rows": list(rows.values())})
+        return _measure.write(args.name, {"rows": list(rows.values())})
 
+    read(rows.keys())
+    for key in chosen:
+        rows[key]["runs"] = [run for run in rows[key]["runs"] if run["seed"] not in seeds
+                             or (args.resume and stands(run, rows[key], minutes))]
+        if not args.resume:
+            shutil.rmtree(folders[key], ignore_errors=True)
     train, test = load_fashion_mnist("train"), load_fashion_mnist("test")
-    todo = [(key, seed) for seed in args.seeds for key in chosen
+    todo = [(key, seed) for seed in seeds for key in chosen
             if all(run["seed"] != seed for run in rows[key]["runs"])]
     amounts = {key: work(rows[key], len(train.images)) for key in dict.fromkeys(key for key, _ in todo)}
     if args.jobs > 1:       # the longest first, so that none is left alone at the end
@@ -180,12 +199,13 @@ def main():
 
     def expected(key):
         """Seconds of a fit, from those of the others."""
-        seconds, most = amounts[key] * done_seconds / done_work, 60 * (limit or math.inf)
+        seconds = amounts[key] * done_seconds / done_work
+        most = 60 * (minutes or math.inf) * (args.jobs if args.device == "cpu" else 1)
         return seconds if seconds <= most else SHARE * most
 
     def fit(key, seed):
         print(f"{name_of(key, seed)} ...", flush=True)
-        return key, seed, run(rows[key], seed, train, test, args, limit, folder)
+        return key, seed, run(rows[key], seed, train, test, args, minutes, folders[key])
 
     write()             # what begins anew is forgotten
     done_seconds = done_work = 0.0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from _peers_tables import peers
 from _reference_tables import reference
-from _tables import interval, load, percent, results, revisions, seconds, where
+from _tables import interval, load, machines, percent, results, revisions, seconds, where
 
 README = Path(__file__).parent.parent.parent / "README.md"
 
@@ -156,18 +156,20 @@ def speedruns(result):
     lines = ["", "**From raw bytes to a fitted classifier**: `ResNetClassifier(**recipe(name))` on all 60,000 training "
              "images as bytes in memory, to its last epoch; test images read once for each seed. Medians of seconds; a "
              "process's first fit takes longer "
-             f"({where(result).rpartition(', ')[0]}, {runs[0]['arithmetic']}, {revisions(runs)}).", "",
+             f"({machines(runs)}; {revisions(runs + [found['cold_start'] for found in measured.values()])}).", "",
              "| recipe | parameters | epochs | fit, s | longer at first by, s | test accuracy, % (mean ± deviation) | "
-             "each seed | goal, % | 10,000 predictions, s |", f"|{'---|' * 9}"]
+             "each seed | goal | 10,000 predictions, s |", f"|{'---|' * 9}"]
     for name, found in measured.items():
-        first, goal = found["runs"][0], found["goal"]
+        first, goal = found["runs"][0], ""
+        if found["goal"] is not None:
+            goal = f"{100 * found['goal']:g} % in {found['goal_seconds']:g} s"
         fit, predictions = (seconds(statistics.median(run[key] for run in found["runs"]))
                             for key in ("fit_seconds", "predict_seconds"))
         accuracies = [run["test_accuracy"] for run in found["runs"]]
         lines.append(f"| {name} | {first['parameters']:,} | {first['epochs']} | {fit} | "
                      f"{seconds(found['cold_start']['seconds'])} | "
                      f"{percent(accuracies)} | {', '.join(f'{100 * value:.2f}' for value in accuracies)} | "
-                     f"{'' if goal is None else f'{100 * goal:.1f}'} | {predictions} |")
+                     f"{goal} | {predictions} |")
     return lines
 
 
@@ -176,10 +178,10 @@ def accuracies(result):
     runs = [run for found in measured.values() for run in found["runs"]]
     if not runs:
         return []
-    lines = ["", "**The most accurate networks**, chosen by their accuracy on 6,000 held-out training images, then "
-             "trained on all 60,000 to the last epoch, where the test images were read once; minutes are those of the "
-             "median epoch times their number "
-             f"({where(result).rpartition(', ')[0]}, {runs[0]['arithmetic']}, {revisions(runs)}).", "",
+    lines = ["", "**The most accurate networks**, with few parameters the best of several by their accuracy on 6,000 "
+             "held-out training images; trained on all 60,000 to the last epoch, where the test images were read once. "
+             "Minutes are those of the median epoch times their number "
+             f"({machines(runs)}; {revisions(runs)}).", "",
              "| | what was chosen | parameters | epochs | seeds | fit, minutes | test accuracy, % | goal, % |",
              "|---|---|---|---|---|---|---|---|"]
     for name, found in measured.items():

@@ -146,7 +146,7 @@ def main():
                 for group in args.groups for name, params in GROUPS[group].items()]
     path = _measure.RESULTS / f"{args.name}.json"
     runs = json.loads(path.read_text())["runs"] if path.exists() else []
-    where = {name: _measure.environment()[name] for name in ("git", "torch_threads")}      # rows may be of several runs
+    where = _measure.of_a_row()
     for seed in seeds:
         for group, name, params in todo:
             what = {"group": group, "name": name, "changes": {key: repr(value) for key, value in params.items()},

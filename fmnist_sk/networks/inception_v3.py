@@ -133,6 +133,7 @@ class InceptionV3Classifier(ImageClassifier):
 
     _parameter_constraints = {
         **ImageClassifier._parameter_constraints,
+        "standardize": ["boolean"],
         "weights": [str, os.PathLike, None],
         "width": [Interval(numbers.Real, 0, None, closed="neither")],
         "resize": [Interval(numbers.Integral, SMALLEST, None, closed="left")],
