@@ -2,6 +2,7 @@
 import atexit
 import os
 import shutil
+import signal
 import tempfile
 
 os.environ["SCIPY_ARRAY_API"] = "1"          # or scikit-learn skips its array API check
@@ -33,6 +34,14 @@ def make_images(labels=(0, 1, 2), n=60, size=8, channels=None, seed=0):
         row, column = corners[code % 4]
         image[:, row:row + half, column:column + half] += np.uint8(150 - 30 * (code % 4) - 8 * (code // 4))
     return (X if channels else X[:, 0]), np.array(labels)[codes]
+
+
+@pytest.fixture
+def heeds_ctrl_c():
+    """Background jobs of a shell ignore it, and so do their children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -138,7 +138,7 @@ def test_interrupts_in_a_callback(tiny_images):
 
 
 @pytest.mark.parametrize("hook", ["on_epoch_begin", "on_batch_end", "on_grad_computed", "on_epoch_end"])
-def test_ctrl_c_within_a_callback_is_no_stop_that_the_callback_asked_for(hook, tiny_images, tmp_path):
+def test_ctrl_c_within_a_callback_is_no_stop_that_the_callback_asked_for(hook, tiny_images, tmp_path, heeds_ctrl_c):
     X, y = tiny_images()
 
     def strike(self, net, **kwargs):

@@ -322,17 +322,12 @@ def test_without_validation_images(train, tmp_path):
     assert json.loads((tmp_path / "results.json").read_text())["best_epoch"] is None
 
 
-def heed_ctrl_c():
-    """Background jobs of a shell ignore it, and so do their children."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 @real_data
-def test_ctrl_c_and_the_same_command_again_give_the_same_model(train, tmp_path, capsys):
+def test_ctrl_c_and_the_same_command_again_give_the_same_model(train, tmp_path, capsys, heeds_ctrl_c):
     command = [*SMALL, "--epochs", "20", "--n-train", "2000", "--augment", "--schedule", "cosine"]
     stopped, whole = tmp_path / "stopped", tmp_path / "whole"
     process = subprocess.Popen([sys.executable, str(SCRIPT), *command, "--output", str(stopped)], text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_ctrl_c)
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     for line in process.stdout:
         if re.match(r"\s+2\s", line):
             process.send_signal(signal.SIGINT)
@@ -352,7 +347,7 @@ def test_ctrl_c_and_the_same_command_again_give_the_same_model(train, tmp_path, 
 
 
 @real_data
-def test_ctrl_c_ends_the_run_even_inside_a_callback(train, tmp_path, monkeypatch, capsys):
+def test_ctrl_c_ends_the_run_even_inside_a_callback(train, tmp_path, monkeypatch, capsys, heeds_ctrl_c):
     def on_epoch_end(self, net, **kwargs):
         signal.raise_signal(signal.SIGINT)
 
