@@ -66,7 +66,9 @@ GOALS = {
             "width 32, 40 epochs": small(max_epochs=40)}, parameters=100_000),
         "under 300k": Goal(0.952, {
             "width 64, 50 epochs": small(width=64, max_epochs=50),
-            "width 40, four blocks, 50 epochs": small(width=40, n_blocks=(2, 2), max_epochs=50)}, parameters=300_000),
+            "width 40, four blocks, 50 epochs": small(width=40, n_blocks=(2, 2), max_epochs=50),
+            "ResNet-20, 60 epochs": small(width=16, n_blocks=(3, 3, 3), stem="16C3", max_epochs=60)},
+            parameters=300_000),
     },
     "cuda": {
         "single": Goal(0.960, {"WRN-40-4, 300 epochs": wide()}, seeds=(0, 1, 2)),
