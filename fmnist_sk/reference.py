@@ -58,15 +58,16 @@ def _system(classifier: type[ImageClassifier], source: str, figures: dict[str, t
                            {name: pair[1] for name, pair in pairs.items()})
 
 
-_ADAM = {"optimizer": "adam", "weight_decay": 0.0, "schedule": "constant", "label_smoothing": 0.0, "augment": None,
-         "max_epochs": 50}
+# What holds where a report says nothing else, or nothing at all.
+_REPORTED = {"optimizer": "adam", "weight_decay": 0.0, "schedule": "constant", "label_smoothing": 0.0, "augment": None,
+             "max_epochs": 50}
 _UNIT_RANGE = {"standardize": "min_max"}
-_REPORT_0 = {**_ADAM, "criterion": "mse", "lr": 1e-3, "batch_size": 64, "batch_norm": False, "padding": "same",
+_REPORT_0 = {**_REPORTED, "criterion": "mse", "lr": 1e-3, "batch_size": 64, "batch_norm": False, "padding": "same",
              "validation_fraction": 0.1}
-_REPORT_1 = {**_ADAM, **_UNIT_RANGE, "lr": 4e-3, "weight_decay": 1e-3, "batch_size": 128, "max_epochs": 10,
+_REPORT_1 = {**_REPORTED, **_UNIT_RANGE, "lr": 4e-3, "weight_decay": 1e-3, "batch_size": 128, "max_epochs": 10,
              "padding": "valid", "rounding": "ceil", "validation_fraction": 1 / 6}
-_REPORT_2 = {**_ADAM, **_UNIT_RANGE, "validation_fraction": 0.2, "schedule": "reduce_on_plateau"}
-_REPORT_3 = {**_ADAM, "lr": 5e-4, "batch_size": 64, "validation_fraction": 1 / 15, "augment": "report_3",
+_REPORT_2 = {**_REPORTED, **_UNIT_RANGE, "validation_fraction": 0.2, "schedule": "reduce_on_plateau"}
+_REPORT_3 = {**_REPORTED, "lr": 5e-4, "batch_size": 64, "validation_fraction": 1 / 15, "augment": "report_3",
              "schedule": Exponential(factor=0.9, every=10_000, per="batch")}
 _AUGMENTED, _SIGMOID = {"augment": "report_1"}, {"criterion": "sigmoid"}
 _CNN_1 = "32C3-64C3-128C3-MP2-128C3-MP2-1024N-512N"
@@ -134,7 +135,7 @@ _SYSTEMS = {
     "inception_resnet": _of_report_3(InceptionResNetClassifier, (94.8, 90.75, 99.25, 83.75)),
     "patch_mlp": _system(
         MLPMixerClassifier, "report 4", {"last epoch": 89.19, "best test epoch": 89.84},
-        {**_ADAM, "lr": 1e-3, "weight_decay": 5e-4, "batch_size": 256, "max_epochs": 40, "block": "plain",
+        {**_REPORTED, "lr": 1e-3, "weight_decay": 5e-4, "batch_size": 256, "max_epochs": 40, "block": "plain",
          "n_blocks": 2, "patch_hidden": 128, "feature_hidden": 128, "validation_fraction": 0.1,
          "keep_best": False, "schedule": ReduceOnPlateau(patience=20)}),
 }

@@ -55,8 +55,8 @@ def test_the_candidate_that_is_best_on_held_out_images_is_trained(accuracy, caps
     run, = found["runs"]
     assert (run["candidate"], run["seed"], run["epochs"], run["members"]) == ("good", 0, 3, 1)
     assert 0.3 < run["test_accuracy"] < 1
-    assert run["seconds_per_epoch"] > 0 < run["predict_seconds"]
-    assert 2 * run["seconds_per_epoch"] < run["fit_seconds"] < 3 * 60
+    assert 0 < run["seconds_per_epoch"] < 60
+    assert run["predict_seconds"] > 0
 
 
 @real_data

@@ -106,7 +106,6 @@ def figures(estimator):
     return {"epochs": networks[0].n_iter_, "members": len(networks), "settings": repr(networks[0]),
             "parameters": sum(p.numel() for network in networks for p in network.module_.parameters()),
             "seconds_per_epoch": statistics.median(row["dur"] for network in networks for row in network.history_),
-            "fit_seconds": sum(row["dur"] for network in networks for row in network.history_),
             "arithmetic": str(networks[0]._compute_dtype).removeprefix("torch.")}
 
 
