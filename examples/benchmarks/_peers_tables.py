@@ -53,9 +53,7 @@ def fits(settings, rows, machine):
              + (" peak on the GPU, MiB |" if on_device else ""), "|---" * (9 if on_device else 8) + "|"]
     for side in dict.fromkeys(row["side"] for row in rows.values()):
         same = [row for row in rows.values() if row["side"] == side]
-        accuracies = [row["test_accuracy"] for row in same]
-        cells = [side, f"{same[0]['images']:,}", str(len(same)),
-                 percent(accuracies) if len(same) > 1 else f"{100 * accuracies[0]:.2f}",
+        cells = [side, f"{same[0]['images']:,}", str(len(same)), percent([row["test_accuracy"] for row in same]),
                  *(f"{median(row[name] for row in same):,.1f}" for name in ("fit_seconds", "predict_seconds")),
                  *(f"{mean(row[name] for row in same):,.0f}" for name in ("mib_before", "mib_peak"))]
         if on_device:

@@ -11,8 +11,7 @@ def measured(row):
     if not row["runs"]:
         return row["status"]
     name = "valid_accuracy" if is_of_validation(row) else "test_accuracy"
-    accuracies = [run[name] for run in row["runs"]]
-    text = percent(accuracies) if len(accuracies) > 1 else f"{100 * accuracies[0]:.2f}"
+    text = percent([run[name] for run in row["runs"]])
     text += " val" * is_of_validation(row) + "*" * any(map(is_cuda, row["runs"]))
     return text if row["status"] == "complete" else f"({text}: {row['status']})"
 

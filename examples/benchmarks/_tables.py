@@ -1,5 +1,6 @@
 """What report.py writes figures with: result files, where they were measured, means and intervals as text."""
 import json
+import statistics
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
@@ -59,9 +60,9 @@ def revisions(runs):
 
 
 def percent(values):
-    mean = sum(values) / len(values)
-    deviation = (sum((value - mean) ** 2 for value in values) / max(1, len(values) - 1)) ** 0.5
-    return f"{100 * mean:.2f} ± {100 * deviation:.2f}"
+    """Mean and standard deviation of several shares, or a single one."""
+    mean = f"{100 * statistics.mean(values):.2f}"
+    return f"{mean} ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else mean
 
 
 def interval(cell):

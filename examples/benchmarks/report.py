@@ -45,16 +45,20 @@ def training_craft():
     first = runs[0]
     lines = [f"One change at a time: the default `ResNetClassifier` for {first['epochs']} epochs on "
              f"{first['n_train']:,} training images, accuracy on {first['n_valid']:,} others after the last epoch, "
-             "one seed. Differences below half a percent may be chance. Augmentations are compared with none, all else "
-             "with the first row of its group, where `augment=\"fashion\"`. "
+             "one seed, or mean ± deviation of several. Differences below half a percent may be chance. Augmentations "
+             "are compared with none, all else with the first row of its group, where `augment=\"fashion\"`. "
              f"({where(result).rpartition(', ')[0]}, {revisions(runs)})", "",
              "| | accuracy, % | difference |", "|---|---|---|"]
     for group in dict.fromkeys(run["group"] for run in runs):
-        rows = [run for run in runs if run["group"] == group]
+        found = {}
+        for run in runs:
+            if run["group"] == group:
+                found.setdefault(run["name"], []).append(run["valid_acc"])
         lines.append(f"| **{group}** | | |")
-        for run in rows:
-            difference = f"{100 * (run['valid_acc'] - rows[0]['valid_acc']):+.2f}" if run is not rows[0] else ""
-            lines.append(f"| {run['name']} | {100 * run['valid_acc']:.2f} | {difference} |")
+        means = [statistics.mean(values) for values in found.values()]
+        differences = ["", *(f"{100 * (mean - means[0]):+.2f}" for mean in means[1:])]
+        lines += [f"| {name} | {percent(values)} | {difference} |"
+                  for (name, values), difference in zip(found.items(), differences, strict=True)]
     if finalists:
         first = finalists[0]
         lines += ["", f"The finalists on {first['n_train']:,} training images, accuracy on the other "
@@ -187,11 +191,10 @@ def accuracies(result):
     for name, found in measured.items():
         first = found["runs"][0]
         values = [run["test_accuracy"] for run in found["runs"]]
-        text = percent(values) if len(values) > 1 else f"{100 * values[0]:.2f}"
         minutes = statistics.median(run["seconds_per_epoch"] for run in found["runs"]) / 60 * (
             first["epochs"] * first["members"])
         lines.append(f"| {name} | {first['candidate']} | {first['parameters']:,} | {first['epochs']} | {len(values)} | "
-                     f"{minutes:.0f} | {text} | {100 * found['goal']:.1f} |")
+                     f"{minutes:.0f} | {percent(values)} | {100 * found['goal']:.1f} |")
     return lines
 
 
