@@ -77,7 +77,9 @@ GOALS = {
             "width 40, four blocks, 50 epochs": small(width=40, n_blocks=(2, 2), max_epochs=50),
             "ResNet-20, 60 epochs": small(width=16, n_blocks=(3, 3, 3), stem="16C3", max_epochs=60),
             "second_cnn with 72 units, 60 epochs": reference_system(
-                "second_cnn", OUR_RECIPE, architecture="32C3-32C3-MP2-64C3-64C3-MP2-72N", max_epochs=60)},
+                "second_cnn", OUR_RECIPE, architecture="32C3-32C3-MP2-64C3-64C3-MP2-72N", max_epochs=60),
+            "inception with 96 units, 50 epochs": reference_system(
+                "inception", OUR_RECIPE, hidden=96, max_epochs=50)},
             parameters=300_000),
     },
     "cuda": {
