@@ -56,7 +56,7 @@ def training_craft():
                 found.setdefault(run["name"], []).append(run["valid_acc"])
         lines.append(f"| **{group}** | | |")
         means = [statistics.mean(values) for values in found.values()]
-        differences = ["", *(f"{100 * (mean - means[0]):+.2f}" for mean in means[1:])]
+        differences = ["", *(f"{round(100 * (mean - means[0]), 2) + 0.0:+.2f}" for mean in means[1:])]
         lines += [f"| {name} | {percent(values)} | {difference} |"
                   for (name, values), difference in zip(found.items(), differences, strict=True)]
     if finalists:

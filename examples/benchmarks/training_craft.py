@@ -1,4 +1,4 @@
-"""What augmentations, losses, schedules, optimizers and averages do for the default ResNet.
+"""What augmentations, losses, schedules, optimizers and averages do for the default ResNet, and tricks for a fast one.
 
     python examples/benchmarks/training_craft.py                # one change at a time, 20,000 training images
     python examples/benchmarks/training_craft.py --finalists    # recipes, all training images but 6,000, 3 seeds
