@@ -57,6 +57,9 @@ def test_the_candidate_that_is_best_on_held_out_images_is_trained(accuracy, caps
     assert 0.3 < run["test_accuracy"] < 1
     assert 0 < run["seconds_per_epoch"] < 60
     assert run["predict_seconds"] > 0
+    del accuracy.module.GOALS["cpu"]["single"].candidates["good"]
+    run, = accuracy("--only", "single")["single"]["runs"]          # no run of what is no candidate any more
+    assert run["candidate"] == "idle"
 
 
 @real_data

@@ -8,7 +8,8 @@ A candidate learns from 54,000 training images, and the accuracy on the other 6,
 chosen is trained on all 60,000 to its last epoch, and then the test images are read once. On a CPU the goals are what
 90 minutes of two cores can give; those of CUDA have networks of their own. Fits that were interrupted go on when the
 script is run again, and so do ensembles, with the members that are done. Writes results/accuracy.json, anew after every
-run; runs that are in it are not repeated, unless --afresh.
+run; runs that are in it are not repeated, unless --afresh, and those of what another candidate has replaced are left
+out.
 """
 import argparse
 import json
@@ -170,12 +171,12 @@ def main():
         found |= {"goal": goal.accuracy, "parameters_below": goal.parameters}
         kind = "choice" if args.choose else "runs"
         folder = FOLDER / args.name / f"{name} {kind}".replace(" ", "_")
-        rows = found.setdefault(kind, [])
+        candidates = goal.candidates if args.choose else {best[name]: goal.candidates[best[name]]}
+        rows = found[kind] = [row for row in found.get(kind, []) if row["candidate"] in candidates]
         if args.afresh:
             shutil.rmtree(folder, ignore_errors=True)
             rows.clear()
             _measure.write(args.name, {"device": args.device, "goals": content})
-        candidates = goal.candidates if args.choose else {best[name]: goal.candidates[best[name]]}
         for seed in args.seeds or ((0,) if args.choose else goal.seeds):
             for candidate, estimator in candidates.items():
                 if any((row["candidate"], row["seed"]) == (candidate, seed) for row in rows):
