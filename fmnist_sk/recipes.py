@@ -19,8 +19,8 @@ def recipe(name: str) -> dict:
     "accurate" is for 95 % in a quarter of an hour of two CPU cores: the same with twice as many maps, one convolution
     more, which sees the image at full resolution, and more epochs. Made for `ResNetClassifier`: its defaults and
     "fashion" were chosen on validation splits of Fashion-MNIST (``examples/benchmarks/choose_recipe.py``,
-    ``training_craft.py --finalists``), as were the epochs and first layers of the other two (``speedrun.py --choose``),
-    whose width, dropout and views are set by hand.
+    ``training_craft.py --finalists``), as were the epochs and first layers of the other two, and dropout and views of
+    "fast" (``speedrun.py --choose``); their widths are set by hand.
 
     Raises ValueError for an unknown name.
 
