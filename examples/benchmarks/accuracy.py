@@ -176,7 +176,7 @@ def main():
         if args.afresh:
             shutil.rmtree(folder, ignore_errors=True)
             rows.clear()
-            _measure.write(args.name, {"device": args.device, "goals": content})
+        _measure.write(args.name, {"device": args.device, "goals": content})
         for seed in args.seeds or ((0,) if args.choose else goal.seeds):
             for candidate, estimator in candidates.items():
                 if any((row["candidate"], row["seed"]) == (candidate, seed) for row in rows):
