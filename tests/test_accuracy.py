@@ -95,6 +95,21 @@ def test_an_ensemble_goes_on_with_the_members_that_are_done(accuracy, monkeypatc
     assert not list(accuracy.module.FOLDER.rglob("*.*"))
 
 
+@real_data
+def test_members_of_an_ensemble_are_runs_of_single_networks(accuracy):
+    goals = accuracy.module.GOALS["cpu"]
+    goals["ensemble"] = goals["ensemble"]._replace(members=("each", 0.8))
+    found = accuracy("--only", "ensemble", "--seeds", 0)
+    whole, = found["ensemble"]["runs"]
+    assert found["each"]["goal"] == 0.8
+    runs = found["each"]["runs"]
+    assert [run["members"] for run in runs] == [1, 1, 1]
+    assert len({run["seed"] for run in runs}) == 3
+    assert {run["candidate"] for run in runs} == {"one of 3"}
+    assert sum(run["parameters"] for run in runs) == whole["parameters"]
+    assert min(run["test_accuracy"] for run in runs) < whole["test_accuracy"] + 0.05
+
+
 def test_networks_keep_to_their_goal_s_number_of_parameters(accuracy):
     for name, goal in accuracy.goals["cpu"].items():
         assert goal.candidates

@@ -157,9 +157,12 @@ def speedruns(result):
     runs = [run for found in measured.values() for run in found["runs"]]
     if not runs:
         return []
+    sizes = {name: found["runs"][0]["settings"].get("batch_size") for name, found in measured.items()}
+    batches = "".join(f"; `batch_size={size}` in {', '.join(name for name in sizes if sizes[name] == size)}"
+                      for size in dict.fromkeys(sizes.values()) if size)
     lines = ["", "**From raw bytes to a fitted classifier**: `ResNetClassifier(**recipe(name))` on all 60,000 training "
              "images as bytes in memory, to its last epoch; test images read once for each seed. Medians of seconds; a "
-             "process's first fit takes longer "
+             f"process's first fit takes longer{batches} "
              f"({machines(runs)}; {revisions(runs + [found['cold_start'] for found in measured.values()])}).", "",
              "| recipe | parameters | epochs | fit, s | longer at first by, s | test accuracy, % (mean ± deviation) | "
              "each seed | goal | 10,000 predictions, s |", f"|{'---|' * 9}"]

@@ -4,17 +4,19 @@
     python examples/benchmarks/speedrun.py                      # the runs
 
 The clock starts with the uint8 arrays of the 60,000 training images in memory and stops when fit returns. The network
-and its recipe are those of `recipe(name)`. Where a recipe was made for an accuracy, --choose compares it with other
-settings on 6,000 training images, with the other 54,000 to learn from: the quickest is taken whose accuracy there is
-well above the goal, because it is some half a percent higher than on test images. choose_recipe.py and
-training_craft.py found what all recipes have in common. The test images are read once after each run. A fit of a few
-images goes first, because a process's first fit is slower; what that costs is measured too, as the first time of that
-small fit in a process of its own less its second. Writes results/speedrun.json, anew after every run; runs of the same
-settings that are in it are not repeated, unless --afresh.
+and its recipe are those of `recipe(name)`, on a GPU with larger batches where that helps. Where a recipe was made for
+an accuracy, --choose compares it with other settings on 6,000 training images, with the other 54,000 to learn from:
+the quickest is taken whose accuracy there is well above the goal, because it is some half a percent higher than on
+test images. choose_recipe.py and training_craft.py found what all recipes have in common. The test images are read
+once after each run. A fit of a few images goes first, because a process's first fit is slower; what that costs is
+measured too, as the first time of that small fit in a process of its own less its second. Writes
+results/speedrun.json, anew after every run; runs of the same settings that are in it are not repeated, unless
+--afresh.
 """
 import argparse
 import json
 import time
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import NamedTuple
@@ -32,10 +34,13 @@ class Goal(NamedTuple):
     accuracy: float | None = None
     cpu: float | None = None            # of two cores
     cuda: float | None = None
+    on_cuda: Mapping = {}               # settings in place of the recipe's there
 
 
-GOALS = {"default": Goal(range(3)), "fashion": Goal(range(3)), "fast": Goal(range(5), 0.94, cpu=150, cuda=2),
-         "accurate": Goal(range(3), 0.95, cpu=900, cuda=8)}
+LARGER = {"batch_size": 256}
+GOALS = {"default": Goal(range(3)), "fashion": Goal(range(3)),
+         "fast": Goal(range(5), 0.94, cpu=150, cuda=2, on_cuda=LARGER),
+         "accurate": Goal(range(3), 0.95, cpu=900, cuda=8, on_cuda=LARGER), "wide": Goal(range(3), 0.957, cuda=90)}
 CANDIDATES = {              # what --choose compares: settings of a recipe
     "fast": [{"max_epochs": epochs} for epochs in (5, 6, 7)] + [
         {"stem": "32C3-MP2ceil"}, {"dropout": 0.2}, {"tta": None}],
@@ -48,13 +53,22 @@ def timed(action, device):
     """Seconds of an action, and what it returns."""
     start = time.perf_counter()
     result = action()
-    if torch.device(device).type == "cuda":
+    if kind_of(device) == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - start, result
 
 
+def kind_of(device):
+    return torch.device(device).type
+
+
+def settings(name, device, params):
+    """Of a recipe on a device, with others in place of some."""
+    return recipe(name) | (GOALS[name].on_cuda if kind_of(device) == "cuda" else {}) | params
+
+
 def classifier_of(name, seed, device, **params):
-    return ResNetClassifier(**{**recipe(name), **params}, random_state=seed, device=device)
+    return ResNetClassifier(**settings(name, device, params), random_state=seed, device=device)
 
 
 def small_fits(name, X, y, device, n_fits):
@@ -69,8 +83,8 @@ def cold_start(name, X, y, device):
     return first - second
 
 
-def settings_of(params):
-    return {key: repr(value) for key, value in params.items()}
+def settings_of(name, device, params):
+    return {key: repr(value) for key, value in settings(name, device, params).items()}
 
 
 def try_settings(name, params, seed, train, device):
@@ -79,7 +93,7 @@ def try_settings(name, params, seed, train, device):
     classifier = classifier_of(name, seed, device, **params)
     seconds, _ = timed(lambda: classifier.fit(X, y), device)
     return {"epochs": classifier.n_iter_, "seed": seed, "valid_accuracy": classifier.score(X_valid, y_valid),
-            "fit_seconds": seconds, "settings": settings_of(recipe(name) | params)}
+            "fit_seconds": seconds, "settings": settings_of(name, device, params)}
 
 
 def run(name, seed, train, test, device):
@@ -90,13 +104,14 @@ def run(name, seed, train, test, device):
     return {"seed": seed, "epochs": classifier.n_iter_, "fit_seconds": seconds, "predict_seconds": prediction,
             "test_accuracy": float((predicted == test.target).mean()),
             "parameters": sum(p.numel() for p in classifier.module_.parameters()),
-            "settings": settings_of(recipe(name)),
+            "settings": settings_of(name, device, {}),
             "arithmetic": str(classifier._compute_dtype).removeprefix("torch.")}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipes", nargs="+", choices=GOALS, help="which (default: all)")
+    parser.add_argument("--recipes", nargs="+", choices=GOALS, help="which (default: all that have a goal on the "
+                        "device, or none anywhere)")
     parser.add_argument("--choose", action="store_true", help="compare settings on held-out images instead")
     parser.add_argument("--seeds", type=_measure.seed, nargs="+", help="random seeds (default: those of the goal; with "
                         "--choose 0 and 1)")
@@ -105,7 +120,9 @@ def main():
     parser.add_argument("--name", help="name of the result file (default: speedrun, or speedrun_cuda)")
     args = parser.parse_args()
     args.name = args.name or _measure.name_on("speedrun", args.device)
-    names = args.recipes or list(CANDIDATES if args.choose else GOALS)
+    kind = kind_of(args.device)
+    names = args.recipes or [name for name, goal in GOALS.items() if (name in CANDIDATES if args.choose else
+                                                                      goal.accuracy is None or getattr(goal, kind))]
     if args.choose and (without := [name for name in names if name not in CANDIDATES]):
         parser.error(f"--choose compares settings of {', '.join(CANDIDATES)}; got {', '.join(without)}")
     path = _measure.RESULTS / f"{args.name}.json"
@@ -114,15 +131,16 @@ def main():
     where = _measure.of_a_row() | {"device": args.device}
     for name in names:
         goal, found = GOALS[name], content.setdefault(name, {})
-        kind = "choice" if args.choose else "runs"
-        rows = found[kind] = [] if args.afresh else found.get(kind, [])
-        found |= {"goal": goal.accuracy, "goal_seconds": getattr(goal, torch.device(args.device).type)}
+        part = "choice" if args.choose else "runs"
+        rows = found[part] = [] if args.afresh else found.get(part, [])
+        found |= {"goal": goal.accuracy, "goal_seconds": getattr(goal, kind)}
         seeds = args.seeds or ((0, 1) if args.choose else goal.seeds)
         todo = [(params, seed) for params in (CANDIDATES[name] if args.choose else [{}])
                 for seed in dict.fromkeys(seeds)
-                if all((row["settings"], row["seed"]) != (settings_of(recipe(name) | params), seed) for row in rows)]
+                if all((row["settings"], row["seed"]) != (settings_of(name, args.device, params), seed)
+                       for row in rows)]
         if todo and not args.choose:
-            few = train.images[:512], train.target[:512]
+            few = train.images[:2048], train.target[:2048]      # enough batches for steps to be recorded
             found["cold_start"] = {"seconds": cold_start(name, *few, args.device), **where}
             small_fits(name, *few, args.device, n_fits=1)
         for params, seed in todo:
