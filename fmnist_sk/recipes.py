@@ -24,13 +24,13 @@ def recipe(name: str) -> dict:
     and trains longer. "fast" is for 94 % of Fashion-MNIST's test images in a short time: its first layer whitens
     instead of being trained, and predictions are means over ten views of an image, which cost time only then.
     "accurate" is for 95 % in a quarter of an hour of two CPU cores: the same with twice as many maps, one convolution
-    more, which sees the image at full resolution, and more epochs. On a GPU both take less time with
-    ``batch_size=256``. "wide" is the most accurate, for a minute and a half of a GPU: blocks and widths of WRN-16-4
-    (Zagoruyko and Komodakis, 2016, https://arxiv.org/abs/1605.07146) and random erasing. Made for `ResNetClassifier`:
-    its defaults and "fashion" were chosen on validation splits of Fashion-MNIST
-    (``examples/benchmarks/choose_recipe.py``, ``training_craft.py --finalists``), as were epochs and first layers of
-    "fast" and "accurate", and dropout and views of "fast" (``speedrun.py --choose``); all widths are set by hand, and
-    the epochs of "wide" by the time they take.
+    more, which sees the image at full resolution, and more epochs. A GPU takes less time for them with larger batches:
+    "fast" with ``batch_size=512, lr=0.3, max_epochs=8``, "accurate" with ``batch_size=256``. "wide" is the most
+    accurate, for a minute and a half of a GPU: blocks and widths of WRN-16-4 (Zagoruyko and Komodakis, 2016,
+    https://arxiv.org/abs/1605.07146) and random erasing. Made for `ResNetClassifier`: its defaults and "fashion" were
+    chosen on validation splits of Fashion-MNIST (``examples/benchmarks/choose_recipe.py``, ``training_craft.py
+    --finalists``), as were epochs and first layers of "fast" and "accurate", and dropout and views of "fast"
+    (``speedrun.py --choose``); all widths are set by hand, and the epochs of "wide" by the time they take.
 
     Raises ValueError for an unknown name.
 

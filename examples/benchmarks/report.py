@@ -14,6 +14,8 @@ from _peers_tables import peers
 from _reference_tables import reference
 from _tables import interval, load, machines, percent, results, revisions, seconds, where
 
+from fmnist_sk import recipe
+
 README = Path(__file__).parent.parent.parent / "README.md"
 
 
@@ -157,12 +159,14 @@ def speedruns(result):
     runs = [run for found in measured.values() for run in found["runs"]]
     if not runs:
         return []
-    sizes = {name: found["runs"][0]["settings"].get("batch_size") for name, found in measured.items()}
-    batches = "".join(f"; `batch_size={size}` in {', '.join(name for name in sizes if sizes[name] == size)}"
-                      for size in dict.fromkeys(sizes.values()) if size)
+    changes = ""
+    for name, found in measured.items():
+        changed = [f"{key}={value}" for key, value in found["runs"][0]["settings"].items()
+                   if repr(recipe(name).get(key)) != value]
+        changes += f"; {name} with `{', '.join(changed)}`" if changed else ""
     lines = ["", "**From raw bytes to a fitted classifier**: `ResNetClassifier(**recipe(name))` on all 60,000 training "
              "images as bytes in memory, to its last epoch; test images read once for each seed. Medians of seconds; a "
-             f"process's first fit takes longer{batches} "
+             f"process's first fit takes longer{changes} "
              f"({machines(runs)}; {revisions(runs + [found['cold_start'] for found in measured.values()])}).", "",
              "| recipe | parameters | epochs | fit, s | longer at first by, s | test accuracy, % (mean ± deviation) | "
              "each seed | goal | 10,000 predictions, s |", f"|{'---|' * 9}"]
