@@ -114,6 +114,10 @@ def test_each_figure_has_the_setting_it_was_reached_with():
     doubled = reference_system("second_cnn", "doubled data, 50 epochs")
     assert (type(doubled.augment), doubled.max_epochs, doubled.criterion) == (AugmentedCopies, 50, "mse")
     assert reference_system("patch_mlp", "last epoch").keep_best is False
+    for name in systems:                    # L2 of reports is PyTorch's, of all parameters
+        reports = [reference_system(name, setting) for setting in systems[name].reported]
+        assert all(report.decay_biases for report in reports if report.weight_decay), name
+        assert name == "inception_v3" or not reference_system(name, OUR_RECIPE).decay_biases
     for name, system in systems.items():
         ranges = {reference_system(name, setting).standardize for setting in (None, *system.reported)}
         assert ranges == {"report 1": {"min_max"}, "report 2": {True} if name == "inception_v3" else {"min_max"}}.get(
