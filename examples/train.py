@@ -187,7 +187,8 @@ def configure(args):
             raise ValueError(f"--setting must be one of {list(system.settings) if system else []} for "
                              f"{config['model']}, got {args.setting!r}")
         params |= system.settings[args.setting]
-    params |= recipe(args.recipe) if args.recipe else {}
+    device = vars(args).get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
+    params |= recipe(args.recipe, device) if args.recipe else {}
     params |= {name: value for name, value in vars(args).items() if name in {*OPTIONS, "augment", "criterion"}}
     params |= dict(args.settings)
     if params.get("augment") is True:

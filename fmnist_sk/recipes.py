@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import copy
 
+import torch
+
 from fmnist_sk.augmentation import RandomCrop, RandomErasing, RandomHorizontalFlip
 
 _FAST = {"stem": "18W3-MP2ceil", "dropout": 0.0, "augment": "fashion", "max_epochs": 6, "tta": ("mirror", "shift")}
@@ -16,23 +18,27 @@ RECIPES: dict[str, dict] = {
              "batch_size": 256, "max_epochs": 100, "tta": ("mirror", "shift")},
 }
 
+# A GPU does more at a time than batches of 128.
+_ON_CUDA = {"fast": {"batch_size": 512, "lr": 0.3, "max_epochs": 8}, "accurate": {"batch_size": 256}}
 
-def recipe(name: str) -> dict:
+
+def recipe(name: str, device: str | torch.device = "cpu") -> dict:
     """Parameters for a classifier: ``ResNetClassifier(**recipe("fashion"))``.
 
     "default" is what the classifier has anyway and safe for any small images; "fashion" is for garments: it mirrors,
     and trains longer. "fast" is for 94 % of Fashion-MNIST's test images in a short time: its first layer whitens
     instead of being trained, and predictions are means over ten views of an image, which cost time only then.
     "accurate" is for 95 % in a quarter of an hour of two CPU cores: the same with twice as many maps, one convolution
-    more, which sees the image at full resolution, and more epochs. A GPU takes less time for them with larger batches:
-    "fast" with ``batch_size=512, lr=0.3, max_epochs=8``, "accurate" with ``batch_size=256``. "wide" is the most
-    accurate, for a minute and a half of a GPU: blocks and widths of WRN-16-4 (Zagoruyko and Komodakis, 2016,
-    https://arxiv.org/abs/1605.07146) and random erasing. Made for `ResNetClassifier`: its defaults and "fashion" were
-    chosen on validation splits of Fashion-MNIST (``examples/benchmarks/choose_recipe.py``, ``training_craft.py
-    --finalists``), as were epochs and first layers of "fast" and "accurate", and dropout and views of "fast"
-    (``speedrun.py --choose``); all widths are set by hand, and the epochs of "wide" by the time they take.
+    more, which sees the image at full resolution, and more epochs. With ``device="cuda"`` both have larger batches.
+    "wide" is the most accurate, for a minute and a half of a GPU: blocks and widths of WRN-16-4 (Zagoruyko and
+    Komodakis, 2016, https://arxiv.org/abs/1605.07146) and random erasing. Made for `ResNetClassifier`: its defaults and
+    "fashion" were chosen on validation splits of Fashion-MNIST (``examples/benchmarks/choose_recipe.py``,
+    ``training_craft.py --finalists``), as were epochs and first layers of "fast" and "accurate" (``speedrun.py
+    --choose``, which also found dropout and views of "fast" right). Widths, batches on a GPU and the epochs of "wide"
+    are set by hand, the last by the time they take. But for one normalisation more its network is that of
+    ``WideResNetClassifier()``.
 
-    Raises ValueError for an unknown name.
+    Raises ValueError for an unknown name or device.
 
     >>> from fmnist_sk import ResNetClassifier, recipe
     >>> ResNetClassifier(**recipe("fashion"), random_state=0).augment
@@ -40,4 +46,8 @@ def recipe(name: str) -> dict:
     """
     if not isinstance(name, str) or name not in RECIPES:
         raise ValueError(f"name must be one of {sorted(RECIPES)}, got name={name!r}.")
-    return copy.deepcopy(RECIPES[name])
+    try:
+        kind = torch.device(device).type
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device must name a device, such as 'cpu' or 'cuda', got device={device!r}.") from error
+    return copy.deepcopy(RECIPES[name] | (_ON_CUDA.get(name, {}) if kind == "cuda" else {}))

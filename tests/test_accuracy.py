@@ -60,6 +60,9 @@ def test_the_candidate_that_is_best_on_held_out_images_is_trained(accuracy, caps
     del accuracy.module.GOALS["cpu"]["single"].candidates["good"]
     run, = accuracy("--only", "single")["single"]["runs"]          # no run of what is no candidate any more
     assert run["candidate"] == "idle"
+    accuracy.module.GOALS["cpu"]["single"].candidates["idle"].lr = 1e-8
+    again, = accuracy("--only", "single")["single"]["runs"]        # nor of other settings
+    assert again["settings"] != run["settings"]
 
 
 @real_data
@@ -108,6 +111,10 @@ def test_members_of_an_ensemble_are_runs_of_single_networks(accuracy):
     assert {run["candidate"] for run in runs} == {"one of 3"}
     assert sum(run["parameters"] for run in runs) == whole["parameters"]
     assert min(run["test_accuracy"] for run in runs) < whole["test_accuracy"] + 0.05
+    more = accuracy("--only", "ensemble")
+    assert more["each"]["runs"][:3] == runs
+    assert [run["seed"] for run in more["ensemble"]["runs"]] == [0, 1]
+    assert len({run["seed"] for run in more["each"]["runs"]}) == 6
 
 
 def test_networks_keep_to_their_goal_s_number_of_parameters(accuracy):

@@ -166,8 +166,12 @@ def test_an_interrupted_fit_goes_on(script, monkeypatch, capsys):
         patch.setattr(script.module.Limit, "on_epoch_end", interrupted)
         with pytest.raises(MemoryError):
             script("--only", "cnn_4", "--settings", "reported")
+    kept = script("--only", "simple_cnn", "--settings", "ours", "--minutes", 1e-6)["cnn_4", "softmax"]["runs"]
+    assert kept == [{**whole, "begun_anew": True}]                  # a figure stays until there is another
     resumed = script(*options)["cnn_4", "softmax"]["runs"][0]
     assert "going on after epoch 2" in capsys.readouterr().out
+    assert "begun_anew" not in resumed
+    assert resumed["fit_seconds"] != whole["fit_seconds"]
     assert resumed["train_loss_of_epochs"] == whole["train_loss_of_epochs"]
     assert resumed["test_accuracy"] == whole["test_accuracy"]
 
@@ -190,6 +194,8 @@ def test_weights_that_are_not_there_are_named(script, monkeypatch, tmp_path, cap
     ("--minutes", 0, "--minutes: must be a number above 0, got 0"),
     ("--minutes", "nan", "--minutes: must be a number above 0, got nan"),
     ("--device", "wibble", "--device: must name a device of this machine, got wibble"),
+    ("--device", "meta", "--device: must be cpu or cuda, got meta"),
+    ("--name", "some/where", "--name: must be a name without folders, got some/where"),
 ])
 def test_wrong_options_are_named_before_anything_is_begun_anew(script, option, value, message, tmp_path, capsys):
     results = tmp_path / "reference_systems.json"
@@ -227,12 +233,14 @@ def test_tables_say_what_is_not_reproduced_and_where_each_figure_is_from(tables)
     assert "(2 of 55 rows complete" in whole
     assert "In brackets" not in whole
     assert "1 core of Abacus, PyTorch 2.13.0, float32; revision 0123456)" in whole
-    assert "\n| cnn_2 | softmax | 90.25 | 90.00 | 10 | not run | 14 |" in whole
-    assert "\n| inception | validation | 94.50 val | 80.00 val | 50 | not run | 25 |" in whole
+    assert "\n| cnn_2 | softmax | 90.25 | 90.00 | 10 | not run |  |" in whole
+    assert "\n| inception | validation | 94.50 val | 80.00 val | 50 | not run |  |" in whole
+    assert "below what was reported: cnn_2 softmax (-0.25), inception validation (-14.50).\n" in whole
     assert "| simple_cnn |" not in whole
     early = tables({("cnn_2", "softmax"): ("first 3 of 10 epochs", cpu), ("cnn_2", "sigmoid"): ("complete", cuda),
                     ("simple_cnn", "our recipe"): ("complete", {**cuda, "test_accuracy": 0.94}, cuda)})
     assert "(2 of 55 rows complete" in early
+    assert "below what was reported" not in early
     assert "In brackets: a fit that would have taken too long" in early
     assert "*: Loom, PyTorch 2.13.0, bfloat16" in early
     assert "| 90.25 | (90.00: first 3 of 10 epochs) | 10 |" in early

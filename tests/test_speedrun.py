@@ -14,8 +14,10 @@ def speedrun(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import _measure
     import speedrun
+    candidates = speedrun.CANDIDATES
     monkeypatch.setattr(_measure, "RESULTS", tmp_path)
-    monkeypatch.setattr(speedrun, "CANDIDATES", {"fast": [{"max_epochs": 1}, {"max_epochs": 1, "width": 16}]})
+    monkeypatch.setattr(speedrun, "CANDIDATES", {"cpu": {"fast": [{"max_epochs": 1},
+                                                                  {"max_epochs": 1, "width": 16}]}})
     monkeypatch.setattr(_measure, "HELD_OUT", 300)
 
     def run(*options):
@@ -24,7 +26,7 @@ def speedrun(tmp_path, monkeypatch):
         return json.loads((tmp_path / "speedrun.json").read_text())["recipes"]["fast"]
 
     monkeypatch.setattr(speedrun, "load_fashion_mnist", first_images)
-    run.folder = tmp_path
+    run.folder, run.module, run.candidates = tmp_path, speedrun, candidates
     return run
 
 
@@ -42,7 +44,7 @@ def test_runs_are_timed_and_kept(speedrun):
     assert found["goal_seconds"] == 150
     path = next(Path(speedrun.folder).glob("speedrun.json"))
     path.write_text(path.read_text().replace('"max_epochs": "6"', '"max_epochs": "7"', 1))
-    assert [run["seed"] for run in speedrun("--seeds", 3)["runs"]] == [3, 4, 3]         # of other settings
+    assert [run["seed"] for run in speedrun("--seeds", 3)["runs"]] == [4, 3]         # the other had other settings
     assert [run["seed"] for run in speedrun("--seeds", 5, "--afresh")["runs"]] == [5]
 
 
@@ -53,3 +55,19 @@ def test_settings_are_compared_on_held_out_training_images(speedrun):
     assert all(0 < row["valid_accuracy"] < 1 for row in found["choice"])
     assert speedrun("--choose", "--seeds", 0)["choice"] == found["choice"]
     assert "runs" not in found
+
+
+def test_recipes_without_a_goal_on_the_device_are_named(speedrun, capsys):
+    with pytest.raises(SystemExit):
+        speedrun("--recipes", "wide")
+    assert "there are goals on cpu for default, fashion, fast, accurate; got wide" in capsys.readouterr().err
+    assert not list(speedrun.folder.iterdir())
+
+
+def test_a_gpu_has_recipes_of_its_own(speedrun):
+    module = speedrun.module
+    for name, settings in speedrun.candidates["cuda"].items():
+        assert module.GOALS[name].cuda
+        assert module.settings_of(name, "cuda", {}) in [module.settings_of(name, "cuda", params) for params in settings]
+        assert module.classifier_of(name, 0, "cuda").batch_size > 128
+    assert module.classifier_of("fast", 0, "cpu").batch_size == 128

@@ -92,12 +92,21 @@ def _number(text, kind, is_right, rule):
 
 
 def device(name: str) -> str:
-    """A device out of a command line, such as cpu, cuda or cuda:1."""
+    """A device out of a command line: cpu, cuda or cuda:1 and the like."""
     try:
-        torch.zeros((), device=name)
+        kind = torch.zeros((), device=name).device.type
     except (RuntimeError, AssertionError) as error:
         raise argparse.ArgumentTypeError(f"must name a device of this machine, got {name} ({error})") from None
-    return name
+    if kind not in ("cpu", "cuda"):
+        raise argparse.ArgumentTypeError(f"must be cpu or cuda, got {name}")
+    return "cpu" if kind == "cpu" else name
+
+
+def file_name(text: str) -> str:
+    """The name of a result file, without folder and ending, out of a command line."""
+    if not text or text in (".", "..") or Path(text).name != text:
+        raise argparse.ArgumentTypeError(f"must be a name without folders, got {text}")
+    return text
 
 
 def name_on(name: str, device: str) -> str:

@@ -8,8 +8,8 @@ A candidate learns from 54,000 training images, and the accuracy on the other 6,
 chosen is trained on all 60,000 to its last epoch, and then the test images are read once. On a CPU the goals are what
 90 minutes of two cores can give; those of CUDA have networks of their own. Fits that were interrupted go on when the
 script is run again, and so do ensembles, with the members that are done. Writes results/accuracy.json, anew after every
-run; runs that are in it are not repeated, unless --afresh, and those of what another candidate has replaced are left
-out. On CUDA the single networks are the members of the ensemble.
+run; runs that are in it are not repeated, unless --afresh, and those of other settings and of what another candidate
+has replaced are left out. On CUDA the single networks are the members of the ensemble.
 """
 import argparse
 import json
@@ -84,6 +84,10 @@ GOALS = {
 }
 
 
+def settings_of(estimator):
+    return " ".join(estimator.__repr__(N_CHAR_MAX=10**6).split())
+
+
 def members(estimator):
     """The networks of an estimator that was fitted."""
     return getattr(estimator, "estimators_", [estimator])
@@ -101,7 +105,7 @@ def fitted(estimator, seed, X, y, device, folder):
 
 def figures(estimator):
     networks = members(estimator)
-    return {"epochs": networks[0].n_iter_, "members": len(networks), "settings": repr(networks[0]),
+    return {"epochs": networks[0].n_iter_, "members": len(networks),
             "parameters": sum(p.numel() for network in networks for p in network.module_.parameters()),
             "seconds_per_epoch": statistics.median(row["dur"] for network in networks for row in network.history_),
             "arithmetic": str(networks[0]._compute_dtype).removeprefix("torch.")}
@@ -123,18 +127,17 @@ def measured(name, estimator, seed, test):
             "predict_seconds": time.perf_counter() - start, **figures(estimator)}
 
 
-def of_members(goal, name, ensemble, test, where):
-    """What its goal's `members` reach, each by itself."""
-    runs = [measured(f"one of {name}", member, member.random_state, test) for member in members(ensemble)]
-    return {"goal": goal.members[1], "parameters_below": None, "runs": [{**row, **where} for row in runs]}
+def of_members(name, ensemble, test):
+    """What the members of an ensemble reach, each by itself."""
+    return [measured(f"one of {name}", member, member.random_state, test) for member in members(ensemble)]
 
 
 def chosen(name, goal, tried):
     """The candidate that was best on held-out images, or the only one."""
     if len(goal.candidates) == 1:
         return next(iter(goal.candidates))
-    accuracies = {candidate: [row["valid_accuracy"] for row in tried if row["candidate"] == candidate]
-                  for candidate in goal.candidates}
+    accuracies = {candidate: [row["valid_accuracy"] for row in tried if row["settings"] == settings_of(estimator)]
+                  for candidate, estimator in goal.candidates.items()}
     if missing := [candidate for candidate, values in accuracies.items() if not values]:
         raise SystemExit(f'{name}: not yet tried on held-out images: {", ".join(missing)}. Run accuracy.py --choose '
                          f'"{name}" first.')
@@ -151,7 +154,8 @@ def main():
     parser.add_argument("--afresh", action="store_true", help="forget the runs that are in the file, and unfinished "
                         "fits")
     parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--name", help="name of the result file (default: accuracy, or accuracy_cuda)")
+    parser.add_argument("--name", type=_measure.file_name, help="name of the result file (default: accuracy, or "
+                        "accuracy_cuda)")
     args = parser.parse_args()
     args.name = args.name or _measure.name_on("accuracy", args.device)
     here = GOALS[torch.device(args.device).type]
@@ -172,14 +176,21 @@ def main():
         kind = "choice" if args.choose else "runs"
         folder = FOLDER / args.name / f"{name} {kind}".replace(" ", "_")
         candidates = goal.candidates if args.choose else {best[name]: goal.candidates[best[name]]}
-        rows = found[kind] = [row for row in found.get(kind, []) if row["candidate"] in candidates]
+        settings = {candidate: settings_of(estimator) for candidate, estimator in candidates.items()}
+        rows = found[kind] = [row for row in found.get(kind, []) if row["settings"] in settings.values()]
+        of_each = []
+        if goal.members and not args.choose:
+            each = content.setdefault(goal.members[0], {})
+            each |= {"goal": goal.members[1], "parameters_below": None}
+            of_each = each["runs"] = [row for row in each.get("runs", []) if row["settings"] in settings.values()]
         if args.afresh:
             shutil.rmtree(folder, ignore_errors=True)
             rows.clear()
+            of_each.clear()
         _measure.write(args.name, {"device": args.device, "goals": content})
         for seed in args.seeds or ((0,) if args.choose else goal.seeds):
             for candidate, estimator in candidates.items():
-                if any((row["candidate"], row["seed"]) == (candidate, seed) for row in rows):
+                if any((row["settings"], row["seed"]) == (settings[candidate], seed) for row in rows):
                     continue
                 print(f"{name}: {candidate}, seed {seed}", flush=True)
                 if args.choose:
@@ -188,8 +199,9 @@ def main():
                     network = fitted(estimator, seed, train.images, train.target, args.device, folder)
                     row = measured(candidate, network, seed, test)
                     if goal.members:
-                        content |= {goal.members[0]: of_members(goal, candidate, network, test, where)}
-                rows.append({**row, **where})
+                        of_each += [{**own, "settings": settings[candidate], **where}
+                                    for own in of_members(candidate, network, test)]
+                rows.append({**row, "settings": settings[candidate], **where})
                 print(", ".join(f"{key} {value:.4g}" for key, value in row.items() if isinstance(value, float)),
                       flush=True)
                 _measure.write(args.name, {"device": args.device, "goals": content})

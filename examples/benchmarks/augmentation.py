@@ -36,7 +36,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=_measure.count, default=15, help="rounds that count (default: 15)")
     parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--name", default="augmentation", help="name of the result file")
+    parser.add_argument("--name", type=_measure.file_name, default="augmentation", help="name of the result file")
     args = parser.parse_args()
 
     data = load_fashion_mnist()

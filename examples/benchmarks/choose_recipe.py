@@ -36,7 +36,7 @@ def main():
     parser.add_argument("--only", nargs="+", choices=CANDIDATES, default=list(CANDIDATES), help="some candidates")
     parser.add_argument("--seeds", type=_measure.seed, nargs="+", default=[0], help="random seeds (default: 0)")
     parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--name", default="choose_recipe", help="name of the result file")
+    parser.add_argument("--name", type=_measure.file_name, default="choose_recipe", help="name of the result file")
     args = parser.parse_args()
 
     X, y = load_fashion_mnist(return_X_y=True)

@@ -81,7 +81,7 @@ def main():
     parser.add_argument("--only", nargs="+", metavar="NAME", help="measure these networks (again)")
     parser.add_argument("--afresh", action="store_true", help="measure all again")
     parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--name", default="networks", help="name of the result file (default: networks)")
+    parser.add_argument("--name", type=_measure.file_name, default="networks", help="name of the result file")
     args = parser.parse_args()
     every = networks()
     if unknown := set(args.only or ()) - set(every):

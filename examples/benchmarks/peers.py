@@ -60,7 +60,8 @@ def options():
     parser.add_argument("--minutes", type=_measure.minutes, default=20, help="limit of a fit of scikit-learn's "
                         "(default: 20)")
     parser.add_argument("--afresh", action="store_true", help="measure the parts' rows anew")
-    parser.add_argument("--name", help="name of the result file (default: peers, or peers_cuda)")
+    parser.add_argument("--name", type=_measure.file_name, help="name of the result file (default: peers, or "
+                        "peers_cuda)")
     parser.add_argument("--row", nargs=2, metavar=("PART", "ROW"), help=argparse.SUPPRESS)      # what a process does
     return parser
 

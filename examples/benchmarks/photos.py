@@ -105,7 +105,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=_measure.count, default=500, help="images to compare settings on; twice as "
                         "many others are measured (default: 500)")
-    parser.add_argument("--name", default="photos", help="name of the result file")
+    parser.add_argument("--name", type=_measure.file_name, default="photos", help="name of the result file")
     args = parser.parse_args()
     data, model = load_fashion_mnist("train"), load_pretrained()
     places = np.random.default_rng(0).permutation(len(data.images))

@@ -59,7 +59,7 @@ def main():
     parser.add_argument("--card", action="store_true", help="train nothing, write the card of the network again")
     parser.add_argument("--seed", type=_measure.seed, default=0, help="random seed (default: 0)")
     parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--name", default="pretrained", help="name of the result file")
+    parser.add_argument("--name", type=_measure.file_name, default="pretrained", help="name of the result file")
     args = parser.parse_args()
     path = _measure.RESULTS / f"{args.name}.json"
     content = json.loads(path.read_text()) if path.exists() else {"candidates": [], "chosen": None}

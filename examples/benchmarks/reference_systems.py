@@ -15,8 +15,8 @@ On a CPU a fit may take 30 minutes of all cores (--minutes); of several fits at 
 and that many times longer. One that would take longer, by the epochs it has done, ends after the first k of its n
 epochs that a fifth of that time is enough for, with the learning rates that those epochs have in the whole fit, and its
 row says so; with more time, --resume runs it again. Writes results/reference_systems.json with every row, also those
-that were not run, anew after each fit; fits themselves are kept after each epoch. Figures of other settings than those
-of today's `reference_system` are left out.
+that were not run, anew after each fit; fits themselves are kept after each epoch. A figure stays until its fit was
+repeated; those of other settings than today's `reference_system` are left out.
 """
 import argparse
 import contextlib
@@ -129,8 +129,12 @@ def run(row, seed, train, test, args, minutes, folder):
 
 
 def stands(run, row, minutes):
-    """Whether a run need not be repeated: it is whole, or had as much time as it would have now."""
-    return run["epochs"] == row["epochs_planned"] or (minutes or math.inf) <= (run["minutes"] or math.inf)
+    """Whether a run need not be repeated: it is whole, or had as much time as it would have now.
+
+    So not if a call without --resume was to repeat it and was interrupted.
+    """
+    had_time = run["epochs"] == row["epochs_planned"] or (minutes or math.inf) <= (run["minutes"] or math.inf)
+    return had_time and "begun_anew" not in run
 
 
 def status(row):
@@ -157,7 +161,7 @@ def main():
     parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--jobs", type=_measure.count, default=1, help="fits at once, each with its share of the cores "
                         "(default: 1)")
-    parser.add_argument("--name", default="reference_systems", help="name of the result file")
+    parser.add_argument("--name", type=_measure.file_name, default="reference_systems", help="name of the result file")
     args = parser.parse_args()
     rows = table()
     known = {row[part] for row in rows.values() for part in ("system", "report")}
@@ -185,14 +189,14 @@ def main():
         return _measure.write(args.name, {"rows": list(rows.values())})
 
     read(rows.keys())
-    for key in chosen:
-        rows[key]["runs"] = [run for run in rows[key]["runs"] if run["seed"] not in seeds
-                             or (args.resume and stands(run, rows[key], minutes))]
-        if not args.resume:
-            shutil.rmtree(folders[key], ignore_errors=True)
+    for key in chosen if not args.resume else ():
+        shutil.rmtree(folders[key], ignore_errors=True)
+        for run_ in rows[key]["runs"]:
+            if run_["seed"] in seeds:
+                run_["begun_anew"] = True
     train, test = load_fashion_mnist("train"), load_fashion_mnist("test")
     todo = [(key, seed) for seed in seeds for key in chosen
-            if all(run["seed"] != seed for run in rows[key]["runs"])]
+            if not any(run_["seed"] == seed and stands(run_, rows[key], minutes) for run_ in rows[key]["runs"])]
     amounts = {key: work(rows[key], len(train.images)) for key in dict.fromkeys(key for key, _ in todo)}
     if args.jobs > 1:       # the longest first, so that none is left alone at the end
         todo.sort(key=lambda one: -amounts[one[0]])
@@ -207,7 +211,7 @@ def main():
         print(f"{name_of(key, seed)} ...", flush=True)
         return key, seed, run(rows[key], seed, train, test, args, minutes, folders[key])
 
-    write()             # what begins anew is forgotten
+    write()             # before hours of work
     done_seconds = done_work = 0.0
     left = list(todo)
     fits = Parallel(args.jobs, backend="threading", return_as="generator_unordered", pre_dispatch=args.jobs)
@@ -217,7 +221,8 @@ def main():
         if found is None:
             row["status"] = "not run without weights"
             continue
-        row["runs"] = sorted([*row["runs"], found], key=lambda run: run["seed"])
+        others = [run_ for run_ in row["runs"] if run_["seed"] != seed]
+        row["runs"] = sorted([*others, found], key=lambda run_: run_["seed"])
         done_seconds += found["fit_seconds"]
         done_work += amounts[key] * found["epochs"] / row["epochs_planned"]
         write()
@@ -230,4 +235,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        raise SystemExit("interrupted: --resume goes on") from None

@@ -14,8 +14,6 @@ from _peers_tables import peers
 from _reference_tables import reference
 from _tables import interval, load, machines, percent, results, revisions, seconds, where
 
-from fmnist_sk import recipe
-
 README = Path(__file__).parent.parent.parent / "README.md"
 
 
@@ -159,20 +157,16 @@ def speedruns(result):
     runs = [run for found in measured.values() for run in found["runs"]]
     if not runs:
         return []
-    changes = ""
-    for name, found in measured.items():
-        changed = [f"{key}={value}" for key, value in found["runs"][0]["settings"].items()
-                   if repr(recipe(name).get(key)) != value]
-        changes += f"; {name} with `{', '.join(changed)}`" if changed else ""
-    lines = ["", "**From raw bytes to a fitted classifier**: `ResNetClassifier(**recipe(name))` on all 60,000 training "
-             "images as bytes in memory, to its last epoch; test images read once for each seed. Medians of seconds; a "
-             f"process's first fit takes longer{changes} "
-             f"({machines(runs)}; {revisions(runs + [found['cold_start'] for found in measured.values()])}).", "",
+    device = ', "cuda"' * (result["device"] != "cpu")
+    lines = ["", f"**From raw bytes to a fitted classifier on {machines(runs)}**: "
+             f"`ResNetClassifier(**recipe(name{device}))` on all 60,000 training images as bytes in memory, to its "
+             "last epoch; test images read once for each seed. Medians of seconds; a process's first fit takes longer "
+             f"({revisions(runs + [found['cold_start'] for found in measured.values()])}).", "",
              "| recipe | parameters | epochs | fit, s | longer at first by, s | test accuracy, % (mean ± deviation) | "
              "each seed | goal | 10,000 predictions, s |", f"|{'---|' * 9}"]
     for name, found in measured.items():
         first, goal = found["runs"][0], ""
-        if found["goal"] is not None:
+        if found["goal_seconds"] is not None:
             goal = f"{100 * found['goal']:g} % in {found['goal_seconds']:g} s"
         fit, predictions = (seconds(statistics.median(run[key] for run in found["runs"]))
                             for key in ("fit_seconds", "predict_seconds"))
@@ -189,11 +183,12 @@ def accuracies(result):
     runs = [run for found in measured.values() for run in found["runs"]]
     if not runs:
         return []
-    lines = ["", "**The most accurate networks**, with few parameters the best of several by their accuracy on 6,000 "
-             "held-out training images; trained on all 60,000 to the last epoch, where the test images were read once. "
-             "Minutes are those of the median epoch times their number "
-             f"({machines(runs)}; {revisions(runs)}).", "",
-             "| | what was chosen | parameters | epochs | seeds | fit, minutes | test accuracy, % | goal, % |",
+    compared = "with few parameters the best of several by their accuracy on 6,000 held-out training images; " \
+        if any(found.get("choice") for found in measured.values()) else ""
+    lines = ["", f"**The most accurate networks on {machines(runs)}**: {compared}trained on all 60,000 training images "
+             "to the last epoch, where the test images were read once. Minutes are those of the median epoch times "
+             f"their number ({revisions(runs)}).", "",
+             "| | network | parameters | epochs | seeds | fit, minutes | test accuracy, % | goal, % |",
              "|---|---|---|---|---|---|---|---|"]
     for name, found in measured.items():
         first = found["runs"][0]
@@ -201,7 +196,7 @@ def accuracies(result):
         minutes = statistics.median(run["seconds_per_epoch"] for run in found["runs"]) / 60 * (
             first["epochs"] * first["members"])
         lines.append(f"| {name} | {first['candidate']} | {first['parameters']:,} | {first['epochs']} | {len(values)} | "
-                     f"{minutes:.0f} | {percent(values)} | {100 * found['goal']:.1f} |")
+                     f"{seconds(minutes)} | {percent(values)} | {100 * found['goal']:.1f} |")
     return lines
 
 

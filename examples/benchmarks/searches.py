@@ -127,7 +127,7 @@ def main():
     parser.add_argument("--images", type=_measure.count, default=4000, help="training images (default: 4,000)")
     parser.add_argument("--rounds", type=_measure.count, default=3, help="alternating rounds (default: 3)")
     parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--name", default="searches", help="name of the result file")
+    parser.add_argument("--name", type=_measure.file_name, default="searches", help="name of the result file")
     args = parser.parse_args()
     data = load_fashion_mnist("train")
 

@@ -4,19 +4,17 @@
     python examples/benchmarks/speedrun.py                      # the runs
 
 The clock starts with the uint8 arrays of the 60,000 training images in memory and stops when fit returns. The network
-and its recipe are those of `recipe(name)`, on a GPU with larger batches (by hand, on the same held-out images). Where
-a recipe was made for an accuracy, --choose compares it with other settings on 6,000 training images, with the other
-54,000 to learn from: the quickest is taken whose accuracy there is well above the goal, because it is some half a
-percent higher than on test images. choose_recipe.py and training_craft.py found what all recipes have in common. The
-test images are read once after each run. A fit of a few images goes first, because a process's first fit is slower;
-what that costs is measured too, as the first time of that small fit in a process of its own less its second. Writes
-results/speedrun.json, anew after every run; runs of the same settings that are in it are not repeated, unless
---afresh.
+and its recipe are those of `recipe(name, device)`. --choose compares settings of a recipe that was made for an accuracy
+on 6,000 training images, with the other 54,000 to learn from: the epochs are to be as few as give an accuracy there
+that is well above the goal, because it is some half a percent higher than on test images. choose_recipe.py and
+training_craft.py found what all recipes have in common. The test images are read once after each run. A fit of a few
+images goes first, because a process's first fit is slower; what that costs is measured too, as the first time of that
+small fit in a process of its own less its second. Writes results/speedrun.json, anew after every run; runs that are in
+it are not repeated, unless --afresh, and those of other settings are left out.
 """
 import argparse
 import json
 import time
-from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import NamedTuple
@@ -34,21 +32,23 @@ class Goal(NamedTuple):
     accuracy: float | None = None
     cpu: float | None = None            # of two cores
     cuda: float | None = None
-    on_cuda: Mapping = {}               # settings in place of the recipe's there
 
 
-GOALS = {
-    "default": Goal(range(3)),
-    "fashion": Goal(range(3)),
-    "fast": Goal(range(5), 0.94, cpu=150, cuda=2, on_cuda={"batch_size": 512, "lr": 0.3, "max_epochs": 8}),
-    "accurate": Goal(range(3), 0.95, cpu=900, cuda=8, on_cuda={"batch_size": 256}),
-    "wide": Goal(range(3), 0.957, cuda=90),
-}
-CANDIDATES = {              # what --choose compares: settings of a recipe
-    "fast": [{"max_epochs": epochs} for epochs in (5, 6, 7)] + [
-        {"stem": "32C3-MP2ceil"}, {"dropout": 0.2}, {"tta": None}],
-    "accurate": [{"stem": "18W3-MP2ceil", "max_epochs": 20}, {"stem": "18W3-MP2ceil", "max_epochs": 27},
-                 {"stem": "18W3-32C3-MP2ceil", "max_epochs": 16}, {"stem": "18W3-32C3-MP2ceil", "max_epochs": 22}],
+GOALS = {"default": Goal(range(3)), "fashion": Goal(range(3)), "fast": Goal(range(5), 0.94, cpu=150, cuda=2),
+         "accurate": Goal(range(3), 0.95, cpu=900, cuda=8), "wide": Goal(range(3), 0.957, cuda=90)}
+CANDIDATES = {              # what --choose compares: settings of a recipe on a device
+    "cpu": {
+        "fast": [{"max_epochs": epochs} for epochs in (5, 6, 7)] + [
+            {"stem": "32C3-MP2ceil"}, {"dropout": 0.2}, {"tta": None}],
+        "accurate": [{"stem": "18W3-MP2ceil", "max_epochs": 20}, {"stem": "18W3-MP2ceil", "max_epochs": 27},
+                     {"stem": "18W3-32C3-MP2ceil", "max_epochs": 16}, {"stem": "18W3-32C3-MP2ceil", "max_epochs": 22}],
+    },
+    "cuda": {
+        "fast": [{"batch_size": 256, "lr": 0.2, "max_epochs": 6}, {"batch_size": 256, "lr": 0.2, "max_epochs": 7},
+                 {"batch_size": 512, "lr": 0.3, "max_epochs": 8}],
+        "accurate": [{"batch_size": 128}, {"batch_size": 256}],
+        "wide": [{"max_epochs": 50}, {"max_epochs": 100}],
+    },
 }
 
 
@@ -65,13 +65,8 @@ def kind_of(device):
     return torch.device(device).type
 
 
-def settings(name, device, params):
-    """Of a recipe on a device, with others in place of some."""
-    return recipe(name) | (GOALS[name].on_cuda if kind_of(device) == "cuda" else {}) | params
-
-
 def classifier_of(name, seed, device, **params):
-    return ResNetClassifier(**settings(name, device, params), random_state=seed, device=device)
+    return ResNetClassifier(**recipe(name, device) | params, random_state=seed, device=device)
 
 
 def small_fits(name, X, y, device, n_fits):
@@ -87,7 +82,7 @@ def cold_start(name, X, y, device):
 
 
 def settings_of(name, device, params):
-    return {key: repr(value) for key, value in settings(name, device, params).items()}
+    return {key: repr(value) for key, value in (recipe(name, device) | params).items()}
 
 
 def try_settings(name, params, seed, train, device):
@@ -114,20 +109,23 @@ def run(name, seed, train, test, device):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipes", nargs="+", choices=GOALS, help="which (default: all that have a goal on the "
-                        "device, or none anywhere)")
+                        "device, or none at all)")
     parser.add_argument("--choose", action="store_true", help="compare settings on held-out images instead")
     parser.add_argument("--seeds", type=_measure.seed, nargs="+", help="random seeds (default: those of the goal; with "
                         "--choose 0 and 1)")
     parser.add_argument("--afresh", action="store_true", help="forget the runs that are in the file")
     parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--name", help="name of the result file (default: speedrun, or speedrun_cuda)")
+    parser.add_argument("--name", type=_measure.file_name, help="name of the result file (default: speedrun, or "
+                        "speedrun_cuda)")
     args = parser.parse_args()
     args.name = args.name or _measure.name_on("speedrun", args.device)
     kind = kind_of(args.device)
-    names = args.recipes or [name for name, goal in GOALS.items() if (name in CANDIDATES if args.choose else
-                                                                      goal.accuracy is None or getattr(goal, kind))]
-    if args.choose and (without := [name for name in names if name not in CANDIDATES]):
-        parser.error(f"--choose compares settings of {', '.join(CANDIDATES)}; got {', '.join(without)}")
+    candidates = CANDIDATES[kind] if args.choose else {
+        name: [{}] for name, goal in GOALS.items() if goal.accuracy is None or getattr(goal, kind)}
+    names = args.recipes or list(candidates)
+    if without := [name for name in names if name not in candidates]:
+        parser.error(f"{'settings are compared' if args.choose else 'there are goals'} on {kind} for "
+                     f"{', '.join(candidates)}; got {', '.join(without)}")
     path = _measure.RESULTS / f"{args.name}.json"
     content = json.loads(path.read_text())["recipes"] if path.exists() else {}
     train, test = load_fashion_mnist("train"), load_fashion_mnist("test")
@@ -135,13 +133,14 @@ def main():
     for name in names:
         goal, found = GOALS[name], content.setdefault(name, {})
         part = "choice" if args.choose else "runs"
-        rows = found[part] = [] if args.afresh else found.get(part, [])
+        wanted = [settings_of(name, args.device, params) for params in candidates[name]]
+        rows = found[part] = [] if args.afresh else [row for row in found.get(part, []) if row["settings"] in wanted]
         found |= {"goal": goal.accuracy, "goal_seconds": getattr(goal, kind)}
         seeds = args.seeds or ((0, 1) if args.choose else goal.seeds)
-        todo = [(params, seed) for params in (CANDIDATES[name] if args.choose else [{}])
+        todo = [(params, seed) for params, settings in zip(candidates[name], wanted, strict=True)
                 for seed in dict.fromkeys(seeds)
-                if all((row["settings"], row["seed"]) != (settings_of(name, args.device, params), seed)
-                       for row in rows)]
+                if all((row["settings"], row["seed"]) != (settings, seed) for row in rows)]
+        _measure.write(args.name, {"device": args.device, "recipes": content})
         if todo and not args.choose:
             few = train.images[:2048], train.target[:2048]      # enough batches for steps to be recorded
             found["cold_start"] = {"seconds": cold_start(name, *few, args.device), **where}

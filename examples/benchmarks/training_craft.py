@@ -149,7 +149,7 @@ def main():
     parser.add_argument("--seeds", type=_measure.seed, nargs="+", help="random seeds (default: 0; for the finalists "
                         "0 1 2)")
     parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--name", default="training_craft", help="name of the result file")
+    parser.add_argument("--name", type=_measure.file_name, default="training_craft", help="name of the result file")
     args = parser.parse_args()
 
     if args.finalists:

@@ -1,0 +1,42 @@
+"""Recipes are parameters of the recommended network."""
+import pytest
+import torch
+
+from fmnist_sk import ResNetClassifier, WideResNetClassifier, recipe, summary
+from fmnist_sk.recipes import RECIPES
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda", torch.device("cuda", 1)])
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_is_of_the_residual_network(name, device):
+    ResNetClassifier(**recipe(name, device))._validate_params()
+
+
+def test_a_gpu_gets_larger_batches():
+    assert recipe("fast", "cuda") == {**recipe("fast"), "batch_size": 512, "lr": 0.3, "max_epochs": 8}
+    assert recipe("accurate", torch.device("cuda:0")) == {**recipe("accurate"), "batch_size": 256}
+    assert recipe("fashion", "cuda") == recipe("fashion")
+
+
+def test_wide_is_the_wide_residual_network_but_for_one_normalisation():
+    sizes = [int(summary(classifier).loc["total", "parameters"])
+             for classifier in (ResNetClassifier(**recipe("wide")), WideResNetClassifier())]
+    assert sizes[0] - sizes[1] == 2 * 16
+
+
+def test_recipes_can_be_changed_without_harm():
+    recipe("wide")["augment"].clear()
+    recipe("fast")["lr"] = 5
+    assert len(recipe("wide")["augment"]) == 3
+    assert "lr" not in recipe("fast")
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (("slow",), r"name must be one of \['accurate', .*'wide'\], got name='slow'"),
+    ((None,), "name must be one of .* got name=None"),
+    (("fast", "gpu"), "device must name a device, such as 'cpu' or 'cuda', got device='gpu'"),
+    (("fast", []), r"device must name a device, .* got device=\[\]"),
+])
+def test_wrong_names_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        recipe(*arguments)
