@@ -36,7 +36,11 @@ def epochs(settings, rows, machine):
     for side in sides:
         cells = [row["other / fmnist_sk"].get(side) for row in rows.values()]
         lines.append(f"| {side} | {' | '.join(interval(cell) if cell else '' for cell in cells)} |")
-    return lines
+    other_way = {name: row["fmnist_sk / other"].get("hand-written loop") for name, row in rows.items()}
+    texts = [f"{cell['median']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}] with the {NAMES[name]}"
+             for name, cell in other_way.items() if cell]
+    return lines + (["", "The other way round, this package's time relative to the hand-written loop is "
+                     f"{' and '.join(texts)}."] if texts else [])
 
 
 def fits(settings, rows, machine):
@@ -84,8 +88,15 @@ def scaling(settings, rows, machine):
              f"({machine}).", "",
              "| images | fit, s | µs per image | memory, MiB | in multiples of the bytes of images and network |",
              "|---|---|---|---|---|"]
-    return lines + [f"| {row['images']:,} | {row['fit_seconds']:.1f} | {1e6 * row['seconds_per_image']:.0f} | "
-                    f"{row['mib_peak_above_start']:.0f} | {row['multiple']:.1f} |" for row in rows.values()]
+    rows = sorted(rows.values(), key=lambda row: row["images"])
+    lines += [f"| {row['images']:,} | {row['fit_seconds']:.1f} | {1e6 * row['seconds_per_image']:.0f} | "
+              f"{row['mib_peak_above_start']:.0f} | {row['multiple']:.1f} |" for row in rows]
+    if len(rows) > 1:
+        some, more = rows[-2:]
+        n, data, memory = (more[name] - some[name] for name in ("images", "mib_data", "mib_peak_above_start"))
+        lines += ["", f"From {some['images']:,} images to {more['images']:,} memory grows by {memory * 2**20 / n:.0f} "
+                  f"bytes an image; the image itself has {data * 2**20 / n:.0f}."]
+    return lines
 
 
 def peak(settings, rows, machine):

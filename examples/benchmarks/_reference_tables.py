@@ -33,14 +33,17 @@ def caption(rows):
     runs = [run for row in rows for run in row["runs"]]
     begun = [row for row in rows if row["runs"]]
     early = [row for row in begun if row["status"] != "complete"]
-    parts = [f"**The systems of five reports** ({len(begun) - len(early)} of {len(rows)} rows complete; those of "
-             "neither setting are left out), of one seed where no deviation is given. Test accuracy in percent; "
-             "\"val\" is accuracy on the report's share of validation images."]
+    parts = [f"**The systems of five reports** ({len(begun) - len(early)} of {len(rows)} rows complete), of one seed "
+             "where no deviation is given. Test accuracy in percent; \"val\" is accuracy on the report's share of "
+             "validation images."]
     if early:
-        parts.append("In brackets: a fit that would have taken too long ended before its last epoch, and reproduces "
-                     "nothing.")
-    parts.append("*Same settings*: as far as the report states them, with the best validation epoch (patch_mlp: the "
-                 "last one); where it does not say how long it trained, the best of 50 epochs. *Our recipe*: the same "
+        limits = sorted({(run["minutes"], run["torch_threads"]) for row in early for run in row["runs"]})
+        limits = " or ".join(f"{minutes:g} minutes of {cores} core{'s' * (cores > 1)}" for minutes, cores in limits)
+        parts.append(f"In brackets: a fit that would have taken more than {limits} ended after the first epochs, and "
+                     "reproduces nothing.")
+    parts.append("*Same settings*: as far as the report states them, with the best validation epoch, or the last one "
+                 "if none are held out; where it does not say how long it trained, the best of 50 epochs, augmented "
+                 "as strongly as we thought fit where it does not say how. *Our recipe*: the same "
                  "architecture, report 0's with batch normalisation, the four-layer CNN with less dropout, "
                  "simple_model_2 with dropout and erasing; 60,000 training images, the last epoch, predictions that "
                  "are means over ten views "
@@ -62,7 +65,7 @@ def reference():
                                               and row["setting"] != "softmax"):
             continue                            # the rest of report 1 has a table of its own
         our = ours.pop(row["system"], None)
-        if not row["runs"] and not (our and our["runs"]):
+        if row["status"] == "not run" and not (our and our["runs"]):
             continue
         reported = next(iter(row["reported"].values()), None)
         lines.append(f"| {row['system']} | {row['setting'] or 'as planned'} | "

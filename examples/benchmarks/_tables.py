@@ -1,13 +1,20 @@
 """What report.py writes figures with: result files, where they were measured, means and intervals as text."""
 import json
 import statistics
+import sys
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
 
 
 def load(name):
-    return json.loads((RESULTS / f"{name}.json").read_text())
+    path = RESULTS / f"{name}.json"
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        sys.exit(f"{path} is not there: run the script that writes it")
+    except ValueError as error:
+        sys.exit(f"{path} is damaged: {error}")
 
 
 def is_there(name):
@@ -40,11 +47,17 @@ def machines(runs, mark=""):
         found.setdefault((is_cuda(run), run["gpu"] if is_cuda(run) else run["processor"], run["torch"]), []).append(run)
     texts = []
     for (on_cuda, machine, torch), own in sorted(found.items()):
-        threads = sorted({run["torch_threads"] for run in own})
-        machine = f"{mark and f'{mark}: '}{machine}" if on_cuda else \
-            f"{' or '.join(map(str, threads))} core{'s' * (threads != [1])} of {machine}"
+        machine = f"{mark and f'{mark}: '}{machine}" if on_cuda else f"{cores(own)} of {machine}"
         texts.append(f"{machine}, PyTorch {torch}, {' or '.join(sorted({run['arithmetic'] for run in own}))}")
     return "; ".join(texts)
+
+
+def cores(runs):
+    """What runs had of a machine: "1 or 2 cores", or its GPU."""
+    if any(map(is_cuda, runs)):
+        return "GPU"
+    threads = sorted({run["torch_threads"] for run in runs})
+    return f"{' or '.join(map(str, threads))} core{'s' * (threads != [1])}"
 
 
 def is_cuda(run):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from _peers_tables import peers
 from _reference_tables import reference
-from _tables import interval, load, machines, percent, results, revisions, seconds, where
+from _tables import cores, interval, load, machines, percent, results, revisions, seconds, where
 
 README = Path(__file__).parent.parent.parent / "README.md"
 
@@ -188,15 +188,15 @@ def accuracies(result):
     lines = ["", f"**The most accurate networks on {machines(runs)}**: {compared}trained on all 60,000 training images "
              "to the last epoch, where the test images were read once. Minutes are those of the median epoch times "
              f"their number ({revisions(runs)}).", "",
-             "| | network | parameters | epochs | seeds | fit, minutes | test accuracy, % | goal, % |",
-             "|---|---|---|---|---|---|---|---|"]
+             "| | network | parameters | epochs | seeds | fit, minutes | on | test accuracy, % | goal, % |",
+             "|---|---|---|---|---|---|---|---|---|"]
     for name, found in measured.items():
         first = found["runs"][0]
         values = [run["test_accuracy"] for run in found["runs"]]
         minutes = statistics.median(run["seconds_per_epoch"] for run in found["runs"]) / 60 * (
             first["epochs"] * first["members"])
         lines.append(f"| {name} | {first['candidate']} | {first['parameters']:,} | {first['epochs']} | {len(values)} | "
-                     f"{seconds(minutes)} | {percent(values)} | {100 * found['goal']:.1f} |")
+                     f"{seconds(minutes)} | {cores(found['runs'])} | {percent(values)} | {100 * found['goal']:.1f} |")
     return lines
 
 
