@@ -133,6 +133,13 @@ def test_time_and_memory_of_more_and_more_images(peers, monkeypatch, tmp_path):
     assert f"| 20,000 | {measured['fit_seconds']:.1f} | " in table("scaling", "20000", measured)
 
 
+@pytest.mark.parametrize("number", [5, 100_000])
+def test_fewer_or_more_images_than_can_be_measured_are_refused(number, peers, monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        run(peers, monkeypatch, "--images", number)
+    assert f"--images: must be from 120 to 60000, got {number}" in capsys.readouterr().err
+
+
 def test_more_images_than_there_are_repeat_them_with_noise(peers):
     X, y = load_fashion_mnist(return_X_y=True)
     more, labels = module("_fits").enlarged(60_500)
@@ -174,12 +181,12 @@ def test_rows_are_kept_until_they_are_measured_again(peers, monkeypatch, tmp_pat
     assert len(result(tmp_path)["peak"]["rows"]) == 2
     assert result(tmp_path)["environment"]["torch"] == torch.__version__
 
-    for wrong, reason in ((["--images", "7"], "choose --afresh or another --name"),
+    for wrong, reason in ((["--images", "700"], "choose --afresh or another --name"),
                           (["--only", "11"], "--only takes rows out of '1000', ")):
         with pytest.raises(SystemExit):
             run(peers, monkeypatch, "--parts", "scaling", *wrong)
         assert reason in capsys.readouterr().err
-    run(peers, monkeypatch, "--parts", "peak", "--images", "7", "--afresh")
+    run(peers, monkeypatch, "--parts", "peak", "--images", "700", "--afresh")
     assert asked[8:] == ["ResNetClassifier", "cnn"]
     assert len(result(tmp_path)["scaling"]["rows"]) == 3
 

@@ -1,6 +1,9 @@
 """The benchmark of the reports' systems: every figure has a row, and no fit is lost or embellished."""
 import json
 import re
+import shutil
+import signal
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -61,6 +64,24 @@ def test_a_fit_that_takes_too_long_says_so(script, capsys):
     assert again["status"] == "complete"
     assert again["runs"][0]["train_loss_of_epochs"][0] == row["runs"][0]["train_loss_of_epochs"][0]
     assert script(*options, 1e-6)["cnn_4", "softmax"] == again
+    anew = "--only", "cnn_4", "--settings", "reported", "--minutes", 1e-6
+    assert script(*anew)["cnn_4", "softmax"] == again       # a fit that was only begun replaces none that is whole
+    assert "cnn_4, softmax, seed 0: the earlier fit came farther, and stays" in capsys.readouterr().out
+
+
+@real_data
+def test_ctrl_c_ends_fits_at_once_in_a_sentence(tmp_path):
+    (tmp_path / "_measure.py").write_text((BENCHMARKS / "_measure.py").read_text())         # has its results beside it
+    shutil.copy(BENCHMARKS / "reference_systems.py", tmp_path)
+    process = subprocess.Popen([sys.executable, "reference_systems.py", "--only", "cnn_4", "--jobs", "2"], cwd=tmp_path,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+    while "epoch 1 of" not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert errors == "interrupted: what is complete is kept, and --resume goes on\n"
+    assert process.returncode == 130
 
 
 @real_data
@@ -195,15 +216,28 @@ def test_weights_that_are_not_there_are_named(script, monkeypatch, tmp_path, cap
     ("--minutes", "nan", "--minutes: must be a number above 0, got nan"),
     ("--device", "wibble", "--device: must name a device of this machine, got wibble"),
     ("--device", "meta", "--device: must be cpu or cuda, got meta"),
+    ("--only", ("inception_v3", "--settings", "ours"), "there are no such settings of inception_v3"),
     ("--name", "some/where", "--name: must be a name without folders, got some/where"),
 ])
 def test_wrong_options_are_named_before_anything_is_begun_anew(script, option, value, message, tmp_path, capsys):
     results = tmp_path / "reference_systems.json"
     results.write_text("{}")
     with pytest.raises(SystemExit):
-        script(option, value)
+        script(option, *(value if isinstance(value, tuple) else (value,)))
     assert re.search(message, capsys.readouterr().err)
     assert results.read_text() == "{}"
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    ('{"environment": {}, "goals": {}}', "is another script's, with goals: choose another --name"),
+    ('{"environment": {}, "ro', "is damaged (.*): delete it, or choose another --name"),
+])
+def test_files_of_other_scripts_stay(script, content, message, tmp_path):
+    results = tmp_path / "reference_systems.json"
+    results.write_text(content)
+    with pytest.raises(SystemExit, match=message.replace("(.*)", r"\(.*\)")):
+        script("--only", "cnn_4")
+    assert results.read_text() == content
 
 
 @pytest.fixture
@@ -226,7 +260,7 @@ def tables(script, monkeypatch, tmp_path):
 def test_tables_say_what_is_not_reproduced_and_where_each_figure_is_from(tables):
     cpu = {"test_accuracy": 0.9, "valid_accuracy": 0.8, "seconds_per_epoch": 30.0, "torch_threads": 1,
            "git": "0123456789", "processor": "Abacus", "gpu": None, "torch": "2.13.0", "arithmetic": "float32",
-           "device": "cpu"}
+           "device": "cpu", "minutes": 30}
     cuda = {**cpu, "device": "cuda", "gpu": "Loom", "test_accuracy": 0.92, "arithmetic": "bfloat16",
             "seconds_per_epoch": 1.0}
     whole = tables({("cnn_2", "softmax"): ("complete", cpu), ("inception", "validation"): ("complete", cpu)})
@@ -237,11 +271,13 @@ def test_tables_say_what_is_not_reproduced_and_where_each_figure_is_from(tables)
     assert "\n| inception | validation | 94.50 val | 80.00 val | 50 | not run |  |" in whole
     assert "below what was reported: cnn_2 softmax (-0.25), inception validation (-14.50).\n" in whole
     assert "| simple_cnn |" not in whole
+    assert "\n| inception_v3 | as planned |  | not run without weights |  | | |" in tables({
+        ("inception_v3", None): ("not run without weights",)})
     early = tables({("cnn_2", "softmax"): ("first 3 of 10 epochs", cpu), ("cnn_2", "sigmoid"): ("complete", cuda),
                     ("simple_cnn", "our recipe"): ("complete", {**cuda, "test_accuracy": 0.94}, cuda)})
     assert "(2 of 55 rows complete" in early
     assert "below what was reported" not in early
-    assert "In brackets: a fit that would have taken too long" in early
+    assert "In brackets: a fit that would have taken more than 30 minutes of 1 core ended" in early
     assert "*: Loom, PyTorch 2.13.0, bfloat16" in early
     assert "| 90.25 | (90.00: first 3 of 10 epochs) | 10 |" in early
     assert "| 93.00 ± 1.41* | 30 |" in early

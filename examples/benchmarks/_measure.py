@@ -10,7 +10,8 @@ import platform
 import random
 import statistics
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,31 @@ def write(name: str, content: dict) -> Path:
     partial.write_text(json.dumps({"environment": environment(), **content}, indent=1) + "\n")
     partial.replace(path)
     return path
+
+
+def read(name: str, parts: Iterable[str]) -> dict:
+    """What results/NAME.json has of these parts, which may be nothing; ends the script if the file is another's."""
+    path = RESULTS / f"{name}.json"
+    try:
+        content = json.loads(path.read_text()) if path.exists() else {}
+    except ValueError as error:
+        sys.exit(f"{path} is damaged ({error}): delete it, or choose another --name")
+    content.pop("environment", None)
+    if others := content.keys() - set(parts):
+        sys.exit(f"{path} is another script's, with {', '.join(sorted(others))}: choose another --name")
+    return content
+
+
+def end_on_ctrl_c(main: Callable[[], None], how: str = "the same command goes on") -> None:
+    """Call `main`; Ctrl-C ends the process in a sentence.
+
+    At once, because threads that train meanwhile would abort it: what they have done is in their checkpoints.
+    """
+    try:
+        main()
+    except KeyboardInterrupt:
+        print(f"interrupted: what is complete is kept, and {how}", file=sys.stderr, flush=True)
+        os._exit(130)
 
 
 def alternate(sides: dict[str, Callable[[], float]], rounds: int, seed: int = 0, verbose: bool = True

@@ -12,7 +12,6 @@ run; runs that are in it are not repeated, unless --afresh, and those of other s
 has replaced are left out. On CUDA the single networks are the members of the ensemble.
 """
 import argparse
-import json
 import shutil
 import statistics
 import time
@@ -132,7 +131,7 @@ def of_members(name, ensemble, test):
     return [measured(f"one of {name}", member, member.random_state, test) for member in members(ensemble)]
 
 
-def chosen(name, goal, tried):
+def chosen(name, goal, tried, file):
     """The candidate that was best on held-out images, or the only one."""
     if len(goal.candidates) == 1:
         return next(iter(goal.candidates))
@@ -140,7 +139,7 @@ def chosen(name, goal, tried):
                   for candidate, estimator in goal.candidates.items()}
     if missing := [candidate for candidate, values in accuracies.items() if not values]:
         raise SystemExit(f'{name}: not yet tried on held-out images: {", ".join(missing)}. Run accuracy.py --choose '
-                         f'"{name}" first.')
+                         f'"{name}" --name {file} first.')
     return max(accuracies, key=lambda candidate: statistics.mean(accuracies[candidate]))
 
 
@@ -163,10 +162,10 @@ def main():
         parser.error(f"{args.device} has the goals {', '.join(here)}; got {', '.join(sorted(missing))}")
     if args.choose and args.only:
         parser.error("--choose compares candidates, --only trains what was chosen: give one of them")
-    path = _measure.RESULTS / f"{args.name}.json"
-    content = json.loads(path.read_text())["goals"] if path.exists() else {}
+    content = _measure.read(args.name, ["device", "goals"]).get("goals", {})
     if not args.choose:
-        best = {name: chosen(name, here[name], content.get(name, {}).get("choice", ())) for name in args.only or here}
+        best = {name: chosen(name, here[name], content.get(name, {}).get("choice", ()), args.name)
+                for name in args.only or here}
     train, test = load_fashion_mnist("train"), load_fashion_mnist("test")
     where = _measure.of_a_row() | {"device": args.device}
     for name in args.choose or args.only or here:
@@ -206,8 +205,8 @@ def main():
                       flush=True)
                 _measure.write(args.name, {"device": args.device, "goals": content})
                 shutil.rmtree(folder, ignore_errors=True)       # of fits whose figures are kept now
-    print(f"results in {path}")
+    print(f"results in {_measure.RESULTS / args.name}.json")
 
 
 if __name__ == "__main__":
-    main()
+    _measure.end_on_ctrl_c(main, "the same command, without --afresh, goes on")

@@ -16,6 +16,7 @@ Every row of a part is measured in a process of its own and written to results/p
 there already are kept. Memory is read as Linux tells it. Leave the machine alone meanwhile.
 """
 import argparse
+import contextlib
 import json
 import subprocess
 import sys
@@ -28,6 +29,8 @@ import _measure
 from _fits import fit_rows, fits, scaling
 from _speed import CLASSIFIERS, TRAINED, epochs, inference, peak
 from _task import NETWORKS, installed
+
+FEWEST = 120                # training images; scaling begins with a sixtieth of them
 
 
 class Part(NamedTuple):
@@ -46,13 +49,21 @@ PARTS = {
 }
 
 
+def n_images(text):
+    """How many training images, out of a command line."""
+    number = _measure.count(text)
+    if not FEWEST <= number <= 60_000:
+        raise argparse.ArgumentTypeError(f"must be from {FEWEST} to 60000, got {text}")
+    return number
+
+
 def options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="which (default: all)")
     parser.add_argument("--only", nargs="+", metavar="ROW", help="measure these rows of the parts (again)")
     parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--rounds", type=_measure.count, default=11, help="timed rounds (default: 11)")
-    parser.add_argument("--images", type=_measure.count, help="images (default: 6,400 for epochs and peak, 10,000 for "
+    parser.add_argument("--images", type=n_images, help="images (default: 6,400 for epochs and peak, 10,000 for "
                         "inference, 60,000 for fits and scaling, which has up to four times as many)")
     parser.add_argument("--epochs", type=_measure.count, default=3, help="epochs of the networks' fits (default: 3)")
     parser.add_argument("--seeds", type=_measure.seed, nargs="+", default=[0, 1, 2],
@@ -92,9 +103,7 @@ def main():
         print(json.dumps(PARTS[part].measure(row, args)))
         return
 
-    path = _measure.RESULTS / f"{args.name}.json"
-    results = json.loads(path.read_text()) if path.exists() else {}
-    results.pop("environment", None)
+    path, results = _measure.RESULTS / f"{args.name}.json", _measure.read(args.name, PARTS)
     every = {part: PARTS[part].rows(args) for part in args.parts}
     if unknown := set(args.only or ()) - {row for rows in every.values() for row in rows}:
         names = ", ".join(repr(row) for rows in every.values() for row in rows)
@@ -127,4 +136,8 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    if "--row" in sys.argv:
+        with contextlib.suppress(KeyboardInterrupt):        # the process that waits for this one says so
+            main()
+    else:
+        _measure.end_on_ctrl_c(main, "the same command, without --afresh, goes on")

@@ -16,11 +16,10 @@ and that many times longer. One that would take longer, by the epochs it has don
 epochs that a fifth of that time is enough for, with the learning rates that those epochs have in the whole fit, and its
 row says so; with more time, --resume runs it again. Writes results/reference_systems.json with every row, also those
 that were not run, anew after each fit; fits themselves are kept after each epoch. A figure stays until its fit was
-repeated; those of other settings than today's `reference_system` are left out.
+repeated, for as many epochs at least; those of other settings than today's `reference_system` are left out.
 """
 import argparse
 import contextlib
-import json
 import math
 import os
 import shutil
@@ -39,6 +38,18 @@ from fmnist_sk.reference import OUR_RECIPE
 MINUTES = 30                # of a fit on all cores of a CPU
 SHARE = 0.2                 # of this time for a fit that would take longer
 FOLDER = Path("output")     # of unfinished fits
+
+
+class Progress(Callback):
+    """Says after each epoch how far a fit is, beside others."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def on_epoch_end(self, net, **kwargs):
+        last, left = net.history[-1], net.max_epochs - len(net.history)
+        print(f"{self.name}: epoch {last['epoch']} of {net.max_epochs}, training loss {last['train_loss']:.4f}, "
+              f"{format_seconds(left * statistics.median(net.history[:, 'dur']))} remaining\n", end="", flush=True)
 
 
 class Limit(Callback):
@@ -102,9 +113,11 @@ def run(row, seed, train, test, args, minutes, folder):
     """One fit of a row, gone on with if an earlier call was interrupted in it; None for want of pretrained weights."""
     if args.device == "cpu" and args.jobs > 1:
         torch.set_num_threads(max(1, os.cpu_count() // args.jobs))      # of this thread's operations
-    limit = [] if minutes is None else [("limit", Limit(minutes * (args.jobs if args.device == "cpu" else 1)))]
+    callbacks = [] if minutes is None else [("limit", Limit(minutes * (args.jobs if args.device == "cpu" else 1)))]
+    if args.jobs > 1:
+        callbacks.append(("progress", Progress(name_of((row["system"], row["setting"]), seed))))
     classifier = classifier_of(row, random_state=seed, device=args.device, verbose=int(args.jobs == 1),
-                               checkpoint=folder, callbacks=limit)
+                               checkpoint=folder, callbacks=callbacks)
     where = _measure.of_a_row()
     with torch.cuda.stream(torch.cuda.Stream()) if args.device != "cpu" else contextlib.nullcontext():
         try:                # in a stream of its own, beside which those of other fits run
@@ -172,12 +185,14 @@ def main():
               if (not args.only or {row["system"], row["report"]} & set(args.only))
               and args.settings in (None, "ours" if row["setting"] == OUR_RECIPE else "reported")]
 
-    seeds, path = list(dict.fromkeys(args.seeds)), _measure.RESULTS / f"{args.name}.json"
+    if not chosen:
+        parser.error(f"there are no such settings of {', '.join(args.only)}")
+    seeds = list(dict.fromkeys(args.seeds))
     folders = {key: FOLDER / args.name / f"{key[0]}, {key[1]}" for key in chosen}
 
     def read(keys):
         """Take what the file has of these rows."""
-        for old in json.loads(path.read_text())["rows"] if path.exists() else []:
+        for old in _measure.read(args.name, ["rows"]).get("rows", ()):
             if (key := (old["system"], old["setting"])) in keys:
                 rows[key]["status"] = old["status"]
                 rows[key]["runs"] = [run for run in old["runs"] if run["settings"] == settings_of(rows[key])]
@@ -208,7 +223,7 @@ def main():
         return seconds if seconds <= most else SHARE * most
 
     def fit(key, seed):
-        print(f"{name_of(key, seed)} ...", flush=True)
+        print(f"{name_of(key, seed)} ...\n", end="", flush=True)        # at once, also beside other threads
         return key, seed, run(rows[key], seed, train, test, args, minutes, folders[key])
 
     write()             # before hours of work
@@ -221,8 +236,13 @@ def main():
         if found is None:
             row["status"] = "not run without weights"
             continue
-        others = [run_ for run_ in row["runs"] if run_["seed"] != seed]
-        row["runs"] = sorted([*others, found], key=lambda run_: run_["seed"])
+        of_seed = [run_ for run_ in row["runs"] if run_["seed"] == seed]
+        if of_seed and of_seed[0]["epochs"] > found["epochs"]:
+            print(f"{name_of(key, seed)}: the earlier fit came farther, and stays", flush=True)
+            of_seed[0].pop("begun_anew", None)
+        else:
+            row["runs"] = sorted([run_ for run_ in row["runs"] if run_ not in of_seed] + [found],
+                                 key=lambda run_: run_["seed"])
         done_seconds += found["fit_seconds"]
         done_work += amounts[key] * found["epochs"] / row["epochs_planned"]
         write()
@@ -235,7 +255,4 @@ def main():
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        raise SystemExit("interrupted: --resume goes on") from None
+    _measure.end_on_ctrl_c(main, "--resume goes on")

@@ -13,7 +13,6 @@ small fit in a process of its own less its second. Writes results/speedrun.json,
 it are not repeated, unless --afresh, and those of other settings are left out.
 """
 import argparse
-import json
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -126,8 +125,7 @@ def main():
     if without := [name for name in names if name not in candidates]:
         parser.error(f"{'settings are compared' if args.choose else 'there are goals'} on {kind} for "
                      f"{', '.join(candidates)}; got {', '.join(without)}")
-    path = _measure.RESULTS / f"{args.name}.json"
-    content = json.loads(path.read_text())["recipes"] if path.exists() else {}
+    content = _measure.read(args.name, ["device", "recipes"]).get("recipes", {})
     train, test = load_fashion_mnist("train"), load_fashion_mnist("test")
     where = _measure.of_a_row() | {"device": args.device}
     for name in names:
@@ -153,8 +151,8 @@ def main():
                                           if isinstance(value, (int, float))), flush=True)
             _measure.write(args.name, {"device": args.device, "recipes": content})
         _measure.write(args.name, {"device": args.device, "recipes": content})
-    print(f"results in {path}")
+    print(f"results in {_measure.RESULTS / args.name}.json")
 
 
 if __name__ == "__main__":
-    main()
+    _measure.end_on_ctrl_c(main, "the same command, without --afresh, goes on")
