@@ -8,7 +8,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-import tarfile
 import zlib
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +16,9 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
+from fmnist_sk._csv import read_rows
 from fmnist_sk._download import DownloadError, download
+from fmnist_sk._files import as_path
 
 CLASS_NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
                "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -155,49 +156,15 @@ def load_csv(path: str | os.PathLike, *, member: str | None = None, return_X_y: 
     FileNotFoundError
         There is no file at `path`.
     ValueError
-        The content is not a table of 785 integer columns with pixels from 0 to 255, or the archive holds no single
-        CSV file.
+        The content is not a table of 785 integer columns with pixels from 0 to 255, or absurdly large, or the archive
+        holds no single CSV file.
     """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"path must name a CSV file, but there is nothing at {str(path)!r}.")
-    try:
-        if tarfile.is_tarfile(path):
-            with tarfile.open(path) as archive:
-                table = _read_table(lambda: archive.extractfile(_csv_member(archive, member, path)))
-        else:
-            table = _read_table(lambda: path)
-    except (UnicodeDecodeError, EOFError, OSError, zlib.error, tarfile.TarError, pd.errors.ParserError,
-            pd.errors.EmptyDataError) as error:
-        raise ValueError(f"{path} cannot be read as CSV ({error}): give a file with one label and 784 pixels "
-                         f"per line.") from error
-    if table.empty:
-        raise ValueError(f"{path} must hold at least one image, got no rows.")
-    if table.shape[1] != 785 or not all(kind.kind in "iu" for kind in table.dtypes):
-        raise ValueError(f"{path} must have 785 columns of integers (label, 784 pixels), got {table.shape[1]} "
-                         f"columns of {', '.join(sorted({str(kind) for kind in table.dtypes}))}.")
-    values = table.to_numpy()
-    data, target = values[:, 1:], values[:, 0].astype(np.int64)
-    if len(data) and (data.min() < 0 or data.max() > 255):
-        raise ValueError(f"{path} must hold pixels from 0 to 255, got {data.min()} to {data.max()}.")
+    path = as_path(path)
+    if not path.is_file():              # a pipe would be waited for
+        raise FileNotFoundError(f"path must name a CSV file, but there is none at {str(path)!r}.")
+    data, target = read_rows(path, member)
     descr = f"Images read from {path.name}, in the CSV form of Fashion-MNIST."
-    return _as_bunch(data.astype(np.uint8), target, list(FEATURE_NAMES), return_X_y, as_frame, descr)
-
-
-def _read_table(source) -> pd.DataFrame:
-    first = pd.read_csv(source(), header=None, nrows=1, dtype=str)
-    has_header = not str(first.iat[0, 0]).strip().lstrip("-").isdigit()
-    return pd.read_csv(source(), header=0 if has_header else None)
-
-
-def _csv_member(archive: tarfile.TarFile, member: str | None, path: Path) -> tarfile.TarInfo:
-    found = {info.name: info for info in archive if info.isfile() and info.name.endswith(".csv")}
-    if member is None and len(found) == 1:
-        return next(iter(found.values()))
-    if member in found:
-        return found[member]
-    wanted = "exactly one CSV file, or member= must name one" if member is None else f"the member {member!r}"
-    raise ValueError(f"{path} must hold {wanted}; it holds {sorted(found) or 'none'}.")
+    return _as_bunch(data, target, list(FEATURE_NAMES), return_X_y, as_frame, descr)
 
 
 def _as_bunch(data, target, feature_names, return_X_y, as_frame, descr):
@@ -223,7 +190,7 @@ def _payload(file: _File, data_home, download_if_missing: bool) -> np.ndarray:
     places = [*given, SYSTEM_FOLDER, cache]
     for folder in places:
         for path in (folder / f"{file.name}.gz", folder / file.name):
-            if path.exists():
+            if path.is_file():
                 return _read(path, file, remove_if_bad=folder == cache)
     target = (given or [cache])[0] / f"{file.name}.gz"
     problem = "download_if_missing=False"

@@ -1,12 +1,9 @@
-"""Loading: from folders, from a server that misbehaves, from CSV files."""
+"""Loading: from folders, and from a server that misbehaves."""
 import contextlib
 import gzip
 import hashlib
 import http.server
 import multiprocessing
-import os
-import shutil
-import tarfile
 import threading
 import time
 
@@ -14,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fmnist_sk import _download, datasets, load_csv, load_fashion_mnist
+from fmnist_sk import _download, datasets, load_fashion_mnist
 
 real_data = pytest.mark.skipif(not (datasets.SYSTEM_FOLDER / "train-images-idx3-ubyte.gz").exists(),
                                reason="the real data are not installed (Debian's package dataset-fashion-mnist)")
@@ -264,77 +261,10 @@ def test_leftovers_of_a_killed_download_go_away(small_files, tmp_path, monkeypat
     assert not list(cache.glob("*.part"))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write to read-only folders")
-def test_read_only_folder(small_files, tmp_path):
-    home = tmp_path / "home"
-    home.mkdir(mode=0o500)
-    with pytest.raises(FileNotFoundError, match="cannot be written to"):
-        load_fashion_mnist(data_home=home)
-
-
-# ---------------------------------------------------------------------- CSV
-
-@pytest.fixture
-def csv(tmp_path):
-    rng = np.random.default_rng(0)
-    X, y = rng.integers(0, 256, (12, 784), dtype=np.uint8), np.arange(12) % 10
-    path = tmp_path / "images.csv"
-    frame = pd.DataFrame(np.column_stack([y, X]), columns=["label", *(f"pixel{i + 1}" for i in range(784))])
-    frame.to_csv(path, index=False)
-    return path, X, y
-
-
-@pytest.mark.parametrize("form", ["plain", "no header", "gz", "tar.gz"])
-def test_load_csv(form, csv, tmp_path):
-    path, X, y = csv
-    if form == "no header":
-        path.write_text(path.read_text().split("\n", 1)[1])
-    if form == "gz":
-        path, plain = path.with_suffix(".csv.gz"), path
-        path.write_bytes(gzip.compress(plain.read_bytes()))
-    if form == "tar.gz":
-        path, plain = tmp_path / "images.tar.gz", path
-        with tarfile.open(path, "w:gz") as archive:
-            archive.add(plain, "folder/images.csv")
-    bunch = load_csv(path)
-    np.testing.assert_array_equal(bunch.data, X)
-    np.testing.assert_array_equal(bunch.target, y)
-    assert bunch.data.dtype == np.uint8
-    assert bunch.images.shape == (12, 28, 28)
-    assert load_csv(path, as_frame=True).frame.shape == (12, 785)
-    assert load_csv(path, return_X_y=True)[0].shape == (12, 784)
-
-
-def test_load_csv_picks_a_member(csv, tmp_path):
-    path, X, _ = csv
-    with tarfile.open(tmp_path / "two.tar.gz", "w:gz") as archive:
-        archive.add(path, "train.csv")
-        archive.add(path, "test.csv")
-    with pytest.raises(ValueError, match=r"member= must name one; it holds \['test.csv', 'train.csv'\]"):
-        load_csv(tmp_path / "two.tar.gz")
-    np.testing.assert_array_equal(load_csv(tmp_path / "two.tar.gz", member="test.csv").data, X)
-
-
-@pytest.mark.parametrize(("content", "message"), [
-    ("", "cannot be read as CSV"),
-    ("label,pixel1\n1,2\n", "must have 785 columns of integers"),
-    (",".join(["3"] * 785) + "\n" + ",".join(["3", "x"] + ["3"] * 783), "must have 785 columns of integers"),
-    (",".join(["3"] + ["256"] * 784), "must hold pixels from 0 to 255, got 256 to 256"),
-    (",".join(["3"] + ["1.5"] * 784), "must have 785 columns of integers"),
-    (",".join(["3"] + [""] * 784), "must have 785 columns of integers"),
-])
-def test_load_csv_names_what_is_wrong(content, message, tmp_path):
-    path = tmp_path / "bad.csv"
-    path.write_text(content)
-    with pytest.raises(ValueError, match=message):
-        load_csv(path)
-
-
-def test_load_csv_of_nothing_or_nonsense(tmp_path, csv):
-    with pytest.raises(FileNotFoundError, match="there is nothing at"):
-        load_csv(tmp_path / "absent.csv")
-    broken = tmp_path / "broken.csv.gz"
-    broken.write_bytes(gzip.compress(csv[0].read_bytes())[:500])
-    with pytest.raises(ValueError, match="cannot be read as CSV"):
-        load_csv(broken)
-    shutil.rmtree(tmp_path)
+def test_read_only_folder(small_files, closable_folder, monkeypatch):
+    folder, close = closable_folder
+    monkeypatch.setattr(datasets, "SYSTEM_FOLDER", folder)          # into which every user may look
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    close()
+    with pytest.raises(FileNotFoundError, match=f"{folder} cannot be written to"):
+        load_fashion_mnist(data_home=folder)
