@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions, va
 from skorch.callbacks import Callback
 from torch import nn
 
+from fmnist_sk._estimator import check_numbers
 from fmnist_sk._parts import OPTIMIZERS
 from fmnist_sk._views import check_tta
 from fmnist_sk.augmentation import as_transformers
@@ -64,6 +65,7 @@ class Parameters:
         """Raise ValueError or TypeError for parameters that cannot be used, alone or together."""
         name = type(self).__name__
         params = BaseEstimator.get_params(self, deep=False)
+        check_numbers(params)
         validate_parameter_constraints(self._parameter_constraints, params, caller_name=name)
         if isinstance(self.optimizer, type) and not issubclass(self.optimizer, torch.optim.Optimizer):
             raise TypeError(f"optimizer must be one of {sorted(OPTIMIZERS)} or a torch.optim.Optimizer class, "

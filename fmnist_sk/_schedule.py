@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
+
+from fmnist_sk._estimator import Estimator
 
 
 class Moment(NamedTuple):
@@ -24,7 +25,7 @@ class Moment(NamedTuple):
         return self.step / self.n_steps if per == "batch" else self.epoch / self.n_epochs
 
 
-class Schedule(BaseEstimator):
+class Schedule(Estimator):
     """Base of the schedules. Subclasses say in `at` what the learning rate is multiplied by."""
 
     _parameter_constraints: dict = {}

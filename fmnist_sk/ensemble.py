@@ -8,13 +8,14 @@ from typing import Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
+from sklearn.base import ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from fmnist_sk._cpu import use_cpu
+from fmnist_sk._estimator import Estimator
 from fmnist_sk._grouped import train_together
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.networks.resnet import ResNetClassifier
@@ -27,7 +28,7 @@ class _WholeNumber(Interval):
         return not isinstance(val, bool) and super().is_satisfied_by(val)
 
 
-class DeepEnsembleClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):
+class DeepEnsembleClassifier(MetaEstimatorMixin, ClassifierMixin, Estimator):
     """Several networks that differ by their random seed alone; its probabilities are the mean of theirs.
 
     Deep ensembles (Lakshminarayanan et al., 2017, https://arxiv.org/abs/1612.01474): more accurate and better
@@ -193,5 +194,7 @@ class DeepEnsembleClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags = get_tags(ResNetClassifier() if self.estimator is None else self.estimator).input_tags
+        member = ResNetClassifier() if self.estimator is None else self.estimator
+        if hasattr(member, "__sklearn_tags__") and not isinstance(member, type):
+            tags.input_tags = get_tags(member).input_tags
         return tags

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from fmnist_sk._estimator import Estimator
 from fmnist_sk._passes import count, is_layer, named, passes, trial
 from fmnist_sk.classifier import ImageClassifier
 
@@ -113,7 +114,7 @@ def feature_maps(classifier: ImageClassifier, X: ArrayLike | Tensor, layers: Seq
     return {name: torch.cat(parts).numpy() for name, parts in found.items()}
 
 
-class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
     """A network as a transformer: what one of its layers makes of an image, for another estimator to learn from.
 
     ``make_pipeline(FeatureExtractor(ResNetClassifier()), SVC())`` trains a network and an SVC on its features; in
@@ -195,7 +196,7 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        if hasattr(self.estimator, "__sklearn_tags__"):
+        if hasattr(self.estimator, "__sklearn_tags__") and not isinstance(self.estimator, type):
             tags.input_tags = get_tags(self.estimator).input_tags
         tags.target_tags.required = True
         tags.transformer_tags.preserves_dtype = []         # features are float32

@@ -9,11 +9,13 @@ import warnings
 from collections.abc import Iterable, Mapping
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import TransformerMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor
 
+from fmnist_sk._estimator import Estimator
 from fmnist_sk._files import optional
+from fmnist_sk._validation import check_is_plain
 
 # Formats that Pillow decodes by itself (others run programs, or are seldom photos).
 FORMATS = "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP"
@@ -34,7 +36,7 @@ DAMAGED = (OSError, SyntaxError, EOFError, MemoryError, LookupError, ArithmeticE
            struct.error)
 
 
-class PhotoToFashion(TransformerMixin, BaseEstimator):
+class PhotoToFashion(TransformerMixin, Estimator):
     """Photos of one garment each, as images like Fashion-MNIST's: 28 x 28, gray, bright on black, filling the frame.
 
     The steps are those by which the data set was made (Xiao, Rasul and Vollgraf, 2017, section 2,
@@ -237,7 +239,8 @@ class PhotoToFashion(TransformerMixin, BaseEstimator):
 
     def _from_array(self, Image, photo, name: str):
         if isinstance(photo, Tensor):
-            photo = photo.detach().cpu()
+            check_is_plain(photo, name)
+            photo = photo.detach().resolve_neg().cpu()
             photo = photo.float() if photo.is_floating_point() else photo              # NumPy has no bfloat16
         array = np.asarray(photo)
         if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) or not array.size:

@@ -11,12 +11,13 @@ import numbers
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from fmnist_sk._containers import like
+from fmnist_sk._estimator import Estimator
 from fmnist_sk._files import optional
 from fmnist_sk._validation import (
     as_tensor,
@@ -30,7 +31,7 @@ from fmnist_sk._validation import (
 _DTYPES = ("float32", "float64", "uint8")
 
 
-class _PixelMap(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class _PixelMap(OneToOneFeatureMixin, TransformerMixin, Estimator):
     """Base of the linear maps x -> (x - shift_) / scale_, with one number for all pixels or one for each channel."""
 
     _parameter_constraints: dict = {}
@@ -125,7 +126,7 @@ class ImageStandardizer(_PixelMap):
         return mean.double().numpy(), deviation.double().numpy()
 
 
-class HOGTransformer(TransformerMixin, BaseEstimator):
+class HOGTransformer(TransformerMixin, Estimator):
     """Histograms of oriented gradients of each image, as features for classical estimators.
 
     Dalal and Triggs, 2005, https://doi.org/10.1109/CVPR.2005.177, as scikit-image has them: needs the extra

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from fmnist_sk._batches import Batch
 from fmnist_sk._containers import like
+from fmnist_sk._estimator import Estimator
 from fmnist_sk._validation import as_tensor, check_image_shape, check_pixels, encode_labels
 
 DTYPES = ("float32", "float64", "uint8")
@@ -32,7 +33,7 @@ class PixelRange(NamedTuple):
 
 
 @dataclass(eq=False, repr=False)
-class RandomTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class RandomTransformer(OneToOneFeatureMixin, TransformerMixin, Estimator):
     """Base of the random transformers: which images are changed. Subclasses say how, in `_apply`.
 
     Every image is chosen independently with probability `p`, among those of the classes in `only` (default: all) and

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from fmnist_sk._batches import Images
 from fmnist_sk._containers import like
+from fmnist_sk._estimator import Estimator
 from fmnist_sk._validation import as_tensor, check_pixels, encode_labels
 from fmnist_sk.augmentation._base import (
     DTYPES,
@@ -26,7 +26,7 @@ from fmnist_sk.augmentation._base import (
 from fmnist_sk.augmentation.geometry import RandomHorizontalFlip
 
 
-class AugmentedCopies(BaseEstimator):
+class AugmentedCopies(Estimator):
     """Enlarge the training images by changed copies, drawn once: report 0's "extended dataset".
 
     Two uses:
@@ -122,7 +122,8 @@ class AugmentedCopies(BaseEstimator):
             rows = rows[allowed.to(rows.device)[images.codes[rows]]]
         order = torch.randperm(len(rows), generator=generator, device=generator.device)
         rows = rows[order[:round(self.fraction * len(rows))].sort().values.to(rows.device)]
-        return rows, draw_once(steps, images.pixels[rows], images.codes[rows], generator, pixel_range)
+        pixels = images.pixels[rows]
+        return rows, draw_once(steps, pixels, images.codes[rows], generator, pixel_range) if len(rows) else pixels
 
     def enlarge(self, images: Images, classes: np.ndarray, generator: torch.Generator, pixel_range: PixelRange
                 ) -> Images:
