@@ -6,6 +6,8 @@ import functools
 import hashlib
 import inspect
 import json
+import math
+import numbers
 import os
 import re
 import types
@@ -18,14 +20,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-CONTENT = "seed", "phase", "step", "first", "stopped", "history", "module", "optimizer", "average", "best", "generators"
+from fmnist_sk._files import read_tensors
+
+PLAIN = {"fit": str, "seed": int, "phase": int, "step": int, "first": int, "stopped": bool, "history": str}
+CONTENT = *PLAIN, "module", "optimizer", "average", "best", "generators"
 
 
 class FitFile:
     """A file in `folder` that belongs to one fit: the same data and settings find it again, others do not.
 
     With `epochs`, the fit is the first `epochs` of a longer plan, and may go on from the file of fewer of them.
-    `content` is what an earlier fit left, or None. With `keep` the file stays when the fit is complete.
+    `content` is what an earlier fit left in the file `source`, or None. With `keep` the file stays when the fit is
+    complete.
     """
 
     def __init__(self, folder: str | os.PathLike, fingerprint: str, epochs: int | None = None, keep: bool = False):
@@ -43,27 +49,37 @@ class FitFile:
                      for path in self.path.parent.glob(f"{fingerprint}-*.pt"))
             found = {path: int(match[1]) for path, match in names if match}
             paths += sorted((path for path, number in found.items() if number < epochs), key=found.get, reverse=True)
-        self.content = next((content for path in paths if (content := self._load(path)) is not None), None)
+        self.source, self.content = next(((path, content) for path in paths
+                                          if (content := self._load(path)) is not None), (None, None))
 
     @staticmethod
     def _load(path: Path) -> dict | None:
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-            return {**{name: content[name] for name in CONTENT}, "history": json.loads(content["history"])}
+            content = read_tensors(path)
+            content = {name: content[name] for name in CONTENT}
+            wrong = [name for name, kind in PLAIN.items() if type(content[name]) is not kind]
+            if wrong or not 0 <= content["seed"] < 2**31:
+                raise ValueError(f"its {wrong or 'seed'} is not that of a fit.")
+            content["history"] = _rows(content["history"])
         except FileNotFoundError:
             return None
         except Exception as error:                  # whatever a damaged file makes torch.load raise
-            _raise_if_interrupted(error)
+            raise_if_interrupted(error)
             warnings.warn(f"The checkpoint {path} cannot be read ({type(error).__name__}): the fit begins anew.",
                           UserWarning, stacklevel=2)
             return None
+        if content["fit"] != path.stem:
+            raise ValueError(f"checkpoint: {path} is of another fit, and was once called {content['fit'][:99]}.pt: "
+                             "rename or delete it.")
+        return content
 
     def save(self, content: dict) -> None:
         """Replace the file at once: whenever the process is killed, the old or the new one is there and whole.
 
         What cannot be written, because the disk is full, is warned of once; the fit goes on.
         """
-        content = _portable({**content, "history": json.dumps(content["history"], default=_plain)})
+        history = json.dumps(content["history"], default=_plain)
+        content = _portable({**content, "fit": self.path.stem, "history": history})
         partial = self.path.with_suffix(f".{uuid.uuid4().hex}.tmp")
         try:
             for attempt in range(5):
@@ -75,7 +91,7 @@ class FitFile:
                     if attempt == 4:
                         raise
         except (OSError, RuntimeError) as error:
-            _raise_if_interrupted(error)
+            raise_if_interrupted(error)
             if not self._has_warned:                # without the file's name: fits of a search warn alike, and once
                 self._has_warned, reason = True, getattr(error, "strerror", None) or error
                 warnings.warn(f"checkpoint: nothing can be written to the folder {self.path.parent} ({reason}). "
@@ -93,11 +109,49 @@ class FitFile:
 
     def finish(self) -> None:
         """The fit is complete. Parts that killed processes left are removed too."""
-        for path in (*([] if self.keep else [self.path]), *self.path.parent.glob(f"{self.path.stem}.*.tmp")):
-            path.unlink(missing_ok=True)
+        try:
+            for path in (*([] if self.keep else [self.path]), *self.path.parent.glob(f"{self.path.stem}.*.tmp")):
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            warnings.warn(f"checkpoint: {error.filename} of a fit that is complete cannot be removed "
+                          f"({error.strerror}).", UserWarning, stacklevel=2)
 
 
-def _raise_if_interrupted(error: BaseException) -> None:
+def taken(found, wanted, name: str):
+    """`found` in a file, if it is made like `wanted`, as values and tensors of its own memory.
+
+    Raises ValueError otherwise. Steps of an optimizer would read and write what is not theirs with tensors that are
+    smaller than they should be.
+    """
+    if isinstance(wanted, Tensor):
+        if isinstance(found, Tensor) and (found.shape, found.dtype, found.layout) == (
+                wanted.shape, wanted.dtype, wanted.layout) and not found.is_meta:
+            return found.detach().clone()
+    elif isinstance(wanted, Mapping):
+        if isinstance(found, dict) and found.keys() == wanted.keys():
+            return {key: taken(found[key], value, f"{name} {key}") for key, value in wanted.items()}
+    elif isinstance(wanted, (list, tuple)):
+        if type(found) is type(wanted) and len(found) == len(wanted):
+            return type(found)(taken(*pair, name) for pair in zip(found, wanted, strict=True))
+    elif isinstance(wanted, numbers.Real) and not isinstance(wanted, bool):
+        if type(found) in (int, float) and math.isfinite(found):
+            return found
+    elif type(found) is type(wanted) and found == wanted:
+        return found
+    raise ValueError(f"its {name} is not that of this fit")
+
+
+def _rows(text: str) -> list[dict]:
+    """A history out of JSON. Raises ValueError for what is none."""
+    rows = json.loads(text)
+    numbers = "train_loss", "train_acc", "valid_loss", "valid_acc", "lr", "dur"
+    for number, row in enumerate(rows, 1):
+        if row["epoch"] != number or any(type(row.get(name, 0)) not in (int, float) for name in numbers):
+            raise ValueError("its history is none.")
+    return rows
+
+
+def raise_if_interrupted(error: BaseException) -> None:
     """Ctrl-C while PyTorch reads or writes a file often comes out of it as a RuntimeError."""
     cause: BaseException | None = error
     while cause is not None:

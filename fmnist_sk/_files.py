@@ -5,8 +5,11 @@ import contextlib
 import importlib
 import os
 import uuid
+import zipfile
 from pathlib import Path
 from types import ModuleType
+
+import torch
 
 
 def as_path(path) -> Path:
@@ -31,6 +34,29 @@ def write_whole(path: Path, data: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def check_stored(archive: zipfile.ZipFile, size: int) -> None:
+    """Raise ValueError unless the members of an archive of this size (bytes) lie in it as they are.
+
+    Compressed ones may be thousands of times larger. Neither PyTorch nor skops compresses.
+    """
+    members = archive.infolist()
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members) or sum(
+            member.file_size for member in members) > size:
+        raise ValueError("its parts would grow when they are read.")
+
+
+def read_tensors(path: Path):
+    """What torch.save wrote, without code. Raises OSError, and anything else for other files."""
+    if path.exists() and not path.is_file():                        # a pipe would be waited for
+        raise ValueError("it is no file.")
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            check_stored(archive, path.stat().st_size)
+            if (part := archive.testzip()) is not None:         # PyTorch does not look at its checksums
+                raise ValueError(f"its part {part} is damaged.")
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def optional(name: str, what: str, extra: str) -> ModuleType:

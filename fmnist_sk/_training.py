@@ -11,8 +11,9 @@ from torch.nn import functional as F
 
 from fmnist_sk._batches import Batches, Images
 from fmnist_sk._checkpoint import FitFile
+from fmnist_sk._parts import MIN_ROWS
+from fmnist_sk._resume import Resumable
 from fmnist_sk._skorch import StopTraining
-from fmnist_sk._steps import Steps
 from fmnist_sk._validation import content_hashes, stratified_split
 from fmnist_sk._weights import BestEpoch, WeightAverage, renew_statistics
 from fmnist_sk.augmentation import AugmentedCopies, PixelRange, as_transformers, compile_augmentation
@@ -21,7 +22,7 @@ from fmnist_sk.schedules import Schedule
 LARGER_ON_CUDA = 4          # batches that need no gradients, and so less memory; there small ones take as much time
 
 
-class Trainer(Steps):
+class Trainer(Resumable):
     """Runs a fit on data that live on the device, with one synchronisation per epoch."""
 
     _is_member = False          # of a group of networks that are trained together
@@ -83,6 +84,7 @@ class Trainer(Steps):
             for name in ("_schedule", "_planned", "_file", "_run", "_average", "_class_factors",    # of this fit only
                          "_recorded", "_recordable"):
                 vars(self).pop(name, None)
+        self._check_last_step(images)
         self.notify("on_train_end", X=images, y=None)
         if file is not None:
             file.finish()
@@ -111,6 +113,9 @@ class Trainer(Steps):
                 left -= n_epochs
                 if left <= 0:
                     break
+            if saved is not None:
+                raise ValueError(f"checkpoint: {self._file.source} is of a fit with more parts; delete it to begin "
+                                 "anew.")
         except StopTraining:
             pass
 
@@ -160,7 +165,7 @@ class Trainer(Steps):
             self._run.finish()
             if self._average is not None:
                 self._average.finish()
-            if best is not None and best.epoch is not None:
+            if best is not None:
                 best.finish()
 
     def _is_too_old(self, best: BestEpoch | None, first: int) -> bool:
@@ -226,11 +231,8 @@ class Trainer(Steps):
                 self.history.record_batch(f"{prefix}_batch_size", size)
                 self.notify("on_batch_end", batch=batch, training=training, **step)
         loss, *hits = torch.cat([loss.reshape(1), hits.reshape(-1).float()]).tolist()
-        if training and not math.isfinite(loss):
-            rate = self._live_lr
-            raise ValueError(f"The training loss became {loss} in epoch {self.history[-1, 'epoch']} with "
-                             f"{rate}={getattr(self, rate)}: lower {rate}, check the scale of X if "
-                             "standardize=False, or set precision='fp32'.")
+        if not math.isfinite(loss):
+            self._explode(f"{'training' if training else 'validation'} loss became {loss}")
         self.history.record(f"{prefix}_batch_count", len(iterator))
         self._record(f"{prefix}_loss", loss / n, lower_is_better=True)
         if not training:
@@ -238,6 +240,22 @@ class Trainer(Steps):
             self.history.record(f"{prefix}_class_acc", [hit / count if count else math.nan
                                                         for hit, count in zip(hits, counts, strict=True)])
         self._record(f"{prefix}_acc", sum(hits) / n, lower_is_better=False)
+
+    def _explode(self, what: str) -> None:
+        rate = self._live_lr
+        raise ValueError(f"The {what} in epoch {self.history[-1, 'epoch']} with {rate}={getattr(self, rate)}: lower "
+                         f"{rate}, check the scale of X if standardize=False, or set precision='fp32'.")
+
+    def _check_last_step(self, images: Images) -> None:
+        """Raise ValueError if the network computes no numbers after its last step, whose loss is that before it.
+
+        Where images are held out, their loss has shown it.
+        """
+        if len(self.history) and "valid_loss" not in self.history[-1]:
+            first = images.take(torch.arange(min(len(images), MIN_ROWS), device=self.device_))
+            for logits in self.forward_iter(first, device=None):
+                if not torch.isfinite(self._as_probabilities(logits)).all():
+                    self._explode("network ceased to compute numbers")
 
     @contextlib.contextmanager
     def _epoch_context(self):
@@ -259,40 +277,6 @@ class Trainer(Steps):
         is_best = not math.isnan(value) and all(value < other if lower_is_better else value > other for other in past)
         self.history.record(name, value)
         self.history.record(f"{name}_best", is_best)
-
-    # ------------------------------------------------------------------ an interrupted fit
-
-    def _save(self, phase: int, first: int, best: BestEpoch | None, stopped: bool = False) -> None:
-        if self._file is None:
-            return
-        self._file.save({
-            "seed": self._seed, "phase": phase, "step": self._run.step, "first": first, "stopped": stopped,
-            "history": list(self.history),
-            "module": self.module_.state_dict(), "optimizer": self.optimizer_.state_dict(),
-            "average": None if self._average is None else self._average.state_dict(),
-            "best": None if best is None else best.state_dict(),
-            "generators": {name: generator.get_state() for name, generator in self._generators.items()},
-        })
-
-    def _take_up(self, saved: dict, best: BestEpoch | None) -> int:
-        """Go on where a checkpoint was written; returns the number of the phase's first epoch."""
-        try:
-            self._run.resume(saved["step"], saved["history"][saved["first"] - 1:])
-            self.module_.load_state_dict(saved["module"])
-            self.optimizer_.load_state_dict(saved["optimizer"])
-            if self._average is not None:
-                self._average.load_state_dict(saved["average"])
-            if best is not None:
-                best.load_state_dict(saved["best"])
-            for name, generator in self._generators.items():
-                generator.set_state(saved["generators"][name])
-        except (RuntimeError, ValueError, TypeError, KeyError) as error:
-            raise ValueError(f"checkpoint: {self._file.path} is of another network or optimizer; delete it to begin "
-                             f"anew ({error}).") from error
-        self.history_[:], self._file.content = saved["history"], None
-        if self.verbose:
-            print(f"{self._file.path}: going on after epoch {len(self.history)}")
-        return saved["first"]
 
 
 def _returned(value) -> Generator:

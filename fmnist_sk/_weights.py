@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from fmnist_sk._checkpoint import taken
+
 if TYPE_CHECKING:
     from fmnist_sk._training import Trainer
 
@@ -100,32 +102,43 @@ def renew_statistics(net: Trainer, batches: Iterable) -> None:
 
 
 class BestEpoch:
-    """Follows the monitored validation score, and keeps the weights of the best epoch where they are wanted."""
+    """Follows the monitored validation score, and keeps the weights of the best epoch where they are wanted.
+
+    Until there is one, those of an earlier fit.
+    """
 
     def __init__(self, net: Trainer):
         self.net, self.sign = net, -1 if net.monitor.endswith("loss") else 1
-        self.score, self.epoch, self.weights = -math.inf, None, None
+        self.score, self.epoch = -math.inf, None
+        self.weights = self._copy() if net.keep_best and len(net.history) else None
+
+    def _copy(self) -> dict[str, Tensor]:
+        return {name: value.clone() for name, value in self.net.module_.state_dict().items()}
 
     def update(self) -> None:
         row = self.net.history[-1]
         score = self.sign * row[self.net.monitor]
-        score = -math.inf if math.isnan(score) else score
         if self.epoch is None or score > self.score:
             self.score, self.epoch = score, row["epoch"]
             if self.net.keep_best:
-                self.weights = {name: value.clone() for name, value in self.net.module_.state_dict().items()}
+                self.weights = self._copy()
 
     def age(self, first: int) -> int:
         """How many epochs ago the best epoch was, of those from `first` on."""
         return self.net.history[-1]["epoch"] - max(self.epoch, first)
 
     def finish(self) -> None:
-        self.net.best_epoch_ = self.epoch
+        if self.epoch is not None:
+            self.net.best_epoch_ = self.epoch
         if self.weights is not None and self.epoch != self.net.history[-1]["epoch"]:
             self.net.module_.load_state_dict(self.weights)
 
-    def state_dict(self) -> dict:
-        return {"score": self.score, "epoch": self.epoch, "weights": self.weights}
+    def state_dict(self) -> dict | None:
+        return None if self.epoch is None else {"score": self.score, "epoch": self.epoch, "weights": self.weights}
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: dict | None) -> None:
+        if state is None:
+            return
+        wanted = {"score": 0.0, "epoch": 0, "weights": self.net.module_.state_dict() if self.net.keep_best else None}
+        state = taken(state, wanted, "best epoch")
         self.score, self.epoch, self.weights = state["score"], state["epoch"], state["weights"]

@@ -97,7 +97,7 @@ def test_changed_code_is_another_fit(tmp_path, monkeypatch):
     assert len(found) == 2
 
 
-def test_a_file_of_another_network_is_named(tiny_images, tmp_path):
+def test_a_file_of_another_fit_is_named(tiny_images, tmp_path):
     X, y = tiny_images()
     net = small("ConvNetClassifier", max_epochs=3, checkpoint=tmp_path)
     for architecture in ("8C3-16N", "8C3-16C3-16N"):
@@ -107,7 +107,7 @@ def test_a_file_of_another_network_is_named(tiny_images, tmp_path):
     content = one.read_bytes(), two.read_bytes()
     one.write_bytes(content[1])
     two.write_bytes(content[0])
-    with pytest.raises(ValueError, match=rf"checkpoint: {tmp_path}/\w+\.pt is of another network or optimizer; delete"):
+    with pytest.raises(ValueError, match=rf"checkpoint: {tmp_path}/\w+\.pt is of another fit, and was once called"):
         net.fit(X, y)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmnist_sk._download import DownloadError, download
+from fmnist_sk._files import read_tensors
 
 # The blocks in order, up to the last feature map; then "pool" averages it.
 BLOCKS = ("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "maxpool1", "Conv2d_3b_1x1", "Conv2d_4a_3x3", "maxpool2",
@@ -166,11 +167,12 @@ def load_checkpoint(network: InceptionV3, path: Path) -> None:
     Only tensors are read, no code is run. Raises ValueError for a file that is no such state dict.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = read_tensors(path)
     except OSError:
         raise
     except Exception as error:      # unpickling a file that is none of PyTorch's may raise anything
-        raise ValueError(f"weights must name a PyTorch checkpoint, but {path} cannot be read as one.") from error
+        raise ValueError(f"weights must name a PyTorch checkpoint, but {path} cannot be read as one: "
+                         f"{str(error).partition(chr(10))[0]}") from error
     if not isinstance(state, dict):
         raise ValueError(f"weights must name a state dict, but {path} holds a {type(state).__name__}.")
     wanted = {name: value for name, value in network.state_dict().items() if not name.endswith("num_batches_tracked")}
