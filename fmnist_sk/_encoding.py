@@ -19,7 +19,8 @@ from fmnist_sk import augmentation, losses, networks, schedules
 from fmnist_sk.classifier import ImageClassifier
 
 _ARRAYS = "biuf"        # kinds of numbers in arrays
-LONGEST_TEXT = 4 * 4096     # bytes of a label
+LONGEST_TEXT = 10_000       # characters
+LARGEST_ARRAY = 2**26       # bytes
 
 
 def full_name(kind: type) -> str:
@@ -52,18 +53,25 @@ class Known:
 
 def encode(value, name: str):
     """`value` as what json.dumps takes. Raises ValueError that names `name` for what has no such form."""
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        raise ValueError(f"{name} cannot be saved: a text must have at most {LONGEST_TEXT:,} characters, got "
+                         f"{len(value):,}.")
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else {"float": repr(value)}
     if isinstance(value, np.generic):
-        return encode(value.item(), name) if value.dtype.kind in f"{_ARRAYS}U" else _refuse(value, name)
+        plain = value.item() if value.dtype.kind in f"{_ARRAYS}U" else value
+        return _refuse(value, name) if isinstance(plain, np.generic) else encode(plain, name)       # as of longdouble
     if isinstance(value, Tensor):
         value = value.detach().cpu().numpy()
     if isinstance(value, np.ndarray):
         is_text = value.dtype.kind == "U" or all(isinstance(item, str) for item in value.flat)
         if value.dtype.kind not in _ARRAYS and not (is_text and value.dtype.kind in "UO"):
             _refuse(value, name)
+        if value.nbytes > LARGEST_ARRAY:
+            raise ValueError(f"{name} cannot be saved: an array must have at most {LARGEST_ARRAY:,} bytes, got "
+                             f"{value.nbytes:,}.")
         return {"array": [encode(item, name) for item in value.ravel().tolist()], "shape": list(value.shape),
                 "dtype": value.dtype.str if value.dtype != object else "O"}
     if isinstance(value, os.PathLike):
@@ -93,6 +101,8 @@ def _refuse(value, name: str):
 
 def decode(value, known: Known):
     """What `encode` was given. Raises ValueError for anything else."""
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        raise ValueError(f"it holds a text of {len(value):,} characters, which no fit makes.")
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, list):
@@ -106,13 +116,16 @@ def decode(value, known: Known):
             return {decode(key, known): decode(item, known) for key, item in pairs}
         case {"array": list() as items, "shape": list() as shape, "dtype": str() as dtype}:
             kind = np.dtype(dtype)
-            if kind.kind not in f"{_ARRAYS}UO" or kind.itemsize > LONGEST_TEXT:
-                raise ValueError(f"it holds an array of {dtype}, which no fit makes.")
+            if kind.kind not in f"{_ARRAYS}UO" or kind.itemsize * len(items) > LARGEST_ARRAY:
+                raise ValueError(f"it holds an array of {len(items):,} {dtype}, which no fit makes.")
             array = np.empty(len(items), dtype=kind)
             array[:] = [decode(item, known) for item in items]
             return array.reshape(shape)
         case {"class": name}:
             return known.find(name)
         case {"object": name, "params": dict() as params}:
-            return known.find(name)(**{key: decode(item, known) for key, item in params.items()})
+            kind = known.find(name)
+            if not issubclass(kind, (BaseEstimator, losses.Loss)) or issubclass(kind, ImageClassifier):
+                raise ValueError(f"it holds an object of {name}, which no setting is.")     # networks may be enormous
+            return kind(**{key: decode(item, known) for key, item in params.items()})
     raise ValueError(f"it holds {value!r:.100}, which means nothing here.")

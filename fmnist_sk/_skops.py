@@ -9,9 +9,10 @@ import zipfile
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.tree._tree import Tree
 
 from fmnist_sk._encoding import Known, full_name
-from fmnist_sk._files import optional
+from fmnist_sk._files import check_stored, optional
 from fmnist_sk.classifier import ImageClassifier
 
 EXTRA = "Models are saved and loaded with", "save"
@@ -45,8 +46,8 @@ class Separate(pickle.Pickler):
         self.buffer, self.found, self.kind = buffer, found, kind
 
     def persistent_id(self, value):
-        if self.kind is SavedClassifier and full_name(type(value)) == "sklearn.tree._tree.Tree":
-            _check_tree(value)
+        if self.kind is SavedClassifier:
+            _check_memory(value)
         if not isinstance(value, self.kind):
             return None
         if self.kind is SavedClassifier:
@@ -71,11 +72,48 @@ class Join(pickle.Unpickler):
         return self.parts[index]
 
 
-def _check_tree(tree) -> None:
-    """That a decision tree leads from every node to a later one, and asks for values that there are.
+def _check_memory(part) -> None:
+    """That what scikit-learn's compiled code reads without looking, trees and support vectors, is there.
 
-    Predicting with another would read memory that is not its own.
+    It would read memory that is not its own. Raises ValueError.
     """
+    if isinstance(part, Tree):
+        _check_tree(part)
+    if not isinstance(part, BaseEstimator):
+        return
+    values = vars(part)
+    n_features = values.get("n_features_in_")
+    if isinstance(tree := values.get("tree_"), Tree) and tree.n_features != n_features:
+        raise ValueError(f"it holds a decision tree for {tree.n_features} features in an estimator for {n_features}.")
+    if hasattr(type(part), "n_features_in_"):           # of votes and stacks, whose members look themselves
+        return
+    members = np.asarray(values.get("estimators_", ()), dtype=object).ravel()
+    given = values.get("estimators_features_")          # of each member, where it is not given all
+    for i, member in enumerate(members):
+        if isinstance(tree := getattr(member, "tree_", None), Tree):
+            n_given = n_features if given is None else len(given[i])
+            if tree.n_features != n_given:
+                raise ValueError(f"it holds a decision tree for {tree.n_features} features, and gives it {n_given}.")
+    if "support_vectors_" in values:
+        _check_support_vectors(values)
+
+
+def _check_support_vectors(values: dict) -> None:
+    """That as many as are counted are there, and numbers for all of them, and for each pair of classes."""
+    vectors, coefficients, counts = (values[name] for name in ("support_vectors_", "_dual_coef_", "_n_support"))
+    n, n_classes = len(values["support_"]), len(values.get("classes_", (0, 1)))
+    n_pairs = n_classes * (n_classes - 1) // 2
+    expected = (0, 0) if values["kernel"] == "precomputed" else (n, values["n_features_in_"])
+    if vectors.shape != expected or coefficients.shape != (n_classes - 1, n) or len(counts) != n_classes or (
+            (counts < 0).any() or (counts.sum() if "classes_" in values else counts[0]) != n
+            or not all(0 <= row < values["shape_fit_"][0] for row in values["support_"])
+            or len(values["_intercept_"]) != n_pairs
+            or not {len(values["_probA"]), len(values["_probB"])} <= {0, n_pairs}):
+        raise ValueError("it holds support vectors that do not fit together.")
+
+
+def _check_tree(tree: Tree) -> None:
+    """That a decision tree leads from every node to a later one, and asks for values that there are."""
     nodes = np.arange(tree.node_count)
     inner = tree.children_left >= 0
     for children in (tree.children_left, tree.children_right):
@@ -101,10 +139,7 @@ def dump_with_skops(estimator) -> bytes:
 def load_with_skops(data: bytes, known: Known):
     skops = optional("skops.io", *EXTRA)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        members = archive.infolist()
-        if any(member.compress_type != zipfile.ZIP_STORED for member in members) or sum(
-                member.file_size for member in members) > len(data):
-            raise ValueError("its parts would grow when they are read.")        # skops stores them as they are
+        check_stored(archive, len(data))
     trusted = _trusted_names(known)
     if unknown := _untrusted(data, trusted):
         raise ValueError(f"it needs {unknown}, which are not known here: if the file is from someone you trust, pass "

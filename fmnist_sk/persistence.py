@@ -15,6 +15,7 @@ import json
 import math
 import os
 import pickle
+import re
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -34,10 +35,12 @@ from fmnist_sk.classifier import ImageClassifier
 FORMAT = 1                              # grows when older versions can no longer read what is written
 TENSORS_OF_SKOPS = "scikit-learn"
 NOT_SAVED = "validation_data", "callbacks", "checkpoint"          # of the training, not of the model
+OF_A_PART = re.compile("(module|criterion|optimizer)__.")         # settings in skorch's manner that are saved
 LEARNED = "classes_inferred_", "image_shape_", "n_features_in_", "feature_names_in_", "value_range_", "best_epoch_", \
     "n_iter_", "_seed"
 LARGEST_IMAGE = 2**26                   # values
-LIMIT = 10_000                          # characters of a setting that is a text
+
+
 def save(estimator, path: str | os.PathLike) -> Path:
     """Write a fitted estimator to one file, at once: whatever happens, the old file or the new one is there and whole.
 
@@ -188,7 +191,8 @@ def _describe(classifier: ImageClassifier) -> dict:
     settings = {
         "class": full_name(type(classifier)),
         "params": {name: encode(value, name) for name, value in params.items()},
-        "prefixed": {name: encode(value, name) for name, value in classifier._prefixed_params().items()},
+        "prefixed": {name: encode(value, name) for name, value in classifier._prefixed_params().items()
+                     if OF_A_PART.match(name)},
     }
     if not classifier.initialized_:
         return settings
@@ -207,11 +211,11 @@ def _restore(described: dict, tensors: dict[str, Tensor], device, known: Known) 
     if not issubclass(kind, ImageClassifier):
         raise ValueError(f"{described['class']} is no ImageClassifier.")
     params = {name: decode(value, known) for name, value in described["params"].items()}
-    if too_long := [name for name, value in params.items() if isinstance(value, str) and len(value) > LIMIT]:
-        raise ValueError(f"its {too_long} are absurdly long.")
     classifier = kind(**params | dict.fromkeys(NOT_SAVED))
-    if described["prefixed"]:
-        classifier.set_params(**{name: decode(value, known) for name, value in described["prefixed"].items()})
+    prefixed = {name: decode(value, known) for name, value in described["prefixed"].items()}
+    if wrong := [name for name in prefixed if not OF_A_PART.match(name)]:
+        raise ValueError(f"it sets {wrong}, which belong to no part of a network.")
+    classifier.set_params(**prefixed)
     classifier.device = None if device == "auto" else device
     if "learned" not in described:
         return classifier
@@ -243,6 +247,8 @@ def _check_learned(learned: dict) -> None:
     if not isinstance(shape, tuple) or len(shape) != 3 or not all(isinstance(side, int) and side > 0 for side in shape
                                                                  ) or math.prod(shape) > LARGEST_IMAGE:
         raise ValueError(f"its images must have a shape (channels, height, width), got {shape!r}.")
+    if learned.get("n_features_in_", 1) not in range(1, math.prod(shape) + 1):         # fewer are padded
+        raise ValueError(f"its rows of {learned['n_features_in_']!r} values are no images of shape {shape}.")
     if value_range is not None and not (isinstance(value_range, tuple) and len(value_range) == 2 and all(
             isinstance(value, (int, float)) for value in value_range)):
         raise ValueError(f"its range of values must be two numbers, got {value_range!r}.")

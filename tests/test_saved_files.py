@@ -12,11 +12,13 @@ import safetensors.torch
 import torch
 from estimators import small
 from safetensors import safe_open
-from sklearn.ensemble import VotingClassifier
+from sklearn.ensemble import RandomForestClassifier, VotingClassifier
 from sklearn.pipeline import make_pipeline
+from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
+from sklearn.tree._tree import Tree
 
-from fmnist_sk import ImageScaler, load, save
+from fmnist_sk import FeatureExtractor, ImageScaler, load, save
 from fmnist_sk.persistence import digest_of
 
 
@@ -64,7 +66,14 @@ def set_learned(name, value):
     (set_param("criterion", {"object": "subprocess.Popen", "params": {"args": "true"}}), "class 'subprocess.Popen'"),
     (set_param("module", {"class": "builtins.eval"}), "the class 'builtins.eval'"),
     (set_param("lr", -1), "'lr' parameter"),
-    (set_param("architecture", "-".join(["1C1"] * 3000)), r"its \['architecture'\] are absurdly long"),
+    (set_param("architecture", "-".join(["1C1"] * 3000)), "it holds a text of 11,999 characters, which no fit makes"),
+    (set_param("schedule", {"object": "fmnist_sk.networks.convnet.ConvNet", "params": {
+        "in_channels": 1, "image_shape": {"tuple": [1, 8, 8]}, "n_classes": 2, "architecture": "8C3-400000N"}}),
+     "it holds an object of fmnist_sk.networks.convnet.ConvNet, which no setting is"),
+    (set_param("lr", {"array": ["a"] * 5000, "shape": [5000], "dtype": "<U4096"}), "an array of 5,000 <U4096, which"),
+    (lambda content, tensors: content["classifiers"][0].update(prefixed={"checkpoint": "folder"}),
+     r"it sets \['checkpoint'\], which belong to no part of a network"),
+    (set_learned("n_features_in_", 70), r"its rows of 70 values are no images of shape \(1, 8, 8\)"),
     (set_param("architecture", "-".join(["1C1"] * 2000)), "a much larger network than that of these weights"),
     (lambda content, tensors: content.update(versions=[1], format=2), "is a safetensors file, but none that save"),
     (set_learned("classes_inferred_", {"array": [2, 1, 0], "shape": [3], "dtype": "<i8"}), "its classes must"),
@@ -75,8 +84,8 @@ def set_learned(name, value):
     (set_learned("_seed", "x"), "must be whole numbers"),
     (set_param("wibble", 1), "unexpected keyword argument 'wibble'"),
     (set_param("lr", {"what": 1}), "which means nothing here"),
-    (set_param("lr", {"array": ["a"], "shape": [1], "dtype": "<U99999999"}), "an array of <U99999999, which"),
-    (set_param("lr", {"array": [0], "shape": [1], "dtype": "<M8[s]"}), "an array of <M8"),
+    (set_param("lr", {"array": ["a"], "shape": [1], "dtype": "<U99999999"}), "an array of 1 <U99999999, which"),
+    (set_param("lr", {"array": [0], "shape": [1], "dtype": "<M8[s]"}), "an array of 1 <M8"),
     (set_param("architecture", "9999999C3-MP2"), "the network's features.0.weight must be"),
 ])
 def test_changed_files_are_refused(change, message, saved):
@@ -213,3 +222,49 @@ def test_trees_that_lead_nowhere_are_refused(path, tiny_images):
     rewritten(path, hostile_skops(lead_astray))
     with pytest.raises(ValueError, match="it holds a decision tree that is none"):
         load(path)
+
+
+def test_trees_and_support_vectors_that_would_read_elsewhere_are_refused(path, tiny_images):
+    X, y = tiny_images(["bag", "coat"])
+    forest = make_pipeline(ImageScaler(), FeatureExtractor(small("ConvNetClassifier", max_epochs=1)),
+                           RandomForestClassifier(2, random_state=0)).fit(X, y)
+    trees = forest[-1].estimators_
+    state = trees[0].tree_.__getstate__()
+    wide = Tree(10**9, np.array([2], dtype=np.intp), 1)
+    nodes = state["nodes"].copy()
+    nodes["feature"][nodes["left_child"] >= 0] = 10**9 - 1
+    wide.__setstate__({**state, "nodes": nodes})
+    trees[0].tree_ = wide
+    save(forest, path)
+    with pytest.raises(ValueError, match="it holds a decision tree for 1000000000 features"):
+        load(path)
+    trees[0].n_features_in_ = 10**9                     # but not that of the forest
+    save(forest, path)
+    with pytest.raises(ValueError, match="a decision tree for 1000000000 features, and gives it 16"):
+        load(path)
+
+    machine = make_pipeline(FeatureExtractor(small("ConvNetClassifier", max_epochs=1)), SVC()).fit(X, y)
+    expected = machine.predict(X)
+    np.testing.assert_array_equal(load(save(machine, path)).predict(X), expected)
+    counts = machine[-1]._n_support
+    for name, value in (("_n_support", counts + 1000), ("support_vectors_", machine[-1].support_vectors_[:, :3]),
+                        ("_dual_coef_", machine[-1]._dual_coef_[:, :2]), ("_intercept_", np.zeros(0)),
+                        ("_probA", np.zeros(7)), ("support_", machine[-1].support_ - 60)):
+        before = getattr(machine[-1], name)
+        setattr(machine[-1], name, value)
+        save(machine, path)
+        with pytest.raises(ValueError, match="it holds support vectors that do not fit together"):
+            load(path)
+        setattr(machine[-1], name, before)
+
+
+@pytest.mark.parametrize("label", ["x" * 5_000, "x" * 20_000, np.longdouble(3)])
+def test_what_is_saved_can_be_loaded(label, path, tiny_images):
+    X, y = tiny_images([label, label * 2])
+    classifier = small("ConvNetClassifier", max_epochs=1).fit(X, y)
+    if len(str(label)) == 5_000:
+        assert load(save(classifier, path)).predict(X).tolist() == classifier.predict(X).tolist()
+    else:
+        with pytest.raises(ValueError, match="classes_inferred_ cannot be saved"):
+            save(classifier, path)
+        assert not path.exists()

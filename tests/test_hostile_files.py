@@ -1,0 +1,195 @@
+"""Files from strangers run no code, and are refused within bounded memory and time."""
+import gzip
+import io
+import json
+import pickle
+import struct
+import subprocess
+import sys
+import tarfile
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from estimators import small
+
+from fmnist_sk import InceptionV3Classifier, load, load_csv
+
+MIB = 2**20
+
+
+class Evil:
+    """What unpickles as a call."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def repacked(path, **settings):
+    """A zip archive anew with other settings of each of its members."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", **settings) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+
+
+READERS = {
+    "model": lambda path: load(path),
+    "weights": lambda path: small("InceptionV3Classifier", weights=str(path)).fit(
+        np.zeros((12, 8, 8), np.uint8) + np.arange(12, dtype=np.uint8)[:, None, None], np.arange(12) % 2),
+}
+
+
+@pytest.mark.parametrize("form", ["pickle", "zip of torch.save"])
+@pytest.mark.parametrize("reader", READERS)
+def test_no_code_is_run(reader, form, tmp_path):
+    trap, path = tmp_path / "trap", tmp_path / "file"
+    evil = {"fc.weight": Evil(trap), "module": Evil(trap), "history": Evil(trap)}
+    if form == "pickle":
+        path.write_bytes(pickle.dumps(evil))
+    else:
+        torch.save(evil, path)
+    with pytest.raises(ValueError, match="file"):
+        READERS[reader](path)
+    assert not trap.exists()
+
+
+@pytest.mark.parametrize("form", ["pickle", "zip of torch.save"])
+def test_no_code_of_a_checkpoint_is_run(form, tiny_images, tmp_path):
+    X, y = tiny_images()
+    trap, settings = tmp_path / "trap", {"max_epochs": 2, "checkpoint": tmp_path / "folder"}
+    small("ConvNetClassifier", **settings, keep_checkpoint=True).fit(X, y)
+    path, = (tmp_path / "folder").iterdir()
+    evil = {**torch.load(path, weights_only=True), "history": Evil(trap)}
+    if form == "pickle":
+        path.write_bytes(pickle.dumps(evil))
+    else:
+        torch.save(evil, path)
+    with pytest.warns(UserWarning, match="cannot be read"):
+        small("ConvNetClassifier", **settings, keep_checkpoint=True).fit(X, y)
+    assert not trap.exists()
+
+
+def bomb_of_torch(path):
+    torch.save({"fc.weight": torch.zeros(1_000 * MIB // 4)}, path)
+    repacked(path, compression=zipfile.ZIP_DEFLATED)
+
+
+def csv_bomb(line, times, first=b""):
+    def write(path):
+        with gzip.open(path, "wb", compresslevel=1) as file:
+            file.write(first)
+            for _ in range(times):
+                file.write(line)
+    return write
+
+
+def zip_of_csv(path):
+    with zipfile.ZipFile(path, "w", compression=zipfile.ZIP_DEFLATED) as archive, archive.open("a.csv", "w") as file:
+        for _ in range(1_000):
+            file.write(b"0" * MIB)
+
+
+def tar_of_one_header(path):
+    info = tarfile.TarInfo("name")
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, 1_000 * MIB
+    csv_bomb(bytes(MIB), 1_000, info.tobuf())(path)
+
+
+def with_header(length, header=b"", size=0):
+    return lambda path: path.write_bytes(struct.pack("<Q", length) + header + bytes(size))
+
+
+def absurd(shape, end):
+    header = json.dumps({"0.module.w": {"dtype": "F32", "shape": shape, "data_offsets": [0, end]}}).encode()
+    return with_header(len(header), header, 64)
+
+
+def deep(path):
+    header = json.dumps({"__metadata__": {"fmnist_sk": "[" * 10**6}}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header)
+
+
+ATTACKS = {
+    "deflated weights": ("weights.pth", bomb_of_torch, "small('InceptionV3Classifier', weights=path).fit(X, y)",
+                         "parts would grow when they are read"),
+    "deflated checkpoint": ("fit.pt", bomb_of_torch, "FitFile._load(Path(path))", "cannot be read"),
+    "one endless line": ("bomb.csv.gz", csv_bomb(b"0" * MIB, 1_000), "load_csv(path)", "lines of at most 16,384"),
+    "a quoted line": ("bomb.csv.gz", csv_bomb(b"0" * 9_000 + b"\n", 200_000, b'"'), "load_csv(path)",
+                      "got 1 in line 1"),
+    "many columns": ("bomb.csv.gz", csv_bomb(b"0," * 8_000 + b"0\n", 9_000), "load_csv(path)", "got 8001 in line 1"),
+    "a long name in an archive": ("bomb.tar.gz", tar_of_one_header, "load_csv(path)", "headers of at most 1,048,576"),
+    "blank lines": ("bomb.csv.gz", csv_bomb(b"\n" * MIB, 500, b",".join([b"3"] * 785)), "load_csv(path)",
+                    "at most 1,000,000 lines"),
+    "a line in a zip": ("bomb.zip", zip_of_csv, "load_csv(path)", "lines of at most 16,384"),
+    "a header of exabytes": ("model.safetensors", with_header(2**62), "load(path)", "damaged, or no file"),
+    "a header longer than the file": ("model.safetensors", with_header(10**8), "load(path)", "damaged, or no file"),
+    "an absurd shape": ("model.safetensors", absurd([2**40, 2**40], 64), "load(path)", "damaged, or no file"),
+    "a tensor beyond the file": ("model.safetensors", absurd([2**38], 2**40), "load(path)", "damaged, or no file"),
+    "deep settings": ("model.safetensors", deep, "load(path)", "damaged, or no file"),
+}
+READ = """
+import os, resource, sys, warnings
+sys.path.insert(0, "tests")
+from pathlib import Path
+import numpy as np
+from estimators import small
+from fmnist_sk import load, load_csv
+from fmnist_sk._checkpoint import FitFile
+import pandas, safetensors.torch, skops.io
+warnings.simplefilter("error")
+X, y = np.random.default_rng(0).integers(0, 256, (12, 8, 8), dtype=np.uint8), np.arange(12) % 2
+path = sys.argv[1]
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 700 * 2**20,) * 2)
+try:
+    {}
+except (ValueError, UserWarning) as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are Linux's")
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_attacks_are_refused_within_bounded_memory_and_time(attack, tmp_path):
+    name, make, read, message = ATTACKS[attack]
+    make(tmp_path / name)
+    assert (tmp_path / name).stat().st_size < 20 * MIB
+    done = subprocess.run([sys.executable, "-c", READ.format(read), str(tmp_path / name)], capture_output=True,
+                          text=True, timeout=60)
+    assert message in done.stdout, done.stdout + done.stderr
+
+
+def test_members_of_archives_stay_in_them(tmp_path):
+    """Nothing is unpacked, so names that lead out of the folder, and links, lead nowhere."""
+    line = b",".join([b"3"] * 785) + b"\n"
+    outside = tmp_path / "secret.csv"
+    outside.write_bytes(line)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with tarfile.open(folder / "evil.tar", "w") as archive:
+        info = tarfile.TarInfo("../escaped.csv")
+        info.size = len(line)
+        archive.addfile(info, io.BytesIO(line))
+        link = tarfile.TarInfo("link.csv")
+        link.type, link.linkname = tarfile.SYMTYPE, str(outside)
+        archive.addfile(link)
+    assert len(load_csv(folder / "evil.tar").data) == 1
+    with pytest.raises(ValueError, match=r"must hold the member 'link.csv'; it holds \['../escaped.csv'\]"):
+        load_csv(folder / "evil.tar", member="link.csv")
+    with zipfile.ZipFile(folder / "evil.zip", "w") as archive:
+        archive.writestr("../../escaped.csv", line)
+    assert len(load_csv(folder / "evil.zip").data) == 1
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["evil.tar", "evil.zip", "folder", "secret.csv"]
+
+
+def test_weights_for_another_width_take_no_memory(tmp_path, tiny_images):
+    X, y = tiny_images()
+    torch.save({"fc.weight": torch.zeros(1).expand(10**6, 10**6)}, tmp_path / "w.pth")
+    with pytest.raises(ValueError, match="weights must"):
+        InceptionV3Classifier(weights=str(tmp_path / "w.pth"), width=0.1).fit(X, y)
