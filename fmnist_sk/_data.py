@@ -82,11 +82,11 @@ class ImageData:
         if isinstance(class_weight, dict):
             known = self.classes_.tolist()
             for label, value in class_weight.items():
-                if not isinstance(value, numbers.Real) or not 0 <= value < math.inf:
+                if not isinstance(value, numbers.Real) or not 0 <= value <= torch.finfo(torch.float32).max:
                     raise ValueError(f"class_weight must hold finite numbers >= 0, got {label!r}: {value!r}.")
             if unknown := [label for label in class_weight if label not in known]:
                 raise ValueError(f"class_weight must name labels that occur in y ({known}), got {unknown}.")
-            factors = codes.new_tensor([class_weight.get(label, 1.0) for label in known], dtype=torch.float32)
+            factors = codes.new_tensor([float(class_weight.get(label, 1)) for label in known], dtype=torch.float32)
         else:
             counted = None if weights is None else weights[rows].cpu()      # CUDA's own sum is not deterministic
             counts = torch.bincount(codes[rows].cpu(), counted, minlength=len(self.classes_)).float()
@@ -157,7 +157,12 @@ class ImageData:
             raise ValueError(f"X must hold images of shape {self.image_shape_} (channels, height, width) as in fit, "
                              f"got {shape}.")
         pixels, rows = (X.pixels, X.rows.to(self.device_)) if isinstance(X, SharedImages) else (as_tensor(X), None)
-        return to_images(pixels, self.image_shape_, self._minimum_size()).to(self.device_), rows
+        pixels = to_images(pixels, self.image_shape_, self._minimum_size())
+        try:
+            return pixels.to(self.device_), rows
+        except torch.OutOfMemoryError as error:
+            raise ValueError(f"X needs {pixels.nbytes / 2**20:,.0f} MiB, more than there are on {self.device_}: pass "
+                             "fewer images at once, as bytes, or take device='cpu'.") from error
 
     def _warn_of_other_range(self, pixels: Tensor, rows: Tensor | None = None) -> None:
         if self.value_range_ is None:       # parameters were loaded without a fit

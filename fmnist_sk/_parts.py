@@ -186,7 +186,11 @@ class Parts:
                 settings = {"fused": all(p.is_floating_point() for _, p in named), **settings}     # one kernel a step
         decays = "weight_decay" in inspect.signature(optimizer).parameters
         if "param_groups" in settings:
-            (groups,), settings = self.get_params_for_optimizer("optimizer", named)
+            try:
+                (groups,), settings = self.get_params_for_optimizer("optimizer", named)
+            except (TypeError, ValueError) as error:
+                raise ValueError("optimizer__param_groups must be a list of pairs (pattern of names, settings), got "
+                                 f"{settings['param_groups']!r}.") from error
         elif decays and not self.decay_biases:
             groups = [{"params": [p for _, p in named if p.ndim > 1]},
                       {"params": [p for _, p in named if p.ndim <= 1], "weight_decay": 0.0}]

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import dis
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
+from types import NoneType
 
 import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.callback import CallbackSupportMixin
 from skorch import NeuralNetClassifier
-from skorch.callbacks import EpochTimer
+from skorch.callbacks import Callback, EpochTimer
 from torch import Tensor
 from torch.nn import functional as F
 
 from fmnist_sk._batches import Images
+from fmnist_sk._estimator import set_nested
 from fmnist_sk._layers import DrawFrom, use_generator
 from fmnist_sk._parts import MIN_ROWS, Parts
 from fmnist_sk.callbacks import ProgressLog
@@ -71,16 +73,7 @@ class SkorchNet(Parts, CallbackSupportMixin, NeuralNetClassifier):
         """
         ours = {name: value for name, value in params.items()
                 if "__" not in name or name.partition("__")[0] not in self.prefixes_}
-        try:
-            BaseEstimator.set_params(self, **ours)
-        except AttributeError as error:
-            nested = {name: name.partition("__")[0] for name in ours if "__" in name}
-            if "set_params" not in str(error):
-                raise
-            wrong = [name for name, part in nested.items() if not hasattr(getattr(self, part), "set_params")]
-            name = (wrong or list(nested))[0]
-            raise ValueError(f"{name} needs an object to set it of, got {nested[name]}="
-                             f"{getattr(self, nested[name])!r}.") from error
+        set_nested(self, ours)
         if self._live_lr in ours and self.initialized_:
             self._apply_virtual_params({"lr": ours[self._live_lr]})
         if "weight_decay" in ours and self.initialized_:
@@ -89,7 +82,16 @@ class SkorchNet(Parts, CallbackSupportMixin, NeuralNetClassifier):
                     group["weight_decay"] = self.weight_decay
         if theirs := {name: value for name, value in params.items() if name not in ours}:
             self._params_to_validate = set(self._params_to_validate)
-            super().set_params(**theirs)
+            for name, value in theirs.items():
+                part, _, rest = name.partition("__")
+                if not rest:
+                    raise ValueError(f"{name} must name a parameter of {part}, such as {part}__lr.")
+                if part == "callbacks" and "__" not in rest and not isinstance(value, (Callback, NoneType)):
+                    raise TypeError(f"{name} must be a skorch callback or None, got {name}={value!r}.")
+            try:
+                super().set_params(**theirs)
+            except (AttributeError, ValueError) as error:
+                raise ValueError(f"{', '.join(theirs)} cannot be set to {list(theirs.values())}: {error}") from error
             for name, value in theirs.items():      # skorch tells a live optimizer only; a refit needs them too
                 if name.startswith("optimizer__") and not name.startswith("optimizer__param_groups__"):
                     setattr(self, name, value)
@@ -99,6 +101,13 @@ class SkorchNet(Parts, CallbackSupportMixin, NeuralNetClassifier):
         new = super().__sklearn_clone__()
         vars(new).update({name: clone(value, safe=False) for name, value in self._prefixed_params().items()})
         return new
+
+    def __setattr__(self, name, value):
+        """A parameter may be anything until fit checks it; skorch would refuse networks and optimizers at once."""
+        if name in getattr(type(self), "__dataclass_fields__", ()):
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
 
     # ------------------------------------------------------------------ parts of the net
 
@@ -110,6 +119,10 @@ class SkorchNet(Parts, CallbackSupportMixin, NeuralNetClassifier):
         if not hasattr(self, "_seed"):          # the last thing that a fit learns before it builds the network
             self._prepare_unfitted()
         return super().initialize()
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether there is a whole network, also one that was loaded or is not trained yet."""
+        return self.initialized_
 
     def __getattr__(self, name):
         if name == "optimizer_" and vars(self).get("initialized_"):          # of a net that was loaded
@@ -150,7 +163,20 @@ class SkorchNet(Parts, CallbackSupportMixin, NeuralNetClassifier):
         pixels = inputs["x"]
         short = max(0, MIN_ROWS - len(pixels))
         padded = F.pad(pixels, (0, 0) * (pixels.ndim - 1) + (0, short)) if short else pixels
-        return super().evaluation_step(({"x": padded}, codes), training)[:len(pixels)]
+        with self._enough_memory():
+            return super().evaluation_step(({"x": padded}, codes), training)[:len(pixels)]
+
+    @contextmanager
+    def _enough_memory(self):
+        """Within this context a lack of memory becomes an error that says what to try."""
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and "DefaultCPUAllocator" not in str(error):
+                raise
+            advice = f"try batch_size={self.batch_size // 2}" if self.batch_size > 1 else "use a smaller network"
+            raise ValueError(f"batch_size={self.batch_size} needs more memory than there is on {self.device_}: "
+                             f"{advice}.") from error
 
     def _set_training(self, training=True):
         if self.module_.training != training:

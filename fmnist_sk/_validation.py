@@ -33,11 +33,17 @@ def check_pixels(estimator, X, y=None, *, reset: bool, dtypes=("float32", "uint8
     Sets or compares ``n_features_in_`` (values per image) and ``feature_names_in_`` of `estimator`. A type that is not
     in `dtypes` becomes the first of them. With y, X needs two rows and y must not be None.
     """
+    if isinstance(X, Tensor):
+        check_is_plain(X, "X")
     if isinstance(X, Dataset):
         raise TypeError(f"X must be an array, a DataFrame or a tensor, got a {type(X).__name__}: pass its images "
                         "as X and its labels as y.")
     if not (hasattr(X, "shape") or hasattr(X, "columns") or hasattr(X, "__array__") or issparse(X)):
-        X = np.asarray(X)
+        try:
+            X = np.asarray(X)
+        except (RuntimeError, OverflowError) as error:          # such as a list of tensors that need gradients
+            raise ValueError(f"X must be an array, a DataFrame or a tensor, got a {type(X).__name__} that cannot be "
+                             f"made one: {error}.") from error
     ndim = getattr(X, "ndim", 2)
     if ndim == 4 and X.shape[1] not in (1, 3) and X.shape[3] in (1, 3):
         raise ValueError(f"X must be (n, channels, height, width), got the channels last: shape {tuple(X.shape)}. "
@@ -46,14 +52,18 @@ def check_pixels(estimator, X, y=None, *, reset: bool, dtypes=("float32", "uint8
         raise ValueError(f"X must have 2, 3 or 4 dimensions, got {ndim}: shape {tuple(X.shape)}.")
     if isinstance(X, Tensor):
         return _check_tensor(estimator, X, reset, dtypes)
-    if getattr(getattr(X, "dtype", None), "kind", None) in ("S", "U", "M", "m"):
-        raise ValueError(f"X must hold pixel values, which are numbers, got dtype={X.dtype}.")
+    _check_unmasked(X, "X")
+    for dtype in X.dtypes if isinstance(X, pd.DataFrame) else [getattr(X, "dtype", None)]:
+        if getattr(dtype, "kind", None) in ("S", "U", "M", "m"):
+            raise ValueError(f"X must hold pixel values, which are numbers, got dtype={dtype}.")
     shape = np.shape(X) if ndim in (3, 4) else None
     flat = np.asarray(X).reshape(shape[0], math.prod(shape[1:])) if shape else X
     try:
         with np.errstate(over="ignore"):          # too large for float32: infinity, which is refused below
             checked = validate_data(estimator, flat, reset=reset, dtype=[np.dtype(kind) for kind in dtypes], order="C",
                                     ensure_all_finite=False, ensure_min_samples=1 if y is None else 2)
+    except OverflowError as error:
+        raise ValueError(f"X must hold pixel values, which are numbers of at most 64 bits: {error}.") from error
     except (TypeError, ValueError) as error:
         if "could not convert string" in str(error) or "must be a string" in str(error):
             raise type(error)(f"X must hold pixel values, which are numbers: {error}.") from error
@@ -68,10 +78,6 @@ _NOT_FINITE = ("X contains NaN or infinity (or values too large for {}): replace
 
 
 def _check_tensor(estimator, X: Tensor, reset: bool, dtypes) -> Tensor:
-    if X.is_meta or X.is_quantized:
-        raise TypeError(f"X must hold plain numbers, got a tensor of {X.dtype} on device {X.device}.")
-    if X.layout != torch.strided:
-        raise TypeError(f"X must be dense, got a tensor of layout {X.layout}: pass X.to_dense().")
     if X.is_complex():
         raise ValueError(f"Complex data not supported: X must hold real numbers, got {X.dtype}.")
     if X.ndim < 2:
@@ -80,13 +86,28 @@ def _check_tensor(estimator, X: Tensor, reset: bool, dtypes) -> Tensor:
         raise ValueError(f"X must hold at least one image, got 0 sample(s): shape {tuple(X.shape)}.")
     if X.numel() == 0:
         raise ValueError(f"X must hold images of at least one pixel, got 0 feature(s): shape {tuple(X.shape)}.")
-    X = X.detach()
+    X = X.detach().resolve_neg()
     validate_data(estimator, X.reshape(len(X), -1), reset=reset, skip_check_array=True)
     if X.dtype not in (getattr(torch, kind) for kind in dtypes):
         X = X.to(getattr(torch, dtypes[0]))
     if X.is_floating_point() and not torch.isfinite(X).all():
         raise ValueError(_NOT_FINITE.format(X.dtype))
     return X.contiguous()
+
+
+def _check_unmasked(values, name: str) -> None:
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} must not hold masked values, got {np.ma.count_masked(values)}: replace them first, "
+                         f"with {name}.filled(...).")
+
+
+def check_is_plain(values: Tensor, name: str) -> None:
+    if values.is_nested:
+        raise TypeError(f"{name} must be one tensor, got a nested one.")
+    if values.is_meta or values.is_quantized:
+        raise TypeError(f"{name} must hold plain numbers, got a tensor of {values.dtype} on device {values.device}.")
+    if values.layout != torch.strided:
+        raise TypeError(f"{name} must be dense, got a tensor of layout {values.layout}: pass {name}.to_dense().")
 
 
 def as_tensor(X: np.ndarray | Tensor) -> Tensor:
@@ -136,6 +157,7 @@ def encode_labels(y, n: int) -> tuple[np.ndarray, Tensor]:
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None: pass one label per image.")
     if isinstance(y, Tensor):
+        check_is_plain(y, "y")
         if y.ndim != 1 or len(y) != n:
             raise ValueError(f"y must hold one label for each of the {n} images, got shape {tuple(y.shape)}.")
         if y.is_complex():
@@ -144,12 +166,19 @@ def encode_labels(y, n: int) -> tuple[np.ndarray, Tensor]:
         found, codes = torch.unique(y, return_inverse=True)
         found = found.cpu().numpy()
     else:
+        _check_unmasked(y, "y")
         y = column_or_1d(y, warn=True)
+        if y.dtype.kind == "V":
+            raise ValueError(f"y must hold labels, numbers or texts, got dtype={y.dtype}.")
         check_consistent_length(np.empty((n, 0)), y)
         if pd.isna(y).any() or (y.dtype.kind == "f" and not np.isfinite(y).all()):
             raise ValueError("Input y contains NaN, None or infinity: give every image a label.")
-        check_classification_targets(y)
-        found, codes = np.unique(y, return_inverse=True)
+        try:
+            check_classification_targets(y)
+            found, codes = np.unique(y, return_inverse=True)
+        except TypeError as error:
+            kinds = sorted({type(label).__name__ for label in y})
+            raise TypeError(f"y must hold labels of one kind, all numbers or all texts, got {kinds}.") from error
         codes = torch.from_numpy(codes.astype(np.int64))
     check_classification_targets(found)
     return found, codes
@@ -160,9 +189,16 @@ def check_weights(sample_weight, n: int) -> Tensor | None:
     if sample_weight is None:
         return None
     if not isinstance(sample_weight, Tensor):
-        sample_weight = _check_sample_weight(sample_weight, np.empty((n, 0)), dtype=np.float64,
-                                             ensure_non_negative=True, copy=True)
+        _check_unmasked(sample_weight, "sample_weight")
+        try:
+            sample_weight = _check_sample_weight(sample_weight, np.empty((n, 0)), dtype=np.float64,
+                                                 ensure_non_negative=True, copy=True)
+        except OverflowError as error:
+            raise ValueError(f"sample_weight must hold numbers of at most 64 bits: {error}.") from error
         return torch.from_numpy(sample_weight)
+    check_is_plain(sample_weight, "sample_weight")
+    if sample_weight.is_complex():
+        raise ValueError(f"sample_weight must hold real numbers, got {sample_weight.dtype}.")
     if sample_weight.shape != (n,):
         raise ValueError(f"sample_weight must hold one weight for each of the {n} images, got shape "
                          f"{tuple(sample_weight.shape)}.")

@@ -147,7 +147,7 @@ class ImageClassifier(Parameters, ImageData, Exports, Trainer):
     n_threads : int or None
         CPU threads that PyTorch computes with in fit and predictions; None: as it is set. Candidates of a search in
         threads of one process (``joblib.parallel_config("threading")``) should share the cores: cores // n_jobs.
-        joblib's processes do so of their own accord.
+        joblib's processes do so of their own accord. A forked process computes with one.
     precision : {"auto", "bf16", "fp32"}
         Arithmetic of the network. "auto" is bfloat16 where the hardware multiplies it (AVX512-BF16, AMX, CUDA from
         Ampere), which is faster. Weights, loss and probabilities are float32 in any case.
@@ -320,18 +320,31 @@ class ImageClassifier(Parameters, ImageData, Exports, Trainer):
 
     def _probabilities(self, X) -> Tensor:
         check_is_fitted(self)
-        images = self.get_dataset(X)
-        probabilities = getattr(self.criterion_, "probabilities", None) or (lambda logits: logits.softmax(1))
+        with use_cpu(self.n_threads):
+            return self._probabilities_of(self.get_dataset(X))
+
+    def _probabilities_of(self, images: Images) -> Tensor:
         if self.tta is None:
-            parts = [images]
+            parts = iter([images])
         else:
             pixels = images.pixels if images.rows is None else images.pixels[images.rows]
             background = 0 if self.value_range_ is None else self.value_range_[0]
-            parts = [Images(view) for view in views(pixels, self.tta, background)]
-        with use_cpu(self.n_threads):
-            found = [torch.cat([probabilities(logits) for logits in self.forward_iter(part, device=None)])
-                     for part in parts]
-        return found[0] if len(found) == 1 else torch.stack(found).mean(0)
+            parts = (Images(view) for view in views(pixels, self.tta, background))      # one at a time
+        found = [torch.cat(list(map(self._as_probabilities, self.forward_iter(part, device=None)))) for part in parts]
+        found = found[0] if len(found) == 1 else torch.stack(found).mean(0)
+        if not torch.isfinite(found).all():
+            (low, high), (least, most) = value_range(images.pixels, images.rows), self.value_range_ or (0, 0)
+            if least <= low and high <= most:
+                rate = self._live_lr
+                raise ValueError("The network computes no numbers for images such as it was trained on: its last fit "
+                                 f"went wrong. Fit it again with a lower {rate}={getattr(self, rate)}.")
+            raise ValueError("X must hold values that the network can compute with, got pixels from "
+                             f"{low:g} to {high:g}; those of the training images go from {least:g} to {most:g}.")
+        return found
+
+    def _as_probabilities(self, logits: Tensor) -> Tensor:
+        probabilities = getattr(self.criterion_, "probabilities", None)
+        return logits.softmax(1) if probabilities is None else probabilities(logits)
 
     def _fingerprint(self, images: Images, restart: bool) -> str:
         """What tells this fit from others: settings, data, and the network that it goes on with."""

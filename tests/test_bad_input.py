@@ -1,6 +1,7 @@
 """Bad input is refused with a sentence that names the parameter, the rule and the value given."""
 import pickle
 import re
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -69,6 +70,18 @@ BAD_DATA = {
     "channels last": (lambda X, y: (np.stack([X] * 3, axis=-1), y), ValueError, r"transpose\(0, 3, 1, 2\)"),
     "complex": (lambda X, y: (X * 1j, y), ValueError, "Complex data not supported"),
     "complex tensor": (lambda X, y: (torch.from_numpy(X) * 1j, y), ValueError, "Complex data not supported"),
+    "masked": (lambda X, y: (np.ma.masked_array(X, X[0, 0, 0] == X), y), ValueError, "X must not hold masked values"),
+    "masked labels": (lambda X, y: (X, np.ma.masked_array(y, y == 1)), ValueError, "y must not hold masked"),
+    "enormous": (lambda X, y: ([[10**400, 1, 2, 3]] * 60, y), ValueError, "numbers of at most 64 bits"),
+    "a frame of dates": (lambda X, y: (pd.DataFrame(X.reshape(60, -1).astype("M8[s]")), y), ValueError,
+                         "X must hold pixel values, which are numbers, got dtype=datetime64"),
+    "nested": (lambda X, y: (torch.nested.nested_tensor([torch.zeros(3, 3)] * 60), y), TypeError, "X must be one"),
+    "nested labels": (lambda X, y: (X, torch.nested.nested_tensor([torch.zeros(1)] * 60)), TypeError, "y must be one"),
+    "records as labels": (lambda X, y: (X, np.zeros(60, "V2")), ValueError, "y must hold labels, numbers or texts"),
+    "complex weights": (lambda X, y: (X, y, torch.ones(60) * 1j), ValueError, "sample_weight must hold real numbers"),
+    "masked weights": (lambda X, y: (X, y, np.ma.masked_array(np.ones(60), y == 1)), ValueError,
+                       "sample_weight must not hold masked"),
+    "enormous weights": (lambda X, y: (X, y, [10**400] * 60), ValueError, "sample_weight must hold numbers"),
     "data set": (lambda X, y: (torch.utils.data.TensorDataset(torch.from_numpy(X)), y), TypeError, "TensorDataset"),
 }
 
@@ -83,6 +96,14 @@ def test_bad_data_are_refused_in_a_sentence(case, tiny_images):
 
 BAD_PARAMETERS = [
     ({"optimizer": "sdg"}, ValueError, "The 'optimizer' parameter of ImageClassifier must be"),
+    ({"lr": Fraction(1, 3)}, TypeError, r"lr must be an int or a float, got lr=Fraction\(1, 3\)"),
+    ({"sam_rho": 10**400}, ValueError, "sam_rho must be a number of 64 bits, got an int of 1329 bits"),
+    ({"class_weight": {0: 10**400}}, ValueError, "class_weight must hold finite numbers >= 0, got 0: 1000"),
+    ({"optimizer__lr": "x"}, TypeError, "optimizer cannot be made with .*lr.: .x."),
+    ({"optimizer__param_groups": 3}, ValueError, "optimizer__param_groups must be a list of pairs .*, got 3"),
+    ({"callbacks__print_log": 3}, TypeError, "callbacks__print_log must be a skorch callback or None, got"),
+    ({"callbacks__nope": None}, ValueError, "callbacks__nope cannot be set to"),
+    ({"module__": 1}, ValueError, "module__ must name a parameter of module"),
     ({"optimizer": int}, TypeError, "optimizer must be one of .* or a torch.optim.Optimizer class, got"),
     ({"lr": -1}, ValueError, "The 'lr' parameter"),
     ({"max_epochs": 0}, ValueError, "The 'max_epochs' parameter"),
@@ -161,7 +182,7 @@ BAD_PARAMETERS = [
 def test_bad_parameters_are_refused_with_name_rule_and_value(params, kind, message, tiny_images):
     X, y = tiny_images()
     with pytest.raises(kind, match=message):
-        net(**{"max_epochs": 1, **params}).fit(X, y)
+        net(max_epochs=1).set_params(**params).fit(X, y)
 
 
 def test_settings_of_report_3_are_for_fashion_mnist(tiny_images):
@@ -219,7 +240,7 @@ def test_parts_of_a_name_cannot_be_set():
         net(augment="fashion").set_params(augment__p=0.1)
     with pytest.raises(ValueError, match="schedule__factor needs an object to set it of, got schedule='cosine'"):
         net().set_params(schedule="cosine", schedule__factor=0.1)
-    with pytest.raises(ValueError, match="schedule__settings__step_size needs an object to set it of"):
+    with pytest.raises(ValueError, match="settings__step_size needs an object to set it of"):
         net(schedule=TorchSchedule(torch.optim.lr_scheduler.StepLR, {})).set_params(schedule__settings__step_size=2)
     assert net().set_params(augment=RandomCrop(), augment__padding=1).augment.padding == 1
 
@@ -304,6 +325,11 @@ def test_a_failed_fit_leaves_no_half_fitted_net(tiny_images):
         classifier.fit(X, y).fit(X[:, :4, :4], y[:30])
     with pytest.raises(NotFittedError):
         classifier.predict(X[:, :4, :4])
+    classifier = small("InceptionV3Classifier", weights="nowhere.pth")
+    with pytest.raises(FileNotFoundError, match=r"there is no file at weights='nowhere.pth'"):
+        classifier.fit(X, y)
+    with pytest.raises(NotFittedError):
+        classifier.predict(X)
 
 
 def test_image_shape_of_histograms_is_that_of_the_images():

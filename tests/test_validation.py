@@ -55,18 +55,20 @@ def test_copies_of_an_image_stay_on_one_side_of_the_split(tiny_images):
     assert set((given_train // 2).tolist()).isdisjoint((given_valid // 2).tolist())
 
 
-def test_a_score_that_is_no_number_is_never_the_best(tiny_images):
+def test_a_validation_loss_that_is_no_number_ends_the_fit_with_the_best_weights(tiny_images):
     X, y = tiny_images()
 
-    class NanFirst(ImageClassifier):
+    class NanThird(ImageClassifier):
         def validation_step(self, batch, **kwargs):
             step = super().validation_step(batch, **kwargs)
-            return {**step, "loss": step["loss"] * float("nan")} if len(self.history_) == 1 else step
+            return {**step, "loss": step["loss"] * float("nan")} if len(self.history_) == 3 else step
 
-    classifier = NanFirst(**net(validation_fraction=0.2, monitor="valid_loss", max_epochs=3).get_params(deep=False))
-    classifier.fit(X, y)
-    assert classifier.best_epoch_ > 1
-    assert classifier.history_[:, "valid_loss_best"][:2] == [False, True]
+    classifier = NanThird(**net(validation_fraction=0.2, monitor="valid_loss", max_epochs=5).get_params(deep=False))
+    with pytest.raises(ValueError, match=r"The validation loss became nan in epoch 3 with lr=0\.01: lower lr"):
+        classifier.fit(X, y)
+    assert classifier.best_epoch_ == 2
+    expected = net(validation_fraction=0.2, monitor="valid_loss", max_epochs=2).fit(X, y).predict_proba(X)
+    np.testing.assert_array_equal(classifier.predict_proba(X), expected)
 
 
 def test_history_holds_what_a_user_plots(tiny_images):
