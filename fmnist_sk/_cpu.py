@@ -15,6 +15,7 @@ _since = 0.0                    # when the first of them came, in seconds
 _n_setting = 0                  # how many of them set the number of threads
 _before = 1                     # what was set before the first of these
 _mine = threading.local()       # what is to be set in this thread again
+_is_fork = False                # whether this process was forked, without the threads of its parent
 # Options of glibc's mallopt: their values within use_cpu, and otherwise, unless the environment asks for others (the
 # highest that glibc itself chooses). Memory for one tensor alone is mapped from the first size on; what is free at the
 # end of the heap goes back to the system from the second on. To map it anew in every step slows a training, most of all
@@ -28,8 +29,12 @@ except (AttributeError, OSError, TypeError):                     # another alloc
 
 @contextlib.contextmanager
 def use_cpu(n_threads: int | None):
-    """Within this context, PyTorch computes with n_threads (None: as it is set), and keeps the memory that it frees."""
+    """Within this context, PyTorch computes with n_threads (None: as it is set), and keeps the memory that it frees.
+
+    In a forked process it computes with one.
+    """
     global _n_computing, _since, _n_setting, _before
+    n_threads = None if n_threads is None else 1 if _is_fork else int(n_threads)
     with _lock:
         _n_computing += 1
         if _n_computing == 1:
@@ -58,6 +63,20 @@ def use_cpu(n_threads: int | None):
                 else:
                     torch.set_num_threads(_before)
                     vars(_mine).pop("left", None)
+
+
+def _begin_anew() -> None:
+    """Forget the threads of the parent, in a process that was forked.
+
+    PyTorch computes with one in it, here and elsewhere: OpenMP would wait for the parent's for ever.
+    """
+    global _lock, _n_computing, _n_setting, _mine, _is_fork
+    _lock, _n_computing, _n_setting, _mine, _is_fork = threading.Lock(), 0, 0, threading.local(), True
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 def _set_thresholds(computing: bool) -> None:

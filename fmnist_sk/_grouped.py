@@ -100,7 +100,8 @@ def train_together(fits: dict[Steps, Generator]) -> bool:
             if list(wanted) != group.nets:
                 group.separate()
                 group = Group(list(wanted))
-            results = group.gradients(list(wanted.values()))
+            with group.nets[0]._enough_memory():
+                results = group.gradients(list(wanted.values()))
             for net, result in zip(group.nets, results, strict=True):
                 _advance(net, fits[net], result, wanted)
         return True

@@ -155,7 +155,8 @@ class Steps(SkorchNet):
 
     def train_step(self, batch, **fit_params):
         """One step of the optimizer."""
-        return drive(self._step(batch), self.train_step_single)
+        with self._enough_memory():
+            return drive(self._step(batch), self.train_step_single)
 
     def _step(self, batch) -> Generator:
         """A step that yields batches whose gradients it needs, so that those of several networks come together."""
@@ -170,11 +171,12 @@ class Steps(SkorchNet):
                         training=True)
         try:
             self.optimizer_.step()
-        except RuntimeError as error:
-            if isinstance(self.optimizer, str):
+        except (RuntimeError, TypeError) as error:
+            if isinstance(self.optimizer, str) and isinstance(error, RuntimeError):
                 raise
-            raise ValueError(f"optimizer must be able to train this network, got {self.optimizer!r}, which fails: "
-                             f"{error}") from error
+            given = self.get_params_for("optimizer")
+            raise ValueError(f"optimizer must be able to train this network, got {self.optimizer!r} with {given}, "
+                             f"which fails: {str(error).partition(chr(10))[0]}") from error
         return step
 
     def _optimized(self) -> list[nn.Parameter]:

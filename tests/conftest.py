@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import tempfile
+from pathlib import Path
 
 os.environ["SCIPY_ARRAY_API"] = "1"          # or scikit-learn skips its array API check
 os.environ["OMP_NUM_THREADS"] = "1"          # many small fits are far slower with two threads
@@ -42,6 +43,23 @@ def heeds_ctrl_c():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def closable_folder():
+    """A folder, and a function that closes it to writing, for the rest of the test also by root."""
+    user = os.geteuid()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+
+        def close():
+            folder.chmod(0o555)
+            os.seteuid(user or 65534)
+
+        yield folder, close
+        os.seteuid(user)
+        folder.chmod(0o755)
 
 
 @pytest.fixture

@@ -4,7 +4,12 @@ import platform
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import torch
+from estimators import small
+
+from fmnist_sk import _cpu
 
 SCRIPT = """
 import resource
@@ -21,6 +26,17 @@ for _cpu._mallopt in (None, mallopt):
     with open("/proc/self/statm") as file:
         print(int(file.read().split()[1]) * resource.getpagesize())
 """
+
+
+def test_threads_are_as_before_after_whatever_was_set(tiny_images):
+    X, y = tiny_images()
+    for n_threads in (1, np.int64(1), True):
+        small("ConvNetClassifier", max_epochs=1, n_threads=n_threads).fit(X, y)
+    for n_threads in (0, 10**6, 1.5):
+        with pytest.raises(ValueError, match="The 'n_threads' parameter"):
+            small("ConvNetClassifier", n_threads=n_threads).fit(X, y)
+    assert torch.get_num_threads() == 1
+    assert _cpu._n_computing == _cpu._n_setting == 0
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator is not glibc's")

@@ -48,6 +48,28 @@ def test_arrays_go_to_the_device_by_default_and_labels_may_be_there(name, tiny_i
     assert on_device.score(X, torch.from_numpy(y).cuda()) > 0.9
 
 
+@pytest.fixture
+def one_gigabyte():
+    """All that there is of the device's memory."""
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(2**30 / torch.cuda.get_device_properties(0).total_memory)
+    yield
+    torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+def test_without_memory_the_error_says_what_to_try(one_gigabyte):
+    X, y = np.zeros((1_400_000, 28, 28), np.uint8), np.arange(1_400_000) % 2
+    net = small("ConvNetClassifier", architecture="64C3-64C3-MP2-4N", precision="fp32", max_epochs=1)
+    net.set_params(batch_size=20_000)
+    with pytest.raises(ValueError, match=r"batch_size=20000 needs more memory than there is on cuda.*: try "
+                                         r"batch_size=10000\."):
+        net.fit(X[:20_000], y[:20_000])
+    with pytest.raises(ValueError, match=r"X needs 1,047 MiB, more than there are on cuda.*: pass fewer images"):
+        net.fit(X, y)
+    net.set_params(batch_size=100).fit(X[:1000], y[:1000])
+    assert net.predict(X[:1000]).shape == (1000,)
+
+
 @every_classifier
 def test_pixels_are_never_copied_to_the_host(name, tiny_images, monkeypatch):
     X, y = images(tiny_images)
