@@ -26,7 +26,7 @@ every_classifier = pytest.mark.parametrize("name", CLASSIFIERS)
 
 
 @parametrize_with_checks([small(name) for name in ESTIMATORS])
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning")
 def test_scikit_learn_check(estimator, check):
     try:
         check(estimator)

@@ -85,7 +85,7 @@ def _table(mark):
     return {row[0]: dict(zip(cells[0][1:], row[1:], strict=True)) for row in cells[2:]}
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("meta", META)
 def test_the_table_of_meta_estimators_is_true(meta, kind, tiny_images):
