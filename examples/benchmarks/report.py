@@ -208,9 +208,34 @@ def figures():
     return [*lines, *peers(), *reference()][1:]
 
 
+def reliability():
+    parts = load("reliability")["parts"]
+    rows = {}
+    if "inputs" in parts:
+        found = parts["inputs"]["rows"]
+        valid = sum(number for name, number in found["counts"].items() if name.endswith("valid"))
+        rows["generated images, labels and parameters"] = found["tried"], found["lost"], \
+            f"{valid:,} valid results, the rest refused"
+    for part, text in (("kills", "{}: SIGKILL at a random moment"), ("full disk", "{}: the disk is full"),
+                       ("damage", "{}: bits flipped, cut off, overwritten")):
+        for name, row in parts.get(part, {"rows": {}})["rows"].items():
+            rows[text.format(name)] = row["injected"], row["lost"], ""
+    lines = [f"Tried by `examples/benchmarks/reliability.py` ({revisions(parts.values())}); lost is what ended "
+             "otherwise than promised, was changed, or read as something else.", "",
+             "| | tried | lost | |", "|---|---|---|---|"]
+    lines += [f"| {name} | {tried:,} | {lost} | {note} |" for name, (tried, lost, note) in rows.items()]
+    if "long" in parts:
+        found = parts["long"]["rows"]
+        last, growth = found["states"][-1], found["growth"]
+        lines += ["", f"{last['fits']} fits and {last['predictions']:,} predictions in one process: memory grew by "
+                  f"{growth['mib']:.1f} MiB of {last['mib']:.0f} after the tenth fit, open files by {growth['files']}, "
+                  f"threads by {growth['system_threads']}."]
+    return lines
+
+
 # mark in README.md -> lines between its marks
 SECTIONS = {"results": figures, "networks": networks, "training": training_craft, "photos": photos,
-            "search": searches, "cluster": cluster, "ensembles": ensembles}
+            "search": searches, "cluster": cluster, "ensembles": ensembles, "reliability": reliability}
 
 
 def main():
