@@ -3,13 +3,20 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import os
+import pickletools
+import re
 import uuid
 import zipfile
 from pathlib import Path
 from types import ModuleType
+from typing import IO
 
 import torch
+
+# What the pickles of torch.save name, where there are only tensors and plain values.
+TENSORS = re.compile(r"collections OrderedDict|torch._utils _rebuild_(tensor|tensor_v2|parameter)|torch \w+Storage")
 
 
 def as_path(path) -> Path:
@@ -51,12 +58,44 @@ def read_tensors(path: Path):
     """What torch.save wrote, without code. Raises OSError, and anything else for other files."""
     if path.exists() and not path.is_file():                        # a pipe would be waited for
         raise ValueError("it is no file.")
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            check_stored(archive, path.stat().st_size)
-            if (part := archive.testzip()) is not None:         # PyTorch does not look at its checksums
-                raise ValueError(f"its part {part} is damaged.")
-    return torch.load(path, map_location="cpu", weights_only=True)
+    with open(path, "rb") as file:
+        if file.read(2) == b"PK":
+            return torch.load(_checked_copy(file), map_location="cpu", weights_only=True)
+        file.seek(0)                                                # as PyTorch wrote before version 1.6
+        for part in ("magic number", "protocol", "system", "tensors", "keys"):
+            _check_pickle(file, path.stat().st_size if part == "tensors" else None)
+        file.seek(0)
+        return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _checked_copy(file: IO[bytes]) -> io.BytesIO:
+    """An archive of torch.save as Python understands it, which PyTorch may do otherwise, and does without checksums."""
+    copy, size = io.BytesIO(), file.seek(0, os.SEEK_END)
+    with zipfile.ZipFile(file) as archive, zipfile.ZipFile(copy, "w") as checked:
+        check_stored(archive, size)
+        if len(set(archive.namelist())) < len(archive.namelist()):
+            raise ValueError("it holds two parts of one name.")
+        for name in archive.namelist():
+            part = archive.read(name)
+            if name.endswith(".pkl"):
+                _check_pickle(io.BytesIO(part))
+            checked.writestr(name, part)
+    copy.seek(0)
+    return copy
+
+
+def _check_pickle(stream: IO[bytes], most: int | None = None) -> None:
+    """Raise ValueError for a pickle that is more than tensors, dicts, lists, numbers and texts.
+
+    PyTorch would run what takes any time or memory, such as codecs and bytearray(n). With `most`, numbers are the sizes
+    of memory that it takes before it reads any, and must not be larger.
+    """
+    for code, value, _ in pickletools.genops(stream):
+        if code.name in ("STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4") or (
+                code.name == "GLOBAL" and not TENSORS.fullmatch(value)):
+            raise ValueError(f"it holds {value or code.name}, which is no part of tensors.")
+        if most is not None and isinstance(value, int) and abs(value) > most:
+            raise ValueError(f"it holds the number {value}, but only {most} bytes.")
 
 
 def optional(name: str, what: str, extra: str) -> ModuleType:

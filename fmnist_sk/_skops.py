@@ -2,13 +2,16 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
-import re
 import warnings
 import zipfile
+from types import FunctionType, ModuleType
 
 import numpy as np
+import sklearn.metrics
 from sklearn.base import BaseEstimator
+from sklearn.metrics._scorer import _Scorer
 from sklearn.tree._tree import Tree
 
 from fmnist_sk._encoding import Known, full_name
@@ -28,7 +31,21 @@ PARTS_OF_SKLEARN = (
         "RepeatedStratifiedKFold")),
 )
 # Functions that turn labels and predictions into a number, which is what a search's `scoring` holds.
-SCORES = re.compile(r"sklearn\.metrics\._(classification|ranking|regression)\.\w+")
+SCORES = frozenset(full_name(score) for score in vars(sklearn.metrics).values() if isinstance(score, FunctionType) and (
+    score.__module__.rpartition("._")[2] in ("classification", "ranking", "regression")))
+RESPONSES = {"predict", "predict_proba", "decision_function"}           # what a score may ask of an estimator
+# Of skops' nodes those that hold data, and name classes and functions without calling them.
+NODES = frozenset(f"{name}Node" for name in (
+    "Bytearray", "Bytes", "Cached", "ConstructorFromReduce", "DType", "DefaultDict", "Dict", "Function", "Json", "List",
+    "Loss", "MaskedArray", "NdArray", "Object", "RandomGenerator", "RandomState", "Set", "Slice", "SparseMatrix",
+    "Tree", "Tuple", "Type"))
+DATA = frozenset(f"builtins.{name}" for name in (
+    "bool", "bytearray", "bytes", "complex", "dict", "float", "frozenset", "int", "list", "object", "range", "set",
+    "slice", "str", "tuple")) | {"collections.OrderedDict", "collections.defaultdict"}
+REBUILDERS = frozenset((        # of NumPy's arrays, numbers and random generators
+    "copyreg._reconstructor", "numpy._core.multiarray._reconstruct", "numpy._core.multiarray.scalar",
+    "numpy._core.numeric._frombuffer", "numpy.ma.core._mareconstruct", "numpy.random._pickle.__bit_generator_ctor",
+    "numpy.random._pickle.__generator_ctor", "numpy.random._pickle.__randomstate_ctor"))
 
 
 class SavedClassifier(BaseEstimator):
@@ -45,8 +62,16 @@ class Separate(pickle.Pickler):
         super().__init__(buffer)
         self.buffer, self.found, self.kind = buffer, found, kind
 
+    def reducer_override(self, value):
+        """joblib reads pickles out of the folder that `memory` names: a copy has none."""
+        if not isinstance(value, BaseEstimator) or vars(value).get("memory") is None:
+            return NotImplemented
+        constructor, arguments, state, *rest = value.__reduce_ex__(pickle.DEFAULT_PROTOCOL)
+        return constructor, arguments, {**state, "memory": None}, *rest
+
     def persistent_id(self, value):
         if self.kind is SavedClassifier:
+            _check_attributes(value)
             _check_memory(value)
         if not isinstance(value, self.kind):
             return None
@@ -60,16 +85,44 @@ class Separate(pickle.Pickler):
 
 
 class Join(pickle.Unpickler):
-    """Reads what `Separate` wrote in this process, with the members of a list in their places."""
+    """Reads what `Separate` wrote in this process, with the members of a list in their places.
 
-    def __init__(self, buffer: io.BytesIO, parts: list):
+    With `known`, it builds nothing but data, parts of scikit-learn and what is known.
+    """
+
+    def __init__(self, buffer: io.BytesIO, parts: list, known: Known | None = None):
         super().__init__(io.BytesIO(buffer.getvalue()))
-        self.parts = parts
+        self.parts, self.known = parts, known
+
+    def find_class(self, module, name):
+        full, library = f"{module}.{name}", module.partition(".")[0]
+        if self.known is None or full in SCORES | REBUILDERS or full in map(full_name, self.known.trusted):
+            return super().find_class(module, name)
+        if library in ("fmnist_sk", "numpy", "scipy", "sklearn") or full in DATA:
+            found = super().find_class(module, name)
+            if isinstance(found, (type, np.ufunc)) or name.startswith("__pyx_unpickle_"):
+                return found
+        raise ValueError(f"it needs {full}, which is not known here.")
 
     def persistent_load(self, index):
         if not isinstance(index, int) or not 0 <= index < len(self.parts):
             raise ValueError(f"it refers to a classifier {index!r} of {len(self.parts)}.")
         return self.parts[index]
+
+
+def _check_attributes(part) -> None:
+    """That no attribute stands in the place of a method, which would be called instead. Raises ValueError."""
+    if isinstance(part, (type, FunctionType, ModuleType)):
+        return
+    for name in getattr(part, "__dict__", ()):
+        own = getattr(type(part), name, None)
+        if name.startswith("__") or (callable(own) and not isinstance(own, type)):
+            raise ValueError(f"it holds a {type(part).__name__} with an attribute {name!r}, which no fit makes.")
+    if isinstance(part, _Scorer):
+        methods = vars(part).get("_response_method", "predict")
+        methods = [methods] if isinstance(methods, str) else methods
+        if not isinstance(methods, (list, tuple)) or not all(method in RESPONSES for method in methods):
+            raise ValueError(f"it holds a score of {methods!r}, which is none of {sorted(RESPONSES)}.")
 
 
 def _check_memory(part) -> None:
@@ -140,11 +193,27 @@ def load_with_skops(data: bytes, known: Known):
     skops = optional("skops.io", *EXTRA)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         check_stored(archive, len(data))
+        _check_nodes(json.loads(archive.read("schema.json")), known)
     trusted = _trusted_names(known)
     if unknown := _untrusted(data, trusted):
         raise ValueError(f"it needs {unknown}, which are not known here: if the file is from someone you trust, pass "
                          "the classes and functions themselves, trusted=[...].")
-    return skops.loads(data, trusted=[*trusted, *filter(SCORES.fullmatch, _types_of(data))])
+    return skops.loads(data, trusted=[*trusted, *SCORES])
+
+
+def _check_nodes(schema, known: Known) -> None:
+    """That nothing is called but what the user trusts: names are what skops goes by, and any node may have any."""
+    trusted, parts = {full_name(kind) for kind in known.trusted}, [schema]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, list):
+            parts += part
+        if isinstance(part, dict):
+            parts += part.values()
+            kind, name = part.get("__loader__"), f"{part.get('__module__')}.{part.get('__class__')}"
+            if kind is not None and name not in trusted and (
+                    kind not in NODES or (name in SCORES and kind != "FunctionNode")):
+                raise ValueError(f"it holds {name} in a {kind}, which may run code.")
 
 
 def _trusted_names(known: Known) -> list[str]:
@@ -161,4 +230,4 @@ def _types_of(data: bytes) -> list[str]:
 
 
 def _untrusted(data: bytes, trusted: list[str]) -> list[str]:
-    return sorted(name for name in set(_types_of(data)) - set(trusted) if not SCORES.fullmatch(name))
+    return sorted(set(_types_of(data)) - {*trusted, *SCORES})

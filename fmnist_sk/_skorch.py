@@ -204,6 +204,8 @@ class SkorchNet(Parts, CallbackSupportMixin, NeuralNetClassifier):
         return state
 
     def __setstate__(self, state):
+        if vars(self):
+            raise TypeError(f"{type(self).__name__} takes a state only while it is copied or unpickled.")
         asked, trained_on = state["device"], state.pop("_trained_on", "cpu")
         super().__setstate__({**state, "device": asked or trained_on})
         if asked is None:

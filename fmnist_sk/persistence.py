@@ -52,8 +52,9 @@ def save(estimator, path: str | os.PathLike) -> Path:
         By custom it ends in ".safetensors".
 
     Settings and what a fit has learned are saved, and everything that predictions depend on. `validation_data`,
-    `callbacks` and `checkpoint` become None (with a warning for the first two), and the states of optimizer and random
-    generators are left out: to go on with an interrupted training bit for bit is what `checkpoint` is for.
+    `callbacks`, `checkpoint` and a Pipeline's `memory` become None (with a warning for the first two), and the states
+    of optimizer and random generators are left out: to go on with an interrupted training bit for bit is what
+    `checkpoint` is for.
 
     What `load` will want to be trusted, because it is neither of this package nor known to hold only data, is warned
     of: your own networks, and of scikit-learn those whose fitted form skops does not know, such as histogram gradient
@@ -159,7 +160,7 @@ def load(path: str | os.PathLike, device: str | torch.device = "auto", *, truste
             return classifiers[0]
         buffer = io.BytesIO()
         Separate(buffer, [], SavedClassifier).dump(load_with_skops(tensors[TENSORS_OF_SKOPS].numpy().tobytes(), known))
-        return Join(buffer, classifiers).load()
+        return Join(buffer, classifiers, known).load()
     except ImportError:
         raise
     except Exception as error:                      # whatever forged content makes the parts raise

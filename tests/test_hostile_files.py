@@ -76,8 +76,40 @@ def test_no_code_of_a_checkpoint_is_run(form, tiny_images, tmp_path):
 
 
 def bomb_of_torch(path):
-    torch.save({"fc.weight": torch.zeros(1_000 * MIB // 4)}, path)
+    torch.save({"fc.weight": torch.zeros(600 * MIB // 4)}, path)
     repacked(path, compression=zipfile.ZIP_DEFLATED)
+
+
+def calls(code):
+    """Tensors whose pickle is another."""
+    def write(path):
+        torch.save({"a": 1}, path)
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in names:
+                archive.writestr(name, code if name.endswith("data.pkl") else b"1")
+    return write
+
+
+def slow_codec(path):
+    text = "".join(chr(0x4e00 + i) for i in range(20_000)).encode()
+    calls(b"\x80\x02c_codecs\nencode\nX" + struct.pack("<I", len(text)) + text + b"X\x08\0\0\0punycode\x86R.")(path)
+
+
+def of_two_minds(path):
+    """PyTorch takes it for an archive, Python does not."""
+    bomb_of_torch(path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = b"PK\x05\x06" + bytes(4)
+
+
+def of_old(path):
+    """As PyTorch wrote before archives, but with a tensor of 2**40 numbers."""
+    torch.save({"fc.weight": torch.zeros(4)}, path, _use_new_zipfile_serialization=False)
+    data = path.read_bytes()
+    assert data.count(b"K\x04Nt") == 1
+    path.write_bytes(data.replace(b"K\x04Nt", b"\x8a\x06" + (2**40).to_bytes(6, "little") + b"Nt"))
 
 
 def csv_bomb(line, times, first=b""):
@@ -91,14 +123,14 @@ def csv_bomb(line, times, first=b""):
 
 def zip_of_csv(path):
     with zipfile.ZipFile(path, "w", compression=zipfile.ZIP_DEFLATED) as archive, archive.open("a.csv", "w") as file:
-        for _ in range(1_000):
+        for _ in range(600):
             file.write(b"0" * MIB)
 
 
 def tar_of_one_header(path):
     info = tarfile.TarInfo("name")
-    info.type, info.size = tarfile.GNUTYPE_LONGNAME, 1_000 * MIB
-    csv_bomb(bytes(MIB), 1_000, info.tobuf())(path)
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, 600 * MIB
+    csv_bomb(bytes(MIB), 600, info.tobuf())(path)
 
 
 def with_header(length, header=b"", size=0):
@@ -115,11 +147,16 @@ def deep(path):
     path.write_bytes(struct.pack("<Q", len(header)) + header)
 
 
+WEIGHTS = "small('InceptionV3Classifier', weights=path).fit(X, y)"
 ATTACKS = {
-    "deflated weights": ("weights.pth", bomb_of_torch, "small('InceptionV3Classifier', weights=path).fit(X, y)",
-                         "parts would grow when they are read"),
+    "deflated weights": ("weights.pth", bomb_of_torch, WEIGHTS, "parts would grow when they are read"),
     "deflated checkpoint": ("fit.pt", bomb_of_torch, "FitFile._load(Path(path))", "cannot be read"),
-    "one endless line": ("bomb.csv.gz", csv_bomb(b"0" * MIB, 1_000), "load_csv(path)", "lines of at most 16,384"),
+    "weights that ask for memory": ("weights.pth", calls(b"\x80\x02cbuiltins\nbytearray\nJ\0\0\0\x7f\x85R."), WEIGHTS,
+                                    "it holds builtins bytearray, which is no part of tensors"),
+    "weights that ask for time": ("weights.pth", slow_codec, WEIGHTS, "it holds _codecs encode, which is no part"),
+    "weights that two understand otherwise": ("weights.pth", of_two_minds, WEIGHTS, "cannot be read as one"),
+    "old weights": ("weights.pth", of_old, WEIGHTS, "it holds the number 1099511627776, but only"),
+    "one endless line": ("bomb.csv.gz", csv_bomb(b"0" * MIB, 600), "load_csv(path)", "lines of at most 16,384"),
     "a quoted line": ("bomb.csv.gz", csv_bomb(b"0" * 9_000 + b"\n", 200_000, b'"'), "load_csv(path)",
                       "got 1 in line 1"),
     "many columns": ("bomb.csv.gz", csv_bomb(b"0," * 8_000 + b"0\n", 9_000), "load_csv(path)", "got 8001 in line 1"),
@@ -146,7 +183,7 @@ warnings.simplefilter("error")
 X, y = np.random.default_rng(0).integers(0, 256, (12, 8, 8), dtype=np.uint8), np.arange(12) % 2
 path = sys.argv[1]
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 700 * 2**20,) * 2)
+resource.setrlimit(resource.RLIMIT_AS, (used + 400 * 2**20,) * 2)
 try:
     {}
 except (ValueError, UserWarning) as error:
@@ -163,6 +200,14 @@ def test_attacks_are_refused_within_bounded_memory_and_time(attack, tmp_path):
     done = subprocess.run([sys.executable, "-c", READ.format(read), str(tmp_path / name)], capture_output=True,
                           text=True, timeout=60)
     assert message in done.stdout, done.stdout + done.stderr
+
+
+def test_weights_as_pytorch_wrote_them_long_ago(tmp_path, tiny_images):
+    X, y = tiny_images()
+    new = small("InceptionV3Classifier")
+    torch.save(torch.load(new.weights, weights_only=True), tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    old = small("InceptionV3Classifier", weights=str(tmp_path / "old.pth"))
+    np.testing.assert_array_equal(old.fit(X, y).predict_proba(X), new.fit(X, y).predict_proba(X))
 
 
 def test_members_of_archives_stay_in_them(tmp_path):
