@@ -39,7 +39,7 @@ class FitFile:
             self.path = Path(folder).expanduser() / (f"{fingerprint}.pt" if epochs is None else
                                                      f"{fingerprint}-{epochs}.pt")
             self.path.parent.mkdir(parents=True, exist_ok=True)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError) as error:         # such as ~ of a user who does not exist
             raise ValueError(f"checkpoint must be a folder that can be written to, got checkpoint={str(folder)!r}: "
                              f"{error}") from error
         self.keep, self._has_warned = keep, False

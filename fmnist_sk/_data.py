@@ -39,6 +39,8 @@ class ImageData:
         found, codes = encode_labels(y, len(checked))
         weights = check_weights(sample_weight, len(checked))
         if restart:
+            if classes is not None and np.ndim(classes) == 0:
+                raise TypeError(f"classes must be a list or an array of labels, got classes={classes!r}.")
             self.classes_inferred_ = found if classes is None else encode_labels(classes, len(classes))[0]
             if len(self.classes_) < 2 and classes is not None:
                 raise ValueError(f"classes must name at least 2 classes, got {self.classes_.tolist()}.")

@@ -91,7 +91,8 @@ class SkorchNet(Parts, CallbackSupportMixin, NeuralNetClassifier):
             try:
                 super().set_params(**theirs)
             except (AttributeError, ValueError) as error:
-                raise ValueError(f"{', '.join(theirs)} cannot be set to {list(theirs.values())}: {error}") from error
+                reason = f"no such callback with callbacks={self.callbacks!r}." if "unpack" in str(error) else error
+                raise ValueError(f"{', '.join(theirs)} cannot be set to {list(theirs.values())}: {reason}") from error
             for name, value in theirs.items():      # skorch tells a live optimizer only; a refit needs them too
                 if name.startswith("optimizer__") and not name.startswith("optimizer__param_groups__"):
                     setattr(self, name, value)

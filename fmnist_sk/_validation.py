@@ -38,12 +38,11 @@ def check_pixels(estimator, X, y=None, *, reset: bool, dtypes=("float32", "uint8
     if isinstance(X, Dataset):
         raise TypeError(f"X must be an array, a DataFrame or a tensor, got a {type(X).__name__}: pass its images "
                         "as X and its labels as y.")
-    if not (hasattr(X, "shape") or hasattr(X, "columns") or hasattr(X, "__array__") or issparse(X)):
+    if not (hasattr(X, "shape") or hasattr(X, "columns") or issparse(X)):
         try:
             X = np.asarray(X)
         except (RuntimeError, OverflowError) as error:          # such as a list of tensors that need gradients
-            raise ValueError(f"X must be an array, a DataFrame or a tensor, got a {type(X).__name__} that cannot be "
-                             f"made one: {error}.") from error
+            raise ValueError(_NO_ARRAY.format(type(X).__name__, error)) from error
     ndim = getattr(X, "ndim", 2)
     if ndim == 4 and X.shape[1] not in (1, 3) and X.shape[3] in (1, 3):
         raise ValueError(f"X must be (n, channels, height, width), got the channels last: shape {tuple(X.shape)}. "
@@ -56,14 +55,20 @@ def check_pixels(estimator, X, y=None, *, reset: bool, dtypes=("float32", "uint8
     for dtype in X.dtypes if isinstance(X, pd.DataFrame) else [getattr(X, "dtype", None)]:
         if getattr(dtype, "kind", None) in ("S", "U", "M", "m"):
             raise ValueError(f"X must hold pixel values, which are numbers, got dtype={dtype}.")
+    if isinstance(X, pd.DataFrame) and X.shape[1] == 0:
+        raise ValueError(_NO_PIXELS.format(X.shape))
     shape = np.shape(X) if ndim in (3, 4) else None
-    flat = np.asarray(X).reshape(shape[0], math.prod(shape[1:])) if shape else X
     try:
+        flat = np.asarray(X).reshape(shape[0], math.prod(shape[1:])) if shape else X
         with np.errstate(over="ignore"):          # too large for float32: infinity, which is refused below
             checked = validate_data(estimator, flat, reset=reset, dtype=[np.dtype(kind) for kind in dtypes], order="C",
                                     ensure_all_finite=False, ensure_min_samples=1 if y is None else 2)
     except OverflowError as error:
         raise ValueError(f"X must hold pixel values, which are numbers of at most 64 bits: {error}.") from error
+    except RuntimeError as error:
+        raise ValueError(_NO_ARRAY.format(type(X).__name__, error)) from error
+    except MemoryError as error:
+        raise ValueError(f"X needs more memory than there is, got shape {np.shape(X)}: {error}.") from error
     except (TypeError, ValueError) as error:
         if "could not convert string" in str(error) or "must be a string" in str(error):
             raise type(error)(f"X must hold pixel values, which are numbers: {error}.") from error
@@ -75,6 +80,8 @@ def check_pixels(estimator, X, y=None, *, reset: bool, dtypes=("float32", "uint8
 
 _NOT_FINITE = ("X contains NaN or infinity (or values too large for {}): replace them first, for example with "
                "np.nan_to_num(X).")
+_NO_ARRAY = "X must be an array, a DataFrame or a tensor, got a {} that cannot be made one: {}."
+_NO_PIXELS = "X must hold images of at least one pixel, got 0 feature(s): shape {}."
 
 
 def _check_tensor(estimator, X: Tensor, reset: bool, dtypes) -> Tensor:
@@ -85,7 +92,7 @@ def _check_tensor(estimator, X: Tensor, reset: bool, dtypes) -> Tensor:
     if len(X) == 0:
         raise ValueError(f"X must hold at least one image, got 0 sample(s): shape {tuple(X.shape)}.")
     if X.numel() == 0:
-        raise ValueError(f"X must hold images of at least one pixel, got 0 feature(s): shape {tuple(X.shape)}.")
+        raise ValueError(_NO_PIXELS.format(tuple(X.shape)))
     X = X.detach().resolve_neg()
     validate_data(estimator, X.reshape(len(X), -1), reset=reset, skip_check_array=True)
     if X.dtype not in (getattr(torch, kind) for kind in dtypes):
@@ -96,7 +103,7 @@ def _check_tensor(estimator, X: Tensor, reset: bool, dtypes) -> Tensor:
 
 
 def _check_unmasked(values, name: str) -> None:
-    if np.ma.is_masked(values):
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):       # arrays of pandas have masks too
         raise ValueError(f"{name} must not hold masked values, got {np.ma.count_masked(values)}: replace them first, "
                          f"with {name}.filled(...).")
 
@@ -176,8 +183,13 @@ def encode_labels(y, n: int) -> tuple[np.ndarray, Tensor]:
         try:
             check_classification_targets(y)
             found, codes = np.unique(y, return_inverse=True)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             kinds = sorted({type(label).__name__ for label in y})
+            if "Unknown label type: unknown" in str(error):
+                raise ValueError("Unknown label type: y must hold labels, texts or whole numbers of at most 64 bits, "
+                                 f"got dtype={y.dtype} of {kinds}.") from error
+            if isinstance(error, ValueError):
+                raise
             raise TypeError(f"y must hold labels of one kind, all numbers or all texts, got {kinds}.") from error
         codes = torch.from_numpy(codes.astype(np.int64))
     check_classification_targets(found)
@@ -190,11 +202,17 @@ def check_weights(sample_weight, n: int) -> Tensor | None:
         return None
     if not isinstance(sample_weight, Tensor):
         _check_unmasked(sample_weight, "sample_weight")
+        if getattr(dtype := getattr(sample_weight, "dtype", None), "kind", None) in ("c", "M", "m"):
+            raise ValueError(f"sample_weight must hold real numbers, got dtype={dtype}.")
         try:
             sample_weight = _check_sample_weight(sample_weight, np.empty((n, 0)), dtype=np.float64,
                                                  ensure_non_negative=True, copy=True)
         except OverflowError as error:
             raise ValueError(f"sample_weight must hold numbers of at most 64 bits: {error}.") from error
+        except (TypeError, ValueError) as error:
+            if "sample_weight" in str(error):
+                raise
+            raise type(error)(f"sample_weight must hold one number for each image: {error}") from error
         return torch.from_numpy(sample_weight)
     check_is_plain(sample_weight, "sample_weight")
     if sample_weight.is_complex():

@@ -373,6 +373,8 @@ class ImageClassifier(Parameters, ImageData, Exports, Trainer):
         try:
             device = torch.device(self.device)
             torch.empty(0, device=device).cpu()
+        except TypeError as error:
+            raise TypeError(f"device must be a text or a torch.device, got device={self.device!r}.") from error
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             raise ValueError(f"device must name a device of this machine, such as 'cpu', got device={self.device!r} "
                              f"({str(error).splitlines()[0]}).") from error

@@ -1,6 +1,9 @@
 """Bad input is refused with a sentence that names the parameter, the rule and the value given."""
+import datetime
 import pickle
 import re
+from decimal import Decimal
+from enum import Enum
 from fractions import Fraction
 
 import numpy as np
@@ -42,6 +45,19 @@ class Returns(nn.Module):
         return self.value
 
 
+class NoArray:
+    """Looks like an array and cannot be read, such as one of a file that was closed."""
+
+    def __init__(self, *shape):
+        if shape:
+            self.shape, self.ndim = shape, len(shape)
+
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError("it is closed")
+
+
+Garment = Enum("Garment", ["BAG", "COAT", "SHIRT"])
+
 BAD_DATA = {
     "NaN": (lambda X, y: (np.where(np.arange(64) == 3, np.nan, X.reshape(60, -1)), y), ValueError, "NaN or infinity"),
     "infinity": (lambda X, y: (X * np.inf, y), ValueError, "NaN or infinity"),
@@ -82,6 +98,24 @@ BAD_DATA = {
     "masked weights": (lambda X, y: (X, y, np.ma.masked_array(np.ones(60), y == 1)), ValueError,
                        "sample_weight must not hold masked"),
     "enormous weights": (lambda X, y: (X, y, [10**400] * 60), ValueError, "sample_weight must hold numbers"),
+    "text as weights": (lambda X, y: (X, y, "x"), ValueError, "sample_weight must hold one number .*: 'x'"),
+    "mapping as weights": (lambda X, y: (X, y, {1: 2}), TypeError, "sample_weight must hold one number .* not 'dict'"),
+    "missing weights": (lambda X, y: (X, y, pd.array([1, None] * 30)), ValueError, "sample_weight contains NaN"),
+    "dates as weights": (lambda X, y: (X, y, y.astype("M8[s]")), ValueError,
+                         "sample_weight must hold real numbers, got dtype=datetime64"),
+    "no columns": (lambda X, y: (pd.DataFrame(index=range(60)), y), ValueError, r"0 feature\(s\): shape \(60, 0\)"),
+    "no array": (lambda X, y: (NoArray(), y), ValueError, "got a NoArray that cannot be made one: it is closed"),
+    "no array of a shape": (lambda X, y: (NoArray(60, 64), y), ValueError, "got a NoArray that cannot be made one"),
+    "too many images": (lambda X, y: (np.broadcast_to(np.uint8(1), (10**12, 8, 8)), y), ValueError,
+                        r"X needs more memory than there is, got shape \(1000000000000, 8, 8\)"),
+    "too many rows": (lambda X, y: (np.broadcast_to(np.uint8(1), (10**12, 64)), y), ValueError, "X needs more memory"),
+    "days": (lambda X, y: (X, [datetime.date(2020, 1, 1 + label) for label in y]), ValueError,
+             r"y must hold labels, texts or whole numbers of at most 64 bits, got dtype=object of \['date'\]"),
+    "members of an Enum": (lambda X, y: (X, [list(Garment)[label] for label in y]), ValueError,
+                           r"y must hold labels, .* \['Garment'\]"),
+    "decimals": (lambda X, y: (X, list(map(Decimal, y.tolist()))), ValueError, r"y must hold labels, .* \['Decimal'\]"),
+    "enormous labels": (lambda X, y: (X, [10**30 + int(label) for label in y]), ValueError, "at most 64 bits, got"),
+    "missing labels of pandas": (lambda X, y: (X, pd.array([1, None] * 30)), ValueError, "y contains NaN"),
     "data set": (lambda X, y: (torch.utils.data.TensorDataset(torch.from_numpy(X)), y), TypeError, "TensorDataset"),
 }
 
@@ -103,6 +137,8 @@ BAD_PARAMETERS = [
     ({"optimizer__param_groups": 3}, ValueError, "optimizer__param_groups must be a list of pairs .*, got 3"),
     ({"callbacks__print_log": 3}, TypeError, "callbacks__print_log must be a skorch callback or None, got"),
     ({"callbacks__nope": None}, ValueError, "callbacks__nope cannot be set to"),
+    ({"callbacks": "disable", "callbacks__print_log": None}, ValueError,
+     r"callbacks__print_log cannot be set to \[None\]: no such callback with callbacks='disable'"),
     ({"module__": 1}, ValueError, "module__ must name a parameter of module"),
     ({"optimizer": int}, TypeError, "optimizer must be one of .* or a torch.optim.Optimizer class, got"),
     ({"lr": -1}, ValueError, "The 'lr' parameter"),
@@ -172,6 +208,7 @@ BAD_PARAMETERS = [
     ({"gradient_clip": 0}, ValueError, "The 'gradient_clip' parameter"),
     ({"checkpoint": 3}, ValueError, "The 'checkpoint' parameter"),
     ({"checkpoint": "/dev/null/x"}, ValueError, "checkpoint must be a folder that can be written to, got checkpoint="),
+    ({"checkpoint": "~nosuchuser/x"}, ValueError, "checkpoint must be a folder .*, got checkpoint='~nosuchuser/x'"),
     ({"checkpoint_every": 0}, ValueError, "The 'checkpoint_every' parameter"),
     ({"augment": [RandomCrop(padding=-1)]}, ValueError, "The 'padding' parameter of RandomCrop"),
     ({"augment": RandomCrop(only=[9])}, ValueError, r"only must name labels that occur in y \(\[0, 1, 2\]\)"),
@@ -276,6 +313,9 @@ def test_classes_of_partial_fit_are_checked(tiny_images):
         net().partial_fit(X[y == 0], y[y == 0], classes=[0])
     with pytest.raises(ValueError, match="1d array"):
         net().partial_fit(X, y, classes=np.zeros((3, 2)))
+    for classes in (3, np.array(3), "abc"):
+        with pytest.raises(TypeError, match="classes must be a list or an array of labels, got classes="):
+            net().partial_fit(X, y, classes=classes)
 
 
 def test_bad_weights_are_refused(tiny_images):
