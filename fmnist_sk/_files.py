@@ -19,10 +19,23 @@ import torch
 TENSORS = re.compile(r"collections OrderedDict|torch._utils _rebuild_(tensor|tensor_v2|parameter)|torch \w+Storage")
 
 
-def as_path(path) -> Path:
+def as_path(path, name: str = "path") -> Path:
     if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"path must be a text or a pathlib.Path, got path={path!r}.")
+        raise TypeError(f"{name} must be a text or a pathlib.Path, got {name}={path!r}.")
+    try:
+        with contextlib.suppress(OSError):
+            os.lstat(path)
+    except ValueError as error:                     # null bytes, and what has no encoding
+        raise ValueError(f"{name} must be a name that files can have, got {name}={path!r}: {error}.") from error
     return Path(path)
+
+
+def expanded(path, name: str) -> Path:
+    """The same, with ~ and ~user as their home folders."""
+    try:
+        return as_path(path, name).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{name} must lie in the home of a user who exists, got {name}={path!r}.") from error
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -31,13 +44,15 @@ def write_whole(path: Path, data: bytes) -> None:
         raise IsADirectoryError(f"path must name a file, but {str(path)!r} is a folder.")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"path must lie in a folder that exists, got {str(path)!r}.")
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    partial = path.with_name(f".{uuid.uuid4().hex}.tmp")            # short: the path's name may be of any length
     try:
         with open(partial, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
+    except OSError as error:                        # which names the partial file, or none
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from sklearn.utils import Bunch
 
 from fmnist_sk._csv import read_rows
 from fmnist_sk._download import DownloadError, download
-from fmnist_sk._files import as_path
+from fmnist_sk._files import as_path, expanded
 
 CLASS_NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
                "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -122,7 +122,7 @@ def load_fashion_mnist(subset: str = "train", *, data_home: str | os.PathLike | 
     ValueError
         A file is truncated or not Fashion-MNIST's; one found in the cache is removed.
     """
-    if subset not in ("train", "test", "all"):
+    if not isinstance(subset, str) or subset not in ("train", "test", "all"):
         raise ValueError(f"subset must be 'train', 'test' or 'all', got subset={subset!r}.")
     parts = ("train", "test") if subset == "all" else (subset,)
     payloads = [[_payload(file, data_home, download_if_missing) for file in FILES[part]] for part in parts]
@@ -185,7 +185,8 @@ def _cache_folder() -> Path:
 
 def _payload(file: _File, data_home, download_if_missing: bool) -> np.ndarray:
     """The verified content of one file after its header, as a writable uint8 array."""
-    given = [Path(folder).expanduser() for folder in (data_home, os.environ.get("FMNIST_SK_DATA")) if folder]
+    named = {"data_home": data_home, "FMNIST_SK_DATA": os.environ.get("FMNIST_SK_DATA")}
+    given = [expanded(folder, name) for name, folder in named.items() if folder is not None and str(folder)]
     cache = _cache_folder()
     places = [*given, SYSTEM_FOLDER, cache]
     for folder in places:

@@ -126,9 +126,24 @@ def test_a_bad_file_of_the_users_stays_where_it_is(small_files, tmp_path):
     assert (tmp_path / "home/train-labels-idx1-ubyte.gz").exists()
 
 
-def test_unknown_subset():
-    with pytest.raises(ValueError, match="subset must be 'train', 'test' or 'all', got subset='valid'"):
-        load_fashion_mnist("valid")
+@pytest.mark.parametrize("subset", ["valid", np.array(["train", "test"]), None], ids=str)
+def test_unknown_subset(subset):
+    with pytest.raises(ValueError, match="subset must be 'train', 'test' or 'all', got subset="):
+        load_fashion_mnist(subset)
+
+
+@pytest.mark.parametrize(("data_home", "error", "message"), [
+    (3, TypeError, "data_home must be a text or a pathlib.Path, got data_home=3"),
+    ("~nosuchuser/x", ValueError, "data_home must lie in the home of a user who exists, got data_home='~nosuchuser/x'"),
+    ("a\0b", ValueError, "data_home must be a name that files can have, got data_home='a"),
+], ids=repr)
+def test_what_is_no_folder_is_named(data_home, error, message, monkeypatch):
+    with pytest.raises(error, match=message):
+        load_fashion_mnist(data_home=data_home)
+    if isinstance(data_home, str) and "\0" not in data_home:
+        monkeypatch.setenv("FMNIST_SK_DATA", data_home)
+        with pytest.raises(ValueError, match="FMNIST_SK_DATA must lie in the home of a user who exists"):
+            load_fashion_mnist()
 
 
 # ---------------------------------------------------------------------- a server that fails, stalls, truncates and lies

@@ -302,6 +302,8 @@ def test_files_that_are_no_checkpoint_are_refused(tmp_path, tiny_images):
     for path in (tmp_path, "a" * 5000, ""):
         with pytest.raises(FileNotFoundError, match=r"weights must be .* no file at weights="):
             transfer(weights=path).fit(X, y)
+    with pytest.raises(ValueError, match="weights must lie in the home of a user who exists, got weights="):
+        transfer(weights="~nosuchuser/x").fit(X, y)
     good = torch.load(save_narrow_inception(0.1, tmp_path), weights_only=True)
     path = tmp_path / "bad.pth"
 

@@ -225,6 +225,21 @@ def test_what_is_no_path_is_named(path, tiny_images):
             call()
 
 
+@pytest.mark.parametrize("path", ["a\0b", "\ud800"], ids=ascii)
+def test_what_no_file_is_called_is_named(path, tiny_images):
+    model = small("ConvNetClassifier", max_epochs=1).fit(*tiny_images())
+    for call in (lambda: load(path), lambda: save(model, path), lambda: model.to_onnx(path)):
+        with pytest.raises(ValueError, match=r"path must be a name that files can have, got path="):
+            call()
+
+
+def test_names_may_be_long(tmp_path, tiny_images):
+    model = small("ConvNetClassifier", max_epochs=1).fit(*tiny_images())
+    again(model, tmp_path / ("m" * 255))
+    with pytest.raises(OSError, match=r"File name too long: '[^.]*m{256}'"):
+        save(model, tmp_path / ("m" * 256))
+
+
 # ---------------------------------------------------------------------- devices, extras, accidents
 
 def test_loads_on_the_device_that_is_asked_for(path, tiny_images):
@@ -233,6 +248,8 @@ def test_loads_on_the_device_that_is_asked_for(path, tiny_images):
     assert load(path).device is None
     with pytest.raises(ValueError, match="device must name a device of this machine"):
         load(path, device="wibble")
+    with pytest.raises(TypeError, match=r"device must be a text or a torch\.device, got device=\[\]"):
+        load(path, device=[])
 
 
 @pytest.mark.parametrize("package", ["safetensors", "skops"])

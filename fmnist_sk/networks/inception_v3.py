@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmnist_sk._batches import Images
+from fmnist_sk._files import expanded
 from fmnist_sk._validation import content_hashes
 from fmnist_sk.augmentation import RandomTransformer, as_transformers
 from fmnist_sk.classifier import ImageClassifier
@@ -171,7 +172,7 @@ class InceptionV3Classifier(ImageClassifier):
             self.module_.network.freeze(len(BLOCKS))
 
     def _local_checkpoint(self) -> Path:
-        path = Path(self.weights).expanduser()
+        path = expanded(self.weights, "weights")
         try:
             exists = path.is_file()
         except OSError:                      # such as a name that is too long
