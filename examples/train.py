@@ -5,7 +5,8 @@ r"""One training run from the command line: any network, any setting, and everyt
 
 Writes to output/train/MODEL: config.json (all settings, before training), results.json, history.csv (a row an epoch),
 curves.png, class_accuracy.png, schedule.png and model.safetensors. `--config FOLDER/config.json` repeats a run bit for
-bit. A run that was killed, or stopped with Ctrl-C, goes on when the same command is given again.
+bit. A run that was killed, stopped with Ctrl-C, or could not write its files, goes on when the same command is given
+again.
 
 A VALUE is a number, a word, none, true, false, or an expression of literals and classes of fmnist_sk, such as
 --augment "[RandomCrop(padding=2), MixUp(alpha=0.4)]" or --schedule "Exponential(factor=0.9, every=10000, per='batch')".
@@ -13,8 +14,10 @@ A VALUE is a number, a word, none, true, false, or an expression of literals and
 import argparse
 import ast
 import contextlib
+import hashlib
 import inspect
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -168,12 +171,17 @@ def configure(args):
             raise ValueError("--model cannot be given beside --config, which names the model.")
         try:
             content = json.loads(args.config.read_text())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{args.config} is no JSON: {error}") from error
         if not isinstance(content, dict) or content.get("model") not in MODELS or not isinstance(
                 content.get("params"), dict):
             raise ValueError(f"{args.config} is no config.json of this script, or of a model that it does not know.")
         config |= content
+        data = config["data"]
+        if not isinstance(data, dict) or data.keys() != {"n_train", "data_home"}:
+            raise ValueError(f"{args.config}: data must hold n_train and data_home, got {data!r}.")
+        if type(config["seed"]) is not int:
+            raise ValueError(f"{args.config}: seed must be a whole number, got {config['seed']!r}.")
         params = {name: evaluate(value) if isinstance(value, str) else value
                   for name, value in config["params"].items()}
         if config["versions"] != VERSIONS:
@@ -209,13 +217,17 @@ def configure(args):
 class EpochScalars(Callback):
     """Writes the numbers of every epoch for TensorBoard, the accuracy of each class among them."""
 
-    def __init__(self, writer, class_names):
-        self.writer, self.class_names = writer, class_names
+    def __init__(self, folder, class_names):
+        self.folder, self.class_names = folder, class_names
+
+    def initialize(self):
+        self.writer_ = open_tensorboard(self.folder)
+        return self
 
     def on_epoch_end(self, net, **kwargs):
         for name, value in epoch_row(net.history[-1], self.class_names).items():
-            self.writer.add_scalar(name.replace(": ", "/"), value, net.history[-1, "epoch"])
-        self.writer.flush()
+            self.writer_.add_scalar(name.replace(": ", "/"), value, net.history[-1, "epoch"])
+        self.writer_.flush()
 
 
 def open_tensorboard(folder):
@@ -271,6 +283,17 @@ def evaluation(classifier, data_home):
             "parameters": sum(parameter.numel() for parameter in classifier.module_.network.parameters())}
 
 
+def write(classifier, config, names, n_samples, output):
+    """The files of a run whose fit is complete."""
+    run = {"callbacks": None, "checkpoint": None, "keep_checkpoint": False}
+    classifier.set_params(**run).initialize_callbacks()                                # they belong to this run alone
+    fmnist_sk.save(classifier, output / "model.safetensors")
+    pd.DataFrame([epoch_row(row, names) for row in classifier.history_]).to_csv(output / "history.csv", index=False)
+    draw(classifier, n_samples, names, output)
+    results = evaluation(classifier, config["data"]["data_home"])
+    (output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+
+
 def main(argv=None):
     parser, args = parse(argv)
     try:
@@ -278,26 +301,23 @@ def main(argv=None):
         output = args.output or Path("output/train") / config["model"]
         X, y, names = load("train", **config["data"], seed=config["seed"])
         output.mkdir(parents=True, exist_ok=True)
-        (output / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+        text = json.dumps(config, indent=1) + "\n"
+        (output / "config.json").write_text(text)
         print(f"{config['model']}, {len(X)} training images: {classifier}")
-        classifier.set_params(checkpoint=output / "checkpoint")
+        checkpoint = output / "checkpoint" / hashlib.sha256(text.encode()).hexdigest()[:8]      # of these settings
+        classifier.set_params(checkpoint=checkpoint, keep_checkpoint=True)
         if args.tensorboard:
-            classifier.set_params(callbacks=[EpochScalars(open_tensorboard(output / "tensorboard"), names)])
+            classifier.set_params(callbacks=[EpochScalars(output / "tensorboard", names)])
         classifier.fit(X, y)
+        write(classifier, config, names, len(X), output)
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on where this run stopped.")
         raise SystemExit(130) from None
     except (OSError, ValueError, TypeError, argparse.ArgumentTypeError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
-    classifier.set_params(callbacks=None, checkpoint=None).initialize_callbacks()      # they belong to this run alone
-    fmnist_sk.save(classifier, output / "model.safetensors")
-    with contextlib.suppress(OSError):
-        (output / "checkpoint").rmdir()
-
-    pd.DataFrame([epoch_row(row, names) for row in classifier.history_]).to_csv(output / "history.csv", index=False)
-    draw(classifier, len(X), names, output)
-    results = evaluation(classifier, config["data"]["data_home"])
-    (output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    shutil.rmtree(checkpoint, ignore_errors=True)
+    with contextlib.suppress(OSError):              # there are those of other settings
+        checkpoint.parent.rmdir()
     if system := SYSTEMS.get(config["model"]):
         print("".join(f"  {system.source}, {name}: {value} %\n" for name, value in system.reported.items()))
     print("\n".join(f"wrote {path}" for path in sorted(output.iterdir())))

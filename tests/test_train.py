@@ -218,15 +218,34 @@ def test_mistakes_end_with_one_message(train, options, message, tmp_path, capsys
     assert not (tmp_path / "output").exists()
 
 
-@pytest.mark.parametrize("content", ["[]", "{}", '{"model": "vgg", "params": {}}', '{"model": "cnn_1"}',
-                                     '{"model": "cnn_1", "params": {"augment": "print(1)"}}'])
-def test_a_damaged_config_ends_with_one_message(train, content, tmp_path, capsys):
+WHOLE = {"model": "simple_cnn", "params": {}, "data": {"n_train": 300, "data_home": None}}
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    ("[]", "is no config.json of this script"),
+    ("{}", "is no config.json of this script"),
+    ("[" * 200_000, "config.json is no JSON: maximum recursion depth exceeded"),
+    ({**WHOLE, "model": "vgg"}, "or of a model that it does not know"),
+    ({"model": "cnn_1"}, "is no config.json of this script"),
+    ({**WHOLE, "params": {"augment": "print(1)"}}, "'print(1)' cannot be used"),
+    ({**WHOLE, "params": {"callbacks": "disable", "callbacks__valid_acc": None}},
+     "callbacks__valid_acc cannot be set to [None]: no such callback with callbacks='disable'."),
+    ({**WHOLE, "data": None}, "config.json: data must hold n_train and data_home, got None."),
+    ({**WHOLE, "data": [1]}, "config.json: data must hold n_train and data_home, got [1]."),
+    ({**WHOLE, "data": {"wibble": 1}}, "config.json: data must hold n_train and data_home, got {'wibble': 1}."),
+    ({**WHOLE, "data": {"n_train": 5}}, "config.json: data must hold n_train and data_home, got {'n_train': 5}."),
+    ({**WHOLE, "data": {"n_train": None, "data_home": "~nosuchuser/x"}},
+     "data_home must lie in the home of a user who exists, got data_home='~nosuchuser/x'."),
+    ({**WHOLE, "seed": None}, "config.json: seed must be a whole number, got None."),
+], ids=lambda value: str(value)[:99])
+def test_a_damaged_config_ends_with_one_message(train, content, message, tmp_path, capsys):
     path = tmp_path / "config.json"
-    path.write_text(content)
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
     with pytest.raises(SystemExit) as stop:
-        train.main(["--config", str(path)])
+        train.main(["--config", str(path), "--output", str(tmp_path / "output")])
     assert stop.value.code == 2
-    assert "error: " in capsys.readouterr().err.splitlines()[-1]
+    assert message in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "output").exists()
     with pytest.raises(SystemExit):
         train.main(["--config", str(path), "--model", "cnn_1"])
     assert "--model cannot be given beside --config" in capsys.readouterr().err
@@ -336,7 +355,7 @@ def test_ctrl_c_and_the_same_command_again_give_the_same_model(train, tmp_path, 
     assert process.returncode == 130
     assert "The same command goes on where this run stopped." in out
     assert "Traceback" not in err
-    assert list((stopped / "checkpoint").glob("*.pt"))
+    assert list((stopped / "checkpoint").rglob("*.pt"))
     assert not (stopped / "results.json").exists()
 
     train.main([*command, "--output", str(stopped)])
@@ -357,6 +376,25 @@ def test_ctrl_c_ends_the_run_even_inside_a_callback(train, tmp_path, monkeypatch
         train.main([*SMALL, "--epochs", "2", "--output", str(tmp_path)])
     assert stop.value.code == 130
     assert not (tmp_path / "model.safetensors").exists()
+
+
+@real_data
+@pytest.mark.parametrize("file", ["model.safetensors", "results.json"])
+def test_a_training_whose_files_cannot_be_written_is_not_lost(train, file, tmp_path, capsys):
+    command = [*SMALL, "--epochs", "2", "--tensorboard", "--output"]
+    failed, whole = tmp_path / "failed", tmp_path / "whole"
+    (failed / file).mkdir(parents=True)
+    (failed / "checkpoint" / "of other settings").mkdir(parents=True)
+    with pytest.raises(SystemExit) as stop:
+        train.main([*command, str(failed)])
+    assert stop.value.code == 2
+    assert re.search(rf"error: .*{failed / file}", capsys.readouterr().err.splitlines()[-1])
+    (failed / file).rmdir()
+    train.main([*command, str(failed)])
+    assert "going on after epoch 2" in capsys.readouterr().out
+    assert [path.name for path in (failed / "checkpoint").iterdir()] == ["of other settings"]
+    train.main([*command, str(whole)])
+    assert digest(failed) == digest(whole)
 
 
 # ---------------------------------------------------------------------- TensorBoard
