@@ -40,6 +40,7 @@ class DeepEnsembleClassifier(MetaEstimatorMixin, ClassifierMixin, Estimator):
         What a member is: a classifier of this package, or any other of scikit-learn's kind, such as a Pipeline that
         ends in one. None: ``ResNetClassifier()``.
     n_members : int
+        10,000 at most.
     learning_rates : (n_members,) floats, optional
         One for each member, in place of the estimator's `lr`.
     together : {"auto", True, False}
@@ -72,7 +73,7 @@ class DeepEnsembleClassifier(MetaEstimatorMixin, ClassifierMixin, Estimator):
 
     _parameter_constraints = {
         "estimator": [HasMethods(["fit", "predict_proba"]), None],
-        "n_members": [_WholeNumber(numbers.Integral, 1, None, closed="left")],
+        "n_members": [_WholeNumber(numbers.Integral, 1, 10_000, closed="both")],
         "learning_rates": ["array-like", None],
         "together": [StrOptions({"auto"}), "boolean"],
         "random_state": ["random_state"],

@@ -135,7 +135,7 @@ class HOGTransformer(TransformerMixin, Estimator):
     Parameters
     ----------
     orientations : int
-        Directions that a histogram tells apart.
+        Directions that a histogram tells apart, 1,000 at most.
     cell : int
         Height and width in pixels of what has one histogram.
     block : int
@@ -155,8 +155,12 @@ class HOGTransformer(TransformerMixin, Estimator):
     (5, 1296)
     """
 
-    _parameter_constraints = {name: [Interval(numbers.Integral, 1, None, closed="left")]
-                              for name in ("orientations", "cell", "block")} | {"image_shape": [tuple, list, None]}
+    _parameter_constraints = {
+        "orientations": [Interval(numbers.Integral, 1, 1000, closed="both")],
+        "cell": [Interval(numbers.Integral, 1, None, closed="left")],
+        "block": [Interval(numbers.Integral, 1, None, closed="left")],
+        "image_shape": [tuple, list, None],
+    }
 
     def __init__(self, orientations: int = 9, cell: int = 4, block: int = 2,
                  image_shape: tuple[int, ...] | None = None):

@@ -215,7 +215,8 @@ def test_frames_and_tensors(tiny_images):
 
 @pytest.mark.parametrize(("params", "error", "message"), [
     ({"n_members": 0}, ValueError, "'n_members' parameter"),
-    ({"n_members": True}, ValueError, r"'n_members' parameter .* must be an int in the range \[1, inf\)\. Got True"),
+    ({"n_members": True}, ValueError, r"'n_members' parameter .* must be an int in the range \[1, 10000\]\. Got True"),
+    ({"n_members": 10_001}, ValueError, r"'n_members' parameter .* in the range \[1, 10000\]\. Got 10001"),
     ({"estimator": ConvNetClassifier}, TypeError, r"estimator must be an instance, such as ConvNetClassifier\(\)"),
     ({"estimator": LinearRegression()}, ValueError, "'estimator' parameter"),
     ({"estimator": LinearSVC()}, ValueError, "'estimator' parameter"),

@@ -216,6 +216,14 @@ def test_the_searched_parameters_reach_the_network(tiny_images):
 
 @pytest.mark.parametrize(("name", "params", "message"), [
     *(("ResNetClassifier", {"n_blocks": value}, "n_blocks") for value in ((), (0,), (-1,), (1.5,), ("a",), "ab")),
+    ("ResNetClassifier", {"n_blocks": (600, 401)}, r"n_blocks must hold 1,000 blocks .*\(600, 401\)"),
+    ("InceptionClassifier", {"widths": [4] * 1001, "n_blocks": [0] * 1001}, "there are 1,000 at most, got widths="),
+    ("InceptionResNetClassifier", {"n_blocks": (1001, 0)}, "n_blocks must hold 1,000 blocks in all at most"),
+    ("ResNetClassifier", {"stem": "-".join(["8C3"] * 1001)}, "stem must consist of 1,000 tokens at most, got 1,001"),
+    ("ConvNetClassifier", {"architecture": "-".join(["8N"] * 1001)}, "architecture must consist of 1,000 tokens"),
+    ("WideResNetClassifier", {"depth": 1006}, r"'depth' parameter .* \[1, 1000\]. Got 1006"),
+    ("DenseNetClassifier", {"depth": 1006}, r"'depth' parameter .* \[1, 1000\]. Got 1006"),
+    ("MLPMixerClassifier", {"n_blocks": 1001}, r"'n_blocks' parameter .* \[1, 1000\]. Got 1001"),
     ("ResNetClassifier", {"stem": "8C3-16N"}, "stem must hold convolutions and poolings only, got '16N'"),
     ("ResNetClassifier", {"stem": "8Q3"}, "stem must consist of tokens such as 32C3, MP2 and GAP .* got '8Q3'"),
     ("ResNetClassifier", {"block": "wide"}, "The 'block' parameter"),

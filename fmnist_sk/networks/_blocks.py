@@ -11,8 +11,11 @@ from sklearn.utils._param_validation import Interval
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+MAX_DEPTH = 1000        # blocks, layers or tokens that a network has at most, so that it can be built
+
 # What scikit-learn's parameter validation is told of parameters that several networks have.
 POSITIVE = [Interval(numbers.Integral, 1, None, closed="left")]
+DEPTH = [Interval(numbers.Integral, 1, MAX_DEPTH, closed="both")]
 DROPOUT = [Interval(numbers.Real, 0, 1, closed="left")]
 HEAD_CONSTRAINTS = {"pool": POSITIVE, "hidden": [Interval(numbers.Integral, 0, None, closed="left")],
                     "dropout": DROPOUT}
@@ -83,6 +86,16 @@ class Reduction(nn.Module):
         return self.concatenate(self.pool(x), self.conv(x), self.deep(x))
 
 
+def check_stages(name: str, values: Sequence[int], least: int) -> None:
+    """Raise ValueError unless the parameter holds a number for each stage, and makes no more blocks than MAX_DEPTH."""
+    if not 0 < len(values) <= MAX_DEPTH or not all(isinstance(value, numbers.Integral) and value >= least
+                                                   for value in values):
+        raise ValueError(f"{name} must hold a whole number >= {least} for each stage, of which there are {MAX_DEPTH:,} "
+                         f"at most, got {name}={values!r:.200}.")
+    if name == "n_blocks" and sum(values) > MAX_DEPTH:
+        raise ValueError(f"n_blocks must hold {MAX_DEPTH:,} blocks in all at most, got n_blocks={values!r:.200}.")
+
+
 def reduced_stages(block: Callable[[int, int], nn.Module], shape: tuple[int, int, int], widths: Sequence[int],
                    n_blocks: Sequence[int]) -> tuple[list[nn.Module], tuple[int, int, int]]:
     """Stages of ``n_blocks[i]`` blocks with ``widths[i]`` channels, a `Reduction` after each.
@@ -90,9 +103,8 @@ def reduced_stages(block: Callable[[int, int], nn.Module], shape: tuple[int, int
     ``block(in_channels, out_channels)`` keeps the size. A reduction gives the next stage's channels, the last one those
     of its own stage. Returns the modules and the shape (channels, height, width) that they make of `shape`.
     """
-    for name, values, least in (("widths", widths, 4), ("n_blocks", n_blocks, 0)):
-        if not values or not all(isinstance(value, numbers.Integral) and value >= least for value in values):
-            raise ValueError(f"{name} must hold a whole number >= {least} for each stage, got {name}={values!r}.")
+    check_stages("widths", widths, 4)
+    check_stages("n_blocks", n_blocks, 0)
     if len(widths) != len(n_blocks):
         raise ValueError(f"widths and n_blocks must have one entry for each stage, got widths={widths!r} and "
                          f"n_blocks={n_blocks!r}.")

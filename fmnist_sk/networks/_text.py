@@ -11,6 +11,7 @@ from typing import NamedTuple
 from torch import nn
 
 from fmnist_sk._layers import Whitening
+from fmnist_sk.networks._blocks import MAX_DEPTH
 
 ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU, "gelu": nn.GELU}
 _TOKEN = re.compile(r"(?P<maps>\d{1,9})(?P<conv>[CW])(?P<kernel>\d{1,9})(?:/(?P<step>\d{1,9}))?(?P<padding>same|valid)?"
@@ -71,8 +72,12 @@ def parse_architecture(text: str, *, padding: str = "same", rounding: str = "flo
     """
     if not isinstance(text, str):
         raise TypeError(f"{name} must be a text such as '32C3-MP2', got {name}={text!r}.")
+    tokens = text.split("-")
+    if len(tokens) > MAX_DEPTH:
+        raise ValueError(f"{name} must consist of {MAX_DEPTH:,} tokens at most, got {len(tokens):,} in "
+                         f"{name}={text[:200]!r}.")
     layers: list[Layer] = []
-    for token in text.split("-"):
+    for token in tokens:
         match = _TOKEN.fullmatch(token)
         if match is None or any(match[key] and int(match[key]) == 0
                                 for key in ("maps", "kernel", "step", "window", "stride", "units")):

@@ -56,6 +56,8 @@ class ConvNetClassifier(ImageClassifier):
           ``MP2floor`` and ``MP2ceil`` overrule `rounding`.
         - ``GAP`` and ``GMP`` are global average and max pooling.
         - ``128N`` is a dense layer of 128 units. Dense layers come last; the output layer is implied.
+
+        1,000 tokens at most.
     padding : {"same", "valid"}
         Of the convolutions: zeros around the image keep its size, or none.
     rounding : {"floor", "ceil"}

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmnist_sk.classifier import ImageClassifier
-from fmnist_sk.networks._blocks import POSITIVE, Concatenate, Head
+from fmnist_sk.networks._blocks import DEPTH, POSITIVE, Concatenate, Head
 
 
 class DenseLayer(nn.Module):
@@ -71,7 +71,7 @@ class DenseNetClassifier(ImageClassifier):
     ----------
     depth : int
         Number of layers as the paper counts them: 6 n + 4 for n dense layers in each of the three stages with
-        `bottleneck`, 3 n + 4 without.
+        `bottleneck`, 3 n + 4 without; 1,000 at most.
     growth : int
         Channels that every dense layer appends.
     bottleneck : bool
@@ -100,7 +100,7 @@ class DenseNetClassifier(ImageClassifier):
 
     _parameter_constraints = {
         **ImageClassifier._parameter_constraints,
-        "depth": POSITIVE,
+        "depth": DEPTH,
         "growth": POSITIVE,
         "bottleneck": ["boolean"],
         "compression": [Interval(numbers.Real, 0, 1, closed="right")],

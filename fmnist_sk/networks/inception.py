@@ -67,7 +67,8 @@ class InceptionClassifier(ImageClassifier):
     widths : tuple of int
         Channels of each stage.
     n_blocks : tuple of int
-        Inception blocks of each stage (0 or more). A reduction, which halves height and width, follows every stage.
+        Inception blocks of each stage (0 or more, 1,000 in all at most). A reduction, which halves height and width,
+        follows every stage.
     projection : int
         Channels of the 1 x 1 convolution after the last stage.
     pool : int

@@ -67,8 +67,8 @@ class InceptionResNetClassifier(ImageClassifier):
     widths : tuple of int
         Channels of each stage.
     n_blocks : tuple of int
-        Inception-ResNet blocks of each stage (0 or more). A reduction, which halves height and width, follows every
-        stage.
+        Inception-ResNet blocks of each stage (0 or more, 1,000 in all at most). A reduction, which halves height and
+        width, follows every stage.
     pool : int
         The last feature map is averaged to at most this many rows and columns; 1 is global average pooling.
     hidden : int

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmnist_sk.classifier import ImageClassifier
-from fmnist_sk.networks._blocks import DROPOUT, POSITIVE
+from fmnist_sk.networks._blocks import DEPTH, DROPOUT, POSITIVE
 
 
 def _mlp(width: int, hidden: int, activation: Callable[[], nn.Module], dropout: float) -> nn.Sequential:
@@ -87,7 +87,7 @@ class MLPMixerClassifier(ImageClassifier):
     width : int
         Features of a patch.
     n_blocks : int
-        Number of blocks. Each has one dense network across patches and one across features.
+        Number of blocks, 1,000 at most. Each has one dense network across patches and one across features.
     patch_hidden, feature_hidden : int
         Hidden units of the two dense networks.
     block : {"mixer", "plain"}
@@ -116,7 +116,7 @@ class MLPMixerClassifier(ImageClassifier):
         **ImageClassifier._parameter_constraints,
         "patch_size": POSITIVE,
         "width": POSITIVE,
-        "n_blocks": POSITIVE,
+        "n_blocks": DEPTH,
         "patch_hidden": POSITIVE,
         "feature_hidden": POSITIVE,
         "block": [StrOptions({"mixer", "plain"})],

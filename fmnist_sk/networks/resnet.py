@@ -1,7 +1,6 @@
 """Residual networks sized for small images."""
 from __future__ import annotations
 
-import numbers
 from typing import Any
 
 from sklearn.utils._param_validation import StrOptions
@@ -9,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmnist_sk.classifier import ImageClassifier
-from fmnist_sk.networks._blocks import HEAD_CONSTRAINTS, POSITIVE, ConvNorm, Head, PreActivationBlock
+from fmnist_sk.networks._blocks import HEAD_CONSTRAINTS, POSITIVE, ConvNorm, Head, PreActivationBlock, check_stages
 from fmnist_sk.networks._text import feature_layers, minimum_side, stem_layers
 
 
@@ -63,8 +62,7 @@ class ResNet(nn.Module):
                  stem: str = "32C3-MP2ceil", downsample: str = "stride", pool: int = 7, hidden: int = 256,
                  dropout: float = 0.2, bias: bool = False):
         super().__init__()
-        if not n_blocks or not all(isinstance(count, numbers.Integral) and count > 0 for count in n_blocks):
-            raise ValueError(f"n_blocks must hold a number of blocks >= 1 for each stage, got n_blocks={n_blocks!r}.")
+        check_stages("n_blocks", n_blocks, 1)
         first, (channels, *sides) = feature_layers(stem_layers(stem), image_shape, bias=bias, name="stem")
         self.stem = nn.Sequential(*first)
         blocks: list[nn.Module] = []
@@ -105,7 +103,7 @@ class ResNetClassifier(ImageClassifier):
     width : int
         Channels of the first stage; every further stage has twice as many.
     n_blocks : tuple of int
-        Number of residual blocks in each stage.
+        Number of residual blocks in each stage, 1,000 in all at most.
     block : {"basic", "bottleneck", "preactivation"}
         Two 3 x 3 convolutions; 1 x 1, 3 x 3, 1 x 1 (He et al., 2016, https://arxiv.org/abs/1512.03385); or two 3 x 3
         convolutions, each after its normalisation and ReLU (He et al., 2016, https://arxiv.org/abs/1603.05027).

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from fmnist_sk.classifier import ImageClassifier
-from fmnist_sk.networks._blocks import DROPOUT, POSITIVE, Head, PreActivationBlock
+from fmnist_sk.networks._blocks import DEPTH, DROPOUT, POSITIVE, Head, PreActivationBlock
 
 
 class WideResNet(nn.Module):
@@ -47,7 +47,8 @@ class WideResNetClassifier(ImageClassifier):
     Parameters
     ----------
     depth : int
-        Number of convolutional layers as the paper counts them: 6 n + 4 for n blocks in each of the three stages.
+        Number of convolutional layers as the paper counts them: 6 n + 4 for n blocks in each of the three stages,
+        1,000 at most.
     widen_factor : int
         The stages have 16, 32 and 64 channels times this.
     dropout : float
@@ -73,7 +74,7 @@ class WideResNetClassifier(ImageClassifier):
 
     _parameter_constraints = {
         **ImageClassifier._parameter_constraints,
-        "depth": POSITIVE,
+        "depth": DEPTH,
         "widen_factor": POSITIVE,
         "dropout": DROPOUT,
     }
