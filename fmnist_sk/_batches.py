@@ -5,6 +5,7 @@ No per-sample Python work and no copies through host memory: a batch is one gath
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -103,12 +104,14 @@ class Batches:
 
     A shuffled last batch of a single image, which batch normalisation cannot use, joins the one before it.
     `transform` changes every batch in place: the augmentation. Where it mixes images, "targets" join pixels and
-    weights, and the codes are those of the largest shares.
+    weights, and the codes are those of the largest shares. `enough_memory` is a context in which they are made.
     """
 
     def __init__(self, data: Images, batch_size: int, generator: torch.Generator | None = None,
-                 transform: Callable[[Batch], None] | None = None):
+                 transform: Callable[[Batch], None] | None = None,
+                 enough_memory: Callable[[], AbstractContextManager] = nullcontext):
         self.data, self.batch_size, self.generator, self.transform = data, batch_size, generator, transform
+        self.enough_memory = enough_memory
 
     def _bounds(self) -> list[tuple[int, int]]:
         n = len(self.data)
@@ -125,11 +128,12 @@ class Batches:
         if self.generator is not None:
             data = data.take(torch.randperm(len(data), generator=self.generator).to(data.pixels.device))
         for start, stop in self._bounds():
-            inputs, codes = data.batch(slice(start, stop))
-            if self.transform is not None:
-                batch = Batch(inputs["x"], codes, inputs["weights"])
-                self.transform(batch)
-                inputs = {"x": batch.x, "weights": batch.weights}
-                if batch.targets is not None:
-                    inputs["targets"], codes = batch.targets, batch.targets.argmax(1)
+            with self.enough_memory():
+                inputs, codes = data.batch(slice(start, stop))
+                if self.transform is not None:
+                    batch = Batch(inputs["x"], codes, inputs["weights"])
+                    self.transform(batch)
+                    inputs = {"x": batch.x, "weights": batch.weights}
+                    if batch.targets is not None:
+                        inputs["targets"], codes = batch.targets, batch.targets.argmax(1)
             yield inputs, codes

@@ -45,8 +45,9 @@ class Parts:
     """The part of a net that builds them, where skorch asks for it."""
 
     def initialize_module(self):
-        self._take_module(self._new_module())
-        self._find_draws()
+        with self._enough_memory(for_batch=False):
+            self._take_module(self._new_module())
+            self._find_draws()
         return self
 
     def _take_module(self, module: nn.Sequential) -> None:
@@ -139,7 +140,8 @@ class Parts:
         module.eval()
         with torch.no_grad():
             try:
-                logits = module(torch.zeros(MIN_ROWS, *self._network_shape))
+                with self._enough_memory(for_batch=False):
+                    logits = module(torch.zeros(MIN_ROWS, *self._network_shape))
             except (RuntimeError, TypeError, ValueError) as error:
                 raise ValueError(f"module cannot take images of shape {self._network_shape} "
                                  f"(channels, height, width): {error}") from error

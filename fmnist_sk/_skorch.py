@@ -168,16 +168,21 @@ class SkorchNet(Parts, CallbackSupportMixin, NeuralNetClassifier):
             return super().evaluation_step(({"x": padded}, codes), training)[:len(pixels)]
 
     @contextmanager
-    def _enough_memory(self):
-        """Within this context a lack of memory becomes an error that says what to try."""
+    def _enough_memory(self, for_batch: bool = True):
+        """Within this context a lack of memory becomes an error that says what to try.
+
+        for_batch : whether it is needed for a batch, so that a smaller one may do, or for the network itself
+        """
         try:
             yield
         except (RuntimeError, MemoryError) as error:
             if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and "DefaultCPUAllocator" not in str(error):
                 raise
-            advice = f"try batch_size={self.batch_size // 2}" if self.batch_size > 1 else "use a smaller network"
-            raise ValueError(f"batch_size={self.batch_size} needs more memory than there is on {self.device_}: "
-                             f"{advice}.") from error
+            needed_by, advice = f"The network of {self!r}", "use a smaller one"
+            if for_batch and self.batch_size > 1:
+                needed_by, advice = f"batch_size={self.batch_size}", f"try batch_size={self.batch_size // 2}"
+            where = self.device_ if isinstance(error, torch.OutOfMemoryError) else "cpu"
+            raise ValueError(f"{needed_by} needs more memory than there is on {where}: {advice}.") from error
 
     def _set_training(self, training=True):
         if self.module_.training != training:

@@ -41,7 +41,8 @@ class Steps(SkorchNet):
         """Let a whitening first layer learn from training images."""
         layers = {name: layer for name, layer in self.module_.named_modules() if isinstance(layer, Whitening)}
         if layers:
-            with torch.no_grad(), Hooks(layers) as seen:        # of 1,000 images, in no order that means anything
+            # Of 1,000 images, in no order that means anything.
+            with torch.no_grad(), Hooks(layers) as seen, self._enough_memory(for_batch=False):
                 self.infer(images.batch(slice(0, 1000))[0])
             for name, (taken, _) in seen.items():
                 layers[name].learn(taken)

@@ -64,10 +64,11 @@ class Trainer(Resumable):
     def get_iterator(self, dataset: Images, training: bool = False) -> Batches:
         """Whole batches: shuffled and augmented if for training, in order if not."""
         if not training:
-            return Batches(dataset, self.batch_size * (LARGER_ON_CUDA if self.device_.type == "cuda" else 1))
+            size = self.batch_size * (LARGER_ON_CUDA if self.device_.type == "cuda" else 1)
+            return Batches(dataset, size, enough_memory=self._enough_memory)
         change = compile_augmentation(self.augment, self.classes_, PixelRange(*self.value_range_),
                                       self._generators["device"])
-        return Batches(dataset, self.batch_size, self._generators["shuffle"], change)
+        return Batches(dataset, self.batch_size, self._generators["shuffle"], change, self._enough_memory)
 
     # ------------------------------------------------------------------ the loop
 
@@ -138,8 +139,9 @@ class Trainer(Resumable):
                                         for part in (train, valid))
         parts = {"dataset_train": train, "dataset_valid": valid}
         self._run = self._schedule.run(self.optimizer_, n_epochs, len(batches_train))
-        self._average = WeightAverage(self.module_, self.ema, self.swa) \
-            if self.ema is not None or self.swa is not None else None
+        with self._enough_memory(for_batch=False):
+            self._average = WeightAverage(self.module_, self.ema, self.swa) \
+                if self.ema is not None or self.swa is not None else None
         self._recorded = None
         first = len(self.history) + 1
         try:
@@ -185,7 +187,7 @@ class Trainer(Resumable):
         self.history.record("lr", self.optimizer_.param_groups[0]["lr"])
         if self._average is not None:
             self._average.end_epoch(number, n_epochs)
-        with self._averaged():
+        with self._enough_memory(for_batch=False), self._averaged():
             if self.swa is not None and self._average.is_running:
                 renew_statistics(self, batches_train)
             self.run_single_epoch(batches_valid, False, "valid", self.validation_step)

@@ -43,6 +43,14 @@ def test_crop_shifts_in_both_directions_equally_often_and_fills_with_background(
         assert (picked == 5).sum() == n_new * 7
 
 
+def test_a_crop_from_far_outside_takes_no_more_memory_than_the_images():
+    x = torch.rand(N, 1, 7, 9)
+    y = draw(RandomCrop(padding=10_000, p=0.5), x, pixel_range=PixelRange(-5.0, 255.0)).x
+    changed = (y != x).flatten(1).any(1)
+    assert 0.4 < changed.float().mean() < 0.6
+    assert (y[changed] == -5).float().mean() > 0.99
+
+
 def moments(x):
     """Of blobs (n, 1, height, width): mass, centre (n, 2) in pixels from the middle (right, down), angle of the long
     axis to the horizontal in degrees, all measured from the background 10."""

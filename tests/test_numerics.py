@@ -78,15 +78,22 @@ def test_pixels_that_overflow_are_named(name, tiny_images):
 LIMITED = """
 import resource, sys
 import numpy as np
-from fmnist_sk import ConvNetClassifier, DeepEnsembleClassifier
+from fmnist_sk import ConvNetClassifier, DeepEnsembleClassifier, RandomCrop
+
+class Wasteful(RandomCrop):
+    def _apply(self, x, *args):
+        return x.repeat(100, 1, 1, 1)[:len(x)]
+
 X, y = np.random.default_rng(0).integers(0, 256, (4000, 28, 28), dtype=np.uint8), np.arange(4000) % 2
 net = ConvNetClassifier(architecture="64C3-64C3-MP2-4N", max_epochs=1, batch_size=32, random_state=0, precision="fp32")
 fitted = net.fit(X[:64], y[:64])
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 300 * 2**20,) * 2)
 net.set_params(batch_size=4000)
+augmented = ConvNetClassifier(architecture="4N", augment=Wasteful(), batch_size=4000)
+large = ConvNetClassifier(architecture="6500N-6500N")
 for action in (lambda: net.predict(X), lambda: DeepEnsembleClassifier(net, together=True).fit(X, y),
-               lambda: net.fit(X, y)):
+               lambda: net.fit(X, y), lambda: augmented.fit(X, y), lambda: large.fit(X, y)):
     try:
         action()
     except ValueError as error:
@@ -97,10 +104,12 @@ print("goes on")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are Linux's")
-def test_without_memory_a_smaller_batch_is_proposed():
+def test_without_memory_a_smaller_batch_or_network_is_proposed():
     done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True)
-    assert done.stdout.splitlines() == 3 * [
-        "batch_size=4000 needs more memory than there is on cpu: try batch_size=2000."] + ["goes on"], done.stderr
+    assert done.stdout.splitlines() == 4 * [
+        "batch_size=4000 needs more memory than there is on cpu: try batch_size=2000."] + [
+        "The network of ConvNetClassifier(architecture='6500N-6500N') needs more memory than there is on cpu: use a "
+        "smaller one.", "goes on"], done.stderr
 
 
 @pytest.mark.parametrize("params", [{}, {"validation_fraction": 0.3}])

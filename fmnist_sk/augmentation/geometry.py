@@ -41,7 +41,7 @@ class RandomCrop(RandomTransformer):
     Parameters
     ----------
     padding : int
-        Pixels on every side, so that images move by up to this many pixels in each direction.
+        Pixels on every side, so that images move by up to this many pixels in each direction; 10,000 at most.
     p, only, exclude, image_shape, random_state
         As in `RandomHorizontalFlip`.
     """
@@ -52,16 +52,17 @@ class RandomCrop(RandomTransformer):
 
     _parameter_constraints = {
         **RandomTransformer._parameter_constraints,
-        "padding": [Interval(numbers.Integral, 0, None, closed="left")],
+        "padding": [Interval(numbers.Integral, 0, 10_000, closed="both")],
     }
 
     def _apply(self, x, chosen, generator, pixel_range):
         n, _, height, width = x.shape
         shift = torch.randint(0, 2 * self.padding + 1, (2, n, 1), generator=generator, device=x.device)
         shift = torch.where(chosen[:, None], shift, self.padding)          # the middle window: no shift
-        rows = shift[0] + torch.arange(height, device=x.device)            # (n, height)
-        columns = shift[1] + torch.arange(width, device=x.device)          # (n, width)
-        padded = F.pad(x, (self.padding,) * 4, value=pixel_range.low)
+        # Where pixels come from: (n, height) and (n, width). One pixel of background on every side stands for all.
+        rows, columns = ((1 - self.padding + part + torch.arange(side, device=x.device)).clamp(0, side + 1)
+                         for part, side in zip(shift, (height, width), strict=True))
+        padded = F.pad(x, (1,) * 4, value=pixel_range.low)
         image = torch.arange(n, device=x.device)[:, None, None]
         # Advanced indices around the channel slice: (n, height, width, channels), which is channels_last in memory.
         return padded[image, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
