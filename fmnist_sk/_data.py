@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from fmnist_sk._batches import Images
@@ -102,7 +102,7 @@ class ImageData:
         return (each / mean).float()
 
     def _prediction_images(self, X) -> Images:
-        check_is_fitted(self)
+        self._check_ready()
         pixels, rows = self._as_images(self._checked(X, reset=False))
         self._warn_of_other_range(pixels, rows)
         return Images(pixels, rows=rows)

@@ -8,6 +8,7 @@ from types import NoneType
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions, validate_parameter_constraints
+from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import Callback
 from torch import nn
 
@@ -17,6 +18,8 @@ from fmnist_sk._views import check_tta
 from fmnist_sk.augmentation import as_transformers
 from fmnist_sk.losses import LOSSES
 from fmnist_sk.schedules import as_schedule
+
+OF_PREDICTIONS = "batch_size", "n_threads", "precision", "tta"        # what predictions depend on besides the network
 
 
 class Parameters:
@@ -63,10 +66,7 @@ class Parameters:
 
     def _validate_params(self):
         """Raise ValueError or TypeError for parameters that cannot be used, alone or together."""
-        name = type(self).__name__
-        params = BaseEstimator.get_params(self, deep=False)
-        check_numbers(params)
-        validate_parameter_constraints(self._parameter_constraints, params, caller_name=name)
+        self._check_each(BaseEstimator.get_params(self, deep=False))
         if isinstance(self.optimizer, type) and not issubclass(self.optimizer, torch.optim.Optimizer):
             raise TypeError(f"optimizer must be one of {sorted(OPTIMIZERS)} or a torch.optim.Optimizer class, "
                             f"got optimizer={self.optimizer!r}.")
@@ -99,9 +99,22 @@ class Parameters:
         if isinstance(self.criterion, type) and not issubclass(self.criterion, nn.Module):
             raise TypeError(f"criterion must be one of {sorted(LOSSES)}, an nn.Module class or instance, got "
                             f"criterion={self.criterion!r}.")
-        check_tta(self.tta)
         schedule = as_schedule(self.schedule)
         if (schedule.monitored or "").startswith("valid_") and not any(validates):
             raise ValueError("schedule needs validation images: set validation_fraction=0.1 or validation_data=(X, y), "
                              f"or monitor='train_loss', got schedule={schedule!r}.")
         as_transformers(self.augment)
+
+    def _check_ready(self) -> None:
+        """Raise NotFittedError, or ValueError or TypeError for parameters that predictions cannot be made with.
+
+        They may have been set after the fit. The others are not looked at, because that would take as long as the
+        prediction of an image.
+        """
+        check_is_fitted(self)
+        self._check_each({name: getattr(self, name) for name in OF_PREDICTIONS})
+
+    def _check_each(self, params: dict) -> None:
+        check_numbers(params)
+        validate_parameter_constraints(self._parameter_constraints, params, caller_name=type(self).__name__)
+        check_tta(self.tta)

@@ -15,7 +15,6 @@ from sklearn import get_config
 from sklearn.base import BaseEstimator
 from sklearn.callback import with_callbacks
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from fmnist_sk._batches import Images
@@ -24,10 +23,12 @@ from fmnist_sk._cpu import use_cpu
 from fmnist_sk._data import ImageData
 from fmnist_sk._export import Exports
 from fmnist_sk._parameters import Parameters
+from fmnist_sk._recorded import is_ours
 from fmnist_sk._schedule import Schedule
 from fmnist_sk._training import Trainer
 from fmnist_sk._validation import check_image_shape, content_hashes, pixel_statistics, value_range
 from fmnist_sk._views import views
+from fmnist_sk.losses import check_probabilities
 from fmnist_sk.schedules import Constant, as_schedule
 from fmnist_sk.shared import SharedImages
 
@@ -145,9 +146,9 @@ class ImageClassifier(Parameters, ImageData, Exports, Trainer):
     device : str, torch.device or None
         None: where X is if that is no CPU, else CUDA if there is one, else the CPU.
     n_threads : int or None
-        CPU threads that PyTorch computes with in fit and predictions; None: as it is set. Candidates of a search in
-        threads of one process (``joblib.parallel_config("threading")``) should share the cores: cores // n_jobs.
-        joblib's processes do so of their own accord. A forked process computes with one.
+        CPU threads that PyTorch computes with in fit and predictions, 1,024 at most; None: as it is set. Candidates of
+        a search in threads of one process (``joblib.parallel_config("threading")``) should share the cores:
+        cores // n_jobs. joblib's processes do so of their own accord. A forked process computes with one.
     precision : {"auto", "bf16", "fp32"}
         Arithmetic of the network. "auto" is bfloat16 where the hardware multiplies it (AVX512-BF16, AMX, CUDA from
         Ampere), which is faster. Weights, loss and probabilities are float32 in any case.
@@ -319,7 +320,7 @@ class ImageClassifier(Parameters, ImageData, Exports, Trainer):
         return super().score(X, y, sample_weight)
 
     def _probabilities(self, X) -> Tensor:
-        check_is_fitted(self)
+        self._check_ready()
         with use_cpu(self.n_threads):
             return self._probabilities_of(self.get_dataset(X))
 
@@ -344,7 +345,12 @@ class ImageClassifier(Parameters, ImageData, Exports, Trainer):
 
     def _as_probabilities(self, logits: Tensor) -> Tensor:
         probabilities = getattr(self.criterion_, "probabilities", None)
-        return logits.softmax(1) if probabilities is None else probabilities(logits)
+        if probabilities is None:
+            return logits.softmax(1)
+        found = probabilities(logits)
+        if not is_ours(self.criterion_):
+            check_probabilities(found, logits, self.criterion_)
+        return found
 
     def _fingerprint(self, images: Images, restart: bool) -> str:
         """What tells this fit from others: settings, data, and the network that it goes on with."""

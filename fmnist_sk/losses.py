@@ -153,6 +153,19 @@ class TripletLoss(nn.Module):
         return F.relu(self.margin + farthest - nearest) * has_both
 
 
+def check_probabilities(found, logits: Tensor, criterion: nn.Module) -> None:
+    """Raise ValueError unless a user's criterion made probabilities of logits (n, n_classes), or no numbers at all."""
+    rule = "criterion must have a method `probabilities` that makes of logits (n, n_classes) as many numbers >= 0, " \
+           f"which sum to one for each image, but that of {criterion!r} gives"
+    if not isinstance(found, Tensor) or found.shape != logits.shape:
+        raise ValueError(f"{rule} {tuple(getattr(found, 'shape', (type(found).__name__,)))} for logits "
+                         f"{tuple(logits.shape)}.")
+    least, sums = found.amin(1), found.sum(1)
+    wrong = ((least < 0) | ((sums - 1).abs() > 1e-3)) & sums.isfinite()
+    if wrong.any():
+        raise ValueError(f"{rule} numbers >= {least[wrong][0]:g} with the sum {sums[wrong][0]:g}.")
+
+
 def _number(name: str, value, low: float, high: float) -> float:
     if not isinstance(value, numbers.Real) or not low <= value < high:
         raise ValueError(f"{name} must be a number from {low} to below {high}, got {name}={value!r}.")

@@ -14,11 +14,13 @@ import torch
 from estimators import small
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from torch import nn
 
 from fmnist_sk import (
     ConvNetClassifier,
     Cosine,
+    FeatureExtractor,
     FocalLoss,
     HOGTransformer,
     ImageClassifier,
@@ -27,6 +29,8 @@ from fmnist_sk import (
     RandomCrop,
     ReduceOnPlateau,
     TorchSchedule,
+    feature_maps,
+    grad_cam,
 )
 
 
@@ -57,6 +61,17 @@ class NoArray:
 
 
 Garment = Enum("Garment", ["BAG", "COAT", "SHIRT"])
+
+class Scores(nn.CrossEntropyLoss):
+    """A loss whose probabilities are what a function makes of the logits."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def probabilities(self, logits):
+        return self.function(logits)
+
 
 BAD_DATA = {
     "NaN": (lambda X, y: (np.where(np.arange(64) == 3, np.nan, X.reshape(60, -1)), y), ValueError, "NaN or infinity"),
@@ -178,6 +193,10 @@ BAD_PARAMETERS = [
     ({"criterion": nn.CosineEmbeddingLoss}, ValueError, "criterion must take logits"),
     ({"criterion": Returns(3.0)}, ValueError, r"criterion must return a tensor of shape \(\) with reduction='mean'"),
     ({"criterion": Returns(torch.zeros(2))}, ValueError, r"criterion must return a tensor of shape \(\) .* got \(2,"),
+    ({"criterion": Scores(lambda z: z.softmax(1) - 1)}, ValueError, "criterion must have .* gives numbers >= -0"),
+    ({"criterion": Scores(torch.sigmoid)}, ValueError, "criterion must have .* gives numbers >= 0.* with the sum 1"),
+    ({"criterion": Scores(lambda z: z.amax(1))}, ValueError, r"criterion must have .* gives \(16,\) for logits"),
+    ({"criterion": Scores(lambda z: 3)}, ValueError, r"criterion must have .* gives \('int',\) for logits"),
     ({"triplet_weight": -1}, ValueError, "The 'triplet_weight' parameter"),
     ({"triplet_margin": 3}, ValueError, "The 'triplet_margin' parameter"),
     ({"schedule": "one_cycel"}, TypeError, r"schedule must be one of \['constant', .* got schedule='one_cycel'"),
@@ -210,6 +229,7 @@ BAD_PARAMETERS = [
     ({"checkpoint": "/dev/null/x"}, ValueError, "checkpoint must be a folder that can be written to, got checkpoint="),
     ({"checkpoint": "~nosuchuser/x"}, ValueError, "checkpoint must be a folder .*, got checkpoint='~nosuchuser/x'"),
     ({"checkpoint_every": 0}, ValueError, "The 'checkpoint_every' parameter"),
+    ({"augment": RandomCrop(padding=10_001)}, ValueError, r"'padding' parameter of RandomCrop .* \[0, 10000\]"),
     ({"augment": [RandomCrop(padding=-1)]}, ValueError, "The 'padding' parameter of RandomCrop"),
     ({"augment": RandomCrop(only=[9])}, ValueError, r"only must name labels that occur in y \(\[0, 1, 2\]\)"),
 ]
@@ -345,6 +365,25 @@ def test_prediction_errors(tiny_images):
         classifier.predict(frame[frame.columns[::-1]])
 
 
+@pytest.mark.parametrize("params", [
+    *({"n_threads": value} for value in (0, 1025, 2.5, "x")),
+    *({"precision": value} for value in ("x", [], None)),
+    *({"batch_size": value} for value in (0, 2.5, "x", 2**63, Fraction(3))),
+    *({"tta": value} for value in ("x", 3))])
+def test_parameters_set_after_a_fit_are_refused_as_by_it(params, tiny_images):
+    X, y = tiny_images()
+    classifier = small("ConvNetClassifier", max_epochs=1).fit(X, y)
+    extractor = FeatureExtractor(FrozenEstimator(classifier)).fit(X, y)
+    classifier.set_params(**params)
+    with pytest.raises((TypeError, ValueError), match=next(iter(params))) as expected:
+        clone(classifier).fit(X, y)
+    for predict in (classifier.predict, classifier.predict_proba, lambda X: classifier.score(X, y),
+                    lambda X: next(classifier.forward_iter(X)), extractor.transform,
+                    lambda X: feature_maps(classifier, X), lambda X: grad_cam(classifier, X, y)):
+        with pytest.raises(expected.type, match=f"^{re.escape(str(expected.value))}$"):
+            predict(X)
+
+
 def test_a_failed_fit_leaves_no_half_fitted_net(tiny_images):
     X, y = tiny_images()
     classifier = net(max_epochs=1)
@@ -370,6 +409,11 @@ def test_a_failed_fit_leaves_no_half_fitted_net(tiny_images):
         classifier.fit(X, y)
     with pytest.raises(NotFittedError):
         classifier.predict(X)
+
+
+def test_the_number_of_orientations_is_limited():
+    with pytest.raises(ValueError, match=r"'orientations' parameter of HOGTransformer .* \[1, 1000\]. Got 1001"):
+        HOGTransformer(orientations=1001).fit(np.zeros((3, 28, 28)))
 
 
 def test_image_shape_of_histograms_is_that_of_the_images():
