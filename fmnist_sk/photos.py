@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import math
+import mmap
 import numbers
 import os
+import re
 import struct
 import warnings
 from collections.abc import Iterable, Mapping
@@ -17,15 +19,19 @@ from fmnist_sk._estimator import Estimator
 from fmnist_sk._files import optional
 from fmnist_sk._validation import check_is_plain
 
-# Formats that Pillow decodes by itself (others run programs, or are seldom photos).
-FORMATS = "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP"
+# Formats whose memory grows with the pixels only (tiles of a TIFF do not, others run programs, or are seldom photos).
+FORMATS = "BMP", "GIF", "JPEG", "PNG", "PPM", "WEBP"
 WORKING_SIDE = 1024         # larger photos are reduced to this before anything else
 DENOISED_SIDE = 224         # where the background ends is judged at this size ...
 MEDIAN = 5                  # ... after a median filter of so many pixels (examples/benchmarks/photos.py compares)
 GRAY = 0.299, 0.587, 0.114  # red, green and blue in a gray value (ITU-R BT.601)
 EMPTY = 6                   # mean pixel of an image, of 255, in which next to nothing is seen
 LARGEST = 89_478_485        # pixels, beyond which Pillow takes a picture for an attack
+SCANS = 100                 # of a JPEG: each takes as long as decoding all of it, and progressive ones have about ten
 
+# The next of a JPEG's markers, but for those that nothing belongs to (ISO 10918-1, table B.1).
+MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
+START_OF_SCAN, END = b"\xff\xda", b"\xff\xd9"
 
 # What undoes the rotation that the tag of EXIF data tells of (EXIF 2.3, section 4.6.4).
 ORIENTATION = 0x0112
@@ -48,8 +54,8 @@ class PhotoToFashion(TransformerMixin, Estimator):
     darker to a side or to the corners, and may be noisy; strong wrinkles and patterns are taken for garments.
 
     A photo is a path, a Pillow image, or an array or tensor (height, width), (height, width, 3) or (height, width, 4):
-    uint8, bool, or floats from 0 to 1. Files are read as BMP, GIF, JPEG, PNG, PPM, TIFF or WebP, of several pictures
-    the first.
+    uint8, bool, or floats from 0 to 1. Files are read as BMP, GIF, JPEG, PNG, PPM or WebP, of several pictures the
+    first.
 
     Needs the extra ``fmnist_sk[photo]``.
 
@@ -228,20 +234,23 @@ class PhotoToFashion(TransformerMixin, Estimator):
         if not os.path.isfile(path):        # a pipe would be waited for
             raise FileNotFoundError(f"X must hold paths of photos, but there is no file at {name!r}.")
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", Image.DecompressionBombWarning)
-                warnings.filterwarnings("ignore", category=UserWarning)
-                return Image.open(path, formats=FORMATS)
+            image = Image.open(path, formats=FORMATS)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise ValueError(f"{name} is too large, more than max_pixels={self.max_pixels:,}: {error}") from error
         except (OSError, SyntaxError, ValueError, EOFError, OverflowError) as error:
             raise ValueError(f"{name} is no picture that can be read ({', '.join(FORMATS)}): {error}") from error
+        if image.format in ("JPEG", "MPO") and _scans(path) > SCANS:
+            image.close()
+            raise ValueError(f"{name} is damaged: a JPEG has at most {SCANS} scans.")
+        return image
 
     def _from_array(self, Image, photo, name: str):
         if isinstance(photo, Tensor):
             check_is_plain(photo, name)
             photo = photo.detach().resolve_neg().cpu()
             photo = photo.float() if photo.is_floating_point() else photo              # NumPy has no bfloat16
+        if np.ma.is_masked(photo):
+            raise ValueError(f"{name} must not hold masked values, got {np.ma.count_masked(photo)}.")
         array = np.asarray(photo)
         if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) or not array.size:
             raise ValueError(f"{name} must have the shape (height, width) or (height, width, 3 or 4), got "
@@ -269,6 +278,16 @@ class PhotoToFashion(TransformerMixin, Estimator):
         tags.input_tags.string = True
         tags.requires_fit = False
         return tags
+
+
+def _scans(path) -> int:
+    """How often a JPEG is scanned to be decoded, counted up to one more than SCANS."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        n = end = 0
+        while n <= SCANS and (found := MARKER.search(data, end)) and found[0] != END:
+            n += found[0] == START_OF_SCAN
+            end = found.end() + int.from_bytes(data[found.end():found.end() + 2], "big")
+        return n
 
 
 def _orientation(image) -> int | None:

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
 import torch
 from estimators import small
+from PIL import Image
 
 from fmnist_sk import InceptionV3Classifier, load, load_csv
 
@@ -147,6 +149,29 @@ def deep(path):
     path.write_bytes(struct.pack("<Q", len(header)) + header)
 
 
+def jpeg_of_scans(path):
+    Image.effect_noise((3_000, 3_000), 99).save(path, progressive=True, quality=1)
+    data = path.read_bytes()
+    path.write_bytes(data[:-2] + data[data.rindex(b"\xff\xda"):-2][:99] * 50_000)
+
+
+def tiled_tiff(path):
+    """16 x 16 pixels out of one tile of 32,768 x 32,768."""
+    tile = zlib.compress(bytes(2**30), 9)
+    tags = {256: 16, 257: 16, 258: 8, 259: 8, 262: 1, 277: 1, 322: 2**15, 323: 2**15, 324: 8 + 2 + 12 * 10 + 4,
+            325: len(tile)}
+    path.write_bytes(struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + b"".join(
+        struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items()) + bytes(4) + tile)
+
+
+def wide_webp(path):
+    """A canvas of 16,384 x 16,384 pixels around a picture of one."""
+    Image.new("RGB", (1, 1)).save(path, save_all=True, append_images=[Image.new("RGB", (1, 1), "red")])
+    data = bytearray(path.read_bytes())
+    data[24:30] = (2**14 - 1).to_bytes(3, "little") * 2
+    path.write_bytes(data)
+
+
 WEIGHTS = "small('InceptionV3Classifier', weights=path).fit(X, y)"
 ATTACKS = {
     "deflated weights": ("weights.pth", bomb_of_torch, WEIGHTS, "parts would grow when they are read"),
@@ -169,6 +194,9 @@ ATTACKS = {
     "an absurd shape": ("model.safetensors", absurd([2**40, 2**40], 64), "load(path)", "damaged, or no file"),
     "a tensor beyond the file": ("model.safetensors", absurd([2**38], 2**40), "load(path)", "damaged, or no file"),
     "deep settings": ("model.safetensors", deep, "load(path)", "damaged, or no file"),
+    "scans of a photo": ("photo.jpg", jpeg_of_scans, "PhotoToFashion().transform([path])", "at most 100 scans"),
+    "a tile beyond the photo": ("photo.tiff", tiled_tiff, "PhotoToFashion().transform([path])", "no picture that can"),
+    "a wide canvas": ("photo.webp", wide_webp, "PhotoToFashion().transform([path])", "photo.webp"),
 }
 READ = """
 import os, resource, sys, warnings
@@ -176,7 +204,7 @@ sys.path.insert(0, "tests")
 from pathlib import Path
 import numpy as np
 from estimators import small
-from fmnist_sk import load, load_csv
+from fmnist_sk import PhotoToFashion, load, load_csv
 from fmnist_sk._checkpoint import FitFile
 import pandas, safetensors.torch, skops.io
 warnings.simplefilter("error")

@@ -4,7 +4,9 @@ import resource
 import subprocess
 import sys
 import textwrap
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -129,7 +131,7 @@ def test_photos_of_one_colour_are_black_and_named(photo):
 
 # ---------------------------------------------------------------------- all kinds of photos
 
-@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tiff", "a.ppm", "a.gif", "a.webp", "a.jpg"])
+@pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.ppm", "a.gif", "a.webp", "a.jpg"])
 def test_files_of_any_format(name, tmp_path, expected):
     if name == "a.webp" and not features.check("webp"):
         pytest.skip("this Pillow has no WebP")
@@ -169,12 +171,12 @@ def test_a_light_garment_on_nothing_is_seen(expected):
 
 def test_floats_in_files(tmp_path):
     gray = np.asarray(Image.fromarray(drawing()).convert("L"))
-    for name, factor in (("255.tiff", 1.0), ("1.tiff", 1 / 255)):
+    for name, factor in (("255.pfm", 1.0), ("1.pfm", 1 / 255)):
         Image.fromarray(gray.astype(np.float32) * np.float32(factor)).save(tmp_path / name)
         np.testing.assert_allclose(one(tmp_path / name).astype(int), one(gray), atol=3)
-    Image.fromarray(np.full((9, 9), np.nan, dtype=np.float32)).save(tmp_path / "nan.tiff")
-    with pytest.raises(ValueError, match=r"nan.tiff is damaged, .* it holds NaN or infinity"):
-        one(tmp_path / "nan.tiff")
+    Image.fromarray(np.full((9, 9), np.nan, dtype=np.float32)).save(tmp_path / "nan.pfm")
+    with pytest.raises(ValueError, match=r"nan.pfm is damaged, .* it holds NaN or infinity"):
+        one(tmp_path / "nan.pfm")
 
 
 def test_transparent_becomes_white(expected, tmp_path):
@@ -250,6 +252,7 @@ def test_photos_made_of_the_data_set_are_recognised():
     ([np.full((3, 3), np.nan)], ValueError, r"X\[0\] must hold floats from 0 to 1"),
     ([np.zeros((3, 3), dtype=int)], ValueError, r"X\[0\] must hold uint8, or floats from 0 to 1, got int64"),
     ([np.array([["a"]])], ValueError, r"X\[0\] must hold uint8"),
+    ([np.ma.masked_equal(drawing(), 255)], ValueError, r"X\[0\] must not hold masked values, got 154200"),
 ])
 def test_what_is_no_photo_is_refused(X, error, message):
     with pytest.raises(error, match=message):
@@ -272,6 +275,43 @@ def test_damaged_and_other_files_are_refused(name, change, tmp_path):
         PhotoToFashion().transform([path, bad])
     with pytest.raises(FileNotFoundError, match="there is no file at"):
         PhotoToFashion().transform([tmp_path])
+
+
+def test_tiff_is_not_read(tmp_path):
+    Image.fromarray(drawing()).save(tmp_path / "a.tiff")
+    with pytest.raises(ValueError, match=r"a.tiff is no picture that can be read \(BMP, GIF, JPEG, PNG, PPM, WEBP\)"):
+        one(tmp_path / "a.tiff")
+
+
+def progressive(path, n_scans, photo=None):
+    """A JPEG whose last scan is there again and again, n_scans in all, and which a video follows, as phones add it."""
+    Image.fromarray(drawing() if photo is None else photo).save(path, progressive=True, quality=95)
+    data = path.read_bytes()
+    last = data[data.rindex(b"\xff\xda"):-2]
+    path.write_bytes(data[:-2] + last * (n_scans - data.count(b"\xff\xda")) + b"\xff\xd9" + b"\xff\xda" * 1000)
+
+
+def test_a_jpeg_may_have_so_many_scans(tmp_path, expected):
+    progressive(tmp_path / "a.jpg", 100)
+    np.testing.assert_allclose(one(tmp_path / "a.jpg").astype(int), expected, atol=12)
+    progressive(tmp_path / "a.jpg", 101)
+    with pytest.raises(ValueError, match=r"a.jpg is damaged: a JPEG has at most 100 scans"):
+        one(tmp_path / "a.jpg")
+
+
+def test_scans_of_a_thumbnail_do_not_count(tmp_path, expected):
+    exif = Image.Exif()
+    exif[0x010E] = "x"
+    Image.fromarray(drawing()).save(tmp_path / "a.jpg", quality=95, exif=exif.tobytes() + b"\xff\xda" * 1000)
+    np.testing.assert_allclose(one(tmp_path / "a.jpg").astype(int), expected, atol=12)
+
+
+def test_threads_leave_the_filters_of_warnings_alone(tmp_path):
+    Image.fromarray(drawing()).save(tmp_path / "a.png")
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: one(tmp_path / "a.png"), range(200)))
+    assert warnings.filters == before
 
 
 def test_pipes_are_not_waited_for(tmp_path):
