@@ -4,22 +4,31 @@ A case either gives a valid result or a ValueError, TypeError or NotFittedError 
 changes what it was given, and ends soon.
 """
 import contextlib
+import copy
 import hashlib
+import os
 import re
 import resource
 import signal
+import tempfile
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from estimators import PatchNet
 from sklearn.exceptions import NotFittedError
+
+from fmnist_sk import load, save
 
 SECONDS = 60            # after which a case hangs
 REFUSALS = ValueError, TypeError, NotFittedError, FileNotFoundError       # the last for paths that lead nowhere
 # What Python, NumPy and PyTorch say where nobody has looked before: it names no parameter.
-UNHELPFUL = re.compile(r"ufunc '|.*(has no attribute|values to unpack|not supported between|invalid combination of|"
-                       r"object is not (iterable|callable|subscriptable)|Internal error|open an issue)")
+UNHELPFUL = re.compile(r"\A(ufunc '|embedded null byte)|has no attribute|values to unpack|not supported between|"
+                       r"invalid combination of|object is not (iterable|callable|subscriptable)|Internal error|"
+                       r"open an issue|ambiguous|cannot be interpreted as|positional argument|must not be zero|"
+                       r"unhashable")
 
 
 class Failure(AssertionError):
@@ -36,6 +45,8 @@ def fingerprint(value):
         return f"{getattr(value, 'dtypes', None)} {value.index} {value.astype(object).to_numpy().tolist()}"
     if isinstance(value, np.ndarray):
         content = value.tolist() if value.dtype == object else _digest(np.ascontiguousarray(value))
+        if np.ma.isMaskedArray(value):
+            content = fingerprint(np.asarray(value)), fingerprint(np.ma.getmaskarray(value))
         return f"{value.dtype} {value.strides} {value.flags.writeable} {content}"
     return repr(value)
 
@@ -81,7 +92,7 @@ def outcome(action, *given):
             result = action()
     except REFUSALS as error:
         message = str(error)
-        if len(message) < 15 or not re.search(r"[a-z]{3}", message) or UNHELPFUL.match(message):
+        if len(message) < 15 or not re.search(r"[a-z]{3}", message) or UNHELPFUL.search(message):
             raise Failure(f"an unhelpful message: {message!r}") from error
         result = error
     except Failure:
@@ -156,3 +167,51 @@ def try_fit(estimator, X, y, weights):
     found = outcome(lambda: estimator.transform(X), X) if hasattr(estimator, "transform") else \
         outcome(lambda: estimator.fit_resample(X, y), X, y)
     return found if is_refusal(found) else "valid"
+
+
+def try_rest(estimator, X, y):
+    """Fit a classifier, save and load it, go on with it; "valid" or a refusal."""
+    found = try_fit(estimator, X, y, None)
+    if is_refusal(found) or not hasattr(estimator, "predict_proba"):
+        return found
+    with tempfile.TemporaryDirectory() as folder:
+        path = outcome(lambda: save(estimator, Path(folder) / "model"))
+        if not is_refusal(path):
+            loaded = outcome(lambda: load(path, trusted=[PatchNet]))
+            if is_refusal(loaded):
+                raise Failure(f"what was saved cannot be loaded: {loaded}")
+            if not np.array_equal(loaded.predict_proba(X), estimator.predict_proba(X)):
+                raise Failure("what was saved predicts something else when it is loaded")
+    for name in ("partial_fit", "warm_start"):
+        if hasattr(estimator, name):
+            again = getattr(estimator, name) if name == "partial_fit" else estimator.set_params(warm_start=True).fit
+            found = outcome(lambda again=again: again(X, y), X, y)
+            if is_refusal(found):
+                return found
+            check_probabilities(estimator, X, outcome(lambda: estimator.predict_proba(X), X))
+    return "valid"
+
+
+def try_change(fitted, change, X):
+    """Set parameters of a copy of a fitted classifier and use it; "valid" or the refusal. Then set them back."""
+    classifier = copy.deepcopy(fitted)
+    before, expected = classifier.get_params(), classifier.predict_proba(X)
+    found = outcome(lambda: classifier.set_params(**change))
+    if not is_refusal(found):
+        found = try_predict(classifier, X)
+    classifier.set_params(**{name: before[name] for name in change})
+    again = outcome(lambda: classifier.predict_proba(X))
+    if is_refusal(again) or not np.array_equal(again, expected):
+        raise Failure(f"set back, the parameters do not lead to the same predictions: {again}")
+    return found
+
+
+def try_folder(estimator, make, X, y):
+    """Fit a classifier whose checkpoint make(folder) names; "valid" or the refusal. Nothing is left elsewhere."""
+    before = os.getcwd()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)        # that of relative paths
+        try:
+            return try_fit(estimator.set_params(checkpoint=make(Path(folder))), X, y, None)
+        finally:
+            os.chdir(before)

@@ -1,5 +1,6 @@
 """Generated images, labels, weights and parameters, most of them unusable."""
 import math
+import os
 import re
 import tempfile
 import warnings
@@ -205,26 +206,48 @@ def data(draw):
 
 
 @st.composite
-def estimators(draw, names=tuple(ESTIMATORS), most=3):
-    """A case that makes a small estimator with some strange parameters."""
-    name = draw(st.sampled_from(names))
-    known = sorted(name for name in small(name).get_params(deep=True)       # skorch's callbacks have their own rules
-                   if not re.search("checkpoint$|verbose$|callbacks__.*__", name))
+def changes(draw, name, most):
+    """A case that makes strange parameters of the small estimator of this name."""
     defaults = small(name).get_params(deep=True)
+    known = sorted(key for key in defaults                                  # skorch's callbacks have their own rules
+                   if not re.search("checkpoint$|verbose$|callbacks__", key))
     chosen = {}
     for key in draw(st.lists(st.sampled_from(known), max_size=most, unique=True)) if known else ():
         likely = LIKELY.get(type(defaults[key]))
         pool = likely if likely and draw(st.integers(0, 2)) else STRANGE
         chosen[key] = pool, draw(st.integers(0, len(pool) - 1))
+    return Case(", ".join(f"{key}={pool[index]!r}" for key, (pool, index) in chosen.items()),
+                lambda: {key: pool[index] for key, (pool, index) in chosen.items()})
+
+
+@st.composite
+def estimators(draw, names=tuple(ESTIMATORS), most=3):
+    """A case that makes a small estimator with some strange parameters."""
+    name = draw(st.sampled_from(names))
+    change = draw(changes(name, most))
     few = {"max_epochs": 1} if "max_epochs" in SMALL[name] else {}
     if "frozen_epochs" in SMALL[name]:
         few = {"max_epochs": 2, "frozen_epochs": 1}
-    text = ", ".join(f"{key}={pool[index]!r}" for key, (pool, index) in chosen.items())
 
     def make():
         estimator = clone(small(name, **few))           # not the nested one that all share
         if "estimator" in SMALL[name]:
             estimator.set_params(estimator__max_epochs=1)
-        return estimator.set_params(**{key: pool[index] for key, (pool, index) in chosen.items()})
+        return estimator.set_params(**change.make())
 
-    return Case(f"{name}({text})", make)
+    return Case(f"{name}({change})", make)
+
+
+def _file(folder):
+    (folder / "file").write_bytes(b"")
+    return folder / "file"
+
+
+FOLDERS = {
+    "folder": lambda folder: folder, "text": str, "bytes": lambda folder: os.fsencode(folder), "file": _file,
+    "in a file": lambda folder: _file(folder) / "a", "deep": lambda folder: folder / "a" / "b", "empty": lambda _: "",
+    "relative": lambda _: "a", "null": lambda _: "a\0b", "long": lambda _: "a" * 300, "nobody": lambda _: "~nobody_/a",
+    "wild": lambda folder: folder / "[a]*?", "line": lambda folder: folder / "a\nb", "odd": lambda _: "\udcff",
+    "device": lambda _: "/dev/null", "system": lambda _: "/proc/a", **{repr(value): lambda _, value=value: value
+                                                                     for value in (3, True, 1.5, (), {}, object)},
+}
