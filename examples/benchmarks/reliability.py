@@ -4,37 +4,39 @@
     python examples/benchmarks/reliability.py --parts inputs --inputs 10000
     python examples/benchmarks/reliability.py --parts long          # memory, files and threads of one process
 
-Parts: "inputs" are generated images, labels, weights and parameters; each has to end with a valid result or with a
-refusal that says something. "kills" ends fits, searches, saves and downloads with SIGKILL at random moments, and
+Parts: "inputs" are generated images, labels, weights, parameters and folders; each has to end with a valid result or
+with a refusal that says something. "kills" ends fits, searches, saves and downloads with SIGKILL at random moments, and
 compares what they lead to with what it would have been. "damage" cuts files of every format, flips their bits,
 overwrites parts and swaps them. "full disk" lets writing fail at a random size. "long" is 200 fits and 10,000
-predictions. Writes results/reliability.json, anew after each part. Needs the extra ``test``, and Linux.
+predictions. Each is a process of its own. Writes results/reliability.json, anew after each part. Needs the extra
+``test``, and Linux.
 """
 import argparse
 import collections
 import gc
 import json
+import multiprocessing
 import os
 import resource
 import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import _measure
 from hypothesis import HealthCheck, given, seed, settings
-from sklearn.base import clone
 
 from fmnist_sk import ConvNetClassifier
 
 os.environ.setdefault("FMNIST_SK_TEST_FOLDER", tempfile.mkdtemp())
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 import _faults
+import _kills
 import fuzzing
-import generated
 from conftest import make_images
-from estimators import small
+from test_fuzzing import KINDS
 
 FITS, PREDICTIONS = 200, 10_000
 ALLOWED = {"mib": 5.0, "files": 0, "threads": 0, "system_threads": 0}       # growth after the first fits
@@ -43,16 +45,10 @@ ALLOWED = {"mib": 5.0, "files": 0, "threads": 0, "system_threads": 0}       # gr
 def inputs(args):
     """Cases by what they led to; those that failed with their text."""
     counts, failures = collections.Counter(), []
-    X, y = make_images(n=24)
-    net = small("ConvNetClassifier", max_epochs=1)
-    fitted = clone(net).fit(*make_images())
-    kinds = {"data": (generated.data(), lambda case: fuzzing.try_fit(clone(net), *case.make())),
-             "parameters": (generated.estimators(), lambda case: fuzzing.try_fit(fuzzing.made(case), X, y, None)),
-             "predictions": (generated.images(), lambda case: fuzzing.try_predict(fitted, case.make()))}
 
     def run(name, strategy, try_case):
         @seed(args.seed)
-        @settings(max_examples=-(-args.inputs // len(kinds)), deadline=None, database=None,
+        @settings(max_examples=-(-args.inputs // len(KINDS)), deadline=None, database=None,
                   suppress_health_check=list(HealthCheck))
         @given(strategy)
         def try_it(case):
@@ -65,7 +61,7 @@ def inputs(args):
 
         try_it()
 
-    for name, (strategy, try_case) in kinds.items():
+    for name, (strategy, try_case) in KINDS.items():
         run(name, strategy, try_case)
     return {"tried": counts.total(), "lost": len(failures), "counts": dict(counts), "failures": failures}
 
@@ -98,7 +94,7 @@ def long(args):
             "lost": sum(growth[name] > most for name, most in ALLOWED.items())}
 
 
-PARTS = {"inputs": inputs, "kills": _faults.kills, "damage": _faults.damage, "full disk": _faults.full_disk,
+PARTS = {"inputs": inputs, "kills": _kills.kills, "damage": _faults.damage, "full disk": _faults.full_disk,
          "long": long}
 
 
@@ -115,7 +111,9 @@ def main():
     content = _measure.read(args.name, ["parts"]).get("parts", {})
     for name in args.parts:
         start = time.perf_counter()
-        content[name] = {"seed": args.seed, "rows": PARTS[name](args), "seconds": time.perf_counter() - start,
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:   # a heap of its own
+            rows = pool.submit(PARTS[name], args).result()
+        content[name] = {"seed": args.seed, "rows": rows, "seconds": time.perf_counter() - start,
                          **_measure.of_a_row()}
         _measure.write(args.name, {"parts": content})
         print(f"{name}: {json.dumps(content[name]['rows'])[:2000]}", flush=True)

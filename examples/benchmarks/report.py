@@ -219,7 +219,7 @@ def reliability():
     for part, text in (("kills", "{}: SIGKILL at a random moment"), ("full disk", "{}: the disk is full"),
                        ("damage", "{}: bits flipped, cut off, overwritten")):
         for name, row in parts.get(part, {"rows": {}})["rows"].items():
-            rows[text.format(name)] = row["injected"], row["lost"], ""
+            rows[text.format(name)] = row["injected"], row["lost"], row.get("note", "")
     lines = [f"Tried by `examples/benchmarks/reliability.py` ({revisions(parts.values())}); lost is what ended "
              "otherwise than promised, was changed, or read as something else.", "",
              "| | tried | lost | |", "|---|---|---|---|"]
