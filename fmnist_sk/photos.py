@@ -235,6 +235,9 @@ class PhotoToFashion(TransformerMixin, Estimator):
             raise FileNotFoundError(f"X must hold paths of photos, but there is no file at {name!r}.")
         try:
             image = Image.open(path, formats=FORMATS)
+            if image.format == "PNG":
+                image.verify()              # its checksums, which decoding does not look at
+                image = Image.open(path, formats=FORMATS)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise ValueError(f"{name} is too large, more than max_pixels={self.max_pixels:,}: {error}") from error
         except (OSError, SyntaxError, ValueError, EOFError, OverflowError) as error:

@@ -388,3 +388,13 @@ def test_without_pillow_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(ImportError, match=r"Photos are read with Pillow: pip install 'fmnist_sk\[photo\]'"):
         PhotoToFashion().transform([drawing()])
+
+
+def test_a_flipped_bit_of_a_png_is_noticed(tmp_path):
+    path = tmp_path / "photo.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16), dtype=np.uint8)).save(path)
+    whole = path.read_bytes()
+    for i in range(len(whole) - 30, len(whole) - 12):           # the last pixels and what follows them in their chunk
+        path.write_bytes(whole[:i] + bytes([whole[i] ^ 1]) + whole[i + 1:])
+        with pytest.raises(ValueError, match=r"photo.png is no picture that can be read .*: broken PNG file"):
+            PhotoToFashion().transform([str(path)])
