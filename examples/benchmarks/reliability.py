@@ -46,10 +46,9 @@ def inputs(args):
     """Cases by what they led to; those that failed with their text."""
     counts, failures = collections.Counter(), []
 
-    def run(name, strategy, try_case):
+    def run(name, strategy, try_case, n):
         @seed(args.seed)
-        @settings(max_examples=-(-args.inputs // len(KINDS)), deadline=None, database=None,
-                  suppress_health_check=list(HealthCheck))
+        @settings(max_examples=n, deadline=None, database=None, suppress_health_check=list(HealthCheck))
         @given(strategy)
         def try_it(case):
             try:
@@ -61,8 +60,8 @@ def inputs(args):
 
         try_it()
 
-    for name, (strategy, try_case) in KINDS.items():
-        run(name, strategy, try_case)
+    for left, (name, kind) in zip(range(len(KINDS), 0, -1), reversed(KINDS.items()), strict=True):
+        run(name, *kind, -(-(args.inputs - counts.total()) // left))        # of folders there are fewer than of others
     return {"tried": counts.total(), "lost": len(failures), "counts": dict(counts), "failures": failures}
 
 
