@@ -187,9 +187,10 @@ class Trainer(Resumable):
         self.history.record("lr", self.optimizer_.param_groups[0]["lr"])
         if self._average is not None:
             self._average.end_epoch(number, n_epochs)
-        with self._enough_memory(for_batch=False), self._averaged():
+        with self._averaged():
             if self.swa is not None and self._average.is_running:
-                renew_statistics(self, batches_train)
+                with self._enough_memory(for_batch=False):
+                    renew_statistics(self, batches_train)
             self.run_single_epoch(batches_valid, False, "valid", self.validation_step)
             if best is not None:
                 best.update()

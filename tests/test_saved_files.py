@@ -74,7 +74,7 @@ def set_learned(name, value):
     (lambda content, tensors: content["classifiers"][0].update(prefixed={"checkpoint": "folder"}),
      r"it sets \['checkpoint'\], which belong to no part of a network"),
     (set_learned("n_features_in_", 70), r"its rows of 70 values are no images of shape \(1, 8, 8\)"),
-    (set_param("architecture", "-".join(["1C1"] * 2000)), "a much larger network than that of these weights"),
+    (set_param("architecture", "-".join(["1C1"] * 1000)), "a much larger network than that of these weights"),
     (lambda content, tensors: content.update(versions=[1], format=2), "is a safetensors file, but none that save"),
     (set_learned("classes_inferred_", {"array": [2, 1, 0], "shape": [3], "dtype": "<i8"}), "its classes must"),
     (set_learned("classes_inferred_", {"array": [{"class": "torch.optim.sgd.SGD"}], "shape": [1], "dtype": "O"}),
