@@ -134,7 +134,7 @@ class ImageData:
     def _set_image_shape(self, X: np.ndarray | Tensor) -> None:
         n_features = math.prod(X.shape[1:])
         given = check_image_shape(self.image_shape, n_features)
-        minimum = self._minimum_size()
+        minimum = self._smallest_side()
         if X.ndim == 2:
             shape = given or square_shape(n_features)
         else:
@@ -159,7 +159,7 @@ class ImageData:
             raise ValueError(f"X must hold images of shape {self.image_shape_} (channels, height, width) as in fit, "
                              f"got {shape}.")
         pixels, rows = (X.pixels, X.rows.to(self.device_)) if isinstance(X, SharedImages) else (as_tensor(X), None)
-        pixels = to_images(pixels, self.image_shape_, self._minimum_size())
+        pixels = to_images(pixels, self.image_shape_, self._smallest_side())
         try:
             return pixels.to(self.device_), rows
         except torch.OutOfMemoryError as error:

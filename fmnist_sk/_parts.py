@@ -55,7 +55,7 @@ class Parts:
         self._generators = {"shuffle": torch.Generator().manual_seed(self._seed),
                             "device": torch.Generator(device).manual_seed(self._seed)}
         use_generator(module, self._generators["device"])
-        self._draws = None
+        self._draws, self._built_for = None, self._minimum_size()
         self.module_ = module.to(device).to(memory_format=torch.channels_last)
 
     def _find_draws(self) -> None:

@@ -119,6 +119,7 @@ class SkorchNet(Parts, CallbackSupportMixin, NeuralNetClassifier):
         """
         if not hasattr(self, "_seed"):          # the last thing that a fit learns before it builds the network
             self._prepare_unfitted()
+        vars(self).pop("_built_for", None)
         return super().initialize()
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -269,7 +269,7 @@ class ImageClassifier(Parameters, ImageData, Exports, Trainer):
         if restart:
             self.initialized_ = False
             # Should the fit fail, nothing old is left to predict with.
-            for name in ("module_", "_generators", "best_epoch_", "n_iter_"):
+            for name in ("module_", "_built_for", "_generators", "best_epoch_", "n_iter_"):
                 vars(self).pop(name, None)
         images = self._training_images(X, y, sample_weight, restart=restart, classes=classes)
         is_first = restart or self.value_range_ is None
@@ -397,7 +397,11 @@ class ImageClassifier(Parameters, ImageData, Exports, Trainer):
     @property
     def _network_shape(self) -> tuple[int, int, int]:
         channels, *sides = self.image_shape_
-        return channels, *(max(side, self._minimum_size()) for side in sides)
+        return channels, *(max(side, self._smallest_side()) for side in sides)
+
+    def _smallest_side(self) -> int:
+        """Of images that the network takes, whatever was set since it was built; of one that it would be built with."""
+        return vars(self).get("_built_for") or self._minimum_size()
 
     def _minimum_size(self) -> int:
         """The smallest height and width that the network takes."""

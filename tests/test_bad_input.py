@@ -384,6 +384,20 @@ def test_parameters_set_after_a_fit_are_refused_as_by_it(params, tiny_images):
             predict(X)
 
 
+@pytest.mark.parametrize(("name", "params"), [
+    ("MLPMixerClassifier", {"patch_size": 16}), ("MLPMixerClassifier", {"patch_size": "x"}),
+    ("ConvNetClassifier", {"architecture": "8C3-MP2-MP2-MP2-MP2-MP2"}), ("ConvNetClassifier", {"architecture": 3}),
+    ("ResNetClassifier", {"stem": "8C3-MP2-MP2-MP2-MP2"}),
+])
+def test_parameters_of_the_network_set_after_a_fit_are_those_of_the_next(name, params, tiny_images):
+    X, y = tiny_images()
+    classifier = small(name, max_epochs=1).fit(X, y)
+    expected = classifier.predict_proba(X)
+    np.testing.assert_array_equal(classifier.set_params(**params).predict_proba(X), expected)
+    with pytest.raises((ValueError, TypeError), match=f"{next(iter(params))}|needs images of at least 16 x 16 pixels"):
+        classifier.fit(X, y)
+
+
 def test_a_failed_fit_leaves_no_half_fitted_net(tiny_images):
     X, y = tiny_images()
     classifier = net(max_epochs=1)
