@@ -8,8 +8,8 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fmnist_sk._parts import MIN_ROWS
-from fmnist_sk._passes import Hooks, named, trial
+from fmnist_sk._network.build import MIN_ROWS
+from fmnist_sk._network.tracing import Hooks, named, trial
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.inspection import classifier_of, through
 

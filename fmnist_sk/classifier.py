@@ -17,17 +17,18 @@ from sklearn.callback import with_callbacks
 from sklearn.utils import check_random_state
 from torch import Tensor
 
-from fmnist_sk._batches import Images
-from fmnist_sk._checkpoint import FitFile, fingerprint
-from fmnist_sk._cpu import use_cpu
-from fmnist_sk._data import ImageData
-from fmnist_sk._export import Exports
-from fmnist_sk._parameters import Parameters
-from fmnist_sk._recorded import is_ours
-from fmnist_sk._schedule import Schedule
-from fmnist_sk._training import Trainer
-from fmnist_sk._validation import check_image_shape, content_hashes, pixel_statistics, value_range
-from fmnist_sk._views import views
+from fmnist_sk._data.encoder import ImageData
+from fmnist_sk._data.images import Images
+from fmnist_sk._data.shapes import check_image_shape
+from fmnist_sk._data.statistics import content_hashes, pixel_statistics, value_range
+from fmnist_sk._estimator.constraints import Parameters
+from fmnist_sk._network.views import views
+from fmnist_sk._runtime.cpu import use_cpu
+from fmnist_sk._runtime.graphs import is_ours
+from fmnist_sk._storage.fit_file import FitFile, fingerprint
+from fmnist_sk._storage.onnx import Exports
+from fmnist_sk._training.fit import Trainer
+from fmnist_sk._training.schedule import Schedule
 from fmnist_sk.losses import check_probabilities
 from fmnist_sk.schedules import Constant, as_schedule
 from fmnist_sk.shared import SharedImages

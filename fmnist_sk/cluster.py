@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fmnist_sk._files import optional
+from fmnist_sk._runtime.optional import optional
 
 
 def dask_backend(scatter: Sequence = (), client=None):

@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
-from fmnist_sk._csv import read_rows
-from fmnist_sk._download import DownloadError, download
-from fmnist_sk._files import as_path, expanded
+from fmnist_sk._storage.csv import read_rows
+from fmnist_sk._storage.download import DownloadError, download
+from fmnist_sk._storage.files import as_path, expanded
 
 CLASS_NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
                "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")

@@ -14,9 +14,9 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from fmnist_sk._cpu import use_cpu
-from fmnist_sk._estimator import Estimator
-from fmnist_sk._grouped import train_together
+from fmnist_sk._runtime.cpu import use_cpu
+from fmnist_sk._runtime.parameters import Estimator
+from fmnist_sk._training.group import train_together
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.networks.resnet import ResNetClassifier
 

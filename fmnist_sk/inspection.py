@@ -16,8 +16,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fmnist_sk._estimator import Estimator
-from fmnist_sk._passes import count, is_layer, named, passes, trial
+from fmnist_sk._network.tracing import count, is_layer, named, passes, trial
+from fmnist_sk._runtime.parameters import Estimator
 from fmnist_sk.classifier import ImageClassifier
 
 _MAPS = (nn.Conv1d, nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d)

@@ -27,9 +27,10 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from fmnist_sk._encoding import Known, decode, encode, full_name
-from fmnist_sk._files import as_path, optional, write_whole
-from fmnist_sk._skops import EXTRA, Join, SavedClassifier, Separate, dump_with_skops, load_with_skops
+from fmnist_sk._runtime.optional import optional
+from fmnist_sk._storage.encoding import Known, decode, encode, full_name
+from fmnist_sk._storage.files import as_path, write_whole
+from fmnist_sk._storage.skops import EXTRA, Join, SavedClassifier, Separate, dump_with_skops, load_with_skops
 from fmnist_sk.classifier import ImageClassifier
 
 FORMAT = 1                              # grows when older versions can no longer read what is written

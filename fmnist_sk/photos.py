@@ -15,9 +15,9 @@ from sklearn.base import TransformerMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor
 
-from fmnist_sk._estimator import Estimator
-from fmnist_sk._files import optional
-from fmnist_sk._validation import check_is_plain
+from fmnist_sk._data.checks import check_is_plain
+from fmnist_sk._runtime.optional import optional
+from fmnist_sk._runtime.parameters import Estimator
 
 # Formats whose memory grows with the pixels only (tiles of a TIFF do not, others run programs, or are seldom photos).
 FORMATS = "BMP", "GIF", "JPEG", "PNG", "PPM", "WEBP"

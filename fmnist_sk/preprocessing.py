@@ -16,17 +16,12 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from fmnist_sk._containers import like
-from fmnist_sk._estimator import Estimator
-from fmnist_sk._files import optional
-from fmnist_sk._validation import (
-    as_tensor,
-    check_image_shape,
-    check_pixels,
-    pixel_statistics,
-    square_shape,
-    to_images,
-)
+from fmnist_sk._data.checks import as_tensor, check_pixels
+from fmnist_sk._data.containers import like
+from fmnist_sk._data.shapes import check_image_shape, square_shape, to_images
+from fmnist_sk._data.statistics import pixel_statistics
+from fmnist_sk._runtime.optional import optional
+from fmnist_sk._runtime.parameters import Estimator
 
 _DTYPES = ("float32", "float64", "uint8")
 

@@ -19,7 +19,7 @@ import warnings
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch.optim.lr_scheduler import LRScheduler
 
-from fmnist_sk._schedule import FreeRun, Schedule, ScheduleRun
+from fmnist_sk._training.schedule import FreeRun, Schedule, ScheduleRun
 
 _SHARE = [Interval(numbers.Real, 0, 1, closed="both")]
 _COUNT = [Interval(numbers.Integral, 1, None, closed="left")]

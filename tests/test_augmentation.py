@@ -12,7 +12,7 @@ from fmnist_sk import (
     RandomCrop,
     RandomHorizontalFlip,
 )
-from fmnist_sk._batches import Batch
+from fmnist_sk._data.images import Batch
 from fmnist_sk.augmentation import PRESETS, PixelRange, as_transformers, compile_augmentation
 from fmnist_sk.datasets import CLASS_NAMES
 

@@ -22,7 +22,7 @@ from skorch.callbacks import Callback
 from test_checkpoint import Dies, dying
 
 from fmnist_sk import ImageClassifier
-from fmnist_sk._checkpoint import fingerprint
+from fmnist_sk._storage.fit_file import fingerprint
 
 TESTS = Path(__file__).parent
 
@@ -176,7 +176,7 @@ def test_ctrl_c_while_a_checkpoint_is_written_or_read_is_never_lost(tiny_images,
     X, y = tiny_images()
     net = small("ConvNetClassifier", max_epochs=3, checkpoint=tmp_path)
     expected = small("ConvNetClassifier", max_epochs=3).fit(X, y).predict_proba(X)
-    monkeypatch.setattr("fmnist_sk._checkpoint.open", Strikes, raising=False)
+    monkeypatch.setattr("fmnist_sk._storage.fit_file.open", Strikes, raising=False)
     interrupts = 0
     for moment in (1, 2, 5, 20, 60, 100):
         Strikes.left = moment
@@ -194,7 +194,7 @@ def test_fingerprints_are_the_same_in_another_process_and_tell_functions_apart()
     code = """
 import numpy as np, torch
 from fmnist_sk import RandomCrop
-from fmnist_sk._checkpoint import fingerprint
+from fmnist_sk._storage.fit_file import fingerprint
 print(fingerprint({"b": RandomCrop(padding=1), "a": torch.nn.Linear, "c": np.arange(3)}, (1, 2.5, None, "x"),
                   torch.arange(4), np.random.RandomState(3), len, torch.optim.SGD,
                   lambda x: x in {"a", "b", "c"}, {"a", "b"}))

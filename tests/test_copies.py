@@ -7,7 +7,7 @@ from estimators import small
 from imblearn.pipeline import make_pipeline
 
 from fmnist_sk import AugmentedCopies, ImageClassifier, RandomCrop
-from fmnist_sk._batches import Images
+from fmnist_sk._data.images import Images
 from fmnist_sk.augmentation import PixelRange
 
 

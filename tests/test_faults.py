@@ -8,7 +8,7 @@ from fuzzing import no_file_beyond
 from test_checkpoint import Dies, dying
 
 from fmnist_sk import ConvNetClassifier, load, save
-from fmnist_sk._download import DownloadError, download
+from fmnist_sk._storage.download import DownloadError, download
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="limits of files are Linux's")
 

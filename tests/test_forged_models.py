@@ -21,8 +21,8 @@ from sklearn.utils._unique import attach_unique
 from test_saved_files import rewritten
 
 from fmnist_sk import ConvNetClassifier, ImageScaler, load, save
-from fmnist_sk._encoding import Known
-from fmnist_sk._skops import Join, SavedClassifier
+from fmnist_sk._storage.encoding import Known
+from fmnist_sk._storage.skops import Join, SavedClassifier
 
 
 class Evil:

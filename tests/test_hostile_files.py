@@ -196,7 +196,7 @@ from pathlib import Path
 import numpy as np
 from estimators import small
 from fmnist_sk import PhotoToFashion, load, load_csv
-from fmnist_sk._checkpoint import FitFile
+from fmnist_sk._storage.fit_file import FitFile
 import pandas, safetensors.torch, skops.io
 warnings.simplefilter("error")
 X, y = np.random.default_rng(0).integers(0, 256, (12, 8, 8), dtype=np.uint8), np.arange(12) % 2

@@ -5,7 +5,7 @@ import torch
 from test_classifier import net
 
 from fmnist_sk import ConvNetClassifier, ImageClassifier
-from fmnist_sk._batches import Batches, Images
+from fmnist_sk._data.images import Batches, Images
 
 
 def test_flat_rows_become_the_square_they_fill(tiny_images):

@@ -39,7 +39,7 @@ def hub(tmp_path, monkeypatch):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("fmnist_sk._download.PAUSE", 0.01)
+    monkeypatch.setattr("fmnist_sk._storage.download.PAUSE", 0.01)
     monkeypatch.setattr(inception_v3, "IMAGENET_WIDTH", 0.1)
 
     def publish(path):

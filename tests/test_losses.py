@@ -172,7 +172,7 @@ def test_triplet_term_is_weighted_and_leaves_mixed_images_out(tiny_images, monke
             parts.append(takes_part)
             return super().forward(features, codes, takes_part)
 
-    monkeypatch.setattr("fmnist_sk._steps.TripletLoss", Spy)
+    monkeypatch.setattr("fmnist_sk._training.steps.TripletLoss", Spy)
     loss(None, **term, augment=MixUp(alpha=1.0))
     assert parts[0].float().mean() == pytest.approx(1 / 3, abs=0.15)       # those whose partner is of their class
 

@@ -7,7 +7,7 @@ from test_augmentation import N, draw, some_images
 from torch.nn import functional as F
 
 from fmnist_sk import CutMix, MixUp, RandomHorizontalFlip
-from fmnist_sk._batches import Batch
+from fmnist_sk._data.images import Batch
 
 
 def shares(targets, codes):

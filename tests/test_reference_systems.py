@@ -202,7 +202,7 @@ def test_an_interrupted_fit_goes_on(script, monkeypatch, capsys):
 def test_weights_that_are_not_there_are_named(script, monkeypatch, tmp_path, capsys):
     from fmnist_sk.networks import _inception_v3
     monkeypatch.setattr(_inception_v3, "ADDRESS", "http://127.0.0.1:9/none.pth")
-    monkeypatch.setattr("fmnist_sk._download.PAUSE", 0.0)
+    monkeypatch.setattr("fmnist_sk._storage.download.PAUSE", 0.0)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     assert script("--only", "inception_v3")["inception_v3", None]["status"] == "not run without weights"
     assert "put it there" in capsys.readouterr().out

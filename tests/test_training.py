@@ -10,7 +10,7 @@ from sklearn.metrics import log_loss
 from torch import nn
 
 from fmnist_sk import AugmentedCopies, ImageClassifier, MixUp, TorchSchedule
-from fmnist_sk._parts import OPTIMIZERS
+from fmnist_sk._network.build import OPTIMIZERS
 
 every_classifier = pytest.mark.parametrize("name", CLASSIFIERS)
 
@@ -224,7 +224,7 @@ def test_interrupted_in_validation_the_average_remains(part, tiny_images, monkey
 
     net = recorded(swa=0.0, validation_fraction=0.2).set_params(keep_best=False)
     if part == "statistics":
-        monkeypatch.setattr("fmnist_sk._training.renew_statistics", strike)
+        monkeypatch.setattr("fmnist_sk._training.fit.renew_statistics", strike)
     else:
         net.validation_step = strike
     with pytest.raises(KeyboardInterrupt):

@@ -5,7 +5,7 @@ import torch
 from test_classifier import net
 
 from fmnist_sk import ImageClassifier, RandomCrop
-from fmnist_sk._validation import stratified_split
+from fmnist_sk._data.statistics import stratified_split
 
 
 def test_a_fraction_or_a_number_is_held_out_in_the_proportions_of_the_classes(tiny_images):

@@ -62,7 +62,7 @@ KILLED = {          # each ends with what it found; a second run goes on with wh
     """,
     "download": """
         import http.server, threading, time
-        from fmnist_sk._download import download
+        from fmnist_sk._storage.download import download
 
         content = np.random.default_rng(0).bytes(10**6)
 

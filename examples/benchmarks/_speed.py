@@ -11,7 +11,7 @@ from _sides import WAYS, start, trained_on
 from _task import BATCH_SIZE, NETWORKS, Task, autocast, channels_last, images, installed, precision, synchronized
 
 from fmnist_sk import ImageClassifier, ResNetClassifier, load_fashion_mnist, load_pretrained, summary
-from fmnist_sk._cpu import use_cpu
+from fmnist_sk._runtime.cpu import use_cpu
 
 CALLS, WARM_UP = 200, 20                # of one image, for the latency
 MATRICES = 512, 1024, 2048, 4096        # sizes of the products that look for the processor's peak

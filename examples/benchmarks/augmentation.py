@@ -24,7 +24,7 @@ from fmnist_sk import (
     ResNetClassifier,
     load_fashion_mnist,
 )
-from fmnist_sk._batches import Batch
+from fmnist_sk._data.images import Batch
 from fmnist_sk.augmentation import PRESETS, PixelRange, compile_augmentation
 
 STEPS = 40

@@ -15,10 +15,11 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from fmnist_sk._batches import Batch
-from fmnist_sk._containers import like
-from fmnist_sk._estimator import Estimator
-from fmnist_sk._validation import as_tensor, check_image_shape, check_pixels, encode_labels
+from fmnist_sk._data.checks import as_tensor, check_pixels, encode_labels
+from fmnist_sk._data.containers import like
+from fmnist_sk._data.images import Batch
+from fmnist_sk._data.shapes import check_image_shape
+from fmnist_sk._runtime.parameters import Estimator
 
 DTYPES = ("float32", "float64", "uint8")
 LABELS = ["array-like", None]

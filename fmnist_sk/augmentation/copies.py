@@ -9,10 +9,10 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from fmnist_sk._batches import Images
-from fmnist_sk._containers import like
-from fmnist_sk._estimator import Estimator
-from fmnist_sk._validation import as_tensor, check_pixels, encode_labels
+from fmnist_sk._data.checks import as_tensor, check_pixels, encode_labels
+from fmnist_sk._data.containers import like
+from fmnist_sk._data.images import Images
+from fmnist_sk._runtime.parameters import Estimator
 from fmnist_sk.augmentation._base import (
     DTYPES,
     LABELS,

@@ -8,7 +8,7 @@ import torch
 from sklearn.utils._param_validation import Interval
 from torch import Tensor
 
-from fmnist_sk._layers import DrawFrom
+from fmnist_sk._network.random import DrawFrom
 from fmnist_sk.augmentation._base import RandomTransformer
 
 

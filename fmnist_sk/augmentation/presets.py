@@ -9,8 +9,8 @@ import torch
 from sklearn.pipeline import Pipeline
 from torch import Tensor
 
-from fmnist_sk._batches import Batch
-from fmnist_sk._recorded import Recorded, is_ours
+from fmnist_sk._data.images import Batch
+from fmnist_sk._runtime.graphs import Recorded, is_ours
 from fmnist_sk.augmentation._base import PixelRange, RandomTransformer, class_selection
 from fmnist_sk.augmentation.copies import AugmentedCopies
 from fmnist_sk.augmentation.geometry import RandomAffine, RandomCrop, RandomHorizontalFlip

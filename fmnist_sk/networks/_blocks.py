@@ -6,10 +6,11 @@ import numbers
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
-import torch
 from sklearn.utils._param_validation import Interval
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from fmnist_sk._network.layers import Concatenate
 
 MAX_DEPTH = 1000        # blocks, layers or tokens that a network has at most, so that it can be built
 
@@ -19,16 +20,6 @@ DEPTH = [Interval(numbers.Integral, 1, MAX_DEPTH, closed="both")]
 DROPOUT = [Interval(numbers.Real, 0, 1, closed="left")]
 HEAD_CONSTRAINTS = {"pool": POSITIVE, "hidden": [Interval(numbers.Integral, 0, None, closed="left")],
                     "dropout": DROPOUT}
-
-
-class Concatenate(nn.Module):
-    """Branches side by side: maps (n, channels, height, width) to (n, all their channels, height, width).
-
-    A layer, so that an ensemble of networks that is trained as one can keep their channels apart.
-    """
-
-    def forward(self, *branches: Tensor) -> Tensor:
-        return torch.cat(branches, 1)
 
 
 class ConvNorm(nn.Sequential):

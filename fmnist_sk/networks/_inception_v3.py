@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fmnist_sk._download import DownloadError, download
-from fmnist_sk._files import read_tensors
+from fmnist_sk._storage.download import DownloadError, download
+from fmnist_sk._storage.files import read_tensors
 
 # The blocks in order, up to the last feature map; then "pool" averages it.
 BLOCKS = ("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "maxpool1", "Conv2d_3b_1x1", "Conv2d_4a_3x3", "maxpool2",

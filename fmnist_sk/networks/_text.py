@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from torch import nn
 
-from fmnist_sk._layers import Whitening
+from fmnist_sk._network.layers import Whitening
 from fmnist_sk.networks._blocks import MAX_DEPTH
 
 ACTIVATIONS = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU, "gelu": nn.GELU}

@@ -14,9 +14,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fmnist_sk._batches import Images
-from fmnist_sk._files import expanded
-from fmnist_sk._validation import content_hashes
+from fmnist_sk._data.images import Images
+from fmnist_sk._data.statistics import content_hashes
+from fmnist_sk._storage.files import expanded
 from fmnist_sk.augmentation import RandomTransformer, as_transformers
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.networks._blocks import DROPOUT, POSITIVE

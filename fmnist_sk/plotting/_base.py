@@ -14,8 +14,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch import Tensor
 
-from fmnist_sk._files import optional
-from fmnist_sk._validation import as_tensor, check_image_shape, check_pixels, to_images
+from fmnist_sk._data.checks import as_tensor, check_pixels
+from fmnist_sk._data.shapes import check_image_shape, to_images
+from fmnist_sk._runtime.optional import optional
 
 RIGHT, WRONG, NEUTRAL = "#3f90da", "#bd1f01", "#717581"       # of PALETTE: blue, red, gray
 # Ten colours told apart by people with any kind of colour vision (Petroff, 2021, https://arxiv.org/abs/2107.02270).

@@ -12,8 +12,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from fmnist_sk._batches import Batch
-from fmnist_sk._validation import encode_labels
+from fmnist_sk._data.checks import encode_labels
+from fmnist_sk._data.images import Batch
 from fmnist_sk.augmentation import PixelRange, compile_augmentation
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.inspection import FeatureExtractor, classifier_of

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from fmnist_sk._passes import named
+from fmnist_sk._network.tracing import named
 from fmnist_sk.attribution import grad_cam
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.inspection import classifier_of, feature_maps

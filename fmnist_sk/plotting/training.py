@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
-from fmnist_sk._batches import Batches
+from fmnist_sk._data.images import Batches
 from fmnist_sk.augmentation import AugmentedCopies, as_transformers
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.inspection import classifier_of

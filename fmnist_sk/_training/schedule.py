@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from fmnist_sk._estimator import Estimator
+from fmnist_sk._runtime.parameters import Estimator
 
 
 class Moment(NamedTuple):

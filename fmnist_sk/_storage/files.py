@@ -1,8 +1,7 @@
-"""Files that are written whole or not at all, and packages that only extras bring."""
+"""Files that are written whole or not at all, and tensors read without running code."""
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import os
 import pickletools
@@ -10,7 +9,6 @@ import re
 import uuid
 import zipfile
 from pathlib import Path
-from types import ModuleType
 from typing import IO
 
 import torch
@@ -111,13 +109,3 @@ def _check_pickle(stream: IO[bytes], most: int | None = None) -> None:
             raise ValueError(f"it holds {value or code.name}, which is no part of tensors.")
         if most is not None and isinstance(value, int) and abs(value) > most:
             raise ValueError(f"it holds the number {value}, but only {most} bytes.")
-
-
-def optional(name: str, what: str, extra: str) -> ModuleType:
-    """The module `name`; where it is missing, an ImportError that names the extra: "<what> <package>: pip install"."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        top = name.partition(".")[0]
-        package = {"cv2": "OpenCV", "PIL": "Pillow", "skimage": "scikit-image"}.get(top, top)
-        raise ImportError(f"{what} {package}: pip install 'fmnist_sk[{extra}]'.") from error

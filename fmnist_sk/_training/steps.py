@@ -9,11 +9,11 @@ from skorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from fmnist_sk._batches import Images
-from fmnist_sk._layers import Whitening
-from fmnist_sk._passes import Hooks, trial
-from fmnist_sk._recorded import Recorded, is_ours
-from fmnist_sk._skorch import SkorchNet
+from fmnist_sk._data.images import Images
+from fmnist_sk._estimator.skorch import SkorchNet
+from fmnist_sk._network.layers import Whitening
+from fmnist_sk._network.tracing import Hooks, trial
+from fmnist_sk._runtime.graphs import Recorded, is_ours
 from fmnist_sk.augmentation import Augmentation
 from fmnist_sk.losses import Loss, TripletLoss
 

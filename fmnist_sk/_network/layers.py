@@ -1,12 +1,9 @@
 """Layers that the classifier itself puts into or around a network."""
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 
 
 class Standardize(nn.Module):
@@ -67,60 +64,11 @@ class Whitening(nn.Module):
         return F.conv2d(x, self.weight, stride=self.stride, padding=self.padding)
 
 
-class Dropout(nn.Dropout):
-    """nn.Dropout that draws from its own generator.
+class Concatenate(nn.Module):
+    """Branches side by side: maps (n, channels, height, width) to (n, all their channels, height, width).
 
-    PyTorch's can only use the global one, whose numbers depend on what other threads do.
+    A layer, so that an ensemble of networks that is trained as one can keep their channels apart.
     """
 
-    generator: torch.Generator | None = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.p == 0:
-            return x
-        kept = torch.empty_like(x).bernoulli_(1 - self.p, generator=self.generator)
-        return x * kept if self.p == 1 else x * kept.div_(1 - self.p)
-
-    def __getstate__(self):
-        return {key: value for key, value in self.__dict__.items() if key != "generator"}
-
-
-def use_generator(module: nn.Module, generator: torch.Generator) -> None:
-    """Let all dropout of elements in `module` draw from `generator`."""
-    replaced: dict[nn.Module, Dropout] = {}           # one layer may stand in several places
-    for parent in list(module.modules()):
-        for name, child in parent._modules.items():
-            if type(child) is nn.Dropout:
-                child = parent._modules[name] = replaced.setdefault(child, Dropout(child.p).train(child.training))
-            if isinstance(child, Dropout):
-                child.generator = generator
-
-
-def draws_random_numbers(module: nn.Module, x: Tensor) -> bool:
-    """Whether training on x draws from the global generator, as nn.Dropout2d or F.dropout do."""
-    generator = torch.Generator().manual_seed(0)
-    before = generator.get_state()
-    trial = copy.deepcopy(module).cpu().train()
-    with torch.no_grad(), DrawFrom(generator):
-        use_generator(trial, torch.Generator())
-        trial(x)
-    return not torch.equal(before, generator.get_state())
-
-
-class DrawFrom(TorchDispatchMode):
-    """Within this context, random numbers of this thread come from `generator`.
-
-    PyTorch's layers initialise themselves from the global generator, which other threads use and seed.
-    """
-
-    def __init__(self, generator: torch.Generator):
-        super().__init__()
-        self.generator = generator
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        if "generator" not in {argument.name for argument in func._schema.arguments}:
-            func = getattr(func.overloadpacket, "generator", func)       # torch.rand and the like have two forms
-        if kwargs.get("generator") is None and "generator" in {argument.name for argument in func._schema.arguments}:
-            kwargs = {**kwargs, "generator": self.generator}
-        return func(*args, **kwargs)
+    def forward(self, *branches: Tensor) -> Tensor:
+        return torch.cat(branches, 1)

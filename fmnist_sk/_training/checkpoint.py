@@ -5,9 +5,9 @@ import copy
 
 import torch
 
-from fmnist_sk._checkpoint import raise_if_interrupted, taken
-from fmnist_sk._steps import Steps
-from fmnist_sk._weights import BestEpoch
+from fmnist_sk._storage.fit_file import raise_if_interrupted, taken
+from fmnist_sk._training.averages import BestEpoch
+from fmnist_sk._training.steps import Steps
 
 
 class Resumable(Steps):

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from fmnist_sk._layers import DrawFrom, Standardize, draws_random_numbers, use_generator
+from fmnist_sk._network.layers import Standardize
+from fmnist_sk._network.random import DrawFrom, draws_random_numbers, use_generator
 from fmnist_sk.losses import LOSSES
 
 OPTIMIZERS = {

@@ -9,13 +9,13 @@ from collections.abc import Callable, Generator, Iterator
 import torch
 from torch.nn import functional as F
 
-from fmnist_sk._batches import Batches, Images
-from fmnist_sk._checkpoint import FitFile
-from fmnist_sk._parts import MIN_ROWS
-from fmnist_sk._resume import Resumable
-from fmnist_sk._skorch import StopTraining
-from fmnist_sk._validation import content_hashes, stratified_split
-from fmnist_sk._weights import BestEpoch, WeightAverage, renew_statistics
+from fmnist_sk._data.images import Batches, Images
+from fmnist_sk._data.statistics import content_hashes, stratified_split
+from fmnist_sk._estimator.skorch import StopTraining
+from fmnist_sk._network.build import MIN_ROWS
+from fmnist_sk._storage.fit_file import FitFile
+from fmnist_sk._training.averages import BestEpoch, WeightAverage, renew_statistics
+from fmnist_sk._training.checkpoint import Resumable
 from fmnist_sk.augmentation import AugmentedCopies, PixelRange, as_transformers, compile_augmentation
 from fmnist_sk.schedules import Schedule
 

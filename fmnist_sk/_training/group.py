@@ -7,9 +7,9 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from fmnist_sk._joined import CannotJoin, Joined, join
-from fmnist_sk._recorded import Recorded
-from fmnist_sk._steps import Steps
+from fmnist_sk._runtime.graphs import Recorded
+from fmnist_sk._training.joined import CannotJoin, Joined, join
+from fmnist_sk._training.steps import Steps
 
 
 class Group:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fmnist_sk._layers import Dropout, Standardize
-from fmnist_sk.networks._blocks import Concatenate
+from fmnist_sk._network.layers import Concatenate, Standardize
+from fmnist_sk._network.random import Dropout
 
 
 class CannotJoin(Exception):

@@ -14,8 +14,9 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics._scorer import _Scorer
 from sklearn.tree._tree import Tree
 
-from fmnist_sk._encoding import Known, full_name
-from fmnist_sk._files import check_stored, optional
+from fmnist_sk._runtime.optional import optional
+from fmnist_sk._storage.encoding import Known, full_name
+from fmnist_sk._storage.files import check_stored
 from fmnist_sk.classifier import ImageClassifier
 
 EXTRA = "Models are saved and loaded with", "save"

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fmnist_sk._files import read_tensors
+from fmnist_sk._storage.files import read_tensors
 
 PLAIN = {"fit": str, "seed": int, "phase": int, "step": int, "first": int, "stopped": bool, "history": str}
 CONTENT = *PLAIN, "module", "optimizer", "average", "best", "generators"
@@ -189,7 +189,7 @@ def fingerprint(*parts) -> str:
 
 @functools.cache
 def _package_code() -> str:
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     code = [(str(path.relative_to(package)), path.read_text()) for path in sorted(package.rglob("*.py"))]
     return hashlib.sha256(repr(code).encode()).hexdigest()
 

@@ -18,10 +18,10 @@ from skorch.callbacks import Callback, EpochTimer
 from torch import Tensor
 from torch.nn import functional as F
 
-from fmnist_sk._batches import Images
-from fmnist_sk._estimator import set_nested
-from fmnist_sk._layers import DrawFrom, use_generator
-from fmnist_sk._parts import MIN_ROWS, Parts
+from fmnist_sk._data.images import Images
+from fmnist_sk._network.build import MIN_ROWS, Parts
+from fmnist_sk._network.random import DrawFrom, use_generator
+from fmnist_sk._runtime.parameters import set_nested
 from fmnist_sk.callbacks import ProgressLog
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from fmnist_sk._parts import MIN_ROWS
-from fmnist_sk._skorch import SkorchNet
+from fmnist_sk._estimator.skorch import SkorchNet
+from fmnist_sk._network.build import MIN_ROWS
 
 
 class Hooks:

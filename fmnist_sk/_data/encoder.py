@@ -10,19 +10,10 @@ import torch
 from sklearn.utils.validation import validate_data
 from torch import Tensor
 
-from fmnist_sk._batches import Images
-from fmnist_sk._validation import (
-    as_tensor,
-    check_image_shape,
-    check_pixels,
-    check_weights,
-    content_hashes,
-    encode_labels,
-    repeat_by_weight,
-    square_shape,
-    to_images,
-    value_range,
-)
+from fmnist_sk._data.checks import as_tensor, check_pixels, check_weights, encode_labels
+from fmnist_sk._data.images import Images
+from fmnist_sk._data.shapes import check_image_shape, square_shape, to_images
+from fmnist_sk._data.statistics import content_hashes, repeat_by_weight, value_range
 from fmnist_sk.datasets import fashion_labels
 from fmnist_sk.shared import SharedImages
 

@@ -15,8 +15,9 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fmnist_sk._files import as_path, optional, write_whole
-from fmnist_sk._views import views
+from fmnist_sk._network.views import views
+from fmnist_sk._runtime.optional import optional
+from fmnist_sk._storage.files import as_path, write_whole
 
 TOLERANCE = 1e-5        # of probabilities, between PyTorch and onnxruntime, beside rounding
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from fmnist_sk._checkpoint import taken
+from fmnist_sk._storage.fit_file import taken
 
 if TYPE_CHECKING:
-    from fmnist_sk._training import Trainer
+    from fmnist_sk._training.fit import Trainer
 
 
 class WeightAverage:

@@ -6,8 +6,6 @@ there, and never pass through NumPy.
 from __future__ import annotations
 
 import math
-import numbers
-import warnings
 
 import numpy as np
 import pandas as pd
@@ -21,10 +19,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.data import Dataset
-
-CHUNK = 1024        # rows that a pass over the whole data set handles at a time, to keep its buffers small
 
 
 def check_pixels(estimator, X, y=None, *, reset: bool, dtypes=("float32", "uint8")) -> np.ndarray | Tensor:
@@ -122,40 +117,6 @@ def as_tensor(X: np.ndarray | Tensor) -> Tensor:
     return X if isinstance(X, Tensor) else torch.from_numpy(np.require(X, requirements=["C", "W"]))
 
 
-def square_shape(n_features: int) -> tuple[int, int, int]:
-    """The smallest square image, one channel, that holds this many values."""
-    side = math.isqrt(n_features - 1) + 1
-    if side * side != n_features:
-        warnings.warn(f"X has rows of {n_features} values, which fill no square image: they are padded with zeros to "
-                      f"{side} x {side}. Pass image_shape=(height, width) if they are images.", UserWarning,
-                      stacklevel=2)
-    return 1, side, side
-
-
-def check_image_shape(image_shape, n_features: int) -> tuple[int, int, int] | None:
-    """The parameter image_shape as (channels, height, width); None stays None."""
-    if image_shape is None:
-        return None
-    shape = tuple(image_shape)
-    if len(shape) not in (2, 3) or not all(isinstance(side, numbers.Integral) and side > 0 for side in shape):
-        raise ValueError("image_shape must be (height, width) or (channels, height, width), got "
-                         f"image_shape={image_shape}.")
-    if math.prod(shape) != n_features:
-        raise ValueError(f"image_shape must hold as many values as a row of X, {n_features}, got "
-                         f"image_shape={image_shape}.")
-    return (1,) * (3 - len(shape)) + shape
-
-
-def to_images(X: Tensor, shape: tuple[int, int, int], minimum: int = 1) -> Tensor:
-    """X as (n, channels, height, width): rows filled up with zeros to `shape`, images to `minimum` rows and columns."""
-    size = math.prod(shape)
-    if X.ndim == 2 and X.shape[1] < size:
-        X = F.pad(X, (0, size - X.shape[1]))
-    X = X.reshape(-1, *shape)
-    missing = [max(0, minimum - side) for side in shape[1:]]
-    return F.pad(X, (0, missing[1], 0, missing[0])) if any(missing) else X
-
-
 def encode_labels(y, n: int) -> tuple[np.ndarray, Tensor]:
     """The classes that occur in y, sorted, and for each of the n rows the index of its class.
 
@@ -225,83 +186,3 @@ def check_weights(sample_weight, n: int) -> Tensor | None:
         raise ValueError("sample_weight must be non-negative and finite, got "
                          f"{weights.min().item()} to {weights.max().item()}.")
     return weights
-
-
-def content_hashes(pixels: Tensor, codes: Tensor) -> Tensor:
-    """(n,) int64: a 64-bit hash of each image and its code.
-
-    Rows sorted by it are in an order that depends on their content alone, which makes a fit independent of the order
-    in which they are given. Equal hashes are equal rows.
-    """
-    size = pixels[0].numel() * pixels.element_size()
-    words = -(-size // 8)
-    generator = torch.Generator().manual_seed(0x5EED)
-    factors = torch.randint(-2**62, 2**62, (words + 1,), generator=generator).mul_(2).add_(1).to(pixels.device)
-    hashes = codes * factors[-1]
-    for start in range(0, len(pixels), CHUNK):
-        raw = pixels[start:start + CHUNK].reshape(-1, pixels[0].numel()).view(torch.uint8)
-        block = raw.new_zeros((len(raw), words * 8))
-        block[:, :size] = raw
-        hashes[start:start + CHUNK] += (block.view(torch.int64) * factors[:-1]).sum(1)
-    return hashes
-
-
-def repeat_by_weight(rows: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Rows without weight dropped; whole-numbered weights turned into repetitions, others kept as factors.
-
-    A fit with weight 2 is then the fit with that row given twice. Where that would more than quadruple the data set,
-    weights stay factors of the loss, scaled to a mean of one.
-    """
-    if weights is None:
-        return rows, None
-    n, weights = len(rows), weights.to(rows.device)
-    kept = weights[rows]
-    rows = rows[kept > 0]
-    kept = kept[kept > 0]
-    if not torch.isfinite(kept.sum()):
-        raise ValueError("sample_weight must have a finite sum: divide the weights by their largest.")
-    if (kept == kept.round()).all() and kept.sum() <= 4 * n:
-        return rows.repeat_interleave(kept.long()), None
-    return rows, (weights / kept.mean()).float()
-
-
-def value_range(pixels: Tensor, rows: Tensor | None = None) -> tuple[float, float]:
-    """The smallest and the largest pixel."""
-    parts = [pixels] if rows is None else (pixels[part] for part in rows.split(CHUNK))      # one copy at a time
-    ends = [torch.stack(part.aminmax()) for part in parts]
-    low, high = torch.stack([torch.stack(ends)[:, 0].amin(), torch.stack(ends)[:, 1].amax()]).tolist()
-    return low, high
-
-
-def pixel_statistics(pixels: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of every channel over all images: two float32 tensors (channels,) on the host."""
-    rows = torch.arange(len(pixels), device=pixels.device) if rows is None else rows
-    total = torch.zeros(2, pixels.shape[1], dtype=torch.float64, device=pixels.device)
-    precision = pixels.dtype if pixels.is_floating_point() else torch.float32
-    # Deviations from a first guess, so that a large mean does not cancel the digits of a small deviation.
-    origin = pixels[rows[:CHUNK]].double().mean(dim=(0, 2, 3), keepdim=True)
-    for start in range(0, len(rows), CHUNK):
-        block = pixels[rows[start:start + CHUNK]]
-        block = block.to(precision) - origin.to(precision)
-        total += torch.stack([block.sum((0, 2, 3), dtype=torch.float64),
-                              block.square_().sum((0, 2, 3), dtype=torch.float64)])
-    mean, square = total / (len(rows) * pixels[0, 0].numel())
-    deviation = (square - mean**2).clamp_min(0).sqrt()
-    mean = mean + origin.to(precision).double().flatten()
-    return tuple(value.float().cpu().as_subclass(Tensor) for value in (mean, deviation))
-
-
-def stratified_split(codes: Tensor, n_held_out: int, generator: torch.Generator) -> Tensor:
-    """(n,) bool: `n_held_out` rows drawn in the proportions of the classes. One row of a class is never held out."""
-    order = torch.randperm(len(codes), generator=generator).to(codes.device)
-    grouped = order[torch.argsort(codes[order], stable=True)]
-    counts = torch.bincount(codes).cpu()
-    exact = counts * (n_held_out / len(codes))
-    quota = exact.floor().long()
-    spare = torch.argsort(quota - exact, stable=True)         # the largest remainders first
-    quota[spare[:max(0, n_held_out - int(quota.sum()))]] += 1
-    quota = torch.minimum(quota, (counts - 1).clamp_min(0))
-    held_out = torch.cat([group[:k] for group, k in zip(grouped.split(counts.tolist()), quota.tolist(), strict=True)])
-    chosen = torch.zeros(len(codes), dtype=torch.bool, device=codes.device)
-    chosen[held_out] = True
-    return chosen

@@ -12,9 +12,9 @@ from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import Callback
 from torch import nn
 
-from fmnist_sk._estimator import check_numbers
-from fmnist_sk._parts import OPTIMIZERS
-from fmnist_sk._views import check_tta
+from fmnist_sk._network.build import OPTIMIZERS
+from fmnist_sk._network.views import check_tta
+from fmnist_sk._runtime.parameters import check_numbers
 from fmnist_sk.augmentation import as_transformers
 from fmnist_sk.losses import LOSSES
 from fmnist_sk.schedules import as_schedule

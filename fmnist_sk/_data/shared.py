@@ -1,0 +1,99 @@
+"""Images that several fits share."""
+from __future__ import annotations
+
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
+from torch import Tensor
+
+from fmnist_sk._data.checks import as_tensor, check_pixels
+
+_INDEX = "SharedImages: index must be a slice, whole numbers (m,) or bools ({},)"
+
+
+class SharedImages:
+    """Images that are on a device once, however many fits use parts of them at the same time.
+
+    For searches and ensembles in threads of one process: scikit-learn cuts training and test parts of every fold, and
+    a part of these images is a list of rows, not a copy. Results are those of the images themselves. The classifiers of
+    this package take them as X; everything else sees an array.
+
+    Parameters
+    ----------
+    X : images in any form that classifiers take: (n, features), (n, H, W) or (n, C, H, W)
+    device : str, torch.device or None
+        None: where X is if that is no CPU, else CUDA if there is one, else the CPU. What is there already is not
+        copied: changes of X are seen.
+
+    Other processes get copies: of a part, its images alone. So threads are what it is for.
+
+    Raises TypeError or ValueError for what are no images, and for unknown devices.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fmnist_sk import SharedImages
+    >>> X = SharedImages(np.zeros((100, 28, 28), dtype=np.uint8), device="cpu")
+    >>> part = X[10:30]
+    >>> part.shape, part.pixels is X.pixels
+    ((20, 28, 28), True)
+    """
+
+    def __init__(self, X: ArrayLike | Tensor, device: str | torch.device | None = None):
+        from fmnist_sk.classifier import ImageClassifier
+        messages_for = type("SharedImages", (BaseEstimator,), {})()
+        checked = check_pixels(messages_for, X, reset=True)
+        self.pixels = as_tensor(checked).to(ImageClassifier(device=device)._choose_device(checked))
+        self.rows = torch.arange(len(self.pixels), device=self.pixels.device)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return len(self.rows), *self.pixels.shape[1:]
+
+    @property
+    def ndim(self) -> int:
+        return self.pixels.ndim
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(str(self.pixels.dtype).removeprefix("torch."))
+
+    @property
+    def device(self) -> torch.device:
+        return self.pixels.device
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index) -> Self:
+        """A part: a slice, whole numbers (m,), or bools (n,), as NumPy counts them; no copy."""
+        if isinstance(index, tuple) and len(index) == 2 and index[1] is Ellipsis:      # as scikit-learn writes it
+            index = index[0]
+        if isinstance(index, Tensor):
+            index = index.cpu().numpy()
+        try:
+            rows = np.arange(len(self))[index]
+        except (IndexError, TypeError, ValueError) as error:
+            raise IndexError(f"{_INDEX.format(len(self))}, got {index!r} ({error}).") from None
+        if rows.ndim != 1:
+            raise IndexError(f"{_INDEX.format(len(self))}, got {index!r}.")
+        index = torch.from_numpy(rows.copy()).to(self.device)
+        part = object.__new__(type(self))
+        part.pixels, part.rows = self.pixels, self.rows[index]
+        return part
+
+    def __getstate__(self):                 # a part goes to other processes alone
+        return {"pixels": self.tensor(), "rows": torch.arange(len(self), device=self.device)}
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return np.asarray(self.tensor().cpu(), dtype=dtype)
+
+    def tensor(self) -> Tensor:
+        """The images of this part, (n, ...), as a copy on their device."""
+        return self.pixels[self.rows]
+
+    def __repr__(self) -> str:
+        return f"SharedImages of shape {self.shape}, {self.dtype}, on {self.device}"
