@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fmnist_sk._network.build import MIN_ROWS
+from fmnist_sk._network.generators import MIN_ROWS
 from fmnist_sk._network.tracing import Hooks, named, trial
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.inspection import classifier_of, through
@@ -82,7 +82,7 @@ def _maps(classifier: ImageClassifier, layers: dict[str, nn.Module], pixels: Ten
 def _last_map(classifier: ImageClassifier) -> str:
     network = classifier.module_.network
     layers = {name: layer for name, layer in network.named_modules() if name and not isinstance(layer, _POOLINGS)}
-    seen = trial(classifier.module_, layers, classifier._network_shape)
+    seen = trial(classifier.module_, layers, classifier._encoder.network_shape)
     names = [name for name, (_, output) in seen.items() if output.ndim == 4 and min(output.shape[2:]) > 1]
     if not names:
         raise ValueError("layer must name a layer whose output is a map, and no layer of this network has one of more "

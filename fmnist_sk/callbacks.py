@@ -21,7 +21,7 @@ class ProgressLog(PrintLog):
         if not net.verbose and self.sink is print:
             return
         durations = [row["dur"] for row in net.history[self.first_epoch_:] if "dur" in row]
-        remaining = net.epochs_ - (len(net.history) - self.first_epoch_)
+        remaining = net._fit.epochs - (len(net.history) - self.first_epoch_)
         self.remaining_ = sum(durations) / max(1, len(durations)) * remaining
         super().on_epoch_end(net, **kwargs)
 
@@ -36,7 +36,7 @@ class ProgressLog(PrintLog):
         return super().format_row(row, key, color)
 
     def _sorted_keys(self, keys):
-        keys = [key for key in super()._sorted_keys(keys) if not key.endswith("_class_acc")]
+        keys = [key for key in super()._sorted_keys(keys) if "_class_acc_" not in key]
         last = ["lr", "dur", "remaining"]
         return [*(key for key in _COLUMNS if key in keys),
                 *(key for key in keys if key not in (*_COLUMNS, *last)),

@@ -1,42 +1,37 @@
 """ImageClassifier: any PyTorch network as a scikit-learn classifier of images."""
 from __future__ import annotations
 
+import copy
 import inspect
-import math
 import os
-from collections.abc import Generator
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, Self, dataclass_transform
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn import get_config
-from sklearn.base import BaseEstimator
 from sklearn.callback import with_callbacks
-from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from fmnist_sk._data.encoder import ImageData
-from fmnist_sk._data.images import Images
-from fmnist_sk._data.shapes import check_image_shape
-from fmnist_sk._data.statistics import content_hashes, pixel_statistics, value_range
-from fmnist_sk._estimator.constraints import Parameters
-from fmnist_sk._network.views import views
+from fmnist_sk._data.containers import wants_tensor
+from fmnist_sk._data.images import Images, LabelledImages
+from fmnist_sk._data.statistics import pixel_statistics, value_range
+from fmnist_sk._estimator.constraints import PARAMETER_CONSTRAINTS, check_params, check_ready
+from fmnist_sk._estimator.fitting import Plan, fitting, plan_of
+from fmnist_sk._estimator.skorch import SkorchNet
+from fmnist_sk._network.predictor import Predictor
 from fmnist_sk._runtime.cpu import use_cpu
-from fmnist_sk._runtime.graphs import is_ours
-from fmnist_sk._storage.fit_file import FitFile, fingerprint
-from fmnist_sk._storage.onnx import Exports
-from fmnist_sk._training.fit import Trainer
-from fmnist_sk._training.schedule import Schedule
-from fmnist_sk.losses import check_probabilities
-from fmnist_sk.schedules import Constant, as_schedule
-from fmnist_sk.shared import SharedImages
+from fmnist_sk._storage.onnx import export_onnx, export_program
+from fmnist_sk._training.net import PhasePlan
+from fmnist_sk.schedules import Constant
 
 
 @dataclass_transform(kw_only_default=True, eq_default=False)
 @dataclass(kw_only=True, eq=False, repr=False)
-class ImageClassifier(Parameters, ImageData, Exports, Trainer):
+class ImageClassifier(SkorchNet):
     """A neural network for small images that is a scikit-learn classifier and a skorch net.
 
     Images X may be (n, features), (n, H, W) or (n, C, H, W): arrays, DataFrames or tensors on any device, uint8 or
@@ -107,9 +102,8 @@ class ImageClassifier(Parameters, ImageData, Exports, Trainer):
     tta : None, "mirror", "shift" or a pair of them
         Test-time augmentation: probabilities are means over each image and its mirror image, or itself and shifts by a
         pixel in four directions, or both (10 views). In predictions, not in validation.
-    class_weight : dict, "balanced", "report_3" or None
-        Factors of the loss for each label; "balanced" makes all classes of the given images weigh the same; "report_3"
-        is 2 for Fashion-MNIST's T-shirt, pullover, coat and shirt.
+    class_weight : dict, "balanced" or None
+        Factors of the loss for each label; "balanced" makes all classes of the given images weigh the same.
     validation_fraction : float, int or None
         Hold out this share (0 to 1) or number of the distinct training images, in the proportions of the classes.
         Copies of an image stay on one side. valid_loss is the loss of training: with smoothing, weights and all.
@@ -211,6 +205,8 @@ class ImageClassifier(Parameters, ImageData, Exports, Trainer):
     callbacks: list | str | None = None
     verbose: int = 0
 
+    _parameter_constraints = PARAMETER_CONSTRAINTS
+
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         if lost := (set(vars(cls)) & {field.name for field in fields(cls)}) - set(inspect.get_annotations(cls)):
@@ -233,17 +229,11 @@ class ImageClassifier(Parameters, ImageData, Exports, Trainer):
         validation epoch so far; without validation, those at that moment.
         """
         self._validate_params()
-        context = self._init_callback_context(max_subtasks=self.max_epochs)
-        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
-        self._callback_data = X, y
-        try:
-            with use_cpu(self.n_threads):
-                for _ in self._fitting_anew(X, y, sample_weight):
-                    pass
-        finally:
-            del self._callback_data
-        context.call_on_fit_task_end(estimator=self, X=X, y=y,
-                                     reconstruction_attributes=lambda: {"n_iter_": self.n_iter_})
+        task = self._init_callback_context(max_subtasks=self.max_epochs)
+        task.call_on_fit_task_begin(estimator=self, X=X, y=y)
+        with use_cpu(self.n_threads), fitting(self, X, y, sample_weight, plan_of(self), task) as fit:
+            self.fit_loop(fit.images, epochs=fit.epochs)
+        task.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=lambda: {"n_iter_": self.n_iter_})
         return self
 
     def partial_fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor, classes: ArrayLike | None = None,
@@ -253,176 +243,118 @@ class ImageClassifier(Parameters, ImageData, Exports, Trainer):
         The first call fixes classes, image shape and standardisation; `classes` names labels that are still to come.
         """
         self._validate_params()
-        with use_cpu(self.n_threads):
-            for _ in self._fitting(X, y, sample_weight, restart=not self.initialized_, epochs=1, planned=1,
-                                   schedule=Constant(), classes=classes):
-                pass
+        plan = Plan(restart=not self.initialized_, epochs=1, planned=1, schedule=Constant(), classes=classes)
+        with use_cpu(self.n_threads), fitting(self, X, y, sample_weight, plan) as fit:
+            self.fit_loop(fit.images, epochs=1)
         return self
-
-    def _fitting_anew(self, X, y, sample_weight) -> Generator:
-        """A fit; that of a member of a group yields its batches, see `Trainer._loop`."""
-        return self._fitting(X, y, sample_weight, restart=not (self.warm_start and self.initialized_),
-                             epochs=self.max_epochs, planned=self.schedule_epochs or self.max_epochs,
-                             schedule=as_schedule(self.schedule), folder=self.checkpoint)
-
-    def _fitting(self, X, y, sample_weight, *, restart, epochs, planned, schedule: Schedule, folder=None, classes=None
-                 ) -> Generator:
-        if restart:
-            self.initialized_ = False
-            # Should the fit fail, nothing old is left to predict with.
-            for name in ("module_", "_built_for", "_generators", "best_epoch_", "n_iter_"):
-                vars(self).pop(name, None)
-        images = self._training_images(X, y, sample_weight, restart=restart, classes=classes)
-        is_first = restart or self.value_range_ is None
-        if is_first:
-            self.value_range_ = value_range(images.pixels, images.rows)
-            self._statistics = self._pixel_statistics(images)
-        file = None if folder is None else FitFile(folder, self._fingerprint(images, restart),
-                                                   None if self.schedule_epochs is None else epochs,
-                                                   self.keep_checkpoint)
-        if restart:
-            self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-            if file is not None and file.content is not None:
-                self._seed = file.content["seed"]
-            self.initialize()
-            self._whiten(images)
-        else:
-            if is_first and self.standardize:
-                self.module_.standardize.learn(*self._statistics)
-            if not any(True for _ in self.criterion_.parameters()):
-                self.initialize_criterion()             # it may have been set anew
-        try:
-            yield from self._train(images, epochs, schedule, planned, file)
-        finally:
-            if self.history and "train_loss" not in self.history[-1]:       # an epoch that was not finished
-                del self.history_[-1]
-            self.n_iter_ = len(self.history)
 
     # ------------------------------------------------------------------ predict
 
     def predict_proba(self, X: ArrayLike | Tensor) -> np.ndarray | Tensor:
         """Probabilities (n, n_classes) float32, in the order of ``classes_``."""
         values = self._probabilities(X)
-        return values.to(X.device) if self._wants_tensor(X) else values.cpu().numpy()
+        return values.to(X.device) if wants_tensor(X) else values.cpu().numpy()
 
     def predict(self, X: ArrayLike | Tensor) -> np.ndarray | Tensor:
         """The most probable label of each image, (n,)."""
         codes = self._probabilities(X).argmax(1)
-        if isinstance(X, Images):           # skorch's scoring callbacks compare codes with codes
-            return codes.cpu().numpy()
-        if self.classes_.dtype.kind in "biuf" and self._wants_tensor(X):
+        if self.classes_.dtype.kind in "biuf" and wants_tensor(X):
             return torch.from_numpy(self.classes_).to(X.device)[codes.to(X.device)]
         return self.classes_[codes.cpu().numpy()]
 
     def score(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor, sample_weight: ArrayLike | None = None) -> float:
         """Accuracy of ``predict(X)``."""
-        if isinstance(y, Tensor) and not self._wants_tensor(X):
+        if isinstance(y, Tensor) and not wants_tensor(X):
             y = y.cpu().numpy()
         return super().score(X, y, sample_weight)
 
     def _probabilities(self, X) -> Tensor:
-        self._check_ready()
+        check_ready(self)
+        is_dataset = isinstance(X, Images)              # of skorch's callbacks, which score as validation does
         with use_cpu(self.n_threads):
-            return self._probabilities_of(self.get_dataset(X))
+            images = self.get_dataset(X)
+            predictor = Predictor(lambda x: torch.cat(list(self.forward_iter(x, device=None))), self.criterion_,
+                                  None if is_dataset else self.tta, self._encoder.background)
+            found = predictor(images if predictor.tta is None else images.tensor())
+            if not torch.isfinite(found).all():
+                raise self._not_finite(images)
+            return found
 
-    def _probabilities_of(self, images: Images) -> Tensor:
-        if self.tta is None:
-            parts = iter([images])
-        else:
-            pixels = images.pixels if images.rows is None else images.pixels[images.rows]
-            background = 0 if self.value_range_ is None else self.value_range_[0]
-            parts = (Images(view) for view in views(pixels, self.tta, background))      # one at a time
-        found = [torch.cat(list(map(self._as_probabilities, self.forward_iter(part, device=None)))) for part in parts]
-        found = found[0] if len(found) == 1 else torch.stack(found).mean(0)
-        if not torch.isfinite(found).all():
-            (low, high), (least, most) = value_range(images.pixels, images.rows), self.value_range_ or (0, 0)
-            if least <= low and high <= most:
-                rate = self._live_lr
-                raise ValueError("The network computes no numbers for images such as it was trained on: its last fit "
-                                 f"went wrong. Fit it again with a lower {rate}={getattr(self, rate)}.")
-            raise ValueError("X must hold values that the network can compute with, got pixels from "
-                             f"{low:g} to {high:g}; those of the training images go from {least:g} to {most:g}.")
-        return found
+    def _not_finite(self, images: Images) -> ValueError:
+        (low, high), (least, most) = value_range(images.pixels, images.rows), self.value_range_ or (0, 0)
+        if least <= low and high <= most:
+            name = self._lr_name
+            return ValueError("The network computes no finite numbers for images such as it was trained on: its last "
+                              f"fit went wrong. Fit it again with a lower {name}={getattr(self, name)}.")
+        return ValueError("X must hold values that the network can compute with, got pixels from "
+                          f"{low:g} to {high:g}; those of the training images go from {least:g} to {most:g}.")
 
-    def _as_probabilities(self, logits: Tensor) -> Tensor:
-        probabilities = getattr(self.criterion_, "probabilities", None)
-        if probabilities is None:
-            return logits.softmax(1)
-        found = probabilities(logits)
-        if not is_ours(self.criterion_):
-            check_probabilities(found, logits, self.criterion_)
-        return found
+    # ------------------------------------------------------------------ elsewhere
 
-    def _fingerprint(self, images: Images, restart: bool) -> str:
-        """What tells this fit from others: settings, data, and the network that it goes on with."""
-        ignored = {"checkpoint", "checkpoint_every", "device", "keep_checkpoint", "n_threads", "tta", "verbose",
-                   "warm_start", *([] if self.schedule_epochs is None else ["max_epochs"]),
-                   *([] if self.keep_checkpoint else ["callbacks"])}
-        params = {**BaseEstimator.get_params(self, deep=False), **self._prefixed_params()}
-        rows = images.rows
-        return fingerprint(
-            type(self), {name: value for name, value in params.items() if name not in ignored}, self.device_.type,
-            self.image_shape_, self.classes_, content_hashes(images.pixels, images.codes)[rows],
-            None if images.weights is None else images.weights[rows],
-            None if restart else (self.module_.state_dict(), len(self.history), self._generators["shuffle"].get_state(),
-                                  self._generators["device"].get_state()))
+    def to_exported_program(self) -> torch.export.ExportedProgram:
+        """The fitted classifier as a program for PyTorch alone: ``torch.export.save(program, "model.pt2")``.
 
-    def _wants_tensor(self, X) -> bool:
-        return isinstance(X, Tensor) and get_config()["array_api_dispatch"]
+        ``program.module()(images)`` gives the probabilities (n, n_classes) float32, in the order of ``classes_``, of
+        images (n, channels, height, width) float32 with values as in training, n >= 1. Standardisation, padding,
+        test-time augmentation and the loss's probabilities are inside. It is on the CPU, in float32.
 
-    # ------------------------------------------------------------------ settings
+        Raises scikit-learn's NotFittedError.
+        """
+        return export_program(self._exportable(), self.image_shape_)
 
-    def _choose_device(self, X=None) -> torch.device:
-        if self.device is None:
-            if isinstance(X, (Tensor, SharedImages)) and X.device.type != "cpu":
-                return X.device
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            device = torch.device(self.device)
-            torch.empty(0, device=device).cpu()
-        except TypeError as error:
-            raise TypeError(f"device must be a text or a torch.device, got device={self.device!r}.") from error
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
-            raise ValueError(f"device must name a device of this machine, such as 'cpu', got device={self.device!r} "
-                             f"({str(error).splitlines()[0]}).") from error
-        return device
+    def to_onnx(self, path: str | os.PathLike, class_names: Sequence[str] | None = None) -> Path:
+        """Write the fitted classifier as an ONNX model, which other languages and programs run.
 
-    def _pixel_statistics(self, images: Images) -> tuple[Tensor, Tensor]:
-        """What the standardising first layer subtracts and divides by: (channels,) each."""
-        if self.standardize == "min_max":
-            low, high = self.value_range_
-            return tuple(torch.full((self.image_shape_[0],), value, dtype=torch.float64).float()
-                         for value in (low, high - low))
-        return pixel_statistics(images.pixels, images.rows)
+        Input "images": float32 (n, channels, height, width), values as in training, n >= 1. Outputs "label": (n,), the
+        labels themselves; "probabilities": float32 (n, n_classes); and with `class_names`, (n_classes,) texts in the
+        order of ``classes_``, "class_name": (n,). The model's metadata hold "classes", the order of the probabilities,
+        "class_names", "image_shape" and "value_range" as JSON. Standardisation, padding, test-time augmentation and
+        the loss's probabilities are inside. Before the file is written, the model is run by onnxruntime and compared
+        with PyTorch in float32, in which it computes. A classifier that predicts in bfloat16, as ``precision="auto"``
+        does where the hardware has it, rounds its own probabilities more coarsely and so differs a little.
 
-    @property
-    def _network_shape(self) -> tuple[int, int, int]:
-        channels, *sides = self.image_shape_
-        return channels, *(max(side, self._smallest_side()) for side in sides)
+        Of a DeepEnsembleClassifier the members, ``estimators_``, are exported one by one: its probabilities are the
+        mean of theirs.
 
-    def _smallest_side(self) -> int:
-        """Of images that the network takes, whatever was set since it was built; of one that it would be built with."""
-        return vars(self).get("_built_for") or self._minimum_size()
+        Needs the extra ``fmnist_sk[onnx]``. Returns the path.
+
+        Raises scikit-learn's NotFittedError, ImportError without the extra, ValueError for names that do not fit,
+        RuntimeError if the labels differ, or the probabilities by more than 1e-5 and more than PyTorch's own rounding
+        errors explain.
+        """
+        return export_onnx(self._exportable(), path, self.image_shape_, self.classes_, class_names, self.value_range_)
+
+    def _exportable(self) -> Predictor:
+        """All of a prediction as one module, in float32 on the CPU; a copy."""
+        check_is_fitted(self)
+        _, height, width = self.image_shape_
+        _, padded_height, padded_width = self._encoder.network_shape
+        module = copy.deepcopy(self.module_).cpu().to(memory_format=torch.contiguous_format)
+        return Predictor(module, copy.deepcopy(self.criterion_).cpu(), self.tta, self._encoder.background,
+                         (0, padded_width - width, 0, padded_height - height)).eval().requires_grad_(False)
+
+    # ------------------------------------------------------------------ what subclasses may say
+
+    def _validate_params(self) -> None:
+        """Raise ValueError or TypeError for parameters that cannot be used, alone or together."""
+        check_params(self)
 
     def _minimum_size(self) -> int:
         """The smallest height and width that the network takes."""
         return 1
 
-    def _architecture_params(self) -> dict[str, Any]:
-        """Parameters that subclasses add: those that the module's signature names are passed to it."""
-        base = {field.name for field in fields(ImageClassifier)}
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in base}
+    def _pixel_statistics(self, images: LabelledImages) -> tuple[Tensor, Tensor]:
+        """What the standardising first layer subtracts and divides by: (channels,) each."""
+        if self.standardize == "min_max":
+            low, high = self.value_range_
+            mean, std = (torch.full((self.image_shape_[0],), value, dtype=torch.float64).float()
+                         for value in (low, high - low))
+            return mean, std
+        return pixel_statistics(images.pixels, images.rows)
 
-    def _prepare_unfitted(self) -> None:
-        self._validate_params()
-        shape = tuple(self.image_shape or (28, 28))
-        self.image_shape_ = check_image_shape(shape, math.prod(shape))
-        self.n_features_in_ = math.prod(shape)
-        self.classes_inferred_ = np.arange(10)
-        self.value_range_ = None
-        self._statistics = torch.zeros(self.image_shape_[0]), torch.ones(self.image_shape_[0])
-        self.device_ = self._choose_device()
-        self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+    def _plan_phases(self, epochs: int, done: int) -> list[PhasePlan]:
+        """The parts of the next `epochs` of a fit, `done` epochs after its beginning."""
+        return [PhasePlan(epochs, self.lr)]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

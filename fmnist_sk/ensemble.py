@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Self
 
 import numpy as np
@@ -14,7 +15,9 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from fmnist_sk._estimator.fitting import fitting, plan_of
 from fmnist_sk._runtime.cpu import use_cpu
+from fmnist_sk._runtime.device import choose_device
 from fmnist_sk._runtime.parameters import Estimator
 from fmnist_sk._training.group import train_together
 from fmnist_sk.classifier import ImageClassifier
@@ -141,23 +144,18 @@ class DeepEnsembleClassifier(MetaEstimatorMixin, ClassifierMixin, Estimator):
         if not self.together or not isinstance(member, ImageClassifier) or self.n_members == 1 or hasattr(
                 member, "_skl_callbacks"):
             return False
-        return self.together is True or member._choose_device(X).type != "cpu"
+        return self.together is True or choose_device(member.device, X).type != "cpu"
 
     @staticmethod
     def _fit_together(members: list[ImageClassifier], X, y, sample_weight) -> bool:
         for member in members:
             member._validate_params()
-        device = members[0]._choose_device(X)
+        device = choose_device(members[0].device, X)
         if device.type != "cpu" and isinstance(X, np.ndarray) and X.ndim > 1 and X.dtype.kind in "uif":
             X = torch.as_tensor(X, device=device)                  # once, for all of them
-        try:
-            for member in members:
-                member._is_member = True
-            with use_cpu(members[0].n_threads):
-                return train_together({member: member._fitting_anew(X, y, sample_weight) for member in members})
-        finally:
-            for member in members:
-                vars(member).pop("_is_member", None)
+        with use_cpu(members[0].n_threads), ExitStack() as stack:
+            return train_together([stack.enter_context(fitting(member, X, y, sample_weight, plan_of(member)))
+                                   for member in members])
 
     def predict_proba(self, X: ArrayLike | Tensor) -> np.ndarray | Tensor:
         """Probabilities (n, n_classes), in the order of ``classes_``: the mean of the members'."""

@@ -16,6 +16,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from fmnist_sk._data.containers import wants_tensor
+from fmnist_sk._estimator.parts import network_builder, prepare_unfitted
 from fmnist_sk._network.tracing import count, is_layer, named, passes, trial
 from fmnist_sk._runtime.parameters import Estimator
 from fmnist_sk.classifier import ImageClassifier
@@ -53,14 +55,13 @@ def summary(classifier: ImageClassifier) -> pd.DataFrame:
     """
     _, classifier = classifier_of(classifier, "classifier")
     if classifier.initialized_:
-        module = classifier.module_
+        module, encoder = classifier.module_, classifier._encoder
     else:
-        classifier = clone(classifier)
-        classifier._prepare_unfitted()
-        module = classifier._new_module()
+        encoder, generators = prepare_unfitted(clone(classifier))
+        module = network_builder(classifier, encoder).build(generators.seed)
     layers = {name: layer for name, layer in module.network.named_modules() if name and is_layer(layer)}
     with FlopCounterMode(display=False) as counter:
-        seen = trial(module, layers, classifier._network_shape)
+        seen = trial(module, layers, encoder.network_shape)
     operations = counter.get_flop_counts()
     multiply_adds = {name: sum(counts.values()) // 2 for name, counts in operations.items()}
     counted: set[nn.Parameter] = set()
@@ -71,7 +72,7 @@ def summary(classifier: ImageClassifier) -> pd.DataFrame:
         counted |= found
     rows = [(name, type(layers[name]).__name__, tuple(output.shape[1:]), parameters[name],
              multiply_adds.get(f"Sequential.network.{name}", 0)) for name, (_, output) in seen.items()]
-    rows.append(("total", type(module.network).__name__, (len(classifier.classes_),), count(module.network),
+    rows.append(("total", type(module.network).__name__, (len(encoder.classes),), count(module.network),
                  multiply_adds.get("Global", 0)))
     names, *columns = zip(*rows, strict=True)
     return pd.DataFrame(dict(zip(("type", "output_shape", "parameters", "multiply_adds"), columns, strict=True)),
@@ -163,7 +164,7 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estima
                       if count(layer) and not any(True for _ in layer.children())}
         else:
             layers = named(network, [self.layer], "layer")
-        seen = trial(classifier.module_, layers, classifier._network_shape)
+        seen = trial(classifier.module_, layers, classifier._encoder.network_shape)
         self._part = 0 if self.layer is None else 1              # what the layer takes in, or what it gives
         self._layer = list(seen)[-1] if seen else self.layer
         features = seen[self._layer][self._part] if seen else None
@@ -181,7 +182,7 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estima
         layers = named(classifier.module_.network, [self._layer], "layer")
         features = torch.cat([seen[self._layer][self._part].flatten(1).float()
                               for seen in passes(classifier, through(steps, X), layers)])
-        return features.to(X.device) if classifier._wants_tensor(X) else features.cpu().numpy()
+        return features.to(X.device) if wants_tensor(X) else features.cpu().numpy()
 
     @property
     def n_features_in_(self) -> int:

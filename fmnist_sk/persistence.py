@@ -27,6 +27,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from fmnist_sk._data.encoder import ImageEncoder
+from fmnist_sk._runtime.device import choose_device
 from fmnist_sk._runtime.optional import optional
 from fmnist_sk._storage.encoding import Known, decode, encode, full_name
 from fmnist_sk._storage.files import as_path, write_whole
@@ -37,8 +39,8 @@ FORMAT = 1                              # grows when older versions can no longe
 TENSORS_OF_SKOPS = "scikit-learn"
 NOT_SAVED = "validation_data", "callbacks", "checkpoint"          # of the training, not of the model
 OF_A_PART = re.compile("(module|criterion|optimizer)__.")         # settings in skorch's manner that are saved
-LEARNED = "classes_inferred_", "image_shape_", "n_features_in_", "feature_names_in_", "value_range_", "best_epoch_", \
-    "n_iter_", "_seed"
+FITTED_ATTRIBUTES = "n_features_in_", "feature_names_in_", "best_epoch_"
+IN_FILE = {"classes_inferred_", "image_shape_", "value_range_", "_seed", "n_iter_", *FITTED_ATTRIBUTES}
 LARGEST_IMAGE = 2**26                   # values
 
 
@@ -133,7 +135,7 @@ def load(path: str | os.PathLike, device: str | torch.device = "auto", *, truste
     path, known = as_path(path), Known(trusted)
     safetensors = optional("safetensors", *EXTRA)
     if device != "auto":
-        ImageClassifier(device=device)._choose_device()             # ValueError for none of this machine
+        choose_device(device)             # ValueError for none of this machine
     if not path.is_file():
         raise FileNotFoundError(f"path must name a file that save() wrote, but there is none at {str(path)!r}.")
     try:
@@ -199,10 +201,15 @@ def _describe(classifier: ImageClassifier) -> dict:
     if not classifier.initialized_:
         return settings
     rows = [{key: value for key, value in row.items() if key != "batches"} for row in classifier.history_ or ()]
+    encoder = classifier._encoder
+    learned = {"classes_inferred_": encoder.classes, "image_shape_": encoder.image_shape,
+               "value_range_": encoder.value_range, "_seed": classifier._generators.seed, "n_iter_": classifier.n_iter_,
+               **{name: vars(classifier)[name] for name in FITTED_ATTRIBUTES if name in vars(classifier)}}
     return {
         **settings,
-        "learned": {name: encode(getattr(classifier, name), name) for name in LEARNED if name in vars(classifier)},
-        "statistics": [encode(value, "statistics") for value in classifier._statistics],
+        "learned": {name: encode(value, name) for name, value in learned.items()},
+        "statistics": [encode(np.array(values, dtype=np.float32), "statistics")
+                       for values in (encoder.mean, encoder.std)],
         "history": encode(rows, "history_"),
         "device": classifier.device_.type,
     }
@@ -223,21 +230,29 @@ def _restore(described: dict, tensors: dict[str, Tensor], device, known: Known) 
         return classifier
     classifier._validate_params()
     learned = {name: decode(value, known) for name, value in described["learned"].items()}
-    if set(learned) - set(LEARNED):
-        raise ValueError(f"it holds unknown attributes {sorted(set(learned) - set(LEARNED))}.")
+    if set(learned) - IN_FILE:
+        raise ValueError(f"it holds unknown attributes {sorted(set(learned) - IN_FILE)}.")
     _check_learned(learned)
-    vars(classifier).update(learned)
-    classifier._statistics = tuple(torch.from_numpy(decode(value, known)) for value in described["statistics"])
-    classifier.device_ = classifier._choose_device()
-    if described["device"] != "cpu" and classifier.device_.type == "cpu" and device == "auto":
+    vars(classifier).update({name: learned[name] for name in FITTED_ATTRIBUTES if name in learned})
+    mean, std = (tuple(np.asarray(decode(value, known), dtype=np.float32).tolist())
+                 for value in described["statistics"])
+    encoder = ImageEncoder(kind.__name__, learned["classes_inferred_"], learned["image_shape_"], 1,
+                           choose_device(classifier.device), learned.get("value_range_"), mean, std)
+    if described["device"] != "cpu" and encoder.device.type == "cpu" and device == "auto":
         warnings.warn(f"The model was fitted on {described['device']}, which is not here: it is on the CPU now, and "
                       "slower.", UserWarning, stacklevel=3)
     parts = {name: {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
              for name in ("module", "criterion")}
-    classifier._initialize_with(**parts)
-    for row in decode(described["history"], known):
-        classifier.history_.append({"batches": [], **row})
+    classifier.restore(encoder, learned.get("_seed", 0), **parts,
+                       history=[_flat_row(row) for row in decode(described["history"], known)])
     return classifier
+
+
+def _flat_row(row: dict) -> dict:
+    """A row of the history; until 0.1.0 it held the accuracies of all classes as a list."""
+    of_classes = row.get("valid_class_acc", ())
+    return {**{name: value for name, value in row.items() if name != "valid_class_acc"},
+            **{f"valid_class_acc_{code}": value for code, value in enumerate(of_classes)}}
 
 
 def _check_learned(learned: dict) -> None:

@@ -22,7 +22,7 @@ from skorch.callbacks import Callback
 from test_checkpoint import Dies, dying
 
 from fmnist_sk import ImageClassifier
-from fmnist_sk._storage.fit_file import fingerprint
+from fmnist_sk._storage.fingerprint import fingerprint
 
 TESTS = Path(__file__).parent
 
@@ -194,7 +194,7 @@ def test_fingerprints_are_the_same_in_another_process_and_tell_functions_apart()
     code = """
 import numpy as np, torch
 from fmnist_sk import RandomCrop
-from fmnist_sk._storage.fit_file import fingerprint
+from fmnist_sk._storage.fingerprint import fingerprint
 print(fingerprint({"b": RandomCrop(padding=1), "a": torch.nn.Linear, "c": np.arange(3)}, (1, 2.5, None, "x"),
                   torch.arange(4), np.random.RandomState(3), len, torch.optim.SGD,
                   lambda x: x in {"a", "b", "c"}, {"a", "b"}))

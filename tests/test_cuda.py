@@ -13,7 +13,7 @@ from torch import nn
 
 from fmnist_sk import AugmentedCopies, DeepEnsembleClassifier, MixUp, RandomCrop
 from fmnist_sk._data.images import Images
-from fmnist_sk._network.build import OPTIMIZERS
+from fmnist_sk._network.optimizer import OPTIMIZERS
 from fmnist_sk._runtime.graphs import Recorded
 from fmnist_sk.losses import LOSSES
 from fmnist_sk.schedules import SCHEDULES

@@ -237,7 +237,7 @@ def test_settings_reach_the_loss(tiny_images):
     net = small("ImageClassifier", criterion="sigmoid").set_params(criterion__label_smoothing=0.3)
     assert net.set_params(max_epochs=1).fit(X, y).criterion_.label_smoothing == 0.3
     with pytest.raises(TypeError, match=r"criterion cannot be made with \{.*'gamma'"):
-        net.set_params(criterion__gamma=3)
+        net.set_params(criterion__gamma=3).fit(X, y)
 
 
 def test_an_instance_keeps_its_settings_but_for_those_that_are_set(tiny_images):

@@ -10,7 +10,7 @@ from sklearn.metrics import log_loss
 from torch import nn
 
 from fmnist_sk import AugmentedCopies, ImageClassifier, MixUp, TorchSchedule
-from fmnist_sk._network.build import OPTIMIZERS
+from fmnist_sk._network.optimizer import OPTIMIZERS
 
 every_classifier = pytest.mark.parametrize("name", CLASSIFIERS)
 

@@ -23,7 +23,8 @@ from test_faults import check_checkpoint_outlives_a_full_disk
 
 from fmnist_sk import PhotoToFashion, load, load_csv, save
 from fmnist_sk._storage.download import download
-from fmnist_sk._storage.fit_file import FitFile, fingerprint
+from fmnist_sk._storage.fingerprint import fingerprint
+from fmnist_sk._storage.fit_file import FitFile
 from fmnist_sk.datasets import _File, _verify
 from fmnist_sk.networks._inception_v3 import InceptionV3, load_checkpoint
 

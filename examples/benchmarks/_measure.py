@@ -21,9 +21,15 @@ import torch
 from sklearn.model_selection import train_test_split
 
 import fmnist_sk
+from fmnist_sk._runtime.precision import compute_dtype
 
 HELD_OUT = 6_000            # training images that settings are chosen by
 RESULTS = Path(__file__).parent / "results"
+
+
+def arithmetic(classifier: fmnist_sk.ImageClassifier) -> str:
+    """What a fitted classifier computes with: "bfloat16" or "float32"."""
+    return str(compute_dtype(classifier.precision, classifier.device_)).removeprefix("torch.")
 
 
 def environment() -> dict:

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from fmnist_sk import load_fashion_mnist
-from fmnist_sk._training.steps import has_fast_bf16
+from fmnist_sk._runtime.precision import has_fast_bf16
 
 LR, WEIGHT_DECAY, BATCH_SIZE = 1e-3, 0.01, 128
 MEAN, STD = 72.94, 90.02

@@ -71,7 +71,7 @@ def main():
     for name, share in shares.items():
         print(f"{name:40s} {share['median']:6.1%} of a training step [{share['low']:.1%}, {share['high']:.1%}]")
     path = _measure.write(args.name, {
-        "device": args.device, "batch_size": size, "rounds": args.rounds, "precision": str(classifier._compute_dtype),
+        "device": args.device, "batch_size": size, "rounds": args.rounds, "precision": _measure.arithmetic(classifier),
         "milliseconds_of_a_step": 1e3 * sorted(times["training step"])[args.rounds // 2] / STEPS,
         "share_of_a_training_step": shares})
     print(f"wrote {path}")

@@ -102,7 +102,7 @@ def run(name, seed, train, test, device):
             "test_accuracy": float((predicted == test.target).mean()),
             "parameters": sum(p.numel() for p in classifier.module_.parameters()),
             "settings": settings_of(name, device, {}),
-            "arithmetic": str(classifier._compute_dtype).removeprefix("torch.")}
+            "arithmetic": _measure.arithmetic(classifier)}
 
 
 def main():

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from sklearn import get_config
 from torch import Tensor
 
 
@@ -13,3 +14,8 @@ def like(X, values: np.ndarray | Tensor):
     if isinstance(values, Tensor):
         values = values.numpy()
     return pd.DataFrame(values, index=X.index, columns=X.columns) if isinstance(X, pd.DataFrame) else values
+
+
+def wants_tensor(X) -> bool:
+    """Whether scikit-learn is to give a tensor where it is given one (``array_api_dispatch``)."""
+    return isinstance(X, Tensor) and get_config()["array_api_dispatch"]

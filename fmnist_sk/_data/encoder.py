@@ -1,79 +1,202 @@
-"""What a classifier does with X and y: shapes, classes, weights, and the warning about another range of values."""
+"""What a fit learns of its images and labels, and how others become images like them on the device."""
 from __future__ import annotations
 
 import math
 import numbers
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
+from skorch.helper import SliceDataset
 from torch import Tensor
 
-from fmnist_sk._data.checks import as_tensor, check_pixels, check_weights, encode_labels
-from fmnist_sk._data.images import Images
+from fmnist_sk._data.checks import as_tensor, check_pixels, encode_labels
+from fmnist_sk._data.images import Images, LabelledImages
 from fmnist_sk._data.shapes import check_image_shape, square_shape, to_images
+from fmnist_sk._data.shared import SharedImages
 from fmnist_sk._data.statistics import content_hashes, repeat_by_weight, value_range
-from fmnist_sk.datasets import fashion_labels
-from fmnist_sk.shared import SharedImages
 
-CONFUSABLE = 0, 2, 4, 6     # T-shirt, pullover, coat, shirt
-MAX_PADDED_SIDE = 256       # flat rows are padded to a network's smallest image up to this size
+Checked = np.ndarray | Tensor | SharedImages
+Labels = tuple[np.ndarray, Tensor]      # labels that occur, sorted, and of each image the index of its own
 
 
-class ImageData:
-    """The part of ImageClassifier that turns users' data into Images on its device."""
+def checked_images(estimator: BaseEstimator, X, y=None, *, reset: bool) -> Checked:
+    """X as images (n, ...) that can be computed with; sets or compares what `estimator` knows of their features.
 
-    def _training_images(self, X, y, sample_weight, *, restart: bool, classes) -> Images:
-        """X, y and weights, checked, on the device, in canonical order. A restart learns classes and image shape."""
-        checked = self._checked(X, y, reset=restart)
-        found, codes = encode_labels(y, len(checked))
-        weights = check_weights(sample_weight, len(checked))
-        if restart:
-            if classes is not None and np.ndim(classes) == 0:
-                raise TypeError(f"classes must be a list or an array of labels, got classes={classes!r}.")
-            self.classes_inferred_ = found if classes is None else encode_labels(classes, len(classes))[0]
-            if len(self.classes_) < 2 and classes is not None:
-                raise ValueError(f"classes must name at least 2 classes, got {self.classes_.tolist()}.")
-            self._set_image_shape(checked)
-            self.device_ = self._choose_device(checked)
-        codes = self._known_codes(found, codes).to(self.device_)
-        pixels, rows = self._as_images(checked)
-        if not restart:
+    Raises TypeError or ValueError for anything else.
+    """
+    if isinstance(X, SliceDataset):
+        X = X.__array__()
+    if not isinstance(X, SharedImages):
+        return check_pixels(estimator, X, y, reset=reset)
+    validate_data(estimator, X.pixels.flatten(1), reset=reset, skip_check_array=True)
+    if len(X) < (1 if y is None else 2):
+        raise ValueError(f"X must hold at least {1 if y is None else 2} images, got {len(X)}.")
+    return X
+
+
+def encode(y, n: int) -> Labels:
+    """The labels that occur in y (n,), sorted, and for each of them its index. Raises TypeError or ValueError."""
+    return encode_labels(y.__array__() if isinstance(y, SliceDataset) else y, n)
+
+
+def learn_classes(found: np.ndarray, classes: ArrayLike | None = None) -> np.ndarray:
+    """The labels of a fit: those that occur, or those that the user names. Raises TypeError or ValueError."""
+    if classes is None:
+        return found
+    if np.ndim(classes) == 0:
+        raise TypeError(f"classes must be a list or an array of labels, got classes={classes!r}.")
+    named, _ = encode_labels(classes, np.size(classes))
+    if len(named) < 2:
+        raise ValueError(f"classes must name at least 2 classes, got {named.tolist()}.")
+    return named
+
+
+def learn_image_shape(X: Checked, image_shape: tuple[int, ...] | None) -> tuple[tuple[int, int, int], bool]:
+    """(channels, height, width) of images X, and whether that was given rather than guessed.
+
+    `image_shape` is the classifier's parameter. Raises ValueError if it is not that of X.
+    """
+    n_features = math.prod(X.shape[1:])
+    given = check_image_shape(image_shape, n_features)
+    if X.ndim == 2:
+        return given or square_shape(n_features), given is not None
+    shape = _channels_first(X)
+    if given not in (None, shape):
+        raise ValueError(f"image_shape must be that of the images in X, {shape}, got image_shape={image_shape}.")
+    return shape, True
+
+
+def _channels_first(X: Checked) -> tuple[int, int, int]:
+    channels, height, width = (1,) * (4 - X.ndim) + tuple(X.shape[1:])
+    return channels, height, width
+
+
+@dataclass
+class ImageEncoder:
+    """What a fit has learned of its data.
+
+    owner : name of the classifier, for messages
+    classes : (n_classes,) labels, sorted
+    image_shape : (channels, height, width)
+    smallest_side : height and width in pixels up to which images are padded for the network
+    device : where images go
+    value_range : (smallest, largest) training pixel; None before a fit
+    mean, std : what the standardising first layer subtracts and divides by, (channels,) each
+    """
+
+    owner: str
+    classes: np.ndarray
+    image_shape: tuple[int, int, int]
+    smallest_side: int
+    device: torch.device
+    value_range: tuple[float, float] | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    @property
+    def network_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of what the network takes in."""
+        channels, height, width = self.image_shape
+        return channels, max(height, self.smallest_side), max(width, self.smallest_side)
+
+    @property
+    def background(self) -> float:
+        return 0.0 if self.value_range is None else float(self.value_range[0])
+
+    # ------------------------------------------------------------------ images
+
+    def images(self, X: Checked) -> Images:
+        """Images to predict, with a warning if their values are not in the range of the training images."""
+        pixels, rows = self._pixels(X)
+        self._warn_of_other_range(pixels, rows)
+        return Images(pixels, rows)
+
+    def training_images(self, X: Checked, labels: Labels, weights: Tensor | None, class_weight, *, is_first: bool,
+                        names_classes: bool) -> LabelledImages:
+        """Images to train on, in an order that depends on their content alone, with the factors of their losses.
+
+        is_first : whether the range of values is still to be learned
+        names_classes : whether the user named the classes, so that not all of them need to occur
+        """
+        codes = self.codes(*labels).to(self.device)
+        pixels, rows = self._pixels(X)
+        if not is_first:
             self._warn_of_other_range(pixels, rows)
         if rows is not None and len(rows.unique()) < len(rows):         # of a bootstrap sample, whose labels may differ
             pixels, rows = pixels[rows], None
         if rows is None:
             order = torch.argsort(content_hashes(pixels, codes), stable=True)
         else:
-            codes, weights = (None if part is None else part.new_zeros(len(pixels)).index_copy_(
-                0, rows.to(part.device), part) for part in (codes, weights))
+            codes = _scattered(codes, rows, len(pixels))
+            weights = None if weights is None else _scattered(weights, rows, len(pixels))
             order = rows[torch.argsort(content_hashes(pixels, codes)[rows], stable=True)]
-        rows, weights = repeat_by_weight(order, weights)
-        n_present = len(codes[rows].unique())
-        if n_present == 0 or (n_present < 2 and restart and classes is None):
-            raise ValueError(f"{type(self).__name__} needs images of at least 2 classes with a positive weight, "
+        order, weights = repeat_by_weight(order, weights)
+        n_present = len(codes[order].unique())
+        if n_present == 0 or (n_present < 2 and not names_classes):
+            raise ValueError(f"{self.owner} needs images of at least 2 classes with a positive weight, "
                              f"got {n_present} class{'es' * (n_present != 1)}.")
-        return Images(pixels, codes, self._loss_factors(codes, weights, rows), rows)
+        weights, class_factors = self._loss_factors(codes, weights, order, class_weight)
+        return LabelledImages(pixels, codes, self.classes, weights, order, class_factors)
 
-    def _checked(self, X, y=None, *, reset: bool) -> np.ndarray | Tensor | SharedImages:
-        if not isinstance(X, SharedImages):
-            return check_pixels(self, X, y, reset=reset)
-        validate_data(self, X.pixels.flatten(1), reset=reset, skip_check_array=True)
-        if len(X) < (1 if y is None else 2):
-            raise ValueError(f"X must hold at least {1 if y is None else 2} images, got {len(X)}.")
-        return X
+    def validation_images(self, X: Checked, labels: Labels, class_factors: Tensor | None) -> LabelledImages:
+        """Images to validate on; their losses have the factors of their classes in training."""
+        codes = self.codes(*labels).to(self.device)
+        pixels = self.images(X).tensor()
+        return LabelledImages(pixels, codes, self.classes, None if class_factors is None else class_factors[codes],
+                              class_factors=class_factors)
 
-    def _loss_factors(self, codes: Tensor, weights: Tensor | None, rows: Tensor) -> Tensor | None:
-        """Weight times class weight for every image, with a mean of one over `rows`."""
-        self._class_factors = None
-        if self.class_weight is None:
-            return weights
-        class_weight = self.class_weight
-        if class_weight == "report_3":
-            class_weight = dict.fromkeys(fashion_labels(CONFUSABLE, self.classes_, "class_weight='report_3'"), 2.0)
+    def _pixels(self, X: Checked) -> tuple[Tensor, Tensor | None]:
+        """(n, channels, height, width) on the device, and which of them are meant, or None for all."""
+        if X.ndim > 2 and _channels_first(X) != self.image_shape:
+            raise ValueError(f"X must hold images of shape {self.image_shape} (channels, height, width) as in fit, "
+                             f"got {_channels_first(X)}.")
+        pixels, rows = (X.pixels, X.rows.to(self.device)) if isinstance(X, SharedImages) else (as_tensor(X), None)
+        pixels = to_images(pixels, self.image_shape, self.smallest_side)
+        try:
+            return pixels.to(self.device), rows
+        except torch.OutOfMemoryError as error:
+            raise ValueError(f"X needs {pixels.nbytes / 2**20:,.0f} MiB, more than there are on {self.device}: pass "
+                             "fewer images at once, as bytes, or take device='cpu'.") from error
+
+    def _warn_of_other_range(self, pixels: Tensor, rows: Tensor | None) -> None:
+        if self.value_range is None:        # parameters were loaded without a fit
+            return
+        low, high = value_range(pixels, rows)
+        lowest, highest = self.value_range
+        span = highest - lowest
+        outside = low < lowest - 0.5 * span or high > highest + 0.5 * span
+        if outside or 0 < high - low < 0.01 * span:
+            warnings.warn(f"X holds values from {low:g} to {high:g}, but {self.owner} was fitted on values "
+                          f"from {lowest:g} to {highest:g}: scale X as the training images were, or predictions "
+                          "will be wrong.", UserWarning, stacklevel=2)
+
+    # ------------------------------------------------------------------ labels and weights
+
+    def codes(self, found: np.ndarray, codes: Tensor) -> Tensor:
+        """Indices into `classes`, of labels that are indices `codes` into `found`.
+
+        Raises ValueError for labels that are none of the classes.
+        """
+        unknown = np.setdiff1d(found, self.classes)
+        if len(unknown):
+            raise ValueError(f"y must hold labels known from the first fit ({self.classes.tolist()}), got "
+                             f"{unknown.tolist()} (partial_fit takes all labels in its first call, as classes=...).")
+        if len(found) == len(self.classes):
+            return codes
+        return torch.from_numpy(np.searchsorted(self.classes, found)).to(codes.device)[codes]
+
+    def _loss_factors(self, codes: Tensor, weights: Tensor | None, rows: Tensor, class_weight
+                      ) -> tuple[Tensor | None, Tensor | None]:
+        """Weight times class weight for every image, with a mean of one over `rows`, and what is owed to the class."""
+        if class_weight is None:
+            return weights, None
         if isinstance(class_weight, dict):
-            known = self.classes_.tolist()
+            known = self.classes.tolist()
             for label, value in class_weight.items():
                 if not isinstance(value, numbers.Real) or not 0 <= value <= torch.finfo(torch.float32).max:
                     raise ValueError(f"class_weight must hold finite numbers >= 0, got {label!r}: {value!r}.")
@@ -82,89 +205,16 @@ class ImageData:
             factors = codes.new_tensor([float(class_weight.get(label, 1)) for label in known], dtype=torch.float32)
         else:
             counted = None if weights is None else weights[rows].cpu()      # CUDA's own sum is not deterministic
-            counts = torch.bincount(codes[rows].cpu(), counted, minlength=len(self.classes_)).float()
+            counts = torch.bincount(codes[rows].cpu(), counted, minlength=len(self.classes)).float()
             factors = torch.where(counts > 0, counts.sum() / counts.clamp_min(1e-12), 0.0).to(codes.device)
         each = factors[codes] if weights is None else factors[codes] * weights
         mean = each[rows].double().mean()
         if not 0 < mean < torch.finfo(torch.float32).max:
             raise ValueError("class_weight must leave images with a positive, finite weight, got "
-                             f"class_weight={self.class_weight!r}.")
-        self._class_factors = (factors / mean).float()
-        return (each / mean).float()
+                             f"class_weight={class_weight!r}.")
+        return (each / mean).float(), (factors / mean).float()
 
-    def _prediction_images(self, X) -> Images:
-        self._check_ready()
-        pixels, rows = self._as_images(self._checked(X, reset=False))
-        self._warn_of_other_range(pixels, rows)
-        return Images(pixels, rows=rows)
 
-    def _validation_images(self) -> Images:
-        if len(self.validation_data) != 2:
-            raise ValueError(f"validation_data must be a pair (X, y), got {len(self.validation_data)} items.")
-        X, y = self.validation_data
-        try:
-            checked = self._checked(X, reset=False)
-            pixels, rows = self._as_images(checked)
-            pixels = pixels if rows is None else pixels[rows]
-            codes = self._known_codes(*encode_labels(y, len(checked)))
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"validation_data must be like the training data: {error}") from error
-        self._warn_of_other_range(pixels)
-        codes = codes.to(self.device_)
-        return Images(pixels, codes, None if self._class_factors is None else self._class_factors[codes])
-
-    def _known_codes(self, found: np.ndarray, codes: Tensor) -> Tensor:
-        unknown = np.setdiff1d(found, self.classes_)
-        if len(unknown):
-            raise ValueError(f"y must hold labels known from the first fit ({self.classes_.tolist()}), got "
-                             f"{unknown.tolist()} (partial_fit takes all labels in its first call, as classes=...).")
-        if len(found) == len(self.classes_):
-            return codes
-        return torch.from_numpy(np.searchsorted(self.classes_, found)).to(codes.device)[codes]
-
-    def _set_image_shape(self, X: np.ndarray | Tensor) -> None:
-        n_features = math.prod(X.shape[1:])
-        given = check_image_shape(self.image_shape, n_features)
-        minimum = self._smallest_side()
-        if X.ndim == 2:
-            shape = given or square_shape(n_features)
-        else:
-            shape = (1,) * (4 - X.ndim) + tuple(X.shape[1:])
-            if given not in (None, shape):
-                raise ValueError(f"image_shape must be that of the images in X, {shape}, got "
-                                 f"image_shape={self.image_shape}.")
-        is_explicit = X.ndim > 2 or given is not None
-        if min(shape[1:]) < minimum and (is_explicit or minimum > MAX_PADDED_SIDE):
-            raise ValueError(f"{type(self).__name__} needs images of at least {minimum} x {minimum} pixels, got "
-                             f"{shape[1]} x {shape[2]}{self._size_reason(shape)}")
-        if min(shape[1:]) < minimum:
-            warnings.warn(f"X has rows of {n_features} values, which are padded with zeros to {minimum} x {minimum}, "
-                          f"the smallest images that {type(self).__name__} takes. Pass image_shape=(height, width) if "
-                          "they are images.", UserWarning, stacklevel=2)
-        self.image_shape_ = shape
-
-    def _as_images(self, X: np.ndarray | Tensor | SharedImages) -> tuple[Tensor, Tensor | None]:
-        """(n, channels, height, width) on the device, and which of them are meant, or None for all."""
-        shape = (1,) * (4 - X.ndim) + tuple(X.shape[1:])
-        if X.ndim > 2 and shape != self.image_shape_:
-            raise ValueError(f"X must hold images of shape {self.image_shape_} (channels, height, width) as in fit, "
-                             f"got {shape}.")
-        pixels, rows = (X.pixels, X.rows.to(self.device_)) if isinstance(X, SharedImages) else (as_tensor(X), None)
-        pixels = to_images(pixels, self.image_shape_, self._smallest_side())
-        try:
-            return pixels.to(self.device_), rows
-        except torch.OutOfMemoryError as error:
-            raise ValueError(f"X needs {pixels.nbytes / 2**20:,.0f} MiB, more than there are on {self.device_}: pass "
-                             "fewer images at once, as bytes, or take device='cpu'.") from error
-
-    def _warn_of_other_range(self, pixels: Tensor, rows: Tensor | None = None) -> None:
-        if self.value_range_ is None:       # parameters were loaded without a fit
-            return
-        low, high = value_range(pixels, rows)
-        lowest, highest = self.value_range_
-        span = highest - lowest
-        outside = low < lowest - 0.5 * span or high > highest + 0.5 * span
-        if outside or 0 < high - low < 0.01 * span:
-            warnings.warn(f"X holds values from {low:g} to {high:g}, but {type(self).__name__} was fitted on values "
-                          f"from {lowest:g} to {highest:g}: scale X as the training images were, or predictions "
-                          "will be wrong.", UserWarning, stacklevel=2)
+def _scattered(values: Tensor, rows: Tensor, n: int) -> Tensor:
+    """`values` (m,) at the places `rows` (m,) of n zeros."""
+    return values.new_zeros(n).index_copy_(0, rows.to(values.device), values)

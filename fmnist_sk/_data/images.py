@@ -4,61 +4,106 @@ No per-sample Python work and no copies through host memory: a batch is one gath
 """
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Self
 
+import numpy as np
 import torch
 from skorch.dataset import Dataset
 from torch import Tensor
 from torch.nn import functional as F
 
+Inputs = dict[str, Tensor | None]       # "x": pixels, "weights", and of mixed images "targets"
+
 
 class Images(Dataset):
-    """Images with their class codes and weights, all on one device.
+    """Images on one device, as a data set of skorch.
 
     pixels : (n, channels, height, width) uint8 or float32
-    codes : (n,) int64, indices into the classifier's ``classes_``; None where only predictions are wanted
-    weights : (n,) float32 factors of the loss, or None
     rows : (m,) int64, which images are in the set, in which order and how often, or None for all n as they are.
         Subsets, repetitions and reorderings share one copy of the pixels.
     """
 
-    def __init__(self, pixels: Tensor, codes: Tensor | None = None, weights: Tensor | None = None,
-                 rows: Tensor | None = None):
-        self.pixels, self.codes, self.weights, self.rows = pixels, codes, weights, rows
+    def __init__(self, pixels: Tensor, rows: Tensor | None = None):
+        self.pixels, self.rows = pixels, rows
 
     def __len__(self) -> int:
         return len(self.pixels if self.rows is None else self.rows)
 
-    def take(self, index: Tensor) -> Images:
-        """The images at these positions, as another view of the same memory."""
-        return Images(self.pixels, self.codes, self.weights, self._select(index))
+    def tensor(self) -> Tensor:
+        """The images of this set, (m, channels, height, width)."""
+        return self.pixels if self.rows is None else self.pixels[self.rows]
 
-    def batch(self, index: Tensor | slice) -> tuple[dict[str, Tensor | None], Tensor]:
-        """What skorch calls a batch: ({"x": pixels, "weights": weights}, codes)."""
-        rows = self._select(index)
-        pixels, codes, weights = (None if values is None else values[rows] if isinstance(rows, slice) else
-                                  values.index_select(0, rows)      # whole rows: several times faster than [rows]
-                                  for values in (self.pixels, self.codes, self.weights))
-        return {"x": pixels, "weights": weights}, pixels.new_empty(0) if codes is None else codes
+    def take(self, index: Tensor) -> Self:
+        """The images at these positions, as another view of the same memory."""
+        part = copy.copy(self)
+        part.rows = index if self.rows is None else self.rows[index]
+        return part
+
+    def batch(self, index: Tensor | slice) -> tuple[Inputs, Tensor]:
+        """The images at these positions as what skorch calls a batch: ({"x": pixels, ...}, codes)."""
+        pixels = self._gather(self.pixels, self._select(index))
+        return {"x": pixels, "weights": None}, pixels.new_empty(0)
 
     def _select(self, index: Tensor | slice) -> Tensor | slice:
         return index if self.rows is None else self.rows[index]
 
-    # skorch's scoring callbacks take a data set apart into X and y. They get the images without their codes, which
-    # predict answers with codes again: like is compared with like.
-    @property
-    def X(self) -> Images:
-        return Images(self.pixels, rows=self.rows)
+    @staticmethod
+    def _gather(values: Tensor, rows: Tensor | slice) -> Tensor:
+        # Whole rows: several times faster than [rows].
+        return values[rows] if isinstance(rows, slice) else values.index_select(0, rows)
 
     @property
-    def y(self) -> Tensor | None:
-        return self.codes if self.codes is None or self.rows is None else self.codes[self.rows]
+    def X(self) -> Images:
+        """The images alone, which skorch's scoring callbacks hand to predict."""
+        return Images(self.pixels, self.rows)
+
+    @property
+    def y(self) -> np.ndarray | None:
+        return None
 
     def __getitem__(self, i):
         inputs, codes = self.batch(torch.as_tensor([range(len(self))[i]], device=self.pixels.device))
-        return inputs["x"][0], codes[0]
+        return inputs["x"][0], codes[0] if len(codes) else codes
+
+
+class LabelledImages(Images):
+    """Images with their class codes and weights.
+
+    classes : (n_classes,) the user's labels, sorted
+    codes : (n,) int64, indices into `classes`
+    weights : (n,) float32 factors of the loss, or None
+    class_factors : (n_classes,) float32, what of the weights is owed to the class alone, or None
+    """
+
+    def __init__(self, pixels: Tensor, codes: Tensor, classes: np.ndarray, weights: Tensor | None = None,
+                 rows: Tensor | None = None, class_factors: Tensor | None = None):
+        super().__init__(pixels, rows)
+        self.codes, self.classes, self.weights, self.class_factors = codes, classes, weights, class_factors
+
+    def with_pixels(self, pixels: Tensor) -> Self:
+        """The same set with other values for its images, such as features (n, ...)."""
+        other = copy.copy(self)
+        other.pixels = pixels
+        return other
+
+    def batch(self, index: Tensor | slice) -> tuple[Inputs, Tensor]:
+        rows = self._select(index)
+        weights = None if self.weights is None else self._gather(self.weights, rows)
+        return {"x": self._gather(self.pixels, rows), "weights": weights}, self._gather(self.codes, rows)
+
+    @property
+    def codes_in_order(self) -> Tensor:
+        """The code of each image of the set, (m,)."""
+        return self.codes if self.rows is None else self.codes[self.rows]
+
+    @property
+    def y(self) -> np.ndarray:
+        """The label of each image of the set, (m,), as the user named them."""
+        return self.classes[self.codes_in_order.cpu().numpy()]
 
 
 @dataclass
@@ -79,15 +124,22 @@ class Batch:
     targets: Tensor | None = None
 
     def are_all_of(self, allowed: Tensor) -> Tensor:
-        """(n,) bool: whether nothing of an image is of a class that `allowed` (n_classes,) bool leaves out."""
-        return allowed[self.codes] if self.targets is None else ~((self.targets > 0) & ~allowed).any(1)
+        """(n,) bool: whether nothing of an image is of a class that `allowed` (n_classes,) bool leaves out.
+
+        Raises ValueError if there are no labels.
+        """
+        if self.targets is not None:
+            return ~((self.targets > 0) & ~allowed).any(1)
+        if self.codes is None:
+            raise ValueError("A batch without labels has no classes to choose from.")
+        return allowed[self.codes]
 
     def mix_targets(self, partner: Tensor, share: Tensor) -> None:
-        """Each image is now `share` (n,) itself and the rest of it the image at `partner` (n,).
+        """Give image i a label that is ``share[i]`` its own and otherwise that of image ``partner[i]``.
 
         Weights are mixed as well, so that the loss is the weighted mean of the two images' losses.
         """
-        if self.n_classes is None:            # images of one class
+        if self.n_classes is None or self.codes is None:            # images of one class
             return
         targets = F.one_hot(self.codes, self.n_classes).float() if self.targets is None else self.targets
         own, other = share, 1 - share
@@ -104,14 +156,14 @@ class Batches:
 
     A shuffled last batch of a single image, which batch normalisation cannot use, joins the one before it.
     `transform` changes every batch in place: the augmentation. Where it mixes images, "targets" join pixels and
-    weights, and the codes are those of the largest shares. `enough_memory` is a context in which they are made.
+    weights, and the codes are those of the largest shares. `guard` gives a context in which they are made.
     """
 
     def __init__(self, data: Images, batch_size: int, generator: torch.Generator | None = None,
                  transform: Callable[[Batch], None] | None = None,
-                 enough_memory: Callable[[], AbstractContextManager] = nullcontext):
+                 guard: Callable[[], AbstractContextManager] = nullcontext):
         self.data, self.batch_size, self.generator, self.transform = data, batch_size, generator, transform
-        self.enough_memory = enough_memory
+        self.guard = guard
 
     def _bounds(self) -> list[tuple[int, int]]:
         n = len(self.data)
@@ -123,12 +175,12 @@ class Batches:
     def __len__(self) -> int:
         return len(self._bounds())
 
-    def __iter__(self) -> Iterator:
+    def __iter__(self) -> Iterator[tuple[Inputs, Tensor]]:
         data = self.data
         if self.generator is not None:
             data = data.take(torch.randperm(len(data), generator=self.generator).to(data.pixels.device))
         for start, stop in self._bounds():
-            with self.enough_memory():
+            with self.guard():
                 inputs, codes = data.batch(slice(start, stop))
                 if self.transform is not None:
                     batch = Batch(inputs["x"], codes, inputs["weights"])

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from fmnist_sk._data.checks import as_tensor, check_pixels
+from fmnist_sk._runtime.device import choose_device
 
 _INDEX = "SharedImages: index must be a slice, whole numbers (m,) or bools ({},)"
 
@@ -43,10 +44,9 @@ class SharedImages:
     """
 
     def __init__(self, X: ArrayLike | Tensor, device: str | torch.device | None = None):
-        from fmnist_sk.classifier import ImageClassifier
         messages_for = type("SharedImages", (BaseEstimator,), {})()
         checked = check_pixels(messages_for, X, reset=True)
-        self.pixels = as_tensor(checked).to(ImageClassifier(device=device)._choose_device(checked))
+        self.pixels = as_tensor(checked).to(choose_device(device, checked))
         self.rows = torch.arange(len(self.pixels), device=self.pixels.device)
 
     @property

@@ -8,22 +8,33 @@ CHUNK = 1024        # rows that a pass over the whole data set handles at a time
 
 
 def content_hashes(pixels: Tensor, codes: Tensor) -> Tensor:
-    """(n,) int64: a 64-bit hash of each image and its code.
+    """(n,) int64: a 64-bit hash of each image's values and its code.
 
     Rows sorted by it are in an order that depends on their content alone, which makes a fit independent of the order
-    in which they are given. Equal hashes are equal rows.
+    in which they are given. Equal hashes are equal rows, of whatever type: where all values of a data set are those of
+    bytes, they are hashed as bytes, else as float32.
     """
-    size = pixels[0].numel() * pixels.element_size()
+    as_bytes = are_bytes(pixels)
+    size = pixels[0].numel() * (1 if as_bytes else 4)
     words = -(-size // 8)
     generator = torch.Generator().manual_seed(0x5EED)
     factors = torch.randint(-2**62, 2**62, (words + 1,), generator=generator).mul_(2).add_(1).to(pixels.device)
     hashes = codes * factors[-1]
     for start in range(0, len(pixels), CHUNK):
-        raw = pixels[start:start + CHUNK].reshape(-1, pixels[0].numel()).view(torch.uint8)
+        part = pixels[start:start + CHUNK].reshape(-1, pixels[0].numel())
+        raw = part.byte() if as_bytes else (part.float() + 0.0).view(torch.uint8)       # -0.0 is 0.0
         block = raw.new_zeros((len(raw), words * 8))
         block[:, :size] = raw
         hashes[start:start + CHUNK] += (block.view(torch.int64) * factors[:-1]).sum(1)
     return hashes
+
+
+def are_bytes(pixels: Tensor) -> bool:
+    """Whether all values are whole numbers from 0 to 255."""
+    if not pixels.is_floating_point():
+        return True
+    parts = (pixels[start:start + CHUNK] for start in range(0, len(pixels), CHUNK))
+    return all(bool(((part >= 0) & (part <= 255) & (part == part.round())).all()) for part in parts)
 
 
 def repeat_by_weight(rows: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor | None]:

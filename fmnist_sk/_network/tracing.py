@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from fmnist_sk._estimator.skorch import SkorchNet
-from fmnist_sk._network.build import MIN_ROWS
+from fmnist_sk._network.generators import MIN_ROWS
 
 
 class Hooks:
@@ -51,7 +50,7 @@ def trial(module: nn.Module, layers: dict[str, nn.Module], shape: tuple[int, int
     return seen
 
 
-def passes(classifier: SkorchNet, X, layers: dict[str, nn.Module]
+def passes(classifier, X, layers: dict[str, nn.Module]
             ) -> Iterator[dict[str, tuple[Tensor | None, Tensor]]]:
     """For each batch of X, what the layers take in and give."""
     for batch in classifier.get_iterator(classifier.get_dataset(X)):

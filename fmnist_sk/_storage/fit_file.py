@@ -2,15 +2,11 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import hashlib
-import inspect
 import json
 import math
 import numbers
 import os
 import re
-import types
 import uuid
 import warnings
 from collections.abc import Mapping
@@ -18,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fmnist_sk._storage.files import read_tensors
 
@@ -117,27 +113,26 @@ class FitFile:
                           f"({error.strerror}).", UserWarning, stacklevel=2)
 
 
-def taken(found, wanted, name: str):
-    """`found` in a file, if it is made like `wanted`, as values and tensors of its own memory.
+def checked_copy(state, like, name: str):
+    """Copy of a state from a file. Raises ValueError unless keys, shapes, dtypes and types are those of `like`.
 
-    Raises ValueError otherwise. Steps of an optimizer would read and write what is not theirs with tensors that are
-    smaller than they should be.
+    With tensors that are too small, an optimizer's step would read and write memory that is not its own.
     """
-    if isinstance(wanted, Tensor):
-        if isinstance(found, Tensor) and (found.shape, found.dtype, found.layout) == (
-                wanted.shape, wanted.dtype, wanted.layout) and not found.is_meta:
-            return found.detach().clone()
-    elif isinstance(wanted, Mapping):
-        if isinstance(found, dict) and found.keys() == wanted.keys():
-            return {key: taken(found[key], value, f"{name} {key}") for key, value in wanted.items()}
-    elif isinstance(wanted, (list, tuple)):
-        if type(found) is type(wanted) and len(found) == len(wanted):
-            return type(found)(taken(*pair, name) for pair in zip(found, wanted, strict=True))
-    elif isinstance(wanted, numbers.Real) and not isinstance(wanted, bool):
-        if type(found) in (int, float) and math.isfinite(found):
-            return found
-    elif type(found) is type(wanted) and found == wanted:
-        return found
+    if isinstance(like, Tensor):
+        if isinstance(state, Tensor) and (state.shape, state.dtype, state.layout) == (
+                like.shape, like.dtype, like.layout) and not state.is_meta:
+            return state.detach().clone()
+    elif isinstance(like, Mapping):
+        if isinstance(state, dict) and state.keys() == like.keys():
+            return {key: checked_copy(state[key], value, f"{name} {key}") for key, value in like.items()}
+    elif isinstance(like, (list, tuple)):
+        if type(state) is type(like) and len(state) == len(like):
+            return type(state)(checked_copy(*pair, name) for pair in zip(state, like, strict=True))
+    elif isinstance(like, numbers.Real) and not isinstance(like, bool):
+        if type(state) in (int, float) and math.isfinite(state):
+            return state
+    elif type(state) is type(like) and state == like:
+        return state
     raise ValueError(f"its {name} is not that of this fit")
 
 
@@ -178,83 +173,3 @@ def _plain(value):
     if isinstance(value, (np.generic, np.ndarray, Tensor)):
         return value.tolist()
     return repr(value)
-
-
-def fingerprint(*parts) -> str:
-    """A hash of settings, data and code that is the same in another process."""
-    digest = hashlib.sha256()
-    _feed(digest, (torch.__version__, _package_code(), *parts))
-    return digest.hexdigest()[:24]
-
-
-@functools.cache
-def _package_code() -> str:
-    package = Path(__file__).parents[1]
-    code = [(str(path.relative_to(package)), path.read_text()) for path in sorted(package.rglob("*.py"))]
-    return hashlib.sha256(repr(code).encode()).hexdigest()
-
-
-def _feed(digest, value) -> None:
-    digest.update(f"<{type(value).__qualname__}>".encode())
-    if isinstance(value, Tensor):
-        value = value.detach().cpu().contiguous()
-        digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
-    elif isinstance(value, np.ndarray) and value.dtype != object:
-        digest.update(f"{value.dtype}{value.shape}".encode() + np.ascontiguousarray(value).tobytes())
-    elif hasattr(value, "to_numpy"):
-        _feed(digest, value.to_numpy())
-    elif isinstance(value, (Mapping, set, frozenset)):
-        for key in sorted(value, key=repr):
-            _feed(digest, (key, value[key]) if isinstance(value, Mapping) else key)
-    elif isinstance(value, (list, tuple, np.ndarray)):
-        for item in value:
-            _feed(digest, item)
-    elif hasattr(value, "__array__") and not isinstance(value, (type, np.generic)):
-        _feed(digest, np.asarray(value))
-    elif isinstance(value, np.random.RandomState):
-        _feed(digest, value.get_state()[1:])
-    elif isinstance(value, nn.Module):
-        layers = {name: (type(layer), {key: item for key, item in vars(layer).items() if not key.startswith("_")})
-                  for name, layer in value.named_modules()}
-        _feed(digest, (layers, value.state_dict()))
-    elif hasattr(value, "get_params") and not isinstance(value, type):
-        _feed(digest, (type(value), value.get_params(deep=False)))
-    elif isinstance(value, functools.partial):
-        _feed(digest, (value.func, value.args, value.keywords))
-    elif isinstance(value, types.CodeType):
-        _feed(digest, (value.co_code, value.co_names, value.co_consts))
-    elif isinstance(value, types.FunctionType):
-        closure = [cell.cell_contents for cell in value.__closure__ or ()]
-        _feed(digest, (value.__module__, value.__qualname__, value.__code__, value.__defaults__, closure))
-    elif isinstance(value, type) or inspect.isroutine(value):
-        _feed(digest, (value.__module__, value.__qualname__, _sources(value)))
-    elif type(value).__repr__ is object.__repr__:           # which names an address in memory
-        _feed(digest, (type(value), getattr(value, "__dict__", {})))
-    else:
-        digest.update(repr(value).encode())
-    digest.update(b"</>")
-
-
-@functools.cache
-def _sources(value) -> list[str]:
-    """The texts of a user's class or function, and of those that it is made of, where they can be had.
-
-    Those of PyTorch and this package go with their versions.
-    """
-    found, waiting = {}, [value]
-    while waiting:
-        part = waiting.pop()
-        if part in found or str(part.__module__).partition(".")[0] in ("builtins", "torch", "fmnist_sk"):
-            continue
-        try:
-            found[part] = inspect.getsource(part)
-        except (OSError, TypeError):
-            found[part] = ""
-        if isinstance(part, type):
-            waiting += part.__bases__
-        for function in vars(part).values() if isinstance(part, type) else [part]:
-            if isinstance(function, types.FunctionType):
-                named = (function.__globals__.get(name) for name in function.__code__.co_names)
-                waiting += [item for item in named if isinstance(item, (type, types.FunctionType))]
-    return sorted(found.values())

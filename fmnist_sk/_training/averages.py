@@ -3,17 +3,14 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from fmnist_sk._storage.fit_file import taken
-
-if TYPE_CHECKING:
-    from fmnist_sk._training.fit import Trainer
+from fmnist_sk._storage.fit_file import checked_copy
+from fmnist_sk._training.net import Net
 
 
 class WeightAverage:
@@ -50,7 +47,7 @@ class WeightAverage:
         return self.n > 0
 
     @contextlib.contextmanager
-    def in_place(self):
+    def in_place(self) -> Iterator[None]:
         """Within this context the network has the average. New statistics of normalisation become part of it."""
         if not self.is_running:
             yield
@@ -83,9 +80,9 @@ class WeightAverage:
 
 
 @torch.no_grad()
-def renew_statistics(net: Trainer, batches: Iterable) -> None:
+def renew_statistics(net: Net, batches: Iterable) -> None:
     """Batch normalisation's statistics for weights that are an average: those of one pass over the training batches."""
-    net._set_training(True)
+    net.module_.train()
     norms = [m for m in net.module_.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
     if not norms:
         return
@@ -107,10 +104,11 @@ class BestEpoch:
     Until there is one, those of an earlier fit.
     """
 
-    def __init__(self, net: Trainer):
+    def __init__(self, net: Net):
         self.net, self.sign = net, -1 if net.monitor.endswith("loss") else 1
-        self.score, self.epoch = -math.inf, None
-        self.weights = self._copy() if net.keep_best and len(net.history) else None
+        self.score = -math.inf
+        self.epoch: int | None = None
+        self.weights: dict[str, Tensor] | None = self._copy() if net.keep_best and len(net.history) else None
 
     def _copy(self) -> dict[str, Tensor]:
         return {name: value.clone() for name, value in self.net.module_.state_dict().items()}
@@ -125,7 +123,7 @@ class BestEpoch:
 
     def age(self, first: int) -> int:
         """How many epochs ago the best epoch was, of those from `first` on."""
-        return self.net.history[-1]["epoch"] - max(self.epoch, first)
+        return self.net.history[-1]["epoch"] - max(self.epoch or 0, first)
 
     def finish(self) -> None:
         if self.epoch is not None:
@@ -140,5 +138,5 @@ class BestEpoch:
         if state is None:
             return
         wanted = {"score": 0.0, "epoch": 0, "weights": self.net.module_.state_dict() if self.net.keep_best else None}
-        state = taken(state, wanted, "best epoch")
+        state = checked_copy(state, wanted, "best epoch")
         self.score, self.epoch, self.weights = state["score"], state["epoch"], state["weights"]

@@ -1,62 +1,64 @@
-"""The part of a net that keeps the state of an unfinished fit, and goes on from it."""
+"""What a checkpoint of a fit holds, and how a fit goes on from it."""
 from __future__ import annotations
 
 import copy
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from fmnist_sk._storage.fit_file import raise_if_interrupted, taken
-from fmnist_sk._training.averages import BestEpoch
-from fmnist_sk._training.steps import Steps
+from fmnist_sk._storage.fit_file import checked_copy, raise_if_interrupted
+
+if TYPE_CHECKING:
+    from fmnist_sk._training.phase import Phase
 
 
-class Resumable(Steps):
-    """Writes the state of a fit to `self._file`, if it has one, and goes on from it."""
-
-    def _save(self, phase: int, first: int, best: BestEpoch | None, stopped: bool = False) -> None:
-        if self._file is None:
-            return
-        self._file.save({
-            "seed": self._seed, "phase": phase, "step": self._run.step, "first": first, "stopped": stopped,
-            "history": list(self.history),
-            "module": self.module_.state_dict(), "optimizer": self.optimizer_.state_dict(),
-            "average": None if self._average is None else self._average.state_dict(),
-            "best": None if best is None else best.state_dict(),
-            "generators": {name: generator.get_state() for name, generator in self._generators.items()},
-        })
-
-    def _take_up(self, saved: dict, best: BestEpoch | None) -> int:
-        """Go on where a checkpoint was written; returns the number of the phase's first epoch."""
-        first, rows, n_steps = saved["first"], saved["history"], self._run.n_epochs * self._run.steps_per_epoch
-        try:
-            n_rows, n_epochs = len(rows) - first + 1, saved["step"] // self._run.steps_per_epoch
-            if not (first >= 1 and 0 <= saved["step"] <= n_steps and 0 <= n_rows - n_epochs <= saved["stopped"]):
-                raise ValueError("its epochs and steps are not those of this fit")
-            module = taken(saved["module"], self.module_.state_dict(), "module")
-            optimizer = taken(saved["optimizer"], state_after_a_step(self.optimizer_, saved["optimizer"]), "optimizer")
-            states = {name: generator.get_state() for name, generator in self._generators.items()}
-            states = taken(saved["generators"], states, "random generator")
-            if self._average is not None:
-                self._average.load_state_dict(taken(saved["average"], self._average.state_dict(), "average"))
-            self._run.resume(saved["step"], rows[first - 1:])
-            self.module_.load_state_dict(module)
-            self.optimizer_.load_state_dict(optimizer)
-            for name, generator in self._generators.items():
-                generator.set_state(states[name])
-            if best is not None:
-                best.load_state_dict(saved["best"])
-        except Exception as error:              # whatever a forged file makes of it
-            raise_if_interrupted(error)
-            raise ValueError(f"checkpoint: {self._file.source} is of another network or optimizer; delete it to begin "
-                             f"anew ({error}).") from error
-        self.history_[:], self._file.content = saved["history"], None
-        if self.verbose:
-            print(f"{self._file.source}: going on after epoch {len(self.history)}")
-        return first
+def state_of(phase: Phase, stopped: bool) -> dict[str, Any]:
+    """The state of a fit between two epochs; `stopped`: whether a callback has ended it."""
+    net, fit = phase.net, phase.fit
+    return {
+        "seed": fit.generators.seed, "phase": phase.index, "step": phase.schedule.step, "first": phase.first,
+        "stopped": stopped, "history": list(net.history),
+        "module": net.module_.state_dict(), "optimizer": net.optimizer_.state_dict(),
+        "average": None if phase.average is None else phase.average.state_dict(),
+        "best": None if fit.best is None else fit.best.state_dict(),
+        "generators": fit.generators.state_dict(),
+    }
 
 
-def state_after_a_step(optimizer: torch.optim.Optimizer, found) -> dict:
-    """The form of an optimizer's state, for `taken`, of the parameters that `found` has a state of.
+def resume(phase: Phase, saved: dict[str, Any], source) -> None:
+    """Bring a phase to where its checkpoint `saved`, of the file `source`, was written.
+
+    Raises ValueError for a state of another network or optimizer.
+    """
+    net, schedule, fit = phase.net, phase.schedule, phase.fit
+    first, rows, n_steps = saved["first"], saved["history"], schedule.n_epochs * schedule.steps_per_epoch
+    try:
+        n_rows, n_epochs = len(rows) - first + 1, saved["step"] // schedule.steps_per_epoch
+        if not (first >= 1 and 0 <= saved["step"] <= n_steps and 0 <= n_rows - n_epochs <= saved["stopped"]):
+            raise ValueError("its epochs and steps are not those of this fit")
+        module = checked_copy(saved["module"], net.module_.state_dict(), "module")
+        optimizer = checked_copy(saved["optimizer"], _state_after_a_step(net.optimizer_, saved["optimizer"]),
+                                 "optimizer")
+        states = checked_copy(saved["generators"], fit.generators.state_dict(), "random generator")
+        if phase.average is not None:
+            phase.average.load_state_dict(checked_copy(saved["average"], phase.average.state_dict(), "average"))
+        schedule.resume(saved["step"], rows[first - 1:])
+        net.module_.load_state_dict(module)
+        net.optimizer_.load_state_dict(optimizer)
+        fit.generators.load_state_dict(states)
+        if fit.best is not None:
+            fit.best.load_state_dict(saved["best"])
+    except Exception as error:              # whatever a forged file makes of it
+        raise_if_interrupted(error)
+        raise ValueError(f"checkpoint: {source} is of another network or optimizer; delete it to begin anew ({error})."
+                         ) from error
+    net.history[:], phase.first, phase.done = rows, first, n_epochs
+    if net.verbose:
+        print(f"{source}: going on after epoch {len(net.history)}")
+
+
+def _state_after_a_step(optimizer: torch.optim.Optimizer, found) -> dict[str, Any]:
+    """The form of an optimizer's state, for `checked_copy`, of the parameters that `found` has a state of.
 
     It is that of a copy whose parameters have taken a step; those that are frozen take none.
     """

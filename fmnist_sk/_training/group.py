@@ -1,119 +1,171 @@
 """Several networks of one architecture as one network of grouped convolutions, which trains them together."""
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from itertools import islice
 
 import torch
 from torch import Tensor
 
+from fmnist_sk._network.criterion import batch_loss
 from fmnist_sk._runtime.graphs import Recorded
+from fmnist_sk._runtime.memory import enough_memory
+from fmnist_sk._runtime.precision import autocast, compute_dtype
+from fmnist_sk._training.fit import Fit
 from fmnist_sk._training.joined import CannotJoin, Joined, join
-from fmnist_sk._training.steps import Steps
+from fmnist_sk._training.net import StepBatch
+from fmnist_sk._training.passes import Pass
+from fmnist_sk._training.phase import StopTraining
+
+
+class Member:
+    """A fit among others, and the batch that it has come to."""
+
+    def __init__(self, fit: Fit):
+        self.fit, self.net, self.steps = fit, fit.net, fit.steps
+        self.batches = self._all_batches()
+        self.batch: StepBatch | None = None
+        self._stops = False             # a callback of skorch asks for the end of the fit
+
+    def _all_batches(self) -> Generator[StepBatch, None, None]:
+        with closing(self.fit.passes()) as passes:
+            for batches in passes:
+                with self.fit.may_stop():
+                    self.training = Pass(self.net, training=True, prefix="train")
+                    yield from self.training.over(batches)
+                    self.training.finish()
+
+    def advance(self) -> bool:
+        """Go on to the next batch; whether there is one."""
+        try:
+            self.batch = self.batches.throw(StopTraining()) if self._stops else next(self.batches)
+        except StopIteration:
+            self.batch = None
+        return self.batch is not None
+
+    @contextmanager
+    def may_stop(self) -> Iterator[None]:
+        """Within this context a callback may end the fit of this member."""
+        try:
+            yield
+        except StopTraining:
+            self._stops = True
 
 
 class Group:
-    """Nets that are at the same point of their fits, and take their steps at the same time.
+    """The gradients of several fits that are at the same point, computed at once.
 
     Raises CannotJoin.
     """
 
-    def __init__(self, nets: Sequence[Steps]):
-        for net in nets:
-            own = [name for name in ("train_step", "train_step_single", "infer")
-                   if getattr(type(net), name) is not getattr(Steps, name)]
-            if own or net._draws or net.triplet_weight:
+    def __init__(self, members: Sequence[Member]):
+        for member in members:
+            net, steps = member.net, member.steps
+            if steps.own_hooks or net.triplet_weight or steps.generators.draws_globally(
+                    net.module_, steps.network_shape):
                 raise CannotJoin(f"{type(net).__name__} takes steps of its own kind")
-        self.nets = list(nets)
-        first = nets[0]
-        x = torch.rand(4, *first._network_shape, generator=torch.Generator().manual_seed(0)).to(first.device_)
-        low, high = first.value_range_
+        self.members = list(members)
+        fit, first = members[0].fit, members[0].net
+        x = torch.rand(4, *members[0].steps.network_shape, generator=torch.Generator().manual_seed(0)).to(first.device_)
+        low, high = fit.pixel_range
+        self.dtype = compute_dtype(first.precision, first.device_)
         try:
-            self.module = join([net.module_ for net in nets], low + (high - low) * x)
+            self.module = join([member.net.module_ for member in members], low + (high - low) * x)
         except CannotJoin:
             self.separate()
             raise
-        self.recorded = Recorded(self._gradients, [net._generators["device"] for net in nets]) \
+        self.graph = Recorded(self._gradients, [member.fit.generators.draw for member in members]) \
             if first.device_.type == "cuda" else None
 
-    def gradients(self, batches: Sequence) -> list[dict]:
-        """What train_step_single does for each net with its batch, at once."""
+    def step(self, batches: Sequence[StepBatch]) -> list[dict[str, Tensor]]:
+        """What each net's step does with its batch, up to the gradients."""
+        for member in self.members:
+            member.net.optimizer_.zero_grad()
+        found = self.gradients(batches)
+        if self.members[0].net.sam_rho:
+            with ExitStack() as stack:
+                for member in self.members:
+                    stack.enter_context(member.steps.uphill())
+                self.gradients(batches)
+        return found
+
+    def gradients(self, batches: Sequence[StepBatch]) -> list[dict[str, Tensor]]:
+        """What each net's gradient_step does with its batch."""
         sizes = {tuple(inputs["x"].shape) for inputs, _ in batches}
         if len(sizes) > 1 or next(iter(sizes))[0] < 2:
-            return [net.train_step_single(batch) for net, batch in zip(self.nets, batches, strict=True)]
-        for net in self.nets:
-            net._set_training(True)
-        if not self.module.training:
-            self.module.train()
+            return [member.steps.gradient_step(batch) for member, batch in zip(self.members, batches, strict=True)]
+        for module in (self.module, *(member.net.module_ for member in self.members)):
+            if not module.training:
+                module.train()
         tensors = [value for inputs, codes in batches
                    for value in (inputs["x"], codes, inputs.get("weights"), inputs.get("targets"))]
-        if self.recorded is None or any(net._recordable is None for net in self.nets):
-            found = self._gradients(*tensors)
+        if self.graph is None or any(member.steps.graph_key is None for member in self.members):
+            found = iter(self._gradients(*tensors))
         else:
-            found = self.recorded([(net._recorded, net._recorded_state()) for net in self.nets], *tensors)
-        found = iter(found)
-        return [net._take(*islice(found, 2 + len(net._optimized()))) for net in self.nets]
+            state = [(member.steps.graph, member.steps.graph_state()) for member in self.members]
+            found = iter(self.graph(state, *tensors))
+        return [member.steps.assign_gradients(*islice(found, 2 + len(member.steps.optimized())))
+                for member in self.members]
 
     def _gradients(self, *tensors: Tensor | None) -> tuple:
-        """What each net's _gradients returns for its pixels, codes, weights and targets, one after the other."""
-        first = self.nets[0]
-        x = torch.cat([x.to(first.device_).float() for x in tensors[::4]], 1)
-        with first._autocast():
+        """Loss, logits and gradients of each net, for its pixels, codes, weights and targets, one after the other."""
+        device = self.members[0].net.device_
+        x = torch.cat([x.to(device).float() for x in tensors[::4] if x is not None], 1)
+        with autocast(self.dtype, device):
             logits = self.module(x.contiguous(memory_format=torch.channels_last)).float()
-        parts = logits.chunk(len(self.nets), 1)
-        losses = [net.get_loss(part, codes, X={"weights": weights, "targets": targets}, training=True)
-                  for net, part, codes, weights, targets in zip(self.nets, parts, *(tensors[i::4] for i in (1, 2, 3)),
-                                                                strict=True)]
+        parts = logits.chunk(len(self.members), 1)
+        losses = [batch_loss(member.net.criterion_, part, codes, {"weights": weights, "targets": targets})
+                  for member, part, codes, weights, targets in zip(self.members, parts,
+                                                                   *(tensors[i::4] for i in (1, 2, 3)), strict=True)
+                  if codes is not None]
         torch.stack(losses).sum().backward()
         for layer in self.module.modules():
             if isinstance(layer, Joined):
                 layer.gradients()
-        return tuple(value for net, part, loss in zip(self.nets, parts, losses, strict=True)
-                     for value in (loss.detach(), part.detach(), *(p.grad for p in net._optimized())))
+        return tuple(value for member, part, loss in zip(self.members, parts, losses, strict=True)
+                     for value in (loss.detach(), part.detach(), *(p.grad for p in member.steps.optimized())))
 
     def separate(self) -> None:
         """Give each net memory of its own again."""
-        for net in self.nets:
-            for value in (*net.module_.parameters(), *net.module_.buffers()):
+        for member in self.members:
+            for value in (*member.net.module_.parameters(), *member.net.module_.buffers()):
                 value.data = value.data.clone(memory_format=torch.preserve_format)
 
 
-def train_together(fits: dict[Steps, Generator]) -> bool:
-    """Run fits that yield batches and take their loss and logits; whether they were trained together.
+def train_together(fits: Sequence[Fit]) -> bool:
+    """Run fits whose nets take their steps at the same time; whether it was possible.
 
     Nets that end sooner leave the group. Where the nets cannot be joined, they are trained in turn.
     """
-    group, wanted = None, {}
-    try:
-        for net, fit in fits.items():
-            _advance(net, fit, None, wanted)
-        if not wanted:                              # all of them were read from kept files
-            return True
+    members = [Member(fit) for fit in fits]
+    group: Group | None = None
+    with ExitStack() as stack:
+        for member in members:
+            stack.enter_context(closing(member.batches))
+        running = [member for member in members if member.advance()]
         try:
-            group = Group(list(wanted))
+            while running:
+                if group is None or group.members != running:
+                    if group is not None:
+                        group.separate()
+                    group = Group(running)
+                batches = [member.batch for member in running if member.batch is not None]
+                with enough_memory(running[0].net):
+                    steps = group.step(batches)
+                for member, batch, step in zip(running, batches, steps, strict=True):
+                    with member.may_stop():
+                        member.steps.update(batch)
+                        member.training.add(batch, step)
+                running = [member for member in running if member.advance()]
         except CannotJoin:
-            for net in list(wanted):
-                while net in wanted:
-                    _advance(net, fits[net], net.train_step_single(wanted[net]), wanted)
+            for member in running:
+                while member.batch is not None:
+                    with member.may_stop():
+                        member.training.add(member.batch, member.steps.step(member.batch))
+                    member.advance()
             return False
-        while wanted:
-            if list(wanted) != group.nets:
+        finally:
+            if group is not None:
                 group.separate()
-                group = Group(list(wanted))
-            with group.nets[0]._enough_memory():
-                results = group.gradients(list(wanted.values()))
-            for net, result in zip(group.nets, results, strict=True):
-                _advance(net, fits[net], result, wanted)
-        return True
-    finally:
-        for fit in fits.values():
-            fit.close()
-        if group is not None:
-            group.separate()
-
-
-def _advance(net: Steps, fit: Generator, result: dict | None, wanted: dict) -> None:
-    try:
-        wanted[net] = fit.send(result)
-    except StopIteration:
-        wanted.pop(net, None)
+    return True

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fmnist_sk._data.checks import as_tensor, check_pixels, encode_labels
 from fmnist_sk._data.containers import like
-from fmnist_sk._data.images import Images
+from fmnist_sk._data.images import LabelledImages
 from fmnist_sk._runtime.parameters import Estimator
 from fmnist_sk.augmentation._base import (
     DTYPES,
@@ -90,7 +90,8 @@ class AugmentedCopies(Estimator):
         generator = new_generator(self.random_state, tensor.device)
         images = as_images(tensor, self.image_shape)
         rows = torch.arange(len(tensor), device=tensor.device)
-        chosen, drawn = self._draw(Images(images, codes.to(tensor.device), rows=rows), classes, generator, None)
+        chosen, drawn = self._draw(LabelledImages(images, codes.to(tensor.device), classes, rows=rows), classes,
+                                   generator, None)
         enlarged = torch.cat([tensor, drawn.reshape(-1, *tensor.shape[1:])])
         index = torch.cat([rows, chosen]).cpu().numpy()
         if isinstance(X, pd.DataFrame):
@@ -113,8 +114,8 @@ class AugmentedCopies(Estimator):
                              f"got transformer={self.transformer!r}.")
         return select(steps, classes)
 
-    def _draw(self, images: Images, classes: np.ndarray, generator: torch.Generator, pixel_range: PixelRange | None
-              ) -> tuple[Tensor, Tensor]:
+    def _draw(self, images: LabelledImages, classes: np.ndarray, generator: torch.Generator,
+              pixel_range: PixelRange | None) -> tuple[Tensor, Tensor]:
         """Which of the rows of `images` are copied, drawn at random, and the changed copies of their pixels."""
         rows, steps = images.rows, self._steps(classes)
         allowed = class_selection(self, self.only, self.exclude, classes)
@@ -125,14 +126,14 @@ class AugmentedCopies(Estimator):
         pixels = images.pixels[rows]
         return rows, draw_once(steps, pixels, images.codes[rows], generator, pixel_range) if len(rows) else pixels
 
-    def enlarge(self, images: Images, classes: np.ndarray, generator: torch.Generator, pixel_range: PixelRange
-                ) -> Images:
+    def enlarge(self, images: LabelledImages, classes: np.ndarray, generator: torch.Generator, pixel_range: PixelRange
+                ) -> LabelledImages:
         """The images and the copies of some of them, with the labels and weights of their originals."""
         rows, drawn = self._draw(images, classes, generator, pixel_range)
         new = torch.arange(len(images.pixels), len(images.pixels) + len(rows), device=rows.device)
         weights = None if images.weights is None else torch.cat([images.weights, images.weights[rows]])
-        return Images(torch.cat([images.pixels, drawn]), torch.cat([images.codes, images.codes[rows]]), weights,
-                      torch.cat([images.rows, new]))
+        return LabelledImages(torch.cat([images.pixels, drawn]), torch.cat([images.codes, images.codes[rows]]),
+                              images.classes, weights, torch.cat([images.rows, new]), images.class_factors)
 
 
 def _take(y, index: np.ndarray):

@@ -5,7 +5,7 @@ import copy
 import numbers
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,12 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fmnist_sk._data.images import Images
+from fmnist_sk._data.images import LabelledImages
 from fmnist_sk._data.statistics import content_hashes
+from fmnist_sk._network.optimizer import build_optimizer
+from fmnist_sk._runtime.precision import autocast, compute_dtype
 from fmnist_sk._storage.files import expanded
+from fmnist_sk._training.net import PhasePlan
 from fmnist_sk.augmentation import RandomTransformer, as_transformers
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.networks._blocks import DROPOUT, POSITIVE
@@ -145,31 +148,27 @@ class InceptionV3Classifier(ImageClassifier):
         "fine_tune_lr": [Interval(numbers.Real, 0, None, closed="neither")],
     }
 
-    _fine_tunes = False         # whether the second phase has begun
+    @property
+    def _fine_tunes(self) -> bool:
+        """Whether the second phase has begun."""
+        network = self.module_.network if "module_" in vars(self) else None
+        return network is not None and network.is_pretrained and network.n_frozen < len(BLOCKS)
 
     @property
-    def _live_lr(self) -> str:
+    def _lr_name(self) -> str:
         return "fine_tune_lr" if self._fine_tunes else "lr"
 
-    def _pixel_statistics(self, images: Images) -> tuple[Tensor, Tensor]:
+    def _pixel_statistics(self, images: LabelledImages) -> tuple[Tensor, Tensor]:
         low, high = self.value_range_ if images.pixels.is_floating_point() else (0, 255)
         return (torch.full((self.image_shape_[0],), (high + low) / 2),
                 torch.full((self.image_shape_[0],), (high - low) / 2))
 
-    def initialize_module(self):
-        super().initialize_module()
-        self._fine_tunes = False
+    def _prepare_network(self, network: TransferInceptionV3, is_new: bool) -> None:
         if self.weights is not None:
-            path = imagenet_checkpoint() if self.weights == "imagenet" else self._local_checkpoint()
-            network = self.module_.network
-            load_checkpoint(network.base, path)
+            if is_new:
+                path = imagenet_checkpoint() if self.weights == "imagenet" else self._local_checkpoint()
+                load_checkpoint(network.base, path)
             network.freeze(len(BLOCKS))
-        return self
-
-    def _initialize_with(self, module, criterion) -> None:
-        super()._initialize_with(module, criterion)
-        if self.weights is not None:
-            self.module_.network.freeze(len(BLOCKS))
 
     def _local_checkpoint(self) -> Path:
         path = expanded(self.weights, "weights")
@@ -187,32 +186,23 @@ class InceptionV3Classifier(ImageClassifier):
         if self.weights == "imagenet" and self.width != IMAGENET_WIDTH:
             raise ValueError(f"width must be {IMAGENET_WIDTH} with weights='imagenet', got width={self.width}.")
 
-    def _n_frozen_epochs(self, epochs: int, done: int = 0) -> int:
-        """How many of the next `epochs` are of the first phase, after `done` of it."""
-        return 0 if self.weights is None else min(epochs, max(0, self.frozen_epochs - done))
-
-    def _plan(self, epochs: int) -> list[tuple[int, float]]:
+    def _plan_phases(self, epochs: int, done: int) -> list[PhasePlan]:
         if self.weights is None:
-            return super()._plan(epochs)
-        first = self._n_frozen_epochs(epochs)
-        return [phase for phase in ((first, self.lr), (epochs - first, self.fine_tune_lr)) if phase[0]]
+            return super()._plan_phases(epochs, done)
+        n_frozen = 0 if done and self._fine_tunes else min(epochs, max(0, self.frozen_epochs - done))
+        plans = [PhasePlan(n_frozen, self.lr, images=self._without_frozen_part),
+                 PhasePlan(epochs - n_frozen, self.fine_tune_lr, self._begin_fine_tuning, self._without_frozen_part)]
+        return [plan for plan in plans if plan.n_epochs]
 
-    def _phases(self, train: Images, valid: Images | None, epochs: int
-                ) -> Iterator[tuple[Callable[[], tuple[Images, Images | None]], int]]:
-        if self.weights is None:
-            yield from super()._phases(train, valid, epochs)
-            return
-        first = 0 if self._fine_tunes else self._n_frozen_epochs(epochs, len(self.history))
-        if first:
-            yield lambda: self._without_frozen_part(train, valid), first
-        if epochs > first:
-            if not self._fine_tunes:
-                self.module_.network.freeze(BLOCKS.index(self.fine_tune_from))
-                self.optimizer_ = self._new_optimizer("sgd", self.fine_tune_lr, {})
-                self._fine_tunes = True
-            yield lambda: self._without_frozen_part(train, valid), epochs - first
+    def _begin_fine_tuning(self) -> None:
+        if not self._fine_tunes:
+            self.module_.network.freeze(BLOCKS.index(self.fine_tune_from))
+            self.optimizer_ = build_optimizer(
+                "sgd", list(self.get_all_learnable_params()), lr=self.fine_tune_lr, momentum=self.momentum,
+                weight_decay=self.weight_decay, decay_biases=self.decay_biases, settings={})
 
-    def _without_frozen_part(self, train: Images, valid: Images | None) -> tuple[Images, Images | None]:
+    def _without_frozen_part(self, train: LabelledImages, valid: LabelledImages | None
+                             ) -> tuple[LabelledImages, LabelledImages | None]:
         """What the frozen blocks make of the images, once for all epochs; images that are augmented as they are.
 
         Such features stand in Images' pixels as flat rows (n, features).
@@ -222,15 +212,15 @@ class InceptionV3Classifier(ImageClassifier):
         wanted = [part for part in (train, valid) if part is not None and (part is valid or not is_augmented)]
         if not self.module_.network.n_frozen:
             wanted = []
-        found: dict[int, Images] = {}               # training and validation images may be parts of one tensor
+        found: dict[int, LabelledImages] = {}               # training and validation images may be parts of one tensor
         for pixels in {id(part.pixels): part.pixels for part in wanted}.values():
             parts = [part for part in wanted if part.pixels is pixels]
             features = self._frozen_features(parts)
             if features is not None:
-                found |= {id(part): Images(features, part.codes, part.weights, part.rows) for part in parts}
-        return found.get(id(train), train), found.get(id(valid), valid)
+                found |= {id(part): part.with_pixels(features) for part in parts}
+        return found.get(id(train), train), None if valid is None else found.get(id(valid), valid)
 
-    def _frozen_features(self, parts: list[Images]) -> Tensor | None:
+    def _frozen_features(self, parts: list[LabelledImages]) -> Tensor | None:
         """What the frozen blocks make of the pixels that the parts share: (n, features), None if too large to keep.
 
         Each distinct image is computed once, in an order that depends on the content alone: what comes out may depend
@@ -241,11 +231,11 @@ class InceptionV3Classifier(ImageClassifier):
                           for part in parts])
         _, inverse = torch.unique(content_hashes(pixels, codes)[rows], return_inverse=True)
         distinct = rows.new_empty(int(inverse.max()) + 1).scatter_(0, inverse, rows)
-        self._set_training(False)
+        self.module_.eval()
         features = None
         for start in range(0, len(distinct), self.batch_size):
             x = pixels[distinct[start:start + self.batch_size]].float().contiguous(memory_format=torch.channels_last)
-            with torch.no_grad(), self._autocast():
+            with torch.no_grad(), autocast(compute_dtype(self.precision, self.device_), self.device_):
                 x = self.module_.network.frozen(self.module_[:-1](x))
             if features is None:
                 if x[0].numel() * x.element_size() * len(pixels) > MAX_CACHE_BYTES:
@@ -277,5 +267,6 @@ class InceptionV3Classifier(ImageClassifier):
         if pixels.ndim > 2:
             return super().infer(x)
         features = pixels.unflatten(1, self._frozen_shape).contiguous(memory_format=torch.channels_last)
-        with self._autocast(), self._random_layers():
+        with autocast(compute_dtype(self.precision, self.device_), self.device_), \
+                self._generators.around(self.module_, self._encoder.network_shape):
             return self.module_.network.trainable(features).float()

@@ -11,6 +11,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from fmnist_sk._data.images import Batches
+from fmnist_sk._data.split import n_held_out
 from fmnist_sk.augmentation import AugmentedCopies, as_transformers
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.inspection import classifier_of
@@ -61,7 +62,8 @@ class ScheduleDisplay:
         if not isinstance(rows, Sequence) or not all(isinstance(row, Mapping) for row in rows):
             raise TypeError(f"rows must be dicts, one for each epoch, such as classifier.history_, got rows={rows!r}.")
         steps, schedule, done, rates = _steps_per_epoch(classifier, n_samples), as_schedule(classifier.schedule), 0, []
-        for n_epochs, lr in classifier._plan(classifier.schedule_epochs or classifier.max_epochs):
+        for plan in classifier._plan_phases(classifier.schedule_epochs or classifier.max_epochs, 0):
+            n_epochs, lr = plan.n_epochs, plan.lr
             rates.append(schedule.trace(n_epochs, steps, rows[done:done + n_epochs], lr))
             done += n_epochs
         lr = np.concatenate(rates)[:steps * classifier.max_epochs]
@@ -212,7 +214,7 @@ def _history(classifier) -> tuple[ImageClassifier, list[dict]]:
 def _steps_per_epoch(classifier: ImageClassifier, n_samples: int) -> int:
     if not isinstance(n_samples, numbers.Integral):
         raise TypeError(f"n_samples must be a whole number, got n_samples={n_samples!r}.")
-    n = n_samples - classifier._n_held_out(n_samples)
+    n = n_samples - n_held_out(classifier.validation_fraction, n_samples)
     if n < 1:
         raise ValueError(f"n_samples must leave images to train on, got n_samples={n_samples} with "
                          f"validation_fraction={classifier.validation_fraction}.")

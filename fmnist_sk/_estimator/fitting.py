@@ -1,0 +1,209 @@
+"""What is made ready before the first step of a fit, and tidied up after the last one."""
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
+from torch import Tensor, nn
+
+from fmnist_sk._data.checks import check_weights
+from fmnist_sk._data.encoder import (
+    Checked,
+    ImageEncoder,
+    checked_images,
+    encode,
+    learn_classes,
+    learn_image_shape,
+)
+from fmnist_sk._data.images import LabelledImages
+from fmnist_sk._data.statistics import content_hashes, value_range
+from fmnist_sk._estimator.parts import network_builder, new_seed, step_runner
+from fmnist_sk._estimator.skorch import own_hooks
+from fmnist_sk._network.build import ends_in_softmax
+from fmnist_sk._network.criterion import probabilities_of
+from fmnist_sk._network.generators import MIN_ROWS, Generators
+from fmnist_sk._network.layers import Whitening
+from fmnist_sk._network.tracing import Hooks
+from fmnist_sk._runtime.device import choose_device
+from fmnist_sk._runtime.memory import enough_memory
+from fmnist_sk._storage.fingerprint import fingerprint
+from fmnist_sk._storage.fit_file import FitFile
+from fmnist_sk._training.fit import Fit
+from fmnist_sk._training.passes import not_finite
+from fmnist_sk._training.schedule import Schedule
+from fmnist_sk.augmentation import PixelRange
+from fmnist_sk.losses import CrossEntropy, FocalLoss, SigmoidLoss
+from fmnist_sk.schedules import as_schedule
+
+if TYPE_CHECKING:
+    from fmnist_sk.classifier import ImageClassifier
+
+MAX_PADDED_SIDE = 256       # flat rows are padded to a network's smallest image up to this size
+ADDS_SOFTMAX = CrossEntropy, FocalLoss, SigmoidLoss, nn.CrossEntropyLoss
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a fit goes on.
+
+    restart : whether with a new network, and not with the one that is there
+    epochs : to train for now, of as many as are `planned` for the schedule
+    schedule : of the learning rate
+    checkpoint : folder of checkpoints, or None
+    classes : labels that the user names, or None for those that occur
+    """
+
+    restart: bool
+    epochs: int
+    planned: int
+    schedule: Schedule
+    checkpoint: Any = None
+    classes: ArrayLike | None = None
+
+
+def plan_of(net: ImageClassifier) -> Plan:
+    """The plan of `fit`."""
+    return Plan(not (net.warm_start and net.initialized_), net.max_epochs, net.schedule_epochs or net.max_epochs,
+                as_schedule(net.schedule), net.checkpoint)
+
+
+@contextmanager
+def fitting(net: ImageClassifier, X, y, sample_weight, plan: Plan, task=None) -> Iterator[Fit]:
+    """Within this context everything is ready for a fit, which its body runs.
+
+    task : scikit-learn's callback context of this fit, or None
+    """
+    if plan.restart:
+        _forget(net)                # should the fit fail, nothing old is left to predict with
+    images, is_first = _prepare_data(net, X, y, sample_weight, plan)
+    file = None if plan.checkpoint is None else FitFile(
+        plan.checkpoint, _fingerprint(net, images, plan.restart),
+        None if net.schedule_epochs is None else plan.epochs, net.keep_checkpoint)
+    _prepare_network(net, images, plan.restart, is_first, file)
+    try:
+        net._fit = Fit(net, images, epochs=plan.epochs, planned=plan.planned, schedule=plan.schedule,
+                       steps=step_runner(net, own_hooks(net)), generators=net._generators,
+                       pixel_range=PixelRange(*net.value_range_), file=file,
+                       task=None if task is None else (task, X, y))
+        net.notify("on_train_begin", X=X, y=y)
+        try:
+            yield net._fit
+        finally:
+            net.module_.eval()
+            del net._fit
+        _check_last_step(net, images)
+        net.notify("on_train_end", X=X, y=y)
+        if file is not None:
+            file.finish()
+    finally:
+        if net.history and "train_loss" not in net.history[-1]:       # an epoch that was not finished
+            del net.history_[-1]
+
+
+def _forget(net: ImageClassifier) -> None:
+    net.initialized_ = False
+    for name in ("module_", "optimizer_", "history_", "best_epoch_", "_encoder", "_generators"):
+        vars(net).pop(name, None)
+
+
+def _prepare_data(net: ImageClassifier, X, y, sample_weight, plan: Plan) -> tuple[LabelledImages, bool]:
+    """Images to train on, and whether they are the first, from which range and statistics were learned."""
+    checked = checked_images(net, X, y, reset=plan.restart)
+    labels = encode(y, len(checked))
+    weights = check_weights(sample_weight, len(checked))
+    if plan.restart:
+        classes = learn_classes(labels[0], plan.classes)
+        image_shape, is_given = learn_image_shape(checked, net.image_shape)
+        net._encoder = ImageEncoder(type(net).__name__, classes, image_shape, net._minimum_size(),
+                                    choose_device(net.device, checked))
+        _check_size(net, net._encoder, checked, is_given)
+    encoder = net._encoder
+    is_first = encoder.value_range is None
+    names_classes = plan.classes is not None or not plan.restart
+    images = encoder.training_images(checked, labels, weights, net.class_weight, is_first=is_first,
+                                     names_classes=names_classes)
+    if is_first:
+        encoder.value_range = value_range(images.pixels, images.rows)
+        mean, std = net._pixel_statistics(images)
+        encoder.mean, encoder.std = tuple(mean.tolist()), tuple(std.tolist())
+    return images, is_first
+
+
+def _check_size(net: ImageClassifier, encoder: ImageEncoder, X: Checked, is_given: bool) -> None:
+    """Raise ValueError for images that are too small for the network; rows of values are padded, with a warning."""
+    side, (_, height, width) = encoder.smallest_side, encoder.image_shape
+    if min(height, width) >= side:
+        return
+    if is_given or side > MAX_PADDED_SIDE:
+        reason = network_builder(net, encoder).why_too_small(encoder.image_shape)
+        raise ValueError(f"{encoder.owner} needs images of at least {side} x {side} pixels, got "
+                         f"{height} x {width}{reason}")
+    warnings.warn(f"X has rows of {X.shape[1]} values, which are padded with zeros to {side} x {side}, the smallest "
+                  f"images that {encoder.owner} takes. Pass image_shape=(height, width) if they are images.",
+                  UserWarning, stacklevel=2)
+
+
+def _prepare_network(net: ImageClassifier, images: LabelledImages, restart: bool, is_first: bool,
+                     file: FitFile | None) -> None:
+    if not restart:
+        if is_first and net.standardize:
+            net.module_.standardize.learn(torch.tensor(net._encoder.mean), torch.tensor(net._encoder.std))
+        if not any(True for _ in net.criterion_.parameters()):
+            net.initialize_criterion()             # it may have been set anew
+        return
+    seed = new_seed(net.random_state)
+    if file is not None and file.content is not None:
+        seed = file.content["seed"]
+    net._generators = Generators(seed, net.device_)
+    net.initialize()
+    _whiten(net, images)
+    if isinstance(net.criterion_, ADDS_SOFTMAX) and ends_in_softmax(net.module_, net._encoder.network_shape):
+        warnings.warn("module must return logits, but what it returns are probabilities, as if it ended in a softmax: "
+                      f"{type(net.criterion_).__name__} applies its own, so that the network hardly learns. Leave the "
+                      "softmax out.", UserWarning, stacklevel=2)
+
+
+def _whiten(net: ImageClassifier, images: LabelledImages) -> None:
+    """Let a whitening first layer learn from training images."""
+    layers = {name: layer for name, layer in net.module_.named_modules() if isinstance(layer, Whitening)}
+    if layers:
+        # Of 1,000 images, in no order that means anything.
+        with torch.no_grad(), Hooks(dict(layers)) as seen, enough_memory(net, for_batch=False):
+            net.infer(images.batch(slice(0, 1000))[0])
+        for name, (given, _) in seen.items():
+            layers[name].learn(given)
+
+
+def _check_last_step(net: ImageClassifier, images: LabelledImages) -> None:
+    """Raise ValueError if the network computes no numbers after its last step, whose loss is that before it.
+
+    Where images are held out, their loss has shown it.
+    """
+    if len(net.history) and "valid_loss" not in net.history[-1]:
+        first = images.take(torch.arange(min(len(images), MIN_ROWS), device=net.device_))
+        for logits in net.forward_iter(first, device=None):
+            if not torch.isfinite(probabilities_of(net.criterion_, logits)).all():
+                raise not_finite(net, "network ceased to compute finite numbers")
+
+
+def _fingerprint(net: ImageClassifier, images: LabelledImages, restart: bool) -> str:
+    """What tells this fit from others: settings, data, and the network that it goes on with."""
+    ignored = {"checkpoint", "checkpoint_every", "device", "keep_checkpoint", "n_threads", "tta", "verbose",
+               "warm_start", *([] if net.schedule_epochs is None else ["max_epochs"]),
+               *([] if net.keep_checkpoint else ["callbacks"])}
+    params = {**BaseEstimator.get_params(net, deep=False), **net._prefixed_params()}
+    rows, weights = images.rows, images.weights
+    before: tuple[Any, ...] | None = None
+    if not restart:
+        states: dict[str, Tensor] = net._generators.state_dict()
+        before = net.module_.state_dict(), len(net.history), states["shuffle"], states["device"]
+    return fingerprint(
+        type(net), {name: value for name, value in params.items() if name not in ignored}, net.device_.type,
+        net.image_shape_, net.classes_, content_hashes(images.pixels, images.codes)[rows],
+        None if weights is None else weights[rows], before)

@@ -1,0 +1,39 @@
+"""Names of parameters that a constructor does not take, and what to do instead."""
+from __future__ import annotations
+
+import difflib
+from dataclasses import fields
+
+INSTEAD = {
+    "train_split": "set validation_fraction=0.2, or validation_data=(X, y), instead",
+    "predict_nonlinearity": "give the criterion a method `probabilities` instead",
+    "classes": "pass classes to partial_fit instead",
+    "iterator_train": "images are on the device, and batches are cut from them there: there is no loader to set",
+    "iterator_valid": "images are on the device, and batches are cut from them there: there is no loader to set",
+    "dataset": "pass the images themselves to fit: there is no data set to set",
+    "use_caching": "scores of callbacks use the predictions of the pass in any case",
+}
+PREFIXES = "module", "criterion", "optimizer", "callbacks"
+
+
+def check_names(kind: type, args: tuple, params: dict) -> None:
+    """Raise TypeError for arguments that the constructor of `kind` does not take."""
+    if args:
+        raise TypeError(f"{kind.__name__} takes parameters by name only, such as {kind.__name__}(lr=0.01), got "
+                        f"{args!r:.200}.")
+    known = {field.name for field in fields(kind)}
+    for name in params:
+        if name in known:
+            continue
+        part, _, rest = name.partition("__")
+        if rest and part in PREFIXES:
+            advice = f"set it after construction: {kind.__name__}(...).set_params({name}={params[name]!r:.100})"
+        elif rest and part in known:
+            advice = f"set it of the object that is passed as {part}, or by set_params"
+        elif part in INSTEAD:
+            advice = INSTEAD[part]
+        else:
+            close = difflib.get_close_matches(name, known, 1)
+            advice = f"did you mean {close[0]}?" if close else f"help({kind.__name__}) lists them"
+        raise TypeError(f"{kind.__name__} has no parameter {name}: {advice.removesuffix('.')}"
+                        f"{'' if advice.endswith('?') else '.'}")

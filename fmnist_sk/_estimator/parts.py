@@ -1,0 +1,59 @@
+"""From parameters of a classifier to the objects that it consists of."""
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+
+from fmnist_sk._data.encoder import ImageEncoder
+from fmnist_sk._data.shapes import check_image_shape
+from fmnist_sk._network.build import NetworkBuilder
+from fmnist_sk._network.generators import Generators
+from fmnist_sk._runtime.device import choose_device
+from fmnist_sk._training.steps import StepRunner
+
+if TYPE_CHECKING:
+    from fmnist_sk.classifier import ImageClassifier
+
+
+def network_builder(net: ImageClassifier, encoder: ImageEncoder) -> NetworkBuilder:
+    """What builds the network of a classifier for the images and classes that were learned."""
+    scaling = (torch.tensor(encoder.mean), torch.tensor(encoder.std)) if net.standardize else None
+    return NetworkBuilder(net.module, own_params(net), net.get_params_for("module"), encoder.network_shape,
+                          len(encoder.classes), scaling)
+
+
+def own_params(net: ImageClassifier) -> dict[str, Any]:
+    """Parameters that a subclass adds: those that the module's signature names are passed to it."""
+    first = next(base for base in reversed(type(net).__mro__) if "__dataclass_fields__" in vars(base))
+    of_all = {field.name for field in fields(first)}                # of ImageClassifier
+    return {field.name: getattr(net, field.name) for field in fields(net) if field.name not in of_all}
+
+
+def new_seed(random_state) -> int:
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def prepare_unfitted(net: ImageClassifier) -> tuple[ImageEncoder, Generators]:
+    """What a classifier that was not fitted takes for granted: ten classes, and images of `image_shape` or 28 x 28."""
+    net._validate_params()
+    given = tuple(net.image_shape or (28, 28))
+    shape = check_image_shape(given, math.prod(given))
+    if shape is None:
+        raise ValueError(f"image_shape must be (height, width), got image_shape={net.image_shape}.")
+    net.n_features_in_ = math.prod(given)
+    encoder = ImageEncoder(type(net).__name__, np.arange(10), shape, net._minimum_size(), choose_device(net.device),
+                           mean=(0.0,) * shape[0], std=(1.0,) * shape[0])
+    return encoder, Generators(new_seed(net.random_state), encoder.device)
+
+
+def step_runner(net: ImageClassifier, own_hooks: Collection[str]) -> StepRunner:
+    """What takes steps with batches, for a network that was built."""
+    if net._encoder is None or net._generators is None:
+        raise ValueError("The network must be built before a step: call fit or initialize.")
+    return StepRunner(net, net._generators, net._encoder.network_shape, own_hooks)

@@ -1,0 +1,71 @@
+"""A net's loss: built from parameters, and what it makes of logits."""
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fmnist_sk._runtime.graphs import is_ours
+from fmnist_sk.losses import LOSSES, Loss, check_probabilities
+
+
+def build_criterion(criterion: str | type | nn.Module, given: dict[str, Any], label_smoothing: float,
+                    device: torch.device) -> nn.Module:
+    """The loss on a device: one of LOSSES by name, a class, or a copy of an instance, with the settings `given`."""
+    if isinstance(criterion, nn.Module) and not given:
+        return copy.deepcopy(criterion).to(device)
+    kind = LOSSES[criterion] if isinstance(criterion, str) else criterion
+    settings: dict[str, Any] = {}
+    if isinstance(kind, nn.Module):              # an instance's settings are kept but for those that are given
+        names = inspect.signature(type(kind)).parameters
+        settings = {name: getattr(kind, name) for name in names if hasattr(kind, name)}
+        kind = type(kind)
+    elif "label_smoothing" in inspect.signature(kind).parameters:
+        settings = {"label_smoothing": label_smoothing}
+    settings |= given
+    try:
+        return kind(**settings).to(device)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"criterion cannot be made with {settings}: {error}") from error
+
+
+def batch_loss(criterion: nn.Module, logits: Tensor, codes: Tensor, inputs: Any) -> Tensor:
+    """Mean loss of logits (n, n_classes): of soft targets where images were mixed, and weighted with weights.
+
+    inputs : a batch's mapping, whose "weights" and "targets" count; anything else has none
+    """
+    mapping = inputs if isinstance(inputs, Mapping) else {}
+    weights, targets = mapping.get("weights"), mapping.get("targets")
+    if weights is not None and not hasattr(criterion, "reduction"):
+        raise ValueError("criterion must have an attribute `reduction`, as PyTorch's losses have, for training "
+                         f"with sample_weight or class_weight, got {criterion!r}.")
+    criterion.reduction = "mean" if weights is None else "none"
+    try:
+        loss = criterion(logits, codes if targets is None else targets)
+    except (RuntimeError, TypeError, IndexError, ValueError) as error:
+        if isinstance(criterion, Loss):
+            raise
+        what = "class codes (n,)" if targets is None else \
+            "the shares of the classes (n, n_classes), because images were mixed"
+        raise ValueError(f"criterion must take logits (n, n_classes) and {what}, but {criterion!r} fails: "
+                         f"{error}") from error
+    expected = () if weights is None else (len(logits),)
+    if not isinstance(loss, Tensor) or loss.shape != expected:
+        raise ValueError(f"criterion must return a tensor of shape {expected} with reduction="
+                         f"{criterion.reduction!r}, got {tuple(getattr(loss, 'shape', (type(loss).__name__,)))}.")
+    return loss if weights is None else (loss * weights).mean()
+
+
+def probabilities_of(criterion: nn.Module, logits: Tensor) -> Tensor:
+    """(n, n_classes): what the criterion's method `probabilities` makes of logits, else their softmax."""
+    function = getattr(criterion, "probabilities", None)
+    if function is None:
+        return logits.softmax(1)
+    found = function(logits)
+    if not is_ours(criterion) and not torch.compiler.is_exporting():
+        check_probabilities(found, logits, criterion)
+    return found

@@ -1,0 +1,78 @@
+"""The random generators of a net, and how they are kept."""
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from fmnist_sk._network.random import DrawFrom, draws_random_numbers, use_generator
+
+MIN_ROWS = 16        # smaller batches use other kernels: rows are added so that a prediction never depends on that
+
+
+class Generators:
+    """What a net draws random numbers from: no other thread, and no other net, changes what comes next.
+
+    seed : of both generators, and of the network's first weights
+    shuffle : the order of the training images, on the CPU
+    draw : all else in training, on the device
+    """
+
+    def __init__(self, seed: int, device: torch.device):
+        self.seed = seed
+        self.shuffle = torch.Generator().manual_seed(seed)
+        self.draw = torch.Generator(device).manual_seed(seed)
+        self._draws_globally: bool | None = None
+        self._unpickled: tuple[str, Tensor] | None = None       # kind of device, and what is drawn next on it
+
+    def attach(self, module: nn.Module) -> None:
+        """Let the dropout of a network draw from here."""
+        use_generator(module, self.draw)
+        self._draws_globally = None
+
+    def draws_globally(self, module: nn.Module, shape: tuple[int, int, int]) -> bool:
+        """Whether layers draw from PyTorch's global generator, as nn.Dropout2d does: images (channels, height, width).
+        """
+        if self._draws_globally is None:
+            self._draws_globally = draws_random_numbers(module, torch.zeros(MIN_ROWS, *shape))
+        return self._draws_globally
+
+    def around(self, module: nn.Module, shape: tuple[int, int, int]) -> AbstractContextManager:
+        """Within this context such layers draw from here too."""
+        if module.training and self.draws_globally(module, shape):
+            return DrawFrom(self.draw)
+        return nullcontext()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {"shuffle": self.shuffle.get_state(), "device": self.draw.get_state()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.shuffle.set_state(state["shuffle"])
+        self.draw.set_state(state["device"])
+
+    def on(self, device: torch.device) -> Generators:
+        """The same on another device; on one of another kind its drawing begins anew from the seed."""
+        moved = Generators(self.seed, device)
+        moved.shuffle.set_state(self.shuffle.get_state())
+        kind, drawn = self._unpickled or (self.draw.device.type, self.draw.get_state())
+        if device.type == kind:
+            moved.draw.set_state(drawn)
+        return moved
+
+    # Bytes, because a tensor in a pickled state makes joblib.hash differ from call to call.
+
+    def __getstate__(self) -> dict:
+        states = {name: state.numpy().tobytes() for name, state in self.state_dict().items()}
+        return {"seed": self.seed, "device": self.draw.device.type, **{f"{name}_state": value
+                                                                       for name, value in states.items()}}
+
+    def __setstate__(self, state: dict) -> None:
+        """Both on the CPU, until `on` says where the net is."""
+        Generators.__init__(self, state["seed"], torch.device("cpu"))
+        self.shuffle.set_state(_tensor(state["shuffle_state"]))
+        self._unpickled = state["device"], _tensor(state["device_state"])
+
+
+def _tensor(data: bytes) -> Tensor:
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8)

@@ -1,0 +1,77 @@
+"""A net's optimizer, built from parameters."""
+from __future__ import annotations
+
+import fnmatch
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+OPTIMIZERS = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "rmsprop": torch.optim.RMSprop,
+    "asgd": torch.optim.ASGD,
+}
+Named = Sequence[tuple[str, nn.Parameter]]
+
+
+def build_optimizer(optimizer: str | type[torch.optim.Optimizer], named: Named, *, lr: float, momentum: float,
+                    weight_decay: float, decay_biases: bool, settings: dict[str, Any]) -> torch.optim.Optimizer:
+    """An optimizer of those parameters that are not frozen.
+
+    named : pairs of a parameter's name and the parameter
+    settings : what the user sets as ``optimizer__*``; "param_groups" are pairs of a pattern of names and settings
+    """
+    named = [(name, p) for name, p in named if p.requires_grad]
+    if not named:
+        raise ValueError("module must have parameters to train, but all of its parameters are frozen "
+                         "(requires_grad=False).")
+    if isinstance(optimizer, str):
+        if optimizer == "sgd":
+            settings = {"momentum": momentum, "nesterov": momentum > 0, **settings}
+        optimizer = OPTIMIZERS[optimizer]
+        takes_fused = "fused" in inspect.signature(optimizer).parameters and "foreach" not in settings
+        if takes_fused and named[0][1].device.type in ("cpu", "cuda"):
+            settings = {"fused": all(p.is_floating_point() for _, p in named), **settings}     # one kernel a step
+    decays = "weight_decay" in inspect.signature(optimizer).parameters
+    groups: list[dict[str, Any]]
+    if "param_groups" in settings:
+        settings = dict(settings)
+        groups = _groups_by_name(named, settings.pop("param_groups"))
+    elif decays and not decay_biases:
+        groups = [{"params": [p for _, p in named if p.ndim > 1]},
+                  {"params": [p for _, p in named if p.ndim <= 1], "weight_decay": 0.0}]
+    else:
+        groups = [{"params": [p for _, p in named]}]
+    groups = [group for group in groups if group["params"]]
+    defaults = {"lr": lr, "weight_decay": weight_decay} if decays else {"lr": lr}
+    try:
+        return optimizer(groups, **{**defaults, **settings})
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"optimizer cannot be made with {({**defaults, **settings})}: {error}") from error
+
+
+def _groups_by_name(named: Named, patterns: Any) -> list[dict[str, Any]]:
+    """A group for each pattern that names match (the first counts), and one of all other parameters."""
+    try:
+        groups = [{"params": [], **settings} for _, settings in patterns]
+        others: dict[str, Any] = {"params": []}
+        for name, parameter in named:
+            matching = (group for (pattern, _), group in zip(patterns, groups, strict=True)
+                        if fnmatch.fnmatch(name, pattern))
+            next(matching, others)["params"].append(parameter)
+    except (TypeError, ValueError) as error:
+        raise ValueError("optimizer__param_groups must be a list of pairs (pattern of names, settings), got "
+                         f"{patterns!r}.") from error
+    return [*groups, others]
+
+
+def set_option(optimizer: torch.optim.Optimizer, name: str, value: float, decay_biases: bool) -> None:
+    """Set the learning rate or the weight decay of an optimizer at work, as `build_optimizer` spreads them."""
+    for group in optimizer.param_groups:
+        if name != "weight_decay" or decay_biases or any(p.ndim > 1 for p in group["params"]):
+            group[name] = value

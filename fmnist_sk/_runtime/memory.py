@@ -1,0 +1,34 @@
+"""A lack of memory, told as a ValueError that says what to try."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import torch
+
+
+class TakesBatches(Protocol):
+    """What is named when memory runs out: an estimator with a batch size, on a device."""
+
+    batch_size: int
+    device_: torch.device
+
+
+@contextmanager
+def enough_memory(estimator: TakesBatches, for_batch: bool = True) -> Iterator[None]:
+    """Within this context a lack of memory becomes a ValueError that says what to try.
+
+    for_batch : whether the memory is for a batch, so that a smaller one may do, or for the network itself
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and "DefaultCPUAllocator" not in str(error):
+            raise
+        needed_by, advice = f"The network of {estimator!r}", "use a smaller one"
+        if for_batch and estimator.batch_size > 1:
+            needed_by = f"batch_size={estimator.batch_size}"
+            advice = f"try batch_size={estimator.batch_size // 2}"
+        where = estimator.device_ if isinstance(error, torch.OutOfMemoryError) else "cpu"
+        raise ValueError(f"{needed_by} needs more memory than there is on {where}: {advice}.") from error

@@ -1,0 +1,102 @@
+"""What training asks of a net: skorch's hooks and attributes, and the parameters of ImageClassifier."""
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from skorch.history import History
+from torch import Tensor, nn
+
+from fmnist_sk._data.images import Batches, Images, LabelledImages
+
+StepBatch = tuple[Mapping[str, Any], Tensor]         # as Batches yields them: inputs, codes
+Parts = tuple[LabelledImages, LabelledImages | None]    # training and validation images
+
+
+def _as_they_are(train: LabelledImages, valid: LabelledImages | None) -> Parts:
+    return train, valid
+
+
+@dataclass(frozen=True)
+class PhasePlan:
+    """A part of a fit that has the whole schedule for itself.
+
+    n_epochs : planned for it
+    lr : learning rate that it begins with
+    begin : called before its first epoch, such as to freeze layers or to change the optimizer
+    images : makes of training and validation images those that the network is trained on in this phase
+    """
+
+    n_epochs: int
+    lr: float
+    begin: Callable[[], None] = lambda: None
+    images: Callable[[LabelledImages, LabelledImages | None], Parts] = _as_they_are
+
+
+class Net(Protocol):
+    """A net that can be trained."""
+
+    module_: nn.Module
+    criterion_: nn.Module
+    optimizer_: torch.optim.Optimizer
+    callbacks_: list[tuple[str, Any]]
+    history_: History
+    device_: torch.device
+    classes_: np.ndarray
+    best_epoch_: int
+
+    batch_size: int
+    max_epochs: int
+    module: Any
+    criterion: Any
+    optimizer: str | type[torch.optim.Optimizer]
+    augment: Any
+    sam_rho: float
+    gradient_clip: float | None
+    triplet_weight: float
+    triplet_margin: float
+    precision: str
+    ema: float | None
+    swa: float | None
+    monitor: str
+    keep_best: bool
+    early_stopping: bool
+    patience: int
+    checkpoint: str | os.PathLike | None
+    checkpoint_every: int
+    keep_checkpoint: bool
+    verbose: int
+
+    @property
+    def history(self) -> History: ...
+
+    def notify(self, method_name: str, **kwargs: Any) -> None: ...
+
+    def get_split_datasets(self, X: LabelledImages, y: Any = None) -> Parts: ...
+
+    def get_iterator(self, dataset: Images, training: bool = False) -> Batches: ...
+
+    def run_single_epoch(self, iterator: Iterable | None, training: bool, prefix: str, step_fn: Callable) -> None: ...
+
+    def train_step(self, batch: StepBatch, **fit_params: Any) -> dict[str, Tensor]: ...
+
+    def train_step_single(self, batch: StepBatch, **fit_params: Any) -> dict[str, Tensor]: ...
+
+    def validation_step(self, batch: StepBatch, **fit_params: Any) -> dict[str, Tensor]: ...
+
+    def infer(self, x: Any, **fit_params: Any) -> Tensor: ...
+
+    def get_loss(self, y_pred: Tensor, y_true: Tensor, X: Any = None, training: bool = False) -> Tensor: ...
+
+    def get_params_for(self, prefix: str) -> dict[str, Any]: ...
+
+    def get_all_learnable_params(self) -> Iterable[tuple[str, nn.Parameter]]: ...
+
+    @property
+    def _lr_name(self) -> str: ...
+
+    def _plan_phases(self, epochs: int, done: int) -> Sequence[PhasePlan]: ...

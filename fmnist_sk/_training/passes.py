@@ -1,0 +1,113 @@
+"""One pass over batches, in training or validation, and what the history keeps of it."""
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fmnist_sk._training.hooks import is_hooked, may_read_batches
+from fmnist_sk._training.net import Net, StepBatch
+
+
+class Pass:
+    """Sums losses and hits on the device, and reads them once, at the end.
+
+    net : whose history is written, and whose callbacks are called if they have hooks for batches
+    prefix : "train" or "valid"
+    """
+
+    def __init__(self, net: Net, training: bool, prefix: str):
+        self.net, self.training, self.prefix = net, training, prefix
+        self.hooked = is_hooked(net, "on_batch_begin", "on_batch_end")
+        self.codes_are_labels = np.array_equal(net.classes_, np.arange(len(net.classes_)))
+        self.losses: list[Tensor] = []
+        self.sizes: list[int] = []
+        self.loss: Tensor | float = 0.0
+        self.hits: Tensor | int = 0             # in validation (n_classes + 1,): of each class, and the misses
+        self.counts: Tensor | int = 0           # of each class, in validation
+
+    def over(self, batches: Iterable[StepBatch]) -> Iterator[StepBatch]:
+        """The batches, each with a place in the history."""
+        rows = self.rows = self.net.history[-1]["batches"]
+        self.first = len(rows)
+        for batch in batches:
+            if self.hooked:
+                self.net.notify("on_batch_begin", batch=self._for_callbacks(batch), training=self.training)
+            else:
+                rows.append({})
+            yield batch
+
+    def add(self, batch: StepBatch, step: dict[str, Any]) -> None:
+        """Count a batch, of which `step` holds "loss" and "y_pred", the logits (n, n_classes)."""
+        codes, loss, n_classes = batch[1], step["loss"].detach(), len(self.net.classes_)
+        self.losses.append(loss)
+        self.sizes.append(len(codes))
+        self.loss = self.loss + loss * len(codes)
+        hit = step["y_pred"].detach().argmax(1) == codes
+        if self.training:
+            self.hits = self.hits + hit.sum()
+        else:
+            self.hits = self.hits + F.one_hot(torch.where(hit, codes, n_classes), n_classes + 1).sum(0)
+            self.counts = self.counts + F.one_hot(codes, n_classes).sum(0)
+        if self.hooked:
+            self._record_batch(self.rows[-1], loss.item(), len(codes))
+            self.net.notify("on_batch_end", batch=self._for_callbacks(batch), training=self.training, **step)
+
+    def finish(self) -> None:
+        """Write means into the history. Raises ValueError if the loss is not finite."""
+        if not self.losses:
+            return
+        history, n, n_classes = self.net.history, sum(self.sizes), len(self.net.classes_)
+        batches_are_read = not self.hooked and (any(self.rows[self.first:])
+                                                or may_read_batches(self.net.callbacks_))
+        sums = [torch.as_tensor(self.loss).reshape(1), torch.as_tensor(self.hits).reshape(-1).float()]
+        sums += [] if self.training else [torch.as_tensor(self.counts).float()]
+        sums += [torch.stack(self.losses).float()] if batches_are_read else []
+        loss, *found = torch.cat(sums).tolist()                 # the one time that the device is waited for
+        if not math.isfinite(loss):
+            raise not_finite(self.net, f"{'training' if self.training else 'validation'} loss became {loss}")
+        if batches_are_read:
+            for row, value, size in zip(self.rows[self.first:], found[-len(self.losses):], self.sizes, strict=True):
+                self._record_batch(row, value, size)
+        elif not self.hooked:
+            del self.rows[self.first + 1:]                      # skorch's Checkpoint looks at the last one
+        history.record(f"{self.prefix}_batch_count", len(self.losses))
+        self._record(f"{self.prefix}_loss", loss / n, lower_is_better=True)
+        if self.training:
+            hits = found[:1]
+        else:
+            hits, counts = found[:n_classes], found[n_classes + 1:2 * n_classes + 1]
+            for code, (right, count) in enumerate(zip(hits, counts, strict=True)):
+                history.record(f"{self.prefix}_class_acc_{code}", right / count if count else math.nan)
+        self._record(f"{self.prefix}_acc", sum(hits) / n, lower_is_better=False)
+
+    def _record_batch(self, row: dict, loss: float, size: int) -> None:
+        row[f"{self.prefix}_loss"], row[f"{self.prefix}_batch_size"] = loss, size
+
+    def _record(self, name: str, value: float, *, lower_is_better: bool) -> None:
+        history = self.net.history
+        past = [row[name] for row in history[:-1] if not math.isnan(row.get(name, math.nan))]
+        is_best = not math.isnan(value) and all(value < other if lower_is_better else value > other for other in past)
+        history.record(name, value)
+        history.record(f"{name}_best", is_best)
+
+    def _for_callbacks(self, batch: StepBatch) -> tuple[Any, Any]:
+        """The batch with the labels that the user knows in the place of codes, for callbacks that compute scores."""
+        (inputs, codes), classes = batch, self.net.classes_
+        if self.codes_are_labels:
+            return inputs, codes
+        if classes.dtype.kind in "biuf":
+            return inputs, torch.from_numpy(classes).to(codes.device)[codes]
+        return inputs, classes[codes.cpu().numpy()]
+
+
+def not_finite(net: Net, what: str) -> ValueError:
+    """The error for a loss or logits that are infinite or NaN."""
+    name = net._lr_name
+    return ValueError(f"The {what} in epoch {net.history[-1, 'epoch']} with {name}={getattr(net, name)}: lower {name}, "
+                      "check the scale of X if standardize=False, or set precision='fp32'.")

@@ -1,0 +1,131 @@
+"""A part of a fit that has a whole schedule for itself: its epochs, averages, early stopping and checkpoints."""
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+from fmnist_sk._data.images import LabelledImages
+from fmnist_sk._runtime.memory import enough_memory
+from fmnist_sk._training.averages import WeightAverage, renew_statistics
+from fmnist_sk._training.checkpoint import resume, state_of
+from fmnist_sk._training.net import PhasePlan, StepBatch
+
+if TYPE_CHECKING:
+    from fmnist_sk._training.fit import Fit
+
+
+class StopTraining(Exception):
+    """A callback asks for the end of the fit."""
+
+
+class Phase:
+    """The first `n_run` of the epochs of a plan.
+
+    fit : that it is a part of
+    index : its number in the fit, from 0 on
+    train, valid : images, before the plan's own change of them
+    saved : the checkpoint that it goes on from, or None
+
+    As a context: within it the schedule is at work; at its end the network gets its averaged or best weights.
+    """
+
+    def __init__(self, fit: Fit, index: int, plan: PhasePlan, train: LabelledImages, valid: LabelledImages | None,
+                 n_run: int, saved: dict | None):
+        self.fit, self.net, self.index, self.plan, self.n_run = fit, fit.net, index, plan, n_run
+        self.saved = saved
+        self.was_stopped = saved is not None and saved["stopped"]
+        plan.begin()
+        self.train, self.valid = plan.images(train, valid)
+        self.train_batches = self.net.get_iterator(self.train, training=True)
+        self.valid_batches = None if self.valid is None else self.net.get_iterator(self.valid, training=False)
+        self.schedule = fit.schedule.run(self.net.optimizer_, plan.n_epochs, len(self.train_batches))
+        self.average: WeightAverage | None = None
+        self.first = len(self.net.history) + 1          # the number of its first epoch
+        self.done = 0                                   # epochs
+
+    def __enter__(self) -> Phase:
+        net = self.net
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.schedule.finish)
+            if net.ema is not None or net.swa is not None:
+                with enough_memory(net, for_batch=False):
+                    self.average = WeightAverage(net.module_, net.ema, net.swa)
+            self.fit.steps.begin_phase()
+            if self.saved is not None:
+                resume(self, self.saved, self.fit.source)
+                self.saved = None
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        with self._stack:
+            if kind is StopTraining and self.net.keep_checkpoint and not self.was_stopped:
+                self._save(stopped=True)
+        if self.average is not None:
+            self.average.finish()
+        if self.fit.best is not None:
+            self.fit.best.finish()
+
+    def epochs(self) -> Iterator[TrainingBatches]:
+        """For each epoch the batches to train on; what else an epoch is made of happens before and after."""
+        if self.was_stopped:
+            raise StopTraining
+        while self.done < self.n_run and not (self.done and self._is_too_old()):
+            self.fit.begin_epoch(self.train, self.valid)
+            self.schedule.begin_epoch(self.net.history[self.first - 1:-1])
+            self.fit.steps.begin_epoch(self.train_batches)
+            yield TrainingBatches(self)
+            self._end_epoch()
+
+    def _end_epoch(self) -> None:
+        net, average = self.net, self.average
+        self.done += 1
+        net.history.record("lr", net.optimizer_.param_groups[0]["lr"])
+        if average is not None:
+            average.end_epoch(self.done, self.plan.n_epochs)
+        with self.averaged():
+            if net.swa is not None and average is not None and average.is_running:
+                with enough_memory(net, for_batch=False):
+                    renew_statistics(net, self.train_batches)
+            net.run_single_epoch(self.valid_batches, training=False, prefix="valid",
+                                 step_fn=self.fit.steps.evaluate)
+            if self.fit.best is not None:
+                self.fit.best.update()
+            net.notify("on_epoch_end", dataset_train=self.train, dataset_valid=self.valid)
+        self.fit.end_epoch(self.averaged)
+        is_last = self.done == self.n_run or self._is_too_old()
+        if self.done % net.checkpoint_every == 0 or (net.keep_checkpoint and is_last):
+            self._save()
+
+    def averaged(self) -> AbstractContextManager:
+        """Within this context the network has the average of its weights, if there is one."""
+        return contextlib.nullcontext() if self.average is None else self.average.in_place()
+
+    def _is_too_old(self) -> bool:
+        """Whether the best epoch is so old that early stopping ends the phase."""
+        return self.net.early_stopping and self.fit.best is not None \
+            and self.fit.best.age(self.first) >= self.net.patience
+
+    def _save(self, stopped: bool = False) -> None:
+        if self.fit.file is not None:
+            self.fit.file.save(state_of(self, stopped))
+
+
+class TrainingBatches:
+    """The batches of an epoch of training. The learning rate and the averages follow whoever takes steps with them."""
+
+    def __init__(self, phase: Phase):
+        self.phase = phase
+
+    def __len__(self) -> int:
+        return len(self.phase.train_batches)
+
+    def __iter__(self) -> Iterator[StepBatch]:
+        schedule, average = self.phase.schedule, self.phase.average
+        for batch in self.phase.train_batches:
+            schedule.begin_batch()
+            yield batch
+            if average is not None:
+                average.end_step()
