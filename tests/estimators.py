@@ -79,6 +79,11 @@ def small(name, **params):
     return getattr(fmnist_sk, name)(**{**SMALL[name], **params})
 
 
+def net(**params):
+    """The small configuration of ImageClassifier itself."""
+    return small("ImageClassifier", **params)
+
+
 def held_out_accuracy(name):
     """What the small configuration of a classifier reaches at least on tiny images that it was not trained on."""
     return 0.5 if name == "InceptionV3Classifier" else 0.9         # "pretrained" there means random weights

@@ -6,9 +6,9 @@ import pytest
 import sklearn
 import torch
 from estimators import AUGMENTERS, CLASSIFIERS, TRANSFORMERS, small
+from interrupted import check_goes_on
 from skorch.callbacks import Callback
 from skorch.exceptions import DeviceWarning
-from test_checkpoint import check_goes_on
 from torch import nn
 
 from fmnist_sk import AugmentedCopies, DeepEnsembleClassifier, MixUp, RandomCrop

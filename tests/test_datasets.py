@@ -10,12 +10,10 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from fashion import real_data
 
-from fmnist_sk import _download, datasets, load_fashion_mnist
-
-real_data = pytest.mark.skipif(not (datasets.SYSTEM_FOLDER / "train-images-idx3-ubyte.gz").exists(),
-                               reason="the real data are not installed (Debian's package dataset-fashion-mnist)")
-
+from fmnist_sk import datasets, load_fashion_mnist
+from fmnist_sk._storage import download
 
 # ---------------------------------------------------------------------- the real data
 
@@ -68,8 +66,8 @@ def small_files(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "SYSTEM_FOLDER", tmp_path / "system")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("FMNIST_SK_DATA", raising=False)
-    monkeypatch.setattr(_download, "PAUSE", 0.01)
-    monkeypatch.setattr(_download, "TIMEOUT", 1.0)
+    monkeypatch.setattr(download, "PAUSE", 0.01)
+    monkeypatch.setattr(download, "TIMEOUT", 1.0)
     monkeypatch.setattr(datasets, "ADDRESSES", ("http://127.0.0.1:9/", "http://127.0.0.1:9/mirror/"))
     return contents
 
@@ -95,13 +93,13 @@ def test_looks_in_every_place(place, compressed, small_files, tmp_path, monkeypa
 
 def test_nothing_found_lists_every_place_and_remedy(small_files, tmp_path, monkeypatch):
     monkeypatch.setenv("FMNIST_SK_DATA", str(tmp_path / "variable"))
-    for download in (True, False):
+    for allowed in (True, False):
         with pytest.raises(FileNotFoundError) as error:
-            load_fashion_mnist(data_home=tmp_path / "home", download_if_missing=download)
+            load_fashion_mnist(data_home=tmp_path / "home", download_if_missing=allowed)
         for text in ("home", "variable", "system", "cache/fmnist_sk", "data_home=", "FMNIST_SK_DATA",
                      "apt-get install dataset-fashion-mnist", "download_if_missing=True"):
             assert text in str(error.value)
-        assert ("refused" in str(error.value)) == download
+        assert ("refused" in str(error.value)) == allowed
 
 
 @pytest.mark.parametrize("damage", ["truncated", "other", "no gzip", "longer"])
@@ -222,7 +220,7 @@ def test_downloads_despite_a_bad_start(behaviour, small_files, tmp_path, monkeyp
 def test_a_server_that_stays_bad_leaves_nothing_behind(behaviour, small_files, tmp_path, monkeypatch):
     with Server(small_files, behaviour, times=99) as server:
         monkeypatch.setattr(datasets, "ADDRESSES", (server.address,))
-        monkeypatch.setattr(_download, "TIMEOUT", 0.3)
+        monkeypatch.setattr(download, "TIMEOUT", 0.3)
         with pytest.raises(FileNotFoundError, match="3 attempts failed: http://127"):
             load_fashion_mnist("test", data_home=tmp_path / "home")
         assert len(server.requests) == 3
@@ -239,7 +237,7 @@ def test_the_second_address_serves_where_the_first_fails(small_files, monkeypatc
 def test_endless_content_is_cut_off(small_files, monkeypatch):
     with Server(small_files) as server:
         monkeypatch.setattr(datasets, "ADDRESSES", (server.address,))
-        monkeypatch.setattr(_download, "MAX_BYTES", 1000)
+        monkeypatch.setattr(download, "MAX_BYTES", 1000)
         with pytest.raises(FileNotFoundError, match="more than 1000 bytes"):
             load_fashion_mnist("train")
 
@@ -247,7 +245,7 @@ def test_endless_content_is_cut_off(small_files, monkeypatch):
 def test_a_server_that_drips_is_given_up(small_files, monkeypatch):
     with Server(small_files, "drip") as server:
         monkeypatch.setattr(datasets, "ADDRESSES", (server.address,))
-        monkeypatch.setattr(_download, "DEADLINE", 0.5)
+        monkeypatch.setattr(download, "DEADLINE", 0.5)
         start = time.monotonic()
         assert len(load_fashion_mnist("test").target) == 20
         assert time.monotonic() - start < 3

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 import torch
-from test_classifier import net
+from estimators import net
 
 from fmnist_sk import ConvNetClassifier, ImageClassifier
 from fmnist_sk._data.images import Batches, Images

@@ -2,16 +2,15 @@
 import importlib
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from test_datasets import real_data
+from fashion import real_data
+from scripts import BENCHMARKS
 
 from fmnist_sk import load_fashion_mnist
 
-BENCHMARKS = Path(__file__).parent.parent / "examples/benchmarks"
 pytestmark = real_data
 
 

@@ -301,19 +301,15 @@ def test_threads_of_pytorch_come_back_however_fits_overlap(tiny_images):
     assert torch.get_num_threads() == before
 
 
-def _threads_here(_):
-    return torch.get_num_threads()
-
-
 def test_processes_of_joblib_share_the_cores():
-    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    environment = {**os.environ}
     environment.pop("OMP_NUM_THREADS")
     code = """
 import joblib, os
-from test_search import _threads_here
-print(max(joblib.Parallel(2)(joblib.delayed(_threads_here)(i) for i in range(2))) <= max(1, os.cpu_count() // 2))
+def threads(_):
+    import fmnist_sk, torch
+    return torch.get_num_threads()
+print(max(joblib.Parallel(2)(joblib.delayed(threads)(i) for i in range(2))) <= max(1, os.cpu_count() // 2))
 """
-    code = "import sys; sys.path.pop(0)\n" + code
-    environment["FMNIST_SK_TEST_FOLDER"] = os.environ["FMNIST_SK_TEST_FOLDER"]
     out = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert out.stdout == "True\n"

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 import torch
-from test_classifier import net
+from estimators import net
 
 from fmnist_sk import ImageClassifier, RandomCrop
 from fmnist_sk._data.statistics import stratified_split
