@@ -89,6 +89,7 @@ def held_out_accuracy(name):
     return 0.5 if name == "InceptionV3Classifier" else 0.9         # "pretrained" there means random weights
 
 
+OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "asgd")
 ESTIMATORS = [name for name in fmnist_sk.__all__                 # schedules have parameters too, but nothing to fit
               if isinstance(getattr(fmnist_sk, name), type) and issubclass(getattr(fmnist_sk, name), BaseEstimator)
               and hasattr(getattr(fmnist_sk, name), "fit")]

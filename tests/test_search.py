@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from estimators import small
+from interrupted import Counting
 from sklearn.base import clone
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV
@@ -23,16 +24,6 @@ from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping
 from fmnist_sk import ConvNetClassifier, ImageClassifier, ImageScaler, ResNetClassifier, ScheduleDisplay, SharedImages
 
 TESTS = Path(__file__).parent
-
-
-class Counting(ConvNetClassifier):
-    """Counts the epochs that all its fits train."""
-
-    epochs = 0
-
-    def run_single_epoch(self, iterator, training, *args, **kwargs):
-        Counting.epochs += training
-        return super().run_single_epoch(iterator, training, *args, **kwargs)
 
 
 class StopInBatch(Callback):
