@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin
 from sklearn.utils import get_tags
+from skorch.callbacks import Callback
 from torch import nn
 
 import fmnist_sk
@@ -82,6 +83,13 @@ def small(name, **params):
 def net(**params):
     """The small configuration of ImageClassifier itself."""
     return small("ImageClassifier", **params)
+
+
+class Looks(Callback):
+    """Remembers the training and validation images of the last epoch."""
+
+    def on_epoch_begin(self, net, dataset_train, dataset_valid, **kwargs):
+        self.train, self.valid = dataset_train, dataset_valid
 
 
 def held_out_accuracy(name):

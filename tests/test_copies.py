@@ -3,9 +3,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from estimators import small
+from estimators import Looks, small
 from imblearn.pipeline import make_pipeline
-from skorch.callbacks import Callback
 
 from fmnist_sk import AugmentedCopies, RandomCrop
 from fmnist_sk._data.images import Images
@@ -49,20 +48,15 @@ def test_copies_come_in_the_containers_that_were_given(tiny_images):
 
 def test_in_augment_copies_are_made_after_the_validation_split(tiny_images):
     X, y = tiny_images()
-    sizes = []
-
-    class Looks(Callback):
-        def on_epoch_begin(self, net, dataset_train, dataset_valid, **kwargs):
-            train, valid = dataset_train, dataset_valid
-            sizes.append((len(train), len(valid)))
-            copies = train.pixels[train.rows[48:]]
-            np.testing.assert_array_equal(copies, train.pixels[train.rows[:48]].flip(-1))
-            assert set(train.rows.tolist()).isdisjoint(valid.rows.tolist())
-            assert torch.equal(train.y[:48], train.y[48:])
-
-    classifier = small("ImageClassifier", max_epochs=2, validation_fraction=12, callbacks=[Looks()],
+    looks = Looks()
+    classifier = small("ImageClassifier", max_epochs=2, validation_fraction=12, callbacks=[looks],
                        augment=[AugmentedCopies(), RandomCrop(padding=1)]).fit(X, y)
-    assert sizes == [(96, 12)] * 2
+    train, valid = looks.train, looks.valid
+    assert (len(train), len(valid)) == (96, 12)
+    copies = train.pixels[train.rows[48:]]
+    np.testing.assert_array_equal(copies, train.pixels[train.rows[:48]].flip(-1))
+    assert set(train.rows.tolist()).isdisjoint(valid.rows.tolist())
+    assert torch.equal(train.y[:48], train.y[48:])
     assert classifier.history_[-1, "train_batch_count"] == 3
 
 
