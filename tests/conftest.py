@@ -19,6 +19,7 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
+pytest.register_assert_rewrite("interrupted", "scripts")
 
 
 def make_images(labels=(0, 1, 2), n=60, size=8, channels=None, seed=0):

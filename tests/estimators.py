@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin
 from sklearn.utils import get_tags
+from skorch.callbacks import Callback
 from torch import nn
 
 import fmnist_sk
@@ -79,11 +80,24 @@ def small(name, **params):
     return getattr(fmnist_sk, name)(**{**SMALL[name], **params})
 
 
+def net(**params):
+    """The small configuration of ImageClassifier itself."""
+    return small("ImageClassifier", **params)
+
+
+class Looks(Callback):
+    """Remembers the training and validation images of the last epoch."""
+
+    def on_epoch_begin(self, net, dataset_train, dataset_valid, **kwargs):
+        self.train, self.valid = dataset_train, dataset_valid
+
+
 def held_out_accuracy(name):
     """What the small configuration of a classifier reaches at least on tiny images that it was not trained on."""
     return 0.5 if name == "InceptionV3Classifier" else 0.9         # "pretrained" there means random weights
 
 
+OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop", "asgd")
 ESTIMATORS = [name for name in fmnist_sk.__all__                 # schedules have parameters too, but nothing to fit
               if isinstance(getattr(fmnist_sk, name), type) and issubclass(getattr(fmnist_sk, name), BaseEstimator)
               and hasattr(getattr(fmnist_sk, name), "fit")]

@@ -4,8 +4,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_datasets import real_data
-from test_examples import BENCHMARKS, first_images
+from fashion import first_images, real_data
+from interrupted import Counting
+from scripts import BENCHMARKS
 
 from fmnist_sk import ConvNetClassifier, DeepEnsembleClassifier, summary
 
@@ -19,7 +20,7 @@ def accuracy(tmp_path, monkeypatch):
     import accuracy as module
 
     def net(**params):
-        return ConvNetClassifier(architecture="4C3-MP2-16N", max_epochs=3, **params)
+        return Counting(architecture="4C3-MP2-16N", max_epochs=3, **params)
 
     goals = module.GOALS
     monkeypatch.setattr(_measure, "RESULTS", tmp_path)
@@ -84,15 +85,9 @@ def test_an_ensemble_goes_on_with_the_members_that_are_done(accuracy, monkeypatc
     assert not json.loads(Path("accuracy.json").read_text())["goals"]["ensemble"]["runs"]
     kept = list(accuracy.module.FOLDER.rglob("*.*"))
     assert len(kept) == 1
-    run_epoch, epochs = ConvNetClassifier._run_epoch, []
-
-    def counted(member, *args):
-        epochs.append(member.random_state)
-        return run_epoch(member, *args)
-
-    monkeypatch.setattr(ConvNetClassifier, "_run_epoch", counted)
+    Counting.epochs = 0
     again = accuracy("--only", "ensemble", "--seeds", 0)["ensemble"]["runs"][0]
-    assert len(epochs) == 2 * 3                             # of the second and the third member
+    assert Counting.epochs == 2 * 3                             # of the second and the third member
     assert again["test_accuracy_of_each_class"] == whole["test_accuracy_of_each_class"]
     assert again["seconds_per_epoch"] != whole["seconds_per_epoch"]
     assert not list(accuracy.module.FOLDER.rglob("*.*"))

@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 import torch
+from augmented import N, draw, some_images
 from estimators import AUGMENTERS, small
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -12,27 +13,8 @@ from fmnist_sk import (
     RandomCrop,
     RandomHorizontalFlip,
 )
-from fmnist_sk._data.images import Batch
-from fmnist_sk.augmentation import PRESETS, PixelRange, as_transformers, compile_augmentation
+from fmnist_sk.augmentation import PRESETS, PixelRange, as_transformers
 from fmnist_sk.datasets import CLASS_NAMES
-
-N = 4000
-RANGE = PixelRange(0.0, 255.0)
-NAMES = ["bag", "coat", "shoe"]
-
-
-def some_images(n=N, size=6, seed=0):
-    """n different images (n, 1, size, size) with background and foreground in [0, 200]."""
-    x = torch.randint(1, 201, (n, 1, size, size), generator=torch.Generator().manual_seed(seed)).float()
-    return torch.where(torch.arange(size) < size // 2, x, 0.0)
-
-
-def draw(augment, x, codes=None, classes=NAMES, weights=None, seed=0, pixel_range=RANGE):
-    """The batch after augmentation; codes are 0, 1, 2, 0, ... unless told."""
-    codes = torch.arange(len(x)) % len(classes) if codes is None else codes
-    batch = Batch(x, codes, weights)
-    compile_augmentation(augment, np.array(classes), pixel_range, torch.Generator().manual_seed(seed))(batch)
-    return batch
 
 
 def changed(augment, **kwargs):

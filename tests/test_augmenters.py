@@ -2,8 +2,8 @@
 import numpy as np
 import pytest
 import torch
+from augmented import N, draw, some_images
 from estimators import small
-from test_augmentation import N, draw, some_images
 
 from fmnist_sk import (
     CutMix,

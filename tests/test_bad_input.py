@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import scipy.sparse
 import torch
-from estimators import small
+from estimators import net, small
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
@@ -32,10 +32,6 @@ from fmnist_sk import (
     feature_maps,
     grad_cam,
 )
-
-
-def net(**params):
-    return small("ImageClassifier", **params)
 
 
 class Returns(nn.Module):

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 import torch
 from estimators import small
+from interrupted import Dies, dying
 from sklearn.base import clone
 from skorch.callbacks import Callback
-from test_checkpoint import Dies, dying
 
 from fmnist_sk import ImageClassifier
 from fmnist_sk._storage.fingerprint import fingerprint

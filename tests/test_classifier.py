@@ -4,16 +4,11 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from estimators import PatchNet, small
+from estimators import PatchNet, net
 from sklearn.base import clone
 from torch import nn
 
 from fmnist_sk import ImageClassifier
-
-
-def net(**params):
-    return small("ImageClassifier", **params)
-
 
 # ---------------------------------------------------------------------- further training
 

@@ -25,23 +25,27 @@ def test_needs_a_client():
         dask_backend()
 
 
-def test_what_only_a_lost_worker_had_is_sent_again():
+def test_what_only_a_lost_worker_had_is_sent_again(tmp_path):
     from distributed import Client, LocalCluster
 
+    begun, killed = tmp_path / "begun", tmp_path / "killed"
+
     def work(X, rows, i):                                   # local, so that it is sent whole
-        time.sleep(0.5)
+        begun.touch()
+        while not killed.exists():
+            time.sleep(0.05)
         return X[rows].sum() + i
 
     X, rows = np.arange(1000), np.arange(0, 1000, 2)
     with LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None, silence_logs=50) as cluster, \
             Client(cluster) as client:
         def kill():
-            while not any(client.processing().values()):
+            while not begun.exists():
                 time.sleep(0.05)
-            time.sleep(0.7)
             for pid in client.run(os.getpid).values():
                 lost.append(pid)
                 os.kill(pid, signal.SIGKILL)
+            killed.touch()
 
         lost, killer = [], threading.Thread(target=kill)
         killer.start()

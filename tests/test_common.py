@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import sklearn
 import torch
+from devices import StaysOnDevice
 from estimators import CLASSIFIERS, ESTIMATORS, ONE_TO_ONE, TRANSFORMERS, held_out_accuracy, small
 from sklearn.base import clone, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
@@ -280,17 +281,6 @@ def test_array_api_dispatch_returns_tensors(name, tiny_images):
         assert classifier.score(X, y) > 0.9
     assert isinstance(classifier.predict(X), np.ndarray)
     assert classifier.score(X, y) > 0.9
-
-
-class StaysOnDevice(torch.Tensor):
-    """Stands in for a CUDA tensor: images of this class cannot be brought to the host."""
-
-    @classmethod
-    def __torch_function__(cls, function, types, args=(), kwargs=None):
-        forbidden = {"numpy", "__array__", "cpu", "tolist", "__dlpack__"}
-        if getattr(function, "__name__", "") in forbidden and args[0].ndim > 2:
-            raise AssertionError(f"{function.__name__} brings images of shape {tuple(args[0].shape)} to the host")
-        return super().__torch_function__(function, types, args, kwargs or {})
 
 
 @every_classifier

@@ -3,10 +3,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from estimators import small
+from estimators import Looks, small
 from imblearn.pipeline import make_pipeline
 
-from fmnist_sk import AugmentedCopies, ImageClassifier, RandomCrop
+from fmnist_sk import AugmentedCopies, RandomCrop
 from fmnist_sk._data.images import Images
 from fmnist_sk.augmentation import PixelRange
 
@@ -48,20 +48,15 @@ def test_copies_come_in_the_containers_that_were_given(tiny_images):
 
 def test_in_augment_copies_are_made_after_the_validation_split(tiny_images):
     X, y = tiny_images()
-    sizes = []
-
-    class Spy(ImageClassifier):
-        def _run_phase(self, index, train, valid, *args):
-            sizes.append((len(train), len(valid)))
-            copies = train.pixels[train.rows[48:]]
-            np.testing.assert_array_equal(copies, train.pixels[train.rows[:48]].flip(-1))
-            assert set(train.rows.tolist()).isdisjoint(valid.rows.tolist())
-            assert torch.equal(train.y[:48], train.y[48:])
-            return super()._run_phase(index, train, valid, *args)
-
-    params = small("ImageClassifier", max_epochs=2, validation_fraction=12).get_params(deep=False)
-    classifier = Spy(**{**params, "augment": [AugmentedCopies(), RandomCrop(padding=1)]}).fit(X, y)
-    assert sizes == [(96, 12)]
+    looks = Looks()
+    classifier = small("ImageClassifier", max_epochs=2, validation_fraction=12, callbacks=[looks],
+                       augment=[AugmentedCopies(), RandomCrop(padding=1)]).fit(X, y)
+    train, valid = looks.train, looks.valid
+    assert (len(train), len(valid)) == (96, 12)
+    copies = train.pixels[train.rows[48:]]
+    np.testing.assert_array_equal(copies, train.pixels[train.rows[:48]].flip(-1))
+    assert set(train.rows.tolist()).isdisjoint(valid.rows.tolist())
+    assert torch.equal(train.y[:48], train.y[48:])
     assert classifier.history_[-1, "train_batch_count"] == 3
 
 

@@ -9,17 +9,18 @@ import pytest
 import torch
 from estimators import small
 
-from fmnist_sk import _cpu
+from fmnist_sk._runtime import cpu
 
 SCRIPT = """
 import resource
 import numpy as np
-from fmnist_sk import ConvNetClassifier, _cpu
+from fmnist_sk import ConvNetClassifier
+from fmnist_sk._runtime import cpu
 
-mallopt, _cpu._mallopt = _cpu._mallopt, None
+mallopt, cpu._mallopt = cpu._mallopt, None
 X, y = np.random.default_rng(0).integers(0, 256, (256, 28, 28), dtype=np.uint8), np.arange(256) % 10
 net = ConvNetClassifier(architecture="32C3-MP2-16N", max_epochs=20, random_state=0, n_threads=1).fit(X, y)
-for _cpu._mallopt in (None, mallopt):
+for cpu._mallopt in (None, mallopt):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     net.fit(X, y)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
@@ -36,7 +37,7 @@ def test_threads_are_as_before_after_whatever_was_set(tiny_images):
         with pytest.raises(ValueError, match="The 'n_threads' parameter"):
             small("ConvNetClassifier", n_threads=n_threads).fit(X, y)
     assert torch.get_num_threads() == 1
-    assert _cpu._n_computing == _cpu._n_setting == 0
+    assert cpu._n_computing == cpu._n_setting == 0
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator is not glibc's")

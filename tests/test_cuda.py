@@ -5,15 +5,14 @@ import numpy as np
 import pytest
 import sklearn
 import torch
-from estimators import AUGMENTERS, CLASSIFIERS, TRANSFORMERS, small
+from estimators import AUGMENTERS, CLASSIFIERS, OPTIMIZERS, TRANSFORMERS, small
+from interrupted import check_goes_on
 from skorch.callbacks import Callback
 from skorch.exceptions import DeviceWarning
-from test_checkpoint import check_goes_on
 from torch import nn
 
 from fmnist_sk import AugmentedCopies, DeepEnsembleClassifier, MixUp, RandomCrop
 from fmnist_sk._data.images import Images
-from fmnist_sk._network.optimizer import OPTIMIZERS
 from fmnist_sk._runtime.graphs import Recorded
 from fmnist_sk.losses import LOSSES
 from fmnist_sk.schedules import SCHEDULES

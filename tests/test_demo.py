@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 from estimators import small
+from fashion import real_data
 from sklearn.dummy import DummyClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
-from test_datasets import real_data
 
 from fmnist_sk import ImageScaler, load_fashion_mnist
 

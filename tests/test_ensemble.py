@@ -1,4 +1,5 @@
 """Ensembles: members that differ by chance, trained together or in turn, with the same outcome."""
+import copy
 import pickle
 import threading
 
@@ -14,6 +15,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
+from skorch.callbacks import Callback
 from torch import nn
 
 from fmnist_sk import (
@@ -43,7 +45,25 @@ def both(estimator, X, y, sample_weight=None, **params):
     return found
 
 
-def check_same(together, alone, X):
+class Keeps(Callback):
+    """Keeps the images and codes that steps are given."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.batches = []
+
+    def on_batch_end(self, net, batch, training, **kwargs):
+        self.batches += [batch[0]["x"], batch[1]] if training else []
+
+
+def next_batches(member, X, y):
+    """What a member would be trained on next: which images in which order, and how they are shifted."""
+    keeps = Keeps()
+    member = copy.deepcopy(member).set_params(callbacks=[keeps], augment=RandomCrop(padding=1))
+    member.initialize_callbacks().partial_fit(X, y)
+    return keeps.batches
+
+
+def check_same(together, alone, X, y):
     for member, other in zip(together.estimators_, alone.estimators_, strict=True):
         np.testing.assert_allclose(member.predict_proba(X), other.predict_proba(X), atol=2e-3)
         assert member.n_iter_ == other.n_iter_
@@ -51,8 +71,9 @@ def check_same(together, alone, X):
         for name in ("train_loss", "valid_loss"):
             if name in member.history_[0]:
                 np.testing.assert_allclose(member.history_[:, name], other.history_[:, name], rtol=5e-3)
-        for generator in ("shuffle", "device"):
-            assert torch.equal(member._generators[generator].get_state(), other._generators[generator].get_state())
+        batches = next_batches(member, X, y), next_batches(other, X, y)             # all draws so far were the same
+        assert len(batches[0]) > 1
+        assert all(torch.equal(*pair) for pair in zip(*batches, strict=True))
 
 
 @pytest.mark.parametrize("name", TOGETHER)
@@ -61,7 +82,7 @@ def test_every_convolutional_network_is_trained_together(name, tiny_images):
     params = {"module": CONVOLUTIONS} if name == "ImageClassifier" else {}
     together, alone = both(net(name, **params), X, y)
     assert together.trained_together_
-    check_same(together, alone, X)
+    check_same(together, alone, X, y)
     first, second, _ = (member.predict_proba(X) for member in together.estimators_)
     assert np.abs(first - second).max() > 1e-5                                  # their seeds differ
 
@@ -81,7 +102,7 @@ def test_whatever_the_training_is(params, tiny_images):
     weights = np.where(y == "bag", 1.5, 0.5)
     together, alone = both(net(**params), X, y, None if params.get("criterion") == "mse" else weights)
     assert together.trained_together_
-    check_same(together, alone, X)
+    check_same(together, alone, X, y)
 
 
 @pytest.mark.parametrize("estimator", [
@@ -272,4 +293,4 @@ def test_layers_that_stand_in_two_places_stay_one(tiny_images):
     X, y = tiny_images()
     together, alone = both(net("ImageClassifier", module=Tied), X, y)
     assert together.trained_together_
-    check_same(together, alone, X)
+    check_same(together, alone, X, y)

@@ -3,32 +3,14 @@ import re
 import runpy
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from fashion import real_data
+from scripts import BENCHMARKS, EXAMPLES, run
 from sklearn.datasets import load_digits
-from test_datasets import real_data
 
 import fmnist_sk
-
-EXAMPLES = Path(__file__).parent.parent / "examples"
-BENCHMARKS = EXAMPLES / "benchmarks"
-
-
-def first_images(subset):
-    """load_fashion_mnist for benchmarks that are to be quick: 600 images."""
-    data = fmnist_sk.load_fashion_mnist(subset)
-    data.images, data.target = data.images[:600], data.target[:600]
-    return data
-
-
-def run(script, *arguments, **variables):
-    import os
-    result = subprocess.run([sys.executable, str(EXAMPLES / script), *map(str, arguments)], capture_output=True,
-                            text=True, env={**os.environ, **variables})
-    assert result.returncode == 0, result.stderr
-    return result.stdout
 
 
 def check_quickstart(out, folder, least):

@@ -8,8 +8,8 @@ import onnxruntime
 import pytest
 import torch
 from estimators import CLASSIFIERS, small
+from fashion import real_data
 from sklearn.exceptions import NotFittedError
-from test_datasets import real_data
 
 from fmnist_sk import (
     CLASS_NAMES,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from estimators import CLASSIFIERS, small
 from fuzzing import no_file_beyond
-from test_checkpoint import Dies, dying
+from interrupted import Dies, dying
 
 from fmnist_sk import ConvNetClassifier, load, save
 from fmnist_sk._storage.download import DownloadError, download

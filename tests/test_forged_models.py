@@ -11,6 +11,7 @@ import pytest
 import skops.io
 import torch
 from estimators import small
+from forging import rewritten
 from joblib import Memory
 from sklearn.base import BaseEstimator
 from sklearn.feature_selection import SelectKBest, f_classif
@@ -18,7 +19,6 @@ from sklearn.metrics import accuracy_score, make_scorer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils._unique import attach_unique
-from test_saved_files import rewritten
 
 from fmnist_sk import ConvNetClassifier, ImageScaler, load, save
 from fmnist_sk._storage.encoding import Known

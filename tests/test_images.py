@@ -2,9 +2,9 @@
 import numpy as np
 import pytest
 import torch
-from test_classifier import net
+from estimators import Looks, net
 
-from fmnist_sk import ConvNetClassifier, ImageClassifier
+from fmnist_sk import ConvNetClassifier
 from fmnist_sk._data.images import Batches, Images
 
 
@@ -75,16 +75,10 @@ def test_min_max_gives_the_network_pixels_from_0_to_1(tiny_images, scale, shift)
 
 def test_data_stay_bytes_and_are_not_copied(tiny_images):
     X, y = tiny_images()
-    kept = {}
-
-    class Spy(ImageClassifier):
-        def fit_loop(self, X, **kwargs):
-            kept["pixels"] = X.pixels
-            return super().fit_loop(X, **kwargs)
-
-    Spy(**net(max_epochs=1, device="cpu").get_params(deep=False)).fit(X, y, sample_weight=np.arange(60) % 3)
-    assert kept["pixels"].dtype == torch.uint8
-    assert np.shares_memory(kept["pixels"].numpy(), X)
+    looks = Looks()
+    net(max_epochs=1, device="cpu", callbacks=[looks]).fit(X, y, sample_weight=np.arange(60) % 3)
+    assert looks.train.pixels.dtype == torch.uint8
+    assert np.shares_memory(looks.train.pixels.numpy(), X)
 
 
 def test_row_order_does_not_matter(tiny_images):
@@ -95,13 +89,10 @@ def test_row_order_does_not_matter(tiny_images):
 
 
 def test_duplicates_are_kept():
-    class Count(ImageClassifier):
-        def fit_loop(self, X, **kwargs):
-            self.n_trained_ = len(X)
-            return super().fit_loop(X, **kwargs)
-
     X, y = np.tile(np.arange(128, dtype=np.uint8).reshape(2, 64), (10, 1)), np.arange(20) % 2
-    assert Count(**net(max_epochs=1).get_params(deep=False)).fit(X, y).n_trained_ == 20
+    looks = Looks()
+    net(max_epochs=1, callbacks=[looks]).fit(X, y)
+    assert len(looks.train) == 20
 
 
 def test_a_last_batch_of_one_joins_the_one_before():

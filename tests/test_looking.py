@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from estimators import small
+from fashion import real_data
 from PIL import Image
+from scripts import EXAMPLES, pixels, run
 from sklearn.base import clone
 from sklearn.ensemble import VotingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
-from test_datasets import real_data
-from test_examples import EXAMPLES, run
 
 import fmnist_sk
 from fmnist_sk import CLASS_NAMES, FeatureExtractor, ImageScaler, PhotoToFashion, load_fashion_mnist
@@ -29,14 +29,6 @@ def fails(script, *arguments, cwd):
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
     return result.stderr
-
-
-def pixels(path):
-    """The picture is there, and not empty."""
-    with Image.open(path) as image:
-        values = np.asarray(image.convert("L"))
-    assert values.std() > 5, path
-    return values.shape
 
 
 # ---------------------------------------------------------------------- evaluate.py

@@ -148,7 +148,7 @@ def test_triplet_loss_has_finite_gradients_where_there_is_nothing_to_learn():
         assert torch.autograd.grad(value, features)[0].isfinite().all()
 
 
-def test_triplet_term_is_weighted_and_leaves_mixed_images_out(tiny_images, monkeypatch):
+def test_triplet_term_is_weighted(tiny_images):
     from fmnist_sk import FeatureExtractor
 
     X, y = tiny_images()
@@ -165,16 +165,42 @@ def test_triplet_term_is_weighted_and_leaves_mixed_images_out(tiny_images, monke
     term = {"triplet_weight": 2.0, "triplet_margin": 0.7}
     assert loss(None, **term) - loss(None) == pytest.approx(2 * each.mean(), rel=1e-3)
     assert loss(weights, **term) - loss(weights) == pytest.approx(2 * np.average(each, weights=weights), rel=1e-3)
-    parts = []
 
-    class Spy(TripletLoss):
-        def forward(self, features, codes, takes_part=None):
-            parts.append(takes_part)
-            return super().forward(features, codes, takes_part)
 
-    monkeypatch.setattr("fmnist_sk._training.steps.TripletLoss", Spy)
-    loss(None, **term, augment=MixUp(alpha=1.0))
-    assert parts[0].float().mean() == pytest.approx(1 / 3, abs=0.15)       # those whose partner is of their class
+class KeepsFeatures(nn.Module):
+    """Remembers its penultimate features of the last training batch."""
+
+    def __init__(self, n_classes):
+        super().__init__()
+        self.first, self.last = nn.Linear(64, 8), nn.Linear(8, n_classes)
+
+    def forward(self, x):
+        features = self.first(x.flatten(1)).relu()
+        if self.training:
+            self.features = features.detach()
+        return self.last(features)
+
+
+class KeepsTargets(nn.CrossEntropyLoss):
+    """Remembers the targets that it was given last."""
+
+    def forward(self, logits, targets):
+        self.targets = targets
+        return super().forward(logits, targets)
+
+
+def test_triplet_term_leaves_mixed_images_out(tiny_images):
+    X, y = tiny_images()
+    plain, net = (small("ImageClassifier", module=KeepsFeatures, criterion=KeepsTargets, augment=MixUp(alpha=1.0),
+                        triplet_weight=weight, triplet_margin=0.7, max_epochs=1, batch_size=60, lr=1e-12,
+                        precision="fp32").fit(X, y) for weight in (0.0, 2.0))
+    features, targets = net.module_.network.features, net.criterion_.targets
+    whole = targets.amax(1) == 1
+    assert whole.float().mean() == pytest.approx(1 / 3, abs=0.15)          # those whose partner is of their class
+    each = TripletLoss(0.7)(features[whole], targets[whole].argmax(1))
+    assert each.mean() > 0
+    term = net.history_[-1, "train_loss"] - plain.history_[-1, "train_loss"]
+    assert term == pytest.approx(2 * each.sum().item() / 60, rel=1e-3)
 
 
 def test_triplet_term_separates_the_penultimate_features(tiny_images):

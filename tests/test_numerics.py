@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 from estimators import CLASSIFIERS, small
-from test_datasets import real_data
+from fashion import real_data
 from torch.optim.lr_scheduler import LambdaLR
 
 from fmnist_sk import TorchSchedule, load_fashion_mnist, load_pretrained

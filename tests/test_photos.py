@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from fashion import real_data
 from PIL import Image, features
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
-from test_datasets import real_data
 
 from fmnist_sk import PhotoToFashion, load_fashion_mnist, load_pretrained
 

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from fashion import first_images, real_data
+from scripts import BENCHMARKS
 from skorch.history import History
-from test_datasets import real_data
-from test_examples import BENCHMARKS, first_images
 
 from fmnist_sk import reference_systems
 

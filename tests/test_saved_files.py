@@ -1,7 +1,6 @@
 """Files that are not what save() wrote are refused, and nothing in them is run."""
 import contextlib
 import io
-import json
 import pickle
 import re
 import zipfile
@@ -11,7 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 from estimators import small
-from safetensors import safe_open
+from forging import rewritten
 from sklearn.ensemble import RandomForestClassifier, VotingClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
@@ -19,7 +18,6 @@ from sklearn.tree import DecisionTreeClassifier
 from sklearn.tree._tree import Tree
 
 from fmnist_sk import FeatureExtractor, ImageScaler, load, save
-from fmnist_sk.persistence import digest_of
 
 
 @pytest.fixture
@@ -30,16 +28,6 @@ def path(tmp_path):
 @pytest.fixture
 def saved(path, tiny_images):
     return save(small("ConvNetClassifier", max_epochs=1).fit(*tiny_images()), path)
-
-
-def rewritten(path, change):
-    """The file with its settings or tensors changed."""
-    with safe_open(path, "pt") as file:
-        content = json.loads(file.metadata()["fmnist_sk"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}          # noqa: SIM118
-    change(content, tensors)
-    content["digest"] = digest_of(content, tensors)
-    path.write_bytes(safetensors.torch.save(tensors, {"fmnist_sk": json.dumps(content)}))
 
 
 def set_param(name, value):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from estimators import small
+from interrupted import Counting
 from sklearn.base import clone
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV
@@ -23,16 +24,6 @@ from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping
 from fmnist_sk import ConvNetClassifier, ImageClassifier, ImageScaler, ResNetClassifier, ScheduleDisplay, SharedImages
 
 TESTS = Path(__file__).parent
-
-
-class Counting(ConvNetClassifier):
-    """Counts the epochs that all its fits train."""
-
-    epochs = 0
-
-    def run_single_epoch(self, iterator, training, *args, **kwargs):
-        Counting.epochs += training
-        return super().run_single_epoch(iterator, training, *args, **kwargs)
 
 
 class StopInBatch(Callback):
@@ -301,19 +292,15 @@ def test_threads_of_pytorch_come_back_however_fits_overlap(tiny_images):
     assert torch.get_num_threads() == before
 
 
-def _threads_here(_):
-    return torch.get_num_threads()
-
-
 def test_processes_of_joblib_share_the_cores():
-    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    environment = {**os.environ}
     environment.pop("OMP_NUM_THREADS")
     code = """
 import joblib, os
-from test_search import _threads_here
-print(max(joblib.Parallel(2)(joblib.delayed(_threads_here)(i) for i in range(2))) <= max(1, os.cpu_count() // 2))
+def threads(_):
+    import fmnist_sk, torch
+    return torch.get_num_threads()
+print(max(joblib.Parallel(2)(joblib.delayed(threads)(i) for i in range(2))) <= max(1, os.cpu_count() // 2))
 """
-    code = "import sys; sys.path.pop(0)\n" + code
-    environment["FMNIST_SK_TEST_FOLDER"] = os.environ["FMNIST_SK_TEST_FOLDER"]
     out = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert out.stdout == "True\n"

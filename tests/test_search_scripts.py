@@ -7,12 +7,11 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from fashion import real_data
+from scripts import BENCHMARKS, EXAMPLES, pixels, run
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.linear_model import SGDClassifier
 from sklearn.model_selection import HalvingGridSearchCV
-from test_datasets import real_data
-from test_examples import BENCHMARKS, EXAMPLES, run
-from test_looking import pixels
 
 import fmnist_sk
 from fmnist_sk import load_fashion_mnist

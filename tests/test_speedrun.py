@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_datasets import real_data
-from test_examples import BENCHMARKS, first_images
+from fashion import first_images, real_data
+from scripts import BENCHMARKS
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from fashion import real_data
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_datasets import real_data
 
 import fmnist_sk
 from fmnist_sk import (

@@ -1,16 +1,16 @@
 """Optimizers, sharpness-aware steps, clipping, averages of weights, test-time views."""
 import pickle
+import re
 
 import numpy as np
 import pytest
 import torch
-from estimators import CLASSIFIERS, small
+from estimators import CLASSIFIERS, OPTIMIZERS, small
 from sklearn.callback import ScoringMonitor
 from sklearn.metrics import log_loss
 from torch import nn
 
 from fmnist_sk import AugmentedCopies, ImageClassifier, MixUp, TorchSchedule
-from fmnist_sk._network.optimizer import OPTIMIZERS
 
 every_classifier = pytest.mark.parametrize("name", CLASSIFIERS)
 
@@ -26,6 +26,12 @@ def test_every_optimizer_learns(optimizer, tiny_images):
     X, y = tiny_images()
     lr = {"sgd": 0.05, "asgd": 0.1}.get(optimizer, 3e-3)
     assert small("ConvNetClassifier", optimizer=optimizer, lr=lr).fit(X, y).score(X, y) > 0.9
+
+
+def test_optimizers_have_these_names(tiny_images):
+    with pytest.raises(ValueError, match="optimizer") as error:
+        small("ConvNetClassifier", optimizer="sgdd").fit(*tiny_images())
+    assert set(re.findall(r"'(\w+)'", str(error.value))) - {"optimizer", "type", "sgdd"} == set(OPTIMIZERS)
 
 
 def test_weight_decay_spares_biases_and_normalisation_unless_asked_not_to(tiny_images):
@@ -81,12 +87,19 @@ def test_sharpness_aware_training_learns_and_repeats(name, tiny_images):
     nets = [small(name, sam_rho=0.05).fit(X, y) for _ in range(2)]
     assert nets[0].score(X, y) > 0.9
     np.testing.assert_array_equal(nets[0].predict_proba(X), nets[1].predict_proba(X))
-    if name != "InceptionV3Classifier":
-        plain = small(name, max_epochs=1, lr=1e-12).fit(X, y)              # normalisation learns in the first pass only
-        aware = small(name, max_epochs=1, lr=1e-12, sam_rho=0.5).fit(X, y)
-        for key, value in weights(plain).items():
-            if "running" in key and "features.0" in key:
-                torch.testing.assert_close(weights(aware)[key], value, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["ConvNetClassifier", "ResNetClassifier", "WideResNetClassifier", "DenseNetClassifier",
+                                  "InceptionClassifier", "InceptionResNetClassifier"])
+def test_normalisation_learns_nothing_from_the_passes_uphill(name, tiny_images):
+    X, y = tiny_images()
+    plain, aware = (weights(small(name, max_epochs=1, batch_size=60, lr=1e-12, sam_rho=rho).fit(X, y))
+                    for rho in (0.0, 0.5))
+    keys = [key for key in plain if "running_" in key]
+    assert keys
+    for key in keys:
+        torch.testing.assert_close(aware[key], plain[key])
+        assert (plain[key] != float(key.endswith("var"))).all(), f"{key} is as it was before the fit"
 
 
 class Interrupts(Bowl):
@@ -215,22 +228,31 @@ def test_further_training_starts_from_the_average(tiny_images):
     assert net.partial_fit(X, y).score(X, y) > 0.5
 
 
-@pytest.mark.parametrize("part", ["validation", "statistics"])
-def test_interrupted_in_validation_the_average_remains(part, tiny_images, monkeypatch):
+class Struck(nn.Sequential):
+    """Is interrupted after its second step: in validation, or in the pass in which normalisation renews itself."""
+
+    def __init__(self, n_classes, in_training):
+        super().__init__(nn.Flatten(), nn.Linear(64, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, n_classes))
+        self.in_training, self.n_steps = in_training, 0
+
+    def forward(self, x):
+        self.n_steps += self.training and torch.is_grad_enabled()
+        if self.n_steps == 2 and not torch.is_grad_enabled() and self.training == self.in_training:
+            raise KeyboardInterrupt
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("in_training", [False, True], ids=["validation", "statistics"])
+def test_interrupted_in_validation_the_average_remains(in_training, tiny_images):
     X, y = tiny_images()
-
-    def strike(*args, **kwargs):
-        raise KeyboardInterrupt
-
-    net = recorded(swa=0.0, validation_fraction=0.2).set_params(keep_best=False)
-    if part == "statistics":
-        monkeypatch.setattr("fmnist_sk._training.fit.renew_statistics", strike)
-    else:
-        net.validation_step = strike
+    net = recorded(swa=0.0, validation_fraction=0.2, keep_best=False, batch_size=60, module=Struck).set_params(
+        module__in_training=in_training)
     with pytest.raises(KeyboardInterrupt):
         net.fit(X, y)
-    for key, value in weights(net).items():           # the average of one epoch
-        torch.testing.assert_close(value, net.steps[-1][key])
+    first, second = net.steps
+    for key, parameter in net.module_.named_parameters():
+        torch.testing.assert_close(parameter.detach(), (first[key] + second[key]) / 2)
+    assert (weights(net)["network.2.running_mean"] != 0).all()
 
 
 def test_interrupted_the_average_remains(tiny_images):

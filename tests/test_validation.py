@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 import torch
-from test_classifier import net
+from estimators import Looks, net
 
 from fmnist_sk import ImageClassifier, RandomCrop
 from fmnist_sk._data.statistics import stratified_split
@@ -11,22 +11,14 @@ from fmnist_sk._data.statistics import stratified_split
 def test_a_fraction_or_a_number_is_held_out_in_the_proportions_of_the_classes(tiny_images):
     X, y = tiny_images(["a", "b", "c"], n=90)
     y[:30] = "a"
-    sizes = {}
-
-    class Spy(ImageClassifier):
-        def fit_loop(self, X, **kwargs):
-            train, valid = self.get_split_datasets(X)
-            sizes["train"], sizes["valid"] = (torch.bincount(part.y).tolist() for part in (train, valid))
-            rows = torch.cat([train.rows, valid.rows]).sort().values
-            assert torch.equal(rows, torch.arange(90))
-            return super().fit_loop(X, **kwargs)
-
+    counts = np.unique(y, return_counts=True)[1]
     for size in (0.2, 18):
-        Spy(**net(validation_fraction=size, max_epochs=1).get_params(deep=False)).fit(X, y)
-        assert sum(sizes["valid"]) == 18
-        counts = np.unique(y, return_counts=True)[1]
-        np.testing.assert_allclose(sizes["valid"], counts * 0.2, atol=1)
-        np.testing.assert_array_equal(np.add(sizes["train"], sizes["valid"]), counts)
+        looks = Looks()
+        net(validation_fraction=size, max_epochs=1, callbacks=[looks]).fit(X, y)
+        assert len(looks.valid) == 18
+        np.testing.assert_allclose(torch.bincount(looks.valid.y), counts * 0.2, atol=1)
+        rows = torch.cat([looks.train.rows, looks.valid.rows]).sort().values
+        assert torch.equal(rows, torch.arange(90))
 
 
 def test_stratified_split_keeps_the_last_image_of_a_class_for_training():
@@ -39,16 +31,12 @@ def test_stratified_split_keeps_the_last_image_of_a_class_for_training():
 
 def test_copies_of_an_image_stay_on_one_side_of_the_split(tiny_images):
     X, y = tiny_images()
-    parts = []
-
-    class Spy(ImageClassifier):
-        def fit_loop(self, X, **kwargs):
-            parts.append([part.rows for part in self.get_split_datasets(X)])
-            return super().fit_loop(X, **kwargs)
-
-    spy = Spy(**net(validation_fraction=12, max_epochs=1).get_params(deep=False))
-    spy.fit(X, y, sample_weight=np.full(60, 2))
-    spy.fit(X.repeat(2, axis=0), y.repeat(2))
+    parts, looks = [], Looks()
+    classifier = net(validation_fraction=12, max_epochs=1, callbacks=[looks])
+    for fit in (lambda: classifier.fit(X, y, sample_weight=np.full(60, 2)),
+                lambda: classifier.fit(X.repeat(2, axis=0), y.repeat(2))):
+        fit()
+        parts.append((looks.train.rows, looks.valid.rows))
     (train, valid), (given_train, given_valid) = parts
     assert set(train.tolist()).isdisjoint(valid.tolist())
     assert (len(train), len(valid)) == (len(given_train), len(given_valid)) == (96, 24)
