@@ -65,7 +65,7 @@ def pictures_of(model, X, y, y_pred, y_proba, names, n_embedded):
         return
     if network.history_:
         yield "history", "The training", fmnist_sk.HistoryDisplay.from_estimator(model)
-        if "valid_class_acc" in network.history_[0]:
+        if "valid_class_acc_0" in network.history_[0]:
             yield "class_history", "The accuracy of each class during the training", \
                 fmnist_sk.ClassHistoryDisplay.from_estimator(model, class_names=names)
     yield "features", "Images as the network's last layer sees them: near each other if they are alike to it", \

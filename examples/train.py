@@ -253,7 +253,8 @@ def load(subset, data_home, n_train=None, seed=0):
 def epoch_row(row, names):
     """The numbers of an epoch, with the accuracy of each class by its name."""
     columns = ("epoch", "train_loss", "train_acc", "valid_loss", "valid_acc", "lr", "dur")
-    classes = {f"valid_acc: {name}": value for name, value in zip(names, row.get("valid_class_acc", ()), strict=False)}
+    classes = {f"valid_acc: {name}": row[f"valid_class_acc_{code}"] for code, name in enumerate(names)
+               if f"valid_class_acc_{code}" in row}
     return {**{name: row[name] for name in columns if name in row}, **classes}
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from fmnist_sk._data.containers import wants_tensor
 from fmnist_sk._data.images import Images, LabelledImages
 from fmnist_sk._data.statistics import pixel_statistics, value_range
-from fmnist_sk._estimator.constraints import PARAMETER_CONSTRAINTS, check_params, check_ready
+from fmnist_sk._estimator.constraints import PARAMETER_CONSTRAINTS, check_params
 from fmnist_sk._estimator.fitting import Plan, fitting, plan_of
 from fmnist_sk._estimator.skorch import SkorchNet
 from fmnist_sk._network.predictor import Predictor
@@ -157,7 +157,7 @@ class ImageClassifier(SkorchNet):
     image_shape_ : (C, H, W) of the training images
     value_range_ : (smallest, largest) training pixel
     history_ : skorch's History: a dict for every epoch with train_loss, train_acc, valid_loss, valid_acc, lr, dur, and
-        valid_class_acc, the accuracy of each class
+        valid_class_acc_0, valid_class_acc_1, ..., the accuracy of each class in the order of ``classes_``
     best_epoch_ : the epoch of the best monitored score, counted from 1, where there were validation images
     n_iter_ : epochs trained in all
     n_features_in_, feature_names_in_ : as in scikit-learn
@@ -233,7 +233,7 @@ class ImageClassifier(SkorchNet):
         task.call_on_fit_task_begin(estimator=self, X=X, y=y)
         with use_cpu(self.n_threads), fitting(self, X, y, sample_weight, plan_of(self), task) as fit:
             self.fit_loop(fit.images, epochs=fit.epochs)
-        task.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=lambda: {"n_iter_": self.n_iter_})
+        task.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=dict)
         return self
 
     def partial_fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor, classes: ArrayLike | None = None,
@@ -269,7 +269,6 @@ class ImageClassifier(SkorchNet):
         return super().score(X, y, sample_weight)
 
     def _probabilities(self, X) -> Tensor:
-        check_ready(self)
         is_dataset = isinstance(X, Images)              # of skorch's callbacks, which score as validation does
         with use_cpu(self.n_threads):
             images = self.get_dataset(X)

@@ -5,7 +5,7 @@ import torch
 from estimators import Looks, net
 
 from fmnist_sk import ConvNetClassifier
-from fmnist_sk._data.images import Batches, Images
+from fmnist_sk._data.images import Batches, LabelledImages
 
 
 def test_flat_rows_become_the_square_they_fill(tiny_images):
@@ -96,7 +96,7 @@ def test_duplicates_are_kept():
 
 
 def test_a_last_batch_of_one_joins_the_one_before():
-    data = Images(torch.zeros(9, 1, 2, 2), torch.zeros(9, dtype=torch.long))
+    data = LabelledImages(torch.zeros(9, 1, 2, 2), torch.zeros(9, dtype=torch.long), np.arange(2))
     sizes = [len(codes) for _, codes in Batches(data, 4, torch.Generator())]
     assert sizes == [4, 5]
     assert [len(codes) for _, codes in Batches(data, 4)] == [4, 4, 1]

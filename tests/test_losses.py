@@ -329,17 +329,6 @@ def test_a_loss_without_reduction_takes_no_weights(tiny_images):
         small("ConvNetClassifier", criterion=Plain()).fit(X, y, np.random.default_rng(0).random(60))
 
 
-def test_report_3_weighs_its_four_confusable_classes_twice(tiny_images):
-    X, _ = tiny_images(range(4), n=60)
-    y = np.tile([0, 1, 5, 6], 15)
-    named = np.array(["T-shirt/top", "Trouser", "Sandal", "Shirt"])[np.searchsorted([0, 1, 5, 6], y)]
-    expected = small("ImageClassifier", class_weight={0: 2, 6: 2}, max_epochs=3).fit(X, y).predict_proba(X)
-    found = small("ImageClassifier", class_weight="report_3", max_epochs=3).fit(X, y).predict_proba(X)
-    np.testing.assert_array_equal(found, expected)
-    names = small("ImageClassifier", class_weight="report_3", max_epochs=3).fit(X, named)
-    assert names.score(X, named) > 0.5
-
-
 def test_every_loss_documents_its_formula():
     for kind in [*LOSSES.values(), TripletLoss]:
         assert "``" in inspect.getdoc(kind), kind

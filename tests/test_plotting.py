@@ -191,7 +191,7 @@ def test_history_of_a_fit_that_broke_off(tiny_images):
 def test_each_class_has_a_line(fitted):
     accuracy = np.random.default_rng(0).random((4, 3))
     for row, values in zip(fitted.history_, accuracy.tolist(), strict=True):
-        row["valid_class_acc"] = values
+        row.update({f"valid_class_acc_{code}": value for code, value in enumerate(values)})
     display = ClassHistoryDisplay.from_estimator(fitted)
     assert [line.get_label() for line in display.lines_] == ["bag", "coat", "shirt"]
     for code, line in enumerate(display.lines_):

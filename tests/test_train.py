@@ -277,7 +277,8 @@ def test_the_run_of_the_request(issue):
     classes = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
     assert list(history.columns) == ["epoch", "train_loss", "train_acc", "valid_loss", "valid_acc", "lr", "dur",
                                      *(f"valid_acc: {name}" for name in classes)]
-    assert history.iloc[:, 7:].to_numpy().tolist() == model.history_[:, "valid_class_acc"]
+    assert history.iloc[:, 7:].to_numpy().tolist() == [[row[f"valid_class_acc_{code}"] for code in range(10)]
+                                                       for row in model.history_]
 
     results = json.loads((issue / "results.json").read_text())
     assert results["best_epoch"] == model.best_epoch_

@@ -135,7 +135,8 @@ def run(row, seed, train, test, args, minutes, folder):
     if "valid_acc" in history[0]:
         best = classifier.best_epoch_ if classifier.keep_best else len(history)
         found |= {"valid_accuracy": history[best - 1, "valid_acc"], "best_epoch": best,
-                  "valid_accuracy_of_each_class": [history[best - 1, f"valid_class_acc_{code}"] for code in range(len(classifier.classes_))],
+                  "valid_accuracy_of_each_class": [history[best - 1, f"valid_class_acc_{code}"]
+                                                   for code in range(len(classifier.classes_))],
                   "valid_acc_of_epochs": history[:, "valid_acc"]}
     return {**found, **where, "arithmetic": _measure.arithmetic(classifier),
             "device": args.device, "fits_at_once": args.jobs, "minutes": minutes, "settings": settings_of(row)}

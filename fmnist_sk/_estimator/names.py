@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import fields
+import inspect
 
 INSTEAD = {
     "train_split": "set validation_fraction=0.2, or validation_data=(X, y), instead",
@@ -18,10 +18,14 @@ PREFIXES = "module", "criterion", "optimizer", "callbacks"
 
 def check_names(kind: type, args: tuple, params: dict) -> None:
     """Raise TypeError for arguments that the constructor of `kind` does not take."""
+    accepted = inspect.signature(kind.__init__).parameters
+    kinds = {parameter.kind for parameter in list(accepted.values())[1:]}
+    if kinds - {inspect.Parameter.KEYWORD_ONLY}:            # a constructor that a user wrote
+        return
     if args:
         raise TypeError(f"{kind.__name__} takes parameters by name only, such as {kind.__name__}(lr=0.01), got "
                         f"{args!r:.200}.")
-    known = {field.name for field in fields(kind)}
+    known = list(accepted)[1:]
     for name in params:
         if name in known:
             continue

@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from fmnist_sk._data.encoder import ImageEncoder, checked_images, encode
 from fmnist_sk._data.images import Batches, Images, LabelledImages
 from fmnist_sk._data.split import hold_out
+from fmnist_sk._estimator.constraints import check_ready
 from fmnist_sk._estimator.names import check_names
 from fmnist_sk._estimator.parts import network_builder, prepare_unfitted, step_runner
 from fmnist_sk._network.criterion import batch_loss, build_criterion
@@ -247,6 +248,7 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
 
     def get_dataset(self, X, y=None) -> Images:
         """X as Images on the classifier's device; with labels y as LabelledImages."""
+        check_ready(self)
         if isinstance(X, Images):
             return X
         if isinstance(X, Mapping):              # of a batch

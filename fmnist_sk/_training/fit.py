@@ -105,6 +105,5 @@ class Fit:
         if self.task is not None:
             _, X, y = self.task
             with averaged():
-                if self._epoch.call_on_fit_task_end(estimator=self.net, X=X, y=y, reconstruction_attributes=lambda: {
-                        "n_iter_": len(self.net.history)}):
+                if self._epoch.call_on_fit_task_end(estimator=self.net, X=X, y=y, reconstruction_attributes=dict):
                     raise StopTraining

@@ -181,11 +181,13 @@ class ClassHistoryDisplay:
         that do not fit, and scikit-learn's NotFittedError.
         """
         classifier, rows = _history(classifier)
-        rows = [row for row in rows if "valid_class_acc" in row]
+        rows = [row for row in rows if "valid_class_acc_0" in row]
         if not rows:
             raise ValueError("classifier must have been fitted with validation images (validation_fraction or "
-                             "validation_data) to have accuracies of classes, got a history without valid_class_acc.")
-        return cls(np.array([row["epoch"] for row in rows]), np.array([row["valid_class_acc"] for row in rows]),
+                             "validation_data) to have accuracies of classes, got a history without valid_class_acc_0.")
+        columns = [f"valid_class_acc_{code}" for code in range(len(classifier.classes_))]
+        accuracy = np.array([[row[name] for name in columns] for row in rows])
+        return cls(np.array([row["epoch"] for row in rows]), accuracy,
                    names_of(classifier.classes_, class_names)).plot(ax)
 
     def plot(self, ax=None) -> ClassHistoryDisplay:
