@@ -19,7 +19,7 @@ from torch import Tensor
 from fmnist_sk._data.containers import wants_tensor
 from fmnist_sk._data.images import Images, LabelledImages
 from fmnist_sk._data.statistics import pixel_statistics, value_range
-from fmnist_sk._estimator.constraints import PARAMETER_CONSTRAINTS, check_params
+from fmnist_sk._estimator.constraints import PARAMETER_CONSTRAINTS, check_params, check_ready
 from fmnist_sk._estimator.fitting import Plan, fitting, plan_of
 from fmnist_sk._estimator.skorch import SkorchNet
 from fmnist_sk._network.predictor import Predictor
@@ -269,6 +269,7 @@ class ImageClassifier(SkorchNet):
         return super().score(X, y, sample_weight)
 
     def _probabilities(self, X) -> Tensor:
+        check_ready(self)
         is_dataset = isinstance(X, Images)              # of skorch's callbacks, which score as validation does
         with use_cpu(self.n_threads):
             images = self.get_dataset(X)

@@ -194,12 +194,26 @@ def load_with_skops(data: bytes, known: Known):
     skops = optional("skops.io", *EXTRA)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         check_stored(archive, len(data))
+    data = _with_new_names(data)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
         _check_nodes(json.loads(archive.read("schema.json")), known)
     trusted = _trusted_names(known)
     if unknown := _untrusted(data, trusted):
         raise ValueError(f"it needs {unknown}, which are not known here: if the file is from someone you trust, pass "
                          "the classes and functions themselves, trusted=[...].")
     return skops.loads(data, trusted=[*trusted, *SCORES])
+
+
+def _with_new_names(data: bytes) -> bytes:
+    """The same archive with today's module of SavedClassifier, which files of version 0.1.0 name otherwise."""
+    new = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive, zipfile.ZipFile(new, "w") as renamed:
+        for name in archive.namelist():
+            part = archive.read(name)
+            if name == "schema.json":
+                part = part.replace(b'"fmnist_sk._skops"', f'"{SavedClassifier.__module__}"'.encode())
+            renamed.writestr(name, part)
+    return new.getvalue()
 
 
 def _check_nodes(schema, known: Known) -> None:
