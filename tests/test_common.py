@@ -32,10 +32,18 @@ OWN_CHECKS = {"check_parameters_default_constructible", "check_no_attributes_set
               "check_fit2d_1sample"}
 
 
+FEWER_EPOCHS = {                                                 # scikit-learn's checks have up to 300 images
+    **{name: {"max_epochs": 8} for name in CLASSIFIERS},
+    "InceptionV3Classifier": {"max_epochs": 20, "frozen_epochs": 19},
+    **{name: {"estimator": small("ConvNetClassifier", max_epochs=8)}
+       for name in ("DeepEnsembleClassifier", "FeatureExtractor")},
+}
+
+
 def checks_of_scikit_learn():
     """Every check of every estimator. Of the augmenters, which share their code, all but one have exhaustive ones."""
     for name in ESTIMATORS:
-        for estimator, check in estimator_checks_generator(small(name)):
+        for estimator, check in estimator_checks_generator(small(name, **FEWER_EPOCHS.get(name, {}))):
             title = check.func.__name__
             is_repeated = name in AUGMENTERS[1:] and title not in OWN_CHECKS
             yield pytest.param(estimator, check, id=f"{name}-{title}",
