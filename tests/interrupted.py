@@ -2,6 +2,8 @@
 import numpy as np
 import pytest
 import torch
+from estimators import small
+from fuzzing import no_file_beyond
 
 from fmnist_sk import ConvNetClassifier
 
@@ -55,3 +57,22 @@ def check_goes_on(make, X, y, folder, step, sample_weight=None):
                         expected.optimizer_.state_dict()["state"].values(), strict=True):
         for name, value in one.items():
             assert torch.equal(torch.as_tensor(value), torch.as_tensor(two[name]))
+
+
+def check_checkpoint_outlives_a_full_disk(X, y, folder, n, size):
+    """A fit with a checkpoint of epoch n goes on, finds no room for those of later epochs, and is interrupted."""
+    net = small("ConvNetClassifier", max_epochs=6)
+    expected = dying(net, -1).fit(X, y)
+    steps = expected.n_steps // 6
+    net.set_params(checkpoint=folder)
+    with pytest.raises(Dies):
+        dying(net, n * steps + 1).fit(X, y)
+    file, = folder.iterdir()
+    content = file.read_bytes()
+    with no_file_beyond(min(size, len(content) - 1)), pytest.raises(Dies), pytest.warns(UserWarning, match="fit goes"):
+        dying(net, 2 * steps + 1).fit(X, y)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == {file: content}
+    again = dying(net, -1).fit(X, y)
+    assert again.n_steps == (6 - n) * steps
+    np.testing.assert_array_equal(again.predict_proba(X), expected.predict_proba(X))
+    assert not list(folder.iterdir())

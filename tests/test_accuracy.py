@@ -10,6 +10,8 @@ from scripts import BENCHMARKS
 
 from fmnist_sk import ConvNetClassifier, DeepEnsembleClassifier, summary
 
+pytestmark = pytest.mark.benchmarks
+
 
 @pytest.fixture
 def accuracy(tmp_path, monkeypatch):

@@ -12,21 +12,45 @@ import pytest
 import sklearn
 import torch
 from devices import StaysOnDevice
-from estimators import CLASSIFIERS, ESTIMATORS, ONE_TO_ONE, TRANSFORMERS, held_out_accuracy, small
+from estimators import AUGMENTERS, CLASSIFIERS, ESTIMATORS, ONE_TO_ONE, TRANSFORMERS, held_out_accuracy, small
 from sklearn.base import clone, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import AdaBoostClassifier, BaggingClassifier, StackingClassifier, VotingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_predict
 from sklearn.pipeline import make_pipeline
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from fmnist_sk import ImageScaler, InceptionV3Classifier, RandomCrop, RandomHorizontalFlip
 
 every_classifier = pytest.mark.parametrize("name", CLASSIFIERS)
 
 
-@parametrize_with_checks([small(name) for name in ESTIMATORS])
+OWN_CHECKS = {"check_parameters_default_constructible", "check_no_attributes_set_in_init", "check_set_params",
+              "check_do_not_raise_errors_in_init_or_set_params", "check_get_params_invariance",
+              "check_estimator_cloneable", "check_transformer_general", "check_transformer_preserve_dtypes",
+              "check_fit2d_1sample"}
+
+
+FEWER_EPOCHS = {                                                 # scikit-learn's checks have up to 300 images
+    **{name: {"max_epochs": 8} for name in CLASSIFIERS},
+    "InceptionV3Classifier": {"max_epochs": 20, "frozen_epochs": 19},
+    **{name: {"estimator": small("ConvNetClassifier", max_epochs=8)}
+       for name in ("DeepEnsembleClassifier", "FeatureExtractor")},
+}
+
+
+def checks_of_scikit_learn():
+    """Every check of every estimator. Of the augmenters, which share their code, all but one have exhaustive ones."""
+    for name in ESTIMATORS:
+        for estimator, check in estimator_checks_generator(small(name, **FEWER_EPOCHS.get(name, {}))):
+            title = check.func.__name__
+            is_repeated = name in AUGMENTERS[1:] and title not in OWN_CHECKS
+            yield pytest.param(estimator, check, id=f"{name}-{title}",
+                               marks=pytest.mark.exhaustive if is_repeated else ())
+
+
+@pytest.mark.parametrize(("estimator", "check"), list(checks_of_scikit_learn()))
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning")
 def test_scikit_learn_check(estimator, check):
     try:

@@ -49,7 +49,11 @@ def test_quickstart_falls_back_to_digits_and_says_so(tmp_path):
     assert model.predict(np.kron(load_digits().images[:3], np.ones((3, 3)))).tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize("script", sorted(str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("[a-z]*.py")))
+SCRIPTS = sorted(str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("[a-z]*.py"))
+
+
+@pytest.mark.parametrize("script", [pytest.param(name, marks=pytest.mark.benchmarks) if "benchmarks" in name else name
+                                    for name in SCRIPTS])
 def test_every_script_explains_itself(script, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [script, "--help"])
     monkeypatch.syspath_prepend(str((EXAMPLES / script).parent))
@@ -59,6 +63,7 @@ def test_every_script_explains_itself(script, monkeypatch, capsys):
     assert len(capsys.readouterr().out.splitlines()) > 5
 
 
+@pytest.mark.benchmarks
 def test_ratios_are_paired_medians(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import _measure
@@ -89,6 +94,7 @@ def test_the_table_of_networks_is_complete_and_true(monkeypatch):
 
 
 @real_data
+@pytest.mark.benchmarks
 def test_networks_benchmark_keeps_rows_and_goes_on(tmp_path, monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import json

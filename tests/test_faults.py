@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from estimators import CLASSIFIERS, small
 from fuzzing import no_file_beyond
-from interrupted import Dies, dying
+from interrupted import Dies, check_checkpoint_outlives_a_full_disk, dying
 
 from fmnist_sk import ConvNetClassifier, load, save
 from fmnist_sk._storage.download import DownloadError, download
@@ -35,25 +35,6 @@ def test_a_checkpoint_on_a_full_disk_is_warned_of_and_the_fit_goes_on(size, tiny
         found = small("ConvNetClassifier", max_epochs=4, checkpoint=tmp_path).fit(X, y)
     np.testing.assert_array_equal(found.predict_proba(X), expected)
     assert not list(tmp_path.iterdir())
-
-
-def check_checkpoint_outlives_a_full_disk(X, y, folder, n, size):
-    """A fit with a checkpoint of epoch n goes on, finds no room for those of later epochs, and is interrupted."""
-    net = small("ConvNetClassifier", max_epochs=6)
-    expected = dying(net, -1).fit(X, y)
-    steps = expected.n_steps // 6
-    net.set_params(checkpoint=folder)
-    with pytest.raises(Dies):
-        dying(net, n * steps + 1).fit(X, y)
-    file, = folder.iterdir()
-    content = file.read_bytes()
-    with no_file_beyond(min(size, len(content) - 1)), pytest.raises(Dies), pytest.warns(UserWarning, match="fit goes"):
-        dying(net, 2 * steps + 1).fit(X, y)
-    assert {path: path.read_bytes() for path in folder.iterdir()} == {file: content}
-    again = dying(net, -1).fit(X, y)
-    assert again.n_steps == (6 - n) * steps
-    np.testing.assert_array_equal(again.predict_proba(X), expected.predict_proba(X))
-    assert not list(folder.iterdir())
 
 
 @linux

@@ -11,7 +11,7 @@ from scripts import BENCHMARKS
 
 from fmnist_sk import load_fashion_mnist
 
-pytestmark = real_data
+pytestmark = [pytest.mark.benchmarks, real_data]
 
 
 @pytest.fixture

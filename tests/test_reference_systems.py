@@ -15,6 +15,8 @@ from skorch.history import History
 
 from fmnist_sk import reference_systems
 
+pytestmark = pytest.mark.benchmarks
+
 
 @pytest.fixture
 def script(tmp_path, monkeypatch):

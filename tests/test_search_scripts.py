@@ -98,6 +98,7 @@ def test_bad_options_end_in_a_line(script, option, value, message, monkeypatch, 
 
 
 @real_data
+@pytest.mark.benchmarks
 @pytest.mark.parametrize("script", ["stacking", "cluster_search"])
 def test_the_recorder_hands_options_on(script, monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
@@ -151,6 +152,7 @@ def test_a_cluster_that_loses_a_worker_gives_what_one_process_gives(tmp_path):
 
 
 @real_data
+@pytest.mark.benchmarks
 def test_the_benchmark_of_searches_measures_every_way(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import _measure

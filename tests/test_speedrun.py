@@ -7,6 +7,8 @@ import pytest
 from fashion import first_images, real_data
 from scripts import BENCHMARKS
 
+pytestmark = pytest.mark.benchmarks
+
 
 @pytest.fixture
 def speedrun(tmp_path, monkeypatch):

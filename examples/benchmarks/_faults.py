@@ -18,8 +18,8 @@ import pytest
 from conftest import make_images
 from estimators import small
 from fuzzing import no_file_beyond
+from interrupted import check_checkpoint_outlives_a_full_disk
 from PIL import Image
-from test_faults import check_checkpoint_outlives_a_full_disk
 
 from fmnist_sk import PhotoToFashion, load, load_csv, save
 from fmnist_sk._storage.download import download
