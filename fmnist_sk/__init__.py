@@ -1,5 +1,6 @@
 """scikit-learn-compatible neural networks for small images, Fashion-MNIST first."""
 from fmnist_sk import augmentation, networks, plotting
+from fmnist_sk._runtime.version import __version__
 from fmnist_sk.attribution import grad_cam
 from fmnist_sk.augmentation import *
 from fmnist_sk.classifier import ImageClassifier
@@ -24,8 +25,6 @@ from fmnist_sk.schedules import (
     TorchSchedule,
 )
 from fmnist_sk.shared import SharedImages
-
-__version__ = "0.1.0"
 
 __all__ = [
     "ImageClassifier",

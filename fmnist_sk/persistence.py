@@ -30,9 +30,10 @@ from torch import Tensor
 from fmnist_sk._data.encoder import ImageEncoder
 from fmnist_sk._runtime.device import choose_device
 from fmnist_sk._runtime.optional import optional
-from fmnist_sk._storage.encoding import Known, decode, encode, full_name
+from fmnist_sk._runtime.version import __version__
+from fmnist_sk._saving.encoding import Known, decode, encode, full_name
+from fmnist_sk._saving.skops import EXTRA, Join, SavedClassifier, Separate, dump_with_skops, load_with_skops
 from fmnist_sk._storage.files import as_path, write_whole
-from fmnist_sk._storage.skops import EXTRA, Join, SavedClassifier, Separate, dump_with_skops, load_with_skops
 from fmnist_sk.classifier import ImageClassifier
 
 FORMAT = 1                              # grows when older versions can no longer read what is written
@@ -274,5 +275,4 @@ def _check_learned(learned: dict) -> None:
 
 
 def _versions() -> dict[str, str]:
-    import fmnist_sk
-    return {"fmnist_sk": fmnist_sk.__version__, "torch": torch.__version__, "scikit-learn": sklearn.__version__}
+    return {"fmnist_sk": __version__, "torch": torch.__version__, "scikit-learn": sklearn.__version__}

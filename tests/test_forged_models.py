@@ -21,8 +21,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils._unique import attach_unique
 
 from fmnist_sk import ConvNetClassifier, ImageScaler, load, save
-from fmnist_sk._storage.encoding import Known
-from fmnist_sk._storage.skops import Join, SavedClassifier
+from fmnist_sk._saving.encoding import Known
+from fmnist_sk._saving.skops import Join, SavedClassifier
 
 
 class Evil:

@@ -1,23 +1,13 @@
-"""The seam to skorch: its state, its parameter protocol, and the hooks through which it runs a network.
-
-skorch's own ``__init__`` never runs, because explicit signatures are what scikit-learn works with; the attributes it
-would set are class attributes here. Each hook calls an object that knows how: see `fmnist_sk._training`.
-"""
+"""The hooks through which skorch runs a network: each calls an object that knows how, see `fmnist_sk._training`."""
 from __future__ import annotations
 
 import dis
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from types import NoneType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from sklearn.base import BaseEstimator, clone
-from sklearn.callback import CallbackSupportMixin
-from skorch import NeuralNetClassifier
-from skorch.callbacks import Callback, EpochTimer
-from skorch.history import History
+from skorch.callbacks import EpochTimer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -25,15 +15,13 @@ from fmnist_sk._data.encoder import ImageEncoder, checked_images, encode
 from fmnist_sk._data.images import Batches, Images, LabelledImages
 from fmnist_sk._data.split import hold_out
 from fmnist_sk._estimator.constraints import check_ready
-from fmnist_sk._estimator.names import check_names
 from fmnist_sk._estimator.parts import network_builder, prepare_unfitted, step_runner
+from fmnist_sk._estimator.protocol import NetProtocol
 from fmnist_sk._network.criterion import batch_loss, build_criterion
 from fmnist_sk._network.generators import MIN_ROWS, Generators
-from fmnist_sk._network.optimizer import build_optimizer, set_option
+from fmnist_sk._network.optimizer import build_optimizer
 from fmnist_sk._runtime.memory import enough_memory
-from fmnist_sk._runtime.parameters import set_nested
 from fmnist_sk._runtime.precision import autocast, compute_dtype
-from fmnist_sk._training.fit import Fit
 from fmnist_sk._training.hooks import has_own
 from fmnist_sk._training.passes import Pass
 from fmnist_sk._training.phase import StopTraining
@@ -44,116 +32,8 @@ from fmnist_sk.callbacks import ProgressLog
 LARGER_ON_CUDA = 4          # batches that need no gradients, and so less memory; there small ones take as much time
 
 
-class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
-    """What skorch needs to treat our classifiers as nets of its own, and scikit-learn as estimators of its own."""
-
-    initialized_ = False
-    history_: Any = None
-    module_: nn.Module
-    criterion_: nn.Module
-    callbacks_: list[tuple[str, Any]]
-    if TYPE_CHECKING:
-        optimizer_: torch.optim.Optimizer
-
-    virtual_params_: dict = {}
-    _params_to_validate: frozenset[str] | set[str] = frozenset()
-    prefixes_ = ["module", "criterion", "optimizer", "callbacks"]       # what "prefix__name" may be set of
-    cuda_dependent_attributes_ = ["module_", "criterion_", "optimizer_"]
-    _modules, _criteria, _optimizers = ["module"], ["criterion"], ["optimizer"]
-
-    _encoder: ImageEncoder | None = None            # what was learned of the data
-    _generators: Generators | None = None           # of the network that was built
-    _fit: Fit | None = None                         # while one runs
-
-    # skorch's settings that are not hyper-parameters here
-    train_split = None
-    classes = None
-    predict_nonlinearity = "auto"
-    use_caching = "auto"
-    torch_load_kwargs = None
-    compile = False
-
-    # ------------------------------------------------------------------ parameters
-
-    _get_param_names = classmethod(BaseEstimator._get_param_names.__func__)
-    __repr__ = BaseEstimator.__repr__
-    get_metadata_routing = BaseEstimator.get_metadata_routing
-
-    def __new__(cls, *args, **params):
-        """Raise TypeError for what no constructor takes, with what to do instead."""
-        check_names(cls, args, params)
-        return super().__new__(cls)
-
-    def _prefixed_params(self) -> dict[str, Any]:
-        """Those set by skorch's prefixed names, such as optimizer__betas: they are attributes of that name."""
-        return {name: value for name, value in vars(self).items() if "__" in name and not name.startswith("_")}
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The parameters, with deep=True also those of nested objects, callbacks and skorch's prefixed names."""
-        params = BaseEstimator.get_params(self, deep=deep)
-        return {**params, **self._get_params_callbacks(), **self._prefixed_params()} if deep else params
-
-    def set_params(self, **params):
-        """Set parameters of this estimator, of nested objects (``augment__p``) and of skorch's parts.
-
-        What a fitted classifier predicts does not change, but for `tta` and `precision`: other parameters, also
-        ``module__*`` and ``criterion__*``, count from the next fit on. In further training (partial_fit, warm_start)
-        count `lr`, `weight_decay`, ``optimizer__*``, `criterion`, `label_smoothing`, ``criterion__*`` and those of the
-        training loop; to set an attribute, ``net.lr = 0.01``, does the same.
-
-        Raises ValueError or TypeError for names and callbacks that there are not.
-        """
-        theirs = {name: value for name, value in params.items() if name.partition("__")[0] in self.prefixes_
-                  and "__" in name}
-        set_nested(self, {name: value for name, value in params.items() if name not in theirs})
-        callbacks = {}
-        for name, value in theirs.items():
-            part, _, rest = name.partition("__")
-            if not rest:
-                raise ValueError(f"{name} must name a parameter of {part}, such as {part}__lr.")
-            if part != "callbacks":
-                setattr(self, name, value)
-            elif "__" not in rest and not isinstance(value, (Callback, NoneType)):
-                raise TypeError(f"{name} must be a skorch callback or None, got {name}={value!r}.")
-            else:
-                callbacks[name] = value
-        if callbacks:
-            self._params_to_validate = set(self._params_to_validate)
-            try:
-                super().set_params(**callbacks)
-            except (AttributeError, ValueError) as error:
-                reason = f"no such callback with callbacks={self.callbacks!r}." if "unpack" in str(error) else error
-                raise ValueError(f"{', '.join(callbacks)} cannot be set to {list(callbacks.values())}: {reason}"
-                                 ) from error
-        return self
-
-    def __setattr__(self, name, value):
-        """Set an attribute. An optimizer at work is told of its learning rate, weight decay and other settings.
-
-        A parameter may be anything until fit checks it; skorch would refuse networks and optimizers at once.
-        """
-        is_parameter = name in getattr(type(self), "__dataclass_fields__", ())
-        if is_parameter or ("__" in name and name.partition("__")[0] in self.prefixes_):
-            object.__setattr__(self, name, value)
-        else:
-            super().__setattr__(name, value)
-        optimizer = vars(self).get("optimizer_")
-        if optimizer is None:
-            return
-        if name in (self._lr_name, "weight_decay"):
-            set_option(optimizer, "lr" if name == self._lr_name else name, value, self.decay_biases)
-        elif name.startswith("optimizer__"):
-            self._apply_virtual_params({name: value})
-
-    def __sklearn_clone__(self):
-        new = super().__sklearn_clone__()
-        vars(new).update({name: clone(value, safe=False) for name, value in self._prefixed_params().items()})
-        return new
-
-    @property
-    def _lr_name(self) -> str:
-        """The parameter that is the learning rate of the optimizer at work."""
-        return "lr"
+class SkorchNet(NetProtocol):
+    """What skorch needs to treat our classifiers as nets of its own."""
 
     # ------------------------------------------------------------------ parts of the net
 
@@ -354,54 +234,6 @@ class SkorchNet(CallbackSupportMixin, NeuralNetClassifier):
                 raise
             raise StopTraining from stop
 
-    # ------------------------------------------------------------------ what was learned
-
-    def _learned(self) -> ImageEncoder:
-        if self._encoder is None:
-            raise AttributeError(f"{type(self).__name__!r} object has not learned that yet: call fit first.")
-        return self._encoder
-
-    @property
-    def classes_(self) -> np.ndarray:
-        return self._learned().classes
-
-    @property
-    def image_shape_(self) -> tuple[int, int, int]:
-        return self._learned().image_shape
-
-    @property
-    def value_range_(self) -> tuple[float, float] | None:
-        return self._learned().value_range
-
-    @property
-    def device_(self) -> torch.device:
-        return self._learned().device
-
-    @property
-    def n_iter_(self) -> int:
-        if not isinstance(self.history_, History):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute 'n_iter_' before it is fitted.")
-        return len(self.history_)
-
-    # ------------------------------------------------------------------ pickling
-
-    def _check_device(self, requested_device, map_device):
-        return None if requested_device is None else super()._check_device(requested_device, map_device)
-
-    def __getstate__(self):
-        return {name: value for name, value in super().__getstate__().items() if name != "_fit"}
-
-    def __setstate__(self, state):
-        if vars(self):
-            raise TypeError(f"{type(self).__name__} takes a state only while it is copied or unpickled.")
-        asked, encoder = state["device"], state.get("_encoder")
-        super().__setstate__({**state, "device": asked or (encoder.device.type if encoder else "cpu")})
-        if asked is None:
-            self.device = None
-        if "module_" in vars(self):
-            self._encoder.device = next(self.module_.parameters()).device
-            self._generators = self._generators.on(self.device_)
-            self._generators.attach(self.module_)
 
 
 STEP_HOOKS = "train_step", "train_step_single", "validation_step", "get_loss", "infer"

@@ -33,8 +33,12 @@ class PixelRange(NamedTuple):
     high: float
 
 
+class Augmenter(Estimator):
+    """What `augment=` may hold: it changes training images, or stores changed copies of them."""
+
+
 @dataclass(eq=False, repr=False)
-class RandomTransformer(OneToOneFeatureMixin, TransformerMixin, Estimator):
+class RandomTransformer(OneToOneFeatureMixin, TransformerMixin, Augmenter):
     """Base of the random transformers: which images are changed. Subclasses say how, in `_apply`.
 
     Every image is chosen independently with probability `p`, among those of the classes in `only` (default: all) and

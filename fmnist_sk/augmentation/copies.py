@@ -12,11 +12,11 @@ from torch import Tensor
 from fmnist_sk._data.checks import as_tensor, check_pixels, encode_labels
 from fmnist_sk._data.containers import like
 from fmnist_sk._data.images import LabelledImages
-from fmnist_sk._runtime.parameters import Estimator
 from fmnist_sk.augmentation._base import (
     DTYPES,
     LABELS,
     SHARE,
+    Augmenter,
     PixelRange,
     as_images,
     class_selection,
@@ -24,9 +24,10 @@ from fmnist_sk.augmentation._base import (
     new_generator,
 )
 from fmnist_sk.augmentation.geometry import RandomHorizontalFlip
+from fmnist_sk.augmentation.presets import as_transformers, select
 
 
-class AugmentedCopies(Estimator):
+class AugmentedCopies(Augmenter):
     """Enlarge the training images by changed copies, drawn once: report 0's "extended dataset".
 
     Two uses:
@@ -105,8 +106,6 @@ class AugmentedCopies(Estimator):
             raise ValueError(f"fraction must be above 0, got fraction={self.fraction!r}.")
 
     def _steps(self, classes: np.ndarray | None):
-        from fmnist_sk.augmentation.presets import as_transformers, select
-
         steps = [RandomHorizontalFlip(p=1.0)] if self.transformer is None else \
             as_transformers(self.transformer, classes, "transformer")
         if not steps or any(isinstance(step, AugmentedCopies) for step in steps):

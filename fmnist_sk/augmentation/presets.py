@@ -11,8 +11,7 @@ from torch import Tensor
 
 from fmnist_sk._data.images import Batch
 from fmnist_sk._runtime.graphs import Recorded, is_ours
-from fmnist_sk.augmentation._base import PixelRange, RandomTransformer, class_selection
-from fmnist_sk.augmentation.copies import AugmentedCopies
+from fmnist_sk.augmentation._base import Augmenter, PixelRange, RandomTransformer, class_selection
 from fmnist_sk.augmentation.geometry import RandomAffine, RandomCrop, RandomHorizontalFlip
 from fmnist_sk.augmentation.mixing import CutMix
 from fmnist_sk.augmentation.pixels import GaussianNoise, RandomBrightness, RandomErasing
@@ -39,7 +38,7 @@ PRESETS: dict[str, Callable[[np.ndarray | None], list]] = {
 
 
 def as_transformers(augment, classes: np.ndarray | None = None, parameter: str = "augment"
-                    ) -> list[RandomTransformer | AugmentedCopies]:
+                    ) -> list[Augmenter]:
     """The transformers that an `augment=` stands for: None, a preset's name, one, a list or a Pipeline of them.
 
     A preset may depend on the labels in `classes`.
@@ -54,7 +53,7 @@ def as_transformers(augment, classes: np.ndarray | None = None, parameter: str =
         augment = [augment]
     augment = [step for step in augment if step is not None and not (isinstance(step, str) and step == "passthrough")]
     for step in augment:
-        if not isinstance(step, (RandomTransformer, AugmentedCopies)):
+        if not isinstance(step, Augmenter):
             raise TypeError(f"{parameter} must be None, one of {sorted(PRESETS)}, a random transformer such as "
                             f"RandomCrop(), or a list or Pipeline of them, got {step!r}.")
         step._validate_params()

@@ -14,10 +14,15 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics._scorer import _Scorer
 from sklearn.tree._tree import Tree
 
+from fmnist_sk import augmentation
 from fmnist_sk._runtime.optional import optional
-from fmnist_sk._storage.encoding import Known, full_name
+from fmnist_sk._saving.encoding import Known, full_name
 from fmnist_sk._storage.files import check_stored
 from fmnist_sk.classifier import ImageClassifier
+from fmnist_sk.ensemble import DeepEnsembleClassifier
+from fmnist_sk.inspection import FeatureExtractor
+from fmnist_sk.photos import PhotoToFashion
+from fmnist_sk.preprocessing import HOGTransformer, ImageScaler, ImageStandardizer
 
 EXTRA = "Models are saved and loaded with", "save"
 # What fitted ensembles and searches are made of, beyond the estimators that skops trusts by itself. All hold data only.
@@ -232,11 +237,10 @@ def _check_nodes(schema, known: Known) -> None:
 
 
 def _trusted_names(known: Known) -> list[str]:
-    import fmnist_sk
-    own = [kind for kind in map(vars(fmnist_sk).get, fmnist_sk.__all__)
-           if isinstance(kind, type) and issubclass(kind, BaseEstimator)]
+    own = (DeepEnsembleClassifier, FeatureExtractor, HOGTransformer, ImageScaler, ImageStandardizer, PhotoToFashion,
+           SavedClassifier, *(getattr(augmentation, name) for name in augmentation.__all__))
     # Never a classifier: its __setstate__ reads pickles.
-    return [*PARTS_OF_SKLEARN, *(full_name(kind) for kind in (*own, *known.trusted, SavedClassifier)
+    return [*PARTS_OF_SKLEARN, *(full_name(kind) for kind in (*own, *known.trusted)
                                  if not (isinstance(kind, type) and issubclass(kind, ImageClassifier)))]
 
 
