@@ -1,6 +1,8 @@
 """Where in an image a network sees what it says."""
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
@@ -49,14 +51,14 @@ def grad_cam(classifier: ImageClassifier, X: ArrayLike | Tensor, y: ArrayLike | 
     network = classifier.module_.network
     layer = _last_map(classifier) if layer is None else layer
     layers = named(network, [layer], "layer")
-    X = through(steps, X)
-    labels = classifier.predict(X) if y is None else column_or_1d(np.asarray(y))
-    if len(labels) != len(X):
-        raise ValueError(f"y must hold a label for each of the {len(X)} images, got {len(labels)}.")
+    images: Any = through(steps, X)
+    labels = classifier.predict(images) if y is None else column_or_1d(np.asarray(y))
+    if len(labels) != len(images):
+        raise ValueError(f"y must hold a label for each of the {len(images)} images, got {len(labels)}.")
     if unknown := set(labels.tolist()) - set(classifier.classes_.tolist()):
         raise ValueError(f"y must hold labels of {classifier.classes_.tolist()}, got {sorted(unknown, key=str)}.")
     codes = torch.from_numpy(np.searchsorted(classifier.classes_, labels))
-    pixels = classifier.get_dataset(X).pixels
+    pixels = classifier.get_dataset(images).pixels
     maps = [_maps(classifier, layers, x, code.to(x.device))
             for x, code in zip(pixels.split(CHUNK), codes.split(CHUNK), strict=True)]
     return torch.cat(maps)[:, :classifier.image_shape_[1], :classifier.image_shape_[2]].cpu().numpy()

@@ -12,7 +12,6 @@ from typing import Any, Self, dataclass_transform
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.callback import with_callbacks
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -21,7 +20,9 @@ from fmnist_sk._data.images import Images, LabelledImages
 from fmnist_sk._data.statistics import pixel_statistics, value_range
 from fmnist_sk._estimator.constraints import PARAMETER_CONSTRAINTS, check_params, check_ready
 from fmnist_sk._estimator.fitting import Plan, fitting, plan_of
+from fmnist_sk._estimator.sklearn_callbacks import with_callbacks
 from fmnist_sk._estimator.skorch import SkorchNet
+from fmnist_sk._network.layers import in_memory_format
 from fmnist_sk._network.predictor import Predictor
 from fmnist_sk._runtime.cpu import use_cpu
 from fmnist_sk._storage.onnx import export_onnx, export_program
@@ -329,7 +330,7 @@ class ImageClassifier(SkorchNet):
         check_is_fitted(self)
         _, height, width = self.image_shape_
         _, padded_height, padded_width = self._encoder.network_shape
-        module = copy.deepcopy(self.module_).cpu().to(memory_format=torch.contiguous_format)
+        module = in_memory_format(copy.deepcopy(self.module_).cpu(), torch.contiguous_format)
         return Predictor(module, copy.deepcopy(self.criterion_).cpu(), self.tta, self._encoder.background,
                          (0, padded_width - width, 0, padded_height - height)).eval().requires_grad_(False)
 
@@ -346,7 +347,7 @@ class ImageClassifier(SkorchNet):
     def _pixel_statistics(self, images: LabelledImages) -> tuple[Tensor, Tensor]:
         """What the standardising first layer subtracts and divides by: (channels,) each."""
         if self.standardize == "min_max":
-            low, high = self.value_range_
+            low, high = self._encoder.pixel_range
             mean, std = (torch.full((self.image_shape_[0],), value, dtype=torch.float64).float()
                          for value in (low, high - low))
             return mean, std

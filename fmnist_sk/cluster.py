@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from fmnist_sk._runtime.optional import optional
 
@@ -31,6 +32,8 @@ def dask_backend(scatter: Sequence = (), client=None):
     from joblib._dask import DaskDistributedBackend
 
     class Backend(DaskDistributedBackend):
+        client: Any
+
         def __init__(self, client=None, scatter=None, **settings):
             super().__init__(client=client, **settings)
             self.client = _Giving(self.client)

@@ -100,7 +100,7 @@ class DeepEnsembleClassifier(MetaEstimatorMixin, ClassifierMixin, Estimator):
             raise TypeError(f"estimator must be an instance, such as {self.estimator.__name__}(), got the class "
                             f"{self.estimator.__name__}.")
         members = self._members()
-        vars(self).pop("estimators_", None)
+        self.__dict__.pop("estimators_", None)
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
         self.trained_together_ = False
         if self._tries_together(members[0], X):

@@ -71,7 +71,7 @@ def summary(classifier: ImageClassifier) -> pd.DataFrame:
         parameters[name] = sum(parameter.numel() for parameter in found)
         counted |= found
     rows = [(name, type(layers[name]).__name__, tuple(output.shape[1:]), parameters[name],
-             multiply_adds.get(f"Sequential.network.{name}", 0)) for name, (_, output) in seen.items()]
+             multiply_adds.get(f"{type(module).__name__}.network.{name}", 0)) for name, (_, output) in seen.items()]
     rows.append(("total", type(module.network).__name__, (len(encoder.classes),), count(module.network),
                  multiply_adds.get("Global", 0)))
     names, *columns = zip(*rows, strict=True)
@@ -166,7 +166,7 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estima
             layers = named(network, [self.layer], "layer")
         seen = trial(classifier.module_, layers, classifier._encoder.network_shape)
         self._part = 0 if self.layer is None else 1              # what the layer takes in, or what it gives
-        self._layer = list(seen)[-1] if seen else self.layer
+        self._layer: str = list(seen)[-1] if seen else ""
         features = seen[self._layer][self._part] if seen else None
         if features is None:
             raise ValueError("layer must name a layer whose output is a tensor" + (
@@ -180,8 +180,8 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estima
         check_is_fitted(self)
         steps, classifier = classifier_of(self.estimator_, "estimator")
         layers = named(classifier.module_.network, [self._layer], "layer")
-        features = torch.cat([seen[self._layer][self._part].flatten(1).float()
-                              for seen in passes(classifier, through(steps, X), layers)])
+        found = (seen[self._layer][self._part] for seen in passes(classifier, through(steps, X), layers))
+        features = torch.cat([part.flatten(1).float() for part in found if part is not None])
         return features.to(X.device) if wants_tensor(X) else features.cpu().numpy()
 
     @property

@@ -167,7 +167,7 @@ def check_probabilities(found, logits: Tensor, criterion: nn.Module) -> None:
 
 
 def _number(name: str, value, low: float, high: float) -> float:
-    if not isinstance(value, numbers.Real) or not low <= value < high:
+    if not isinstance(value, numbers.Real) or not low <= float(value) < high:
         raise ValueError(f"{name} must be a number from {low} to below {high}, got {name}={value!r}.")
     return float(value)
 

@@ -104,7 +104,7 @@ def digest_of(content: dict, tensors: dict[str, Tensor]) -> str:
                                        sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy() if tensor.numel() else b"")
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else b"")
     return digest.hexdigest()
 
 
@@ -234,7 +234,7 @@ def _restore(described: dict, tensors: dict[str, Tensor], device, known: Known) 
     if set(learned) - IN_FILE:
         raise ValueError(f"it holds unknown attributes {sorted(set(learned) - IN_FILE)}.")
     _check_learned(learned)
-    vars(classifier).update({name: learned[name] for name in FITTED_ATTRIBUTES if name in learned})
+    classifier.__dict__.update({name: learned[name] for name in FITTED_ATTRIBUTES if name in learned})
     mean, std = (tuple(np.asarray(decode(value, known), dtype=np.float32).tolist())
                  for value in described["statistics"])
     encoder = ImageEncoder(kind.__name__, learned["classes_inferred_"], learned["image_shape_"], 1,

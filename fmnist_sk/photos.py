@@ -121,9 +121,10 @@ class PhotoToFashion(TransformerMixin, Estimator):
         if isinstance(X, (str, bytes, os.PathLike, Mapping)) or not isinstance(X, Iterable) or hasattr(
                 X, "getbands") or hasattr(X, "columns") or getattr(X, "ndim", 1) == 0:
             raise TypeError(f"X must be a list of photos, such as [{'photo.jpg'!r}], got {type(X).__name__}.")
-        if getattr(X, "ndim", 1) == 3 and X.shape[2] in (1, 3, 4):
-            raise ValueError(f"X must hold photos, but this array of shape {tuple(X.shape)} would be {X.shape[0]} "
-                             f"photos of {X.shape[1]} x {X.shape[2]} pixels: give one photo as a list, [X].")
+        shape = tuple(getattr(X, "shape", ()))
+        if len(shape) == 3 and shape[2] in (1, 3, 4):
+            raise ValueError(f"X must hold photos, but this array of shape {shape} would be {shape[0]} photos of "
+                             f"{shape[1]} x {shape[2]} pixels: give one photo as a list, [X].")
         images = [self._image(photo, i) for i, photo in enumerate(X)]
         if not images:
             raise ValueError("X must hold at least one photo, got none.")
@@ -209,7 +210,7 @@ class PhotoToFashion(TransformerMixin, Estimator):
         if is_file:
             image.draft("RGB", (2 * WORKING_SIDE, 2 * WORKING_SIDE))      # JPEG: decode no more than needed
         image.load()
-        turned = TURNS.get(_orientation(image))
+        turned = TURNS.get(_orientation(image) or 1)
         image = image if turned is None else image.transpose(getattr(Image.Transpose, turned))
         if image.mode.startswith("I;16") or image.mode in ("I", "F"):
             values = np.asarray(image, dtype=np.float32)

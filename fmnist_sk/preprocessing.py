@@ -18,7 +18,7 @@ from torch import Tensor
 
 from fmnist_sk._data.checks import as_tensor, check_pixels
 from fmnist_sk._data.containers import like
-from fmnist_sk._data.shapes import check_image_shape, square_shape, to_images
+from fmnist_sk._data.shapes import check_image_shape, shape_of_images, square_shape, to_images
 from fmnist_sk._data.statistics import pixel_statistics
 from fmnist_sk._runtime.optional import optional
 from fmnist_sk._runtime.parameters import Estimator
@@ -58,12 +58,10 @@ class _PixelMap(OneToOneFeatureMixin, TransformerMixin, Estimator):
                              f"got {tuple(x.shape[1:])}.")
         if isinstance(x, Tensor):
             x = x if x.is_floating_point() else x.float()
-            shift, scale = (torch.as_tensor(value, dtype=x.dtype, device=x.device)
-                            for value in (self.shift_, self.scale_))
-        else:
-            x = x if x.dtype.kind == "f" else x.astype(np.float32)
-            shift, scale = self.shift_.astype(x.dtype), self.scale_.astype(x.dtype)
-        return like(X, function(x, shift, scale))
+            return like(X, function(x, *(torch.as_tensor(value, dtype=x.dtype, device=x.device)
+                                         for value in (self.shift_, self.scale_))))
+        values = x if x.dtype.kind == "f" else x.astype(np.float32)
+        return like(X, function(values, self.shift_.astype(values.dtype), self.scale_.astype(values.dtype)))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -172,8 +170,7 @@ class HOGTransformer(TransformerMixin, Estimator):
         self._validate_params()
         pixels = check_pixels(self, X, reset=True)
         given = check_image_shape(self.image_shape, math.prod(pixels.shape[1:]))
-        self.image_shape_ = (1,) * (4 - pixels.ndim) + tuple(pixels.shape[1:]) if pixels.ndim > 2 else \
-            given or square_shape(pixels.shape[1])
+        self.image_shape_ = shape_of_images(pixels) if pixels.ndim > 2 else given or square_shape(pixels.shape[1])
         if given and given != self.image_shape_:
             raise ValueError(f"image_shape must be the shape of X's images, {self.image_shape_} (channels, height, "
                              f"width), got image_shape={self.image_shape!r}.")
@@ -188,8 +185,7 @@ class HOGTransformer(TransformerMixin, Estimator):
         check_is_fitted(self)
         hog = optional("skimage.feature", "Histograms of gradients are made by", "hog").hog
         pixels = as_tensor(check_pixels(self, X, reset=False))
-        shape = (1,) * (4 - pixels.ndim) + tuple(pixels.shape[1:])
-        if pixels.ndim > 2 and shape != self.image_shape_:
+        if pixels.ndim > 2 and (shape := shape_of_images(pixels)) != self.image_shape_:
             raise ValueError(f"X must hold images of shape {self.image_shape_} (channels, height, width) as in fit, "
                              f"got {shape}.")
         images = to_images(pixels, self.image_shape_)

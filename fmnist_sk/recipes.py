@@ -2,13 +2,15 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 
 from fmnist_sk.augmentation import RandomCrop, RandomErasing, RandomHorizontalFlip
 
-_FAST = {"stem": "18W3-MP2ceil", "dropout": 0.0, "augment": "fashion", "max_epochs": 6, "tta": ("mirror", "shift")}
-RECIPES: dict[str, dict] = {
+_FAST: dict[str, Any] = {"stem": "18W3-MP2ceil", "dropout": 0.0, "augment": "fashion", "max_epochs": 6,
+                         "tta": ("mirror", "shift")}
+RECIPES: dict[str, dict[str, Any]] = {
     "default": {},
     "fashion": {"augment": "fashion", "max_epochs": 18},
     "fast": _FAST,
@@ -19,11 +21,12 @@ RECIPES: dict[str, dict] = {
 }
 
 # A GPU does more at a time than batches of 128.
-_ON_CUDA = {"fast": {"batch_size": 512, "lr": 0.3, "max_epochs": 8}, "accurate": {"batch_size": 256}}
+_ON_CUDA: dict[str, dict[str, Any]] = {"fast": {"batch_size": 512, "lr": 0.3, "max_epochs": 8},
+                                       "accurate": {"batch_size": 256}}
 
 
-def recipe(name: str, device: str | torch.device = "cpu") -> dict:
-    """Parameters for a classifier: ``ResNetClassifier(**recipe("fashion"))``.
+def recipe(name: str, device: str | torch.device = "cpu", **overrides: Any) -> dict[str, Any]:
+    """Parameters for a classifier: ``ResNetClassifier(**recipe("fashion"))``; `overrides` replace some of them.
 
     "default" is what the classifier has anyway and safe for any small images; "fashion" is for garments: it mirrors,
     and trains longer. "fast" is for 94 % of Fashion-MNIST's test images in a short time: its first layer whitens
@@ -43,6 +46,8 @@ def recipe(name: str, device: str | torch.device = "cpu") -> dict:
     >>> from fmnist_sk import ResNetClassifier, recipe
     >>> ResNetClassifier(**recipe("fashion"), random_state=0).augment
     'fashion'
+    >>> ResNetClassifier(**recipe("fast", max_epochs=3)).max_epochs
+    3
     """
     if not isinstance(name, str) or name not in RECIPES:
         raise ValueError(f"name must be one of {sorted(RECIPES)}, got name={name!r}.")
@@ -50,4 +55,4 @@ def recipe(name: str, device: str | torch.device = "cpu") -> dict:
         kind = torch.device(device).type
     except (RuntimeError, TypeError) as error:
         raise ValueError(f"device must name a device, such as 'cpu' or 'cuda', got device={device!r}.") from error
-    return copy.deepcopy(RECIPES[name] | (_ON_CUDA.get(name, {}) if kind == "cuda" else {}))
+    return copy.deepcopy(RECIPES[name] | (_ON_CUDA.get(name, {}) if kind == "cuda" else {})) | overrides

@@ -200,4 +200,5 @@ def reference_system(name: str, setting: str | None = None, **params) -> ImageCl
     if setting is not None and setting not in system.settings:
         raise ValueError(f"setting must be None or one of {list(system.settings)} for {name!r}, got "
                          f"setting={setting!r}.")
-    return system.classifier(**{**system.params, **system.settings.get(setting, {}), **params})
+    changes = {} if setting is None else system.settings[setting]
+    return system.classifier(**{**system.params, **changes, **params})

@@ -1,6 +1,8 @@
 """Transformers give back the kind of container they were given."""
 from __future__ import annotations
 
+from typing import Any, TypeGuard
+
 import numpy as np
 import pandas as pd
 from sklearn import get_config
@@ -16,6 +18,6 @@ def like(X, values: np.ndarray | Tensor):
     return pd.DataFrame(values, index=X.index, columns=X.columns) if isinstance(X, pd.DataFrame) else values
 
 
-def wants_tensor(X) -> bool:
+def wants_tensor(X: Any) -> TypeGuard[Tensor]:
     """Whether scikit-learn is to give a tensor where it is given one (``array_api_dispatch``)."""
     return isinstance(X, Tensor) and get_config()["array_api_dispatch"]

@@ -15,8 +15,8 @@ from skorch.helper import SliceDataset
 from torch import Tensor
 
 from fmnist_sk._data.checks import as_tensor, check_pixels, encode_labels
-from fmnist_sk._data.images import Images, LabelledImages
-from fmnist_sk._data.shapes import check_image_shape, square_shape, to_images
+from fmnist_sk._data.images import Images, LabelledImages, PixelRange
+from fmnist_sk._data.shapes import check_image_shape, shape_of_images, square_shape, to_images
 from fmnist_sk._data.shared import SharedImages
 from fmnist_sk._data.statistics import content_hashes, repeat_by_weight, value_range
 
@@ -65,15 +65,10 @@ def learn_image_shape(X: Checked, image_shape: tuple[int, ...] | None) -> tuple[
     given = check_image_shape(image_shape, n_features)
     if X.ndim == 2:
         return given or square_shape(n_features), given is not None
-    shape = _channels_first(X)
+    shape = shape_of_images(X)
     if given not in (None, shape):
         raise ValueError(f"image_shape must be that of the images in X, {shape}, got image_shape={image_shape}.")
     return shape, True
-
-
-def _channels_first(X: Checked) -> tuple[int, int, int]:
-    channels, height, width = (1,) * (4 - X.ndim) + tuple(X.shape[1:])
-    return channels, height, width
 
 
 @dataclass
@@ -103,6 +98,11 @@ class ImageEncoder:
         """(channels, height, width) of what the network takes in."""
         channels, height, width = self.image_shape
         return channels, max(height, self.smallest_side), max(width, self.smallest_side)
+
+    @property
+    def pixel_range(self) -> PixelRange:
+        """What pixels can be; before a fit, from 0 to 1."""
+        return PixelRange(*(self.value_range or (0.0, 1.0)))
 
     @property
     def background(self) -> float:
@@ -152,9 +152,9 @@ class ImageEncoder:
 
     def _pixels(self, X: Checked) -> tuple[Tensor, Tensor | None]:
         """(n, channels, height, width) on the device, and which of them are meant, or None for all."""
-        if X.ndim > 2 and _channels_first(X) != self.image_shape:
+        if X.ndim > 2 and shape_of_images(X) != self.image_shape:
             raise ValueError(f"X must hold images of shape {self.image_shape} (channels, height, width) as in fit, "
-                             f"got {_channels_first(X)}.")
+                             f"got {shape_of_images(X)}.")
         pixels, rows = (X.pixels, X.rows.to(self.device)) if isinstance(X, SharedImages) else (as_tensor(X), None)
         pixels = to_images(pixels, self.image_shape, self.smallest_side)
         try:
@@ -198,7 +198,7 @@ class ImageEncoder:
         if isinstance(class_weight, dict):
             known = self.classes.tolist()
             for label, value in class_weight.items():
-                if not isinstance(value, numbers.Real) or not 0 <= value <= torch.finfo(torch.float32).max:
+                if not isinstance(value, numbers.Real) or not 0 <= float(value) <= torch.finfo(torch.float32).max:
                     raise ValueError(f"class_weight must hold finite numbers >= 0, got {label!r}: {value!r}.")
             if unknown := [label for label in class_weight if label not in known]:
                 raise ValueError(f"class_weight must name labels that occur in y ({known}), got {unknown}.")

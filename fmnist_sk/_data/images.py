@@ -8,7 +8,7 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, NotRequired, Self, TypedDict
 
 import numpy as np
 import torch
@@ -16,7 +16,20 @@ from skorch.dataset import Dataset
 from torch import Tensor
 from torch.nn import functional as F
 
-Inputs = dict[str, Tensor | None]       # "x": pixels, "weights", and of mixed images "targets"
+
+class Inputs(TypedDict):
+    """What a network and its loss are given of a batch; `targets` only where images were mixed."""
+
+    x: Tensor
+    weights: Tensor | None
+    targets: NotRequired[Tensor]
+
+
+class PixelRange(NamedTuple):
+    """What pixels of the training images can be: from `low` to `high`. The background is `low`."""
+
+    low: float
+    high: float
 
 
 class Images(Dataset):
@@ -94,6 +107,11 @@ class LabelledImages(Images):
         rows = self._select(index)
         weights = None if self.weights is None else self._gather(self.weights, rows)
         return {"x": self._gather(self.pixels, rows), "weights": weights}, self._gather(self.codes, rows)
+
+    @property
+    def row_numbers(self) -> Tensor:
+        """Which images are in the set, (m,)."""
+        return torch.arange(len(self), device=self.pixels.device) if self.rows is None else self.rows
 
     @property
     def codes_in_order(self) -> Tensor:

@@ -24,13 +24,19 @@ def check_image_shape(image_shape, n_features: int) -> tuple[int, int, int] | No
     if image_shape is None:
         return None
     shape = tuple(image_shape)
-    if len(shape) not in (2, 3) or not all(isinstance(side, numbers.Integral) and side > 0 for side in shape):
+    if len(shape) not in (2, 3) or not all(isinstance(side, numbers.Integral) and int(side) > 0 for side in shape):
         raise ValueError("image_shape must be (height, width) or (channels, height, width), got "
                          f"image_shape={image_shape}.")
     if math.prod(shape) != n_features:
         raise ValueError(f"image_shape must hold as many values as a row of X, {n_features}, got "
                          f"image_shape={image_shape}.")
     return (1,) * (3 - len(shape)) + shape
+
+
+def shape_of_images(X) -> tuple[int, int, int]:
+    """(channels, height, width) of images X (n, height, width) or (n, channels, height, width)."""
+    channels, height, width = (1,) * (4 - X.ndim) + tuple(X.shape[1:])
+    return channels, height, width
 
 
 def to_images(X: Tensor, shape: tuple[int, int, int], minimum: int = 1) -> Tensor:

@@ -20,10 +20,8 @@ def hold_out(images: LabelledImages, fraction: float | int, seed: int) -> tuple[
 
     Raises ValueError if nothing would be left to train on, or nothing can be held out.
     """
-    if images.rows is None:
-        raise ValueError("images must be in canonical order, got none.")
     # Rows are sorted by content, so that copies of an image, given or made by its weight, are neighbours.
-    hashes = content_hashes(images.pixels, images.codes)[images.rows]
+    hashes = content_hashes(images.pixels, images.codes)[images.row_numbers]
     copies = torch.unique_consecutive(hashes, return_inverse=True)[1]
     first = torch.cat([copies.new_ones(1), copies.diff()]).nonzero().flatten()
     n, size = len(first), n_held_out(fraction, len(first))

@@ -37,7 +37,6 @@ from fmnist_sk._storage.fit_file import FitFile
 from fmnist_sk._training.fit import Fit
 from fmnist_sk._training.passes import not_finite
 from fmnist_sk._training.schedule import Schedule
-from fmnist_sk.augmentation import PixelRange
 from fmnist_sk.losses import CrossEntropy, FocalLoss, SigmoidLoss
 from fmnist_sk.schedules import as_schedule
 
@@ -89,7 +88,7 @@ def fitting(net: ImageClassifier, X, y, sample_weight, plan: Plan, task=None) ->
     try:
         net._fit = Fit(net, images, epochs=plan.epochs, planned=plan.planned, schedule=plan.schedule,
                        steps=step_runner(net, own_hooks(net)), generators=net._generators,
-                       pixel_range=PixelRange(*net.value_range_), file=file,
+                       pixel_range=net._encoder.pixel_range, file=file,
                        task=None if task is None else (task, X, y))
         net.notify("on_train_begin", X=X, y=y)
         try:
@@ -109,7 +108,7 @@ def fitting(net: ImageClassifier, X, y, sample_weight, plan: Plan, task=None) ->
 def _forget(net: ImageClassifier) -> None:
     net.initialized_ = False
     for name in ("module_", "optimizer_", "history_", "best_epoch_", "_encoder", "_generators"):
-        vars(net).pop(name, None)
+        net.__dict__.pop(name, None)
 
 
 def _prepare_data(net: ImageClassifier, X, y, sample_weight, plan: Plan) -> tuple[LabelledImages, bool]:
@@ -177,7 +176,8 @@ def _whiten(net: ImageClassifier, images: LabelledImages) -> None:
         with torch.no_grad(), Hooks(dict(layers)) as seen, enough_memory(net, for_batch=False):
             net.infer(images.batch(slice(0, 1000))[0])
         for name, (given, _) in seen.items():
-            layers[name].learn(given)
+            if given is not None:
+                layers[name].learn(given)
 
 
 def _check_last_step(net: ImageClassifier, images: LabelledImages) -> None:

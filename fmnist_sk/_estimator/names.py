@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from typing import Any
 
 INSTEAD = {
     "train_split": "set validation_fraction=0.2, or validation_data=(X, y), instead",
@@ -18,7 +19,8 @@ PREFIXES = "module", "criterion", "optimizer", "callbacks"
 
 def check_names(kind: type, args: tuple, params: dict) -> None:
     """Raise TypeError for arguments that the constructor of `kind` does not take."""
-    accepted = inspect.signature(kind.__init__).parameters
+    constructor: Any = inspect.getattr_static(kind, "__init__")
+    accepted = inspect.signature(constructor).parameters
     kinds = {parameter.kind for parameter in list(accepted.values())[1:]}
     if kinds - {inspect.Parameter.KEYWORD_ONLY}:            # a constructor that a user wrote
         return

@@ -54,6 +54,4 @@ def prepare_unfitted(net: ImageClassifier) -> tuple[ImageEncoder, Generators]:
 
 def step_runner(net: ImageClassifier, own_hooks: Collection[str]) -> StepRunner:
     """What takes steps with batches, for a network that was built."""
-    if net._encoder is None or net._generators is None:
-        raise ValueError("The network must be built before a step: call fit or initialize.")
     return StepRunner(net, net._generators, net._encoder.network_shape, own_hooks)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, clone
-from sklearn.callback import CallbackSupportMixin
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback
 from skorch.history import History
@@ -19,6 +18,8 @@ from torch import nn
 
 from fmnist_sk._data.encoder import ImageEncoder
 from fmnist_sk._estimator.names import check_names
+from fmnist_sk._estimator.sklearn_callbacks import CallbackSupportMixin
+from fmnist_sk._network.build import StandardizedNetwork
 from fmnist_sk._network.generators import Generators
 from fmnist_sk._network.optimizer import set_option
 from fmnist_sk._runtime.parameters import set_nested
@@ -30,7 +31,7 @@ class NetProtocol(CallbackSupportMixin, NeuralNetClassifier):
 
     initialized_ = False
     history_: Any = None
-    module_: nn.Module
+    module_: StandardizedNetwork
     criterion_: nn.Module
     callbacks_: list[tuple[str, Any]]
     if TYPE_CHECKING:
@@ -42,8 +43,8 @@ class NetProtocol(CallbackSupportMixin, NeuralNetClassifier):
     cuda_dependent_attributes_ = ["module_", "criterion_", "optimizer_"]
     _modules, _criteria, _optimizers = ["module"], ["criterion"], ["optimizer"]
 
-    _encoder: ImageEncoder | None = None            # what was learned of the data
-    _generators: Generators | None = None           # of the network that was built
+    _encoder: ImageEncoder          # what was learned of the data; not there before a fit
+    _generators: Generators         # of the network that was built
     _fit: Fit | None = None                         # while one runs
 
     # skorch's settings that are not hyper-parameters here
@@ -56,18 +57,19 @@ class NetProtocol(CallbackSupportMixin, NeuralNetClassifier):
 
     # ------------------------------------------------------------------ parameters
 
-    _get_param_names = classmethod(BaseEstimator._get_param_names.__func__)
+    _get_param_names: Any = classmethod(BaseEstimator._get_param_names.__func__)
     __repr__ = BaseEstimator.__repr__
     get_metadata_routing = BaseEstimator.get_metadata_routing
 
-    def __new__(cls, *args, **params):
-        """Raise TypeError for what no constructor takes, with what to do instead."""
-        check_names(cls, args, params)
-        return super().__new__(cls)
+    if not TYPE_CHECKING:           # a type checker goes by the parameters themselves
+        def __new__(cls, *args, **params):
+            """Raise TypeError for what the constructor does not take, with what to do instead."""
+            check_names(cls, args, params)
+            return super().__new__(cls)
 
     def _prefixed_params(self) -> dict[str, Any]:
         """Those set by skorch's prefixed names, such as optimizer__betas: they are attributes of that name."""
-        return {name: value for name, value in vars(self).items() if "__" in name and not name.startswith("_")}
+        return {name: value for name, value in self.__dict__.items() if "__" in name and not name.startswith("_")}
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The parameters, with deep=True also those of nested objects, callbacks and skorch's prefixed names."""
@@ -118,7 +120,7 @@ class NetProtocol(CallbackSupportMixin, NeuralNetClassifier):
             object.__setattr__(self, name, value)
         else:
             super().__setattr__(name, value)
-        optimizer = vars(self).get("optimizer_")
+        optimizer = self.__dict__.get("optimizer_")
         if optimizer is None:
             return
         if name in (self._lr_name, "weight_decay"):
@@ -128,7 +130,7 @@ class NetProtocol(CallbackSupportMixin, NeuralNetClassifier):
 
     def __sklearn_clone__(self):
         new = super().__sklearn_clone__()
-        vars(new).update({name: clone(value, safe=False) for name, value in self._prefixed_params().items()})
+        new.__dict__.update({name: clone(value, safe=False) for name, value in self._prefixed_params().items()})
         return new
 
     @property
@@ -138,26 +140,21 @@ class NetProtocol(CallbackSupportMixin, NeuralNetClassifier):
 
     # ------------------------------------------------------------------ what was learned
 
-    def _learned(self) -> ImageEncoder:
-        if self._encoder is None:
-            raise AttributeError(f"{type(self).__name__!r} object has not learned that yet: call fit first.")
-        return self._encoder
-
     @property
     def classes_(self) -> np.ndarray:
-        return self._learned().classes
+        return self._encoder.classes
 
     @property
     def image_shape_(self) -> tuple[int, int, int]:
-        return self._learned().image_shape
+        return self._encoder.image_shape
 
     @property
     def value_range_(self) -> tuple[float, float] | None:
-        return self._learned().value_range
+        return self._encoder.value_range
 
     @property
     def device_(self) -> torch.device:
-        return self._learned().device
+        return self._encoder.device
 
     @property
     def n_iter_(self) -> int:
@@ -174,13 +171,13 @@ class NetProtocol(CallbackSupportMixin, NeuralNetClassifier):
         return {name: value for name, value in super().__getstate__().items() if name != "_fit"}
 
     def __setstate__(self, state):
-        if vars(self):
+        if self.__dict__:
             raise TypeError(f"{type(self).__name__} takes a state only while it is copied or unpickled.")
         asked, encoder = state["device"], state.get("_encoder")
         super().__setstate__({**state, "device": asked or (encoder.device.type if encoder else "cpu")})
         if asked is None:
             self.device = None
-        if "module_" in vars(self):
+        if "module_" in self.__dict__:
             self._encoder.device = next(self.module_.parameters()).device
             self._generators = self._generators.on(self.device_)
             self._generators.attach(self.module_)

@@ -17,8 +17,10 @@ from fmnist_sk._data.split import hold_out
 from fmnist_sk._estimator.constraints import check_ready
 from fmnist_sk._estimator.parts import network_builder, prepare_unfitted, step_runner
 from fmnist_sk._estimator.protocol import NetProtocol
+from fmnist_sk._network.build import StandardizedNetwork
 from fmnist_sk._network.criterion import batch_loss, build_criterion
 from fmnist_sk._network.generators import MIN_ROWS, Generators
+from fmnist_sk._network.layers import in_memory_format
 from fmnist_sk._network.optimizer import build_optimizer
 from fmnist_sk._runtime.memory import enough_memory
 from fmnist_sk._runtime.precision import autocast, compute_dtype
@@ -26,7 +28,7 @@ from fmnist_sk._training.hooks import has_own
 from fmnist_sk._training.passes import Pass
 from fmnist_sk._training.phase import StopTraining
 from fmnist_sk._training.steps import StepRunner
-from fmnist_sk.augmentation import PixelRange, compile_augmentation
+from fmnist_sk.augmentation import compile_augmentation
 from fmnist_sk.callbacks import ProgressLog
 
 LARGER_ON_CUDA = 4          # batches that need no gradients, and so less memory; there small ones take as much time
@@ -42,7 +44,7 @@ class SkorchNet(NetProtocol):
 
         Before the first fit it is made for ten classes, and for images of `image_shape` or one-channel 28 x 28.
         """
-        if self._encoder is None or self._generators is None:
+        if not hasattr(self, "_encoder"):
             self._encoder, self._generators = prepare_unfitted(self)
         return super().initialize()
 
@@ -52,14 +54,14 @@ class SkorchNet(NetProtocol):
             self._install(network_builder(self, self._encoder).build(self._generators.seed), is_new=True)
         return self
 
-    def _install(self, module: nn.Sequential, is_new: bool) -> None:
+    def _install(self, module: StandardizedNetwork, is_new: bool) -> None:
         """Put a network in place on its device. is_new: whether its weights were drawn, and not loaded."""
         self._generators = Generators(self._generators.seed, self.device_)
         self._generators.attach(module)
-        self.module_ = module.to(self.device_).to(memory_format=torch.channels_last)
+        self.module_ = in_memory_format(module.to(self.device_), torch.channels_last)
         if is_new:                  # now, because later it may have hooks, which would see the trial
             self._generators.draws_globally(self.module_, self._encoder.network_shape)
-        self._prepare_network(self.module_.get_submodule("network"), is_new)
+        self._prepare_network(self.module_.network, is_new)
 
     def _prepare_network(self, network: nn.Module, is_new: bool) -> None:
         """For networks that begin with weights of their own, or with frozen layers."""
@@ -106,9 +108,9 @@ class SkorchNet(NetProtocol):
 
     if not TYPE_CHECKING:           # to a type checker, any attribute would exist
         def __getattr__(self, name):
-            if name == "optimizer_" and vars(self).get("initialized_"):          # of a net that was loaded
+            if name == "optimizer_" and self.__dict__.get("initialized_"):          # of a net that was loaded
                 self._initialize_optimizer()
-                return vars(self)["optimizer_"]
+                return self.__dict__["optimizer_"]
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property
@@ -119,7 +121,7 @@ class SkorchNet(NetProtocol):
         """Free what only training needs; the loss stays, because probabilities are made by it."""
         kept = {name: getattr(self, name) for name in ("criterion", "criterion_", "optimizer")}
         super().trim_for_prediction()
-        vars(self).update(kept)
+        self.__dict__.update(kept)
 
     # ------------------------------------------------------------------ data
 
@@ -164,8 +166,7 @@ class SkorchNet(NetProtocol):
         if not training:
             size = self.batch_size * (LARGER_ON_CUDA if self.device_.type == "cuda" else 1)
             return Batches(dataset, size, guard=guard)
-        low, high = self._encoder.value_range or (0.0, 1.0)
-        change = compile_augmentation(self.augment, self.classes_, PixelRange(low, high), self._generators.draw)
+        change = compile_augmentation(self.augment, self.classes_, self._encoder.pixel_range, self._generators.draw)
         return Batches(dataset, self.batch_size, self._generators.shuffle, change, guard)
 
     # ------------------------------------------------------------------ steps
@@ -247,11 +248,11 @@ def own_hooks(net: SkorchNet) -> frozenset[str]:
 @contextmanager
 def _contiguous(module: nn.Module) -> Iterator[None]:
     """Within this context a module's weights are in usual order."""
-    module.to(memory_format=torch.contiguous_format)
+    in_memory_format(module, torch.contiguous_format)
     try:
         yield
     finally:
-        module.to(memory_format=torch.channels_last)
+        in_memory_format(module, torch.channels_last)
 
 
 def _has_raise_statement(error: BaseException) -> bool:

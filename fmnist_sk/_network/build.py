@@ -19,6 +19,13 @@ from fmnist_sk._network.layers import Standardize
 from fmnist_sk._network.random import DrawFrom
 
 
+class StandardizedNetwork(nn.Sequential):
+    """The layers "standardize" (if wanted) and "network"."""
+
+    standardize: Standardize
+    network: nn.Module
+
+
 class NetworkBuilder:
     """Builds a network for images of one shape and a number of classes.
 
@@ -35,20 +42,20 @@ class NetworkBuilder:
         self.module, self.offered, self.given = module, offered, given
         self.image_shape, self.n_classes, self.standardize = image_shape, n_classes, standardize
 
-    def build(self, seed: int) -> nn.Sequential:
-        """The layers "standardize" and "network" on the CPU, with weights drawn from the seed."""
+    def build(self, seed: int) -> StandardizedNetwork:
+        """Standardisation and network on the CPU, with weights drawn from the seed."""
         with DrawFrom(torch.Generator().manual_seed(seed)):
             module = self._with_standardize(self.network(self.image_shape).cpu().float())
             self._check_logits(module)
         return module
 
-    def restore(self, state: dict[str, Tensor], seed: int) -> nn.Sequential:
+    def restore(self, state: dict[str, Tensor], seed: int) -> StandardizedNetwork:
         """The same with weights from a file, without drawing any. Raises ValueError for those of other networks."""
         with torch.device("meta"), _at_most(4 * len(state) + 100):
             network = self.network(self.image_shape)
         for name, value in network.state_dict(keep_vars=True).items():
             given = state.get(f"network.{name}")
-            if given is None or (not isinstance(value, nn.parameter.UninitializedTensorMixin)
+            if given is None or (not isinstance(value, (nn.UninitializedParameter, nn.UninitializedBuffer))
                                  and (given.shape, given.dtype) != (value.shape, value.dtype)):
                 raise ValueError(f"the network's {name} must be {value.dtype} {tuple(value.shape)}, got "
                                  f"{'none' if given is None else f'{given.dtype} {tuple(given.shape)}'}.")
@@ -94,9 +101,12 @@ class NetworkBuilder:
             return f": {error}"
         return "."
 
-    def _with_standardize(self, network: nn.Module) -> nn.Sequential:
-        first = [] if self.standardize is None else [("standardize", Standardize(*self.standardize))]
-        return nn.Sequential(OrderedDict([*first, ("network", network)]))
+    def _with_standardize(self, network: nn.Module) -> StandardizedNetwork:
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        if self.standardize is not None:
+            layers["standardize"] = Standardize(*self.standardize)
+        layers["network"] = network
+        return StandardizedNetwork(layers)
 
     def _check_logits(self, module: nn.Module) -> None:
         """One forward pass: is the module made for these images and classes? (Lazy layers get their shapes here.)"""

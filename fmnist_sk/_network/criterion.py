@@ -43,7 +43,7 @@ def batch_loss(criterion: nn.Module, logits: Tensor, codes: Tensor, inputs: Any)
     if weights is not None and not hasattr(criterion, "reduction"):
         raise ValueError("criterion must have an attribute `reduction`, as PyTorch's losses have, for training "
                          f"with sample_weight or class_weight, got {criterion!r}.")
-    criterion.reduction = "mean" if weights is None else "none"
+    criterion.reduction = "mean" if weights is None else "none"  # type: ignore[assignment]  # as losses have it
     try:
         loss = criterion(logits, codes if targets is None else targets)
     except (RuntimeError, TypeError, IndexError, ValueError) as error:

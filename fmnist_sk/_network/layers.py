@@ -1,9 +1,13 @@
 """Layers that the classifier itself puts into or around a network."""
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class Standardize(nn.Module):
@@ -11,6 +15,9 @@ class Standardize(nn.Module):
 
     Both are buffers: saved, exported and moved with the network. Channels without variation are only shifted.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, mean: Tensor, std: Tensor):
         super().__init__()
@@ -37,6 +44,7 @@ class Whitening(nn.Module):
     maps : twice the number of components: an even number, at most ``2 * in_channels * kernel ** 2``
     """
 
+    weight: Tensor
     FLOOR = 0.01        # share of the mean variance that is added to each, so that noise is not blown up
 
     def __init__(self, in_channels: int, maps: int, kernel: int, stride: int, padding: int):
@@ -72,3 +80,8 @@ class Concatenate(nn.Module):
 
     def forward(self, *branches: Tensor) -> Tensor:
         return torch.cat(branches, 1)
+
+
+def in_memory_format(module: Module, memory_format: torch.memory_format) -> Module:
+    """The module, its weights of four dimensions in this order (channels_last or contiguous)."""
+    return module.to(memory_format=memory_format)  # type: ignore[call-overload]  # missing in PyTorch's annotations

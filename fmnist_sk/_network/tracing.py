@@ -20,8 +20,8 @@ class Hooks:
     def __init__(self, layers: dict[str, nn.Module]):
         self.layers = layers
 
-    def __enter__(self) -> dict[str, tuple[Tensor, Tensor]]:
-        seen: dict[str, tuple[Tensor, Tensor]] = {}
+    def __enter__(self) -> dict[str, tuple[Tensor | None, Tensor]]:
+        seen: dict[str, tuple[Tensor | None, Tensor]] = {}
         thread = threading.get_ident()
 
         def hook_of(name):

@@ -25,7 +25,8 @@ def views(x: Tensor, tta, background: float) -> Iterator[Tensor]:
     kinds = check_tta(tta)
     for mirrored, shift in product((False, True) if "mirror" in kinds else (False,),
                                    SHIFTS if "shift" in kinds else SHIFTS[:1]):
-        yield _shifted(x.flip(-1) if mirrored else x, *shift, background)
+        down, right = shift
+        yield _shifted(x.flip(-1) if mirrored else x, down, right, background)
 
 
 def _shifted(x: Tensor, down: int, right: int, background: float) -> Tensor:

@@ -6,6 +6,7 @@ import ctypes
 import os
 import threading
 import time
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -21,14 +22,13 @@ _is_fork = False                # whether this process was forked, without the t
 # end of the heap goes back to the system from the second on. To map it anew in every step slows a training, most of all
 # under Dask, whose workers give everything back at once.
 _THRESHOLDS = {"MALLOC_MMAP_THRESHOLD_": (-3, 2**25, 2**25), "MALLOC_TRIM_THRESHOLD_": (-1, 2**31 - 1, 2**26)}
-try:
+_mallopt: Callable[[int, int], int] | None = None                # None with another allocator
+with contextlib.suppress(AttributeError, OSError, TypeError):
     _mallopt, _malloc_trim = ctypes.CDLL(None).mallopt, ctypes.CDLL(None).malloc_trim
-except (AttributeError, OSError, TypeError):                     # another allocator
-    _mallopt = None
 
 
 @contextlib.contextmanager
-def use_cpu(n_threads: int | None):
+def use_cpu(n_threads: int | None) -> Iterator[None]:
     """Within this context, PyTorch computes with n_threads (None: as it is set), and keeps the memory that it frees.
 
     In a forked process it computes with one.

@@ -31,7 +31,10 @@ class Recorded:
         self._forget(None)
 
     def _forget(self, state: Any) -> None:
-        self.state, self.sizes, self.graph, self.counts = state, None, None, Counter()
+        self.state = state
+        self.sizes: tuple | None = None
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.counts: Counter[tuple] = Counter()
 
     def __call__(self, state: Any, *tensors: Tensor | None) -> tuple:
         """function(*tensors). state: what its work depends on besides; when it changes, all is recorded anew."""
@@ -42,17 +45,17 @@ class Recorded:
             self.counts[sizes] += 1
             if self.counts[sizes] <= self.WARM_UP:
                 return self.function(*tensors)
-            self._record(sizes, tensors)
+            self.graph = self._record(sizes, tensors)
         elif sizes != self.sizes:
             return self.function(*tensors)
         for own, value in zip(self.given, tensors, strict=True):
-            if own is not None:
+            if own is not None and value is not None:
                 own.copy_(value)
         with torch.cuda.device(self.generators[0].device):
             self.graph.replay()
         return self.found
 
-    def _record(self, sizes: tuple, tensors: Sequence[Tensor | None]) -> None:
+    def _record(self, sizes: tuple, tensors: Sequence[Tensor | None]) -> torch.cuda.CUDAGraph:
         self.given = [None if value is None else value.clone() for value in tensors]
         graph = torch.cuda.CUDAGraph()
         for generator in self.generators:
@@ -62,7 +65,8 @@ class Recorded:
                 torch.cuda.graph(graph, capture_error_mode="thread_local"):
             self.found = self.function(*self.given)
         torch.cuda.synchronize(self.generators[0].device)      # recording sets the generators back, on its own stream
-        self.sizes, self.graph = sizes, graph
+        self.sizes = sizes
+        return graph
 
 
 def is_ours(part: type | Any) -> bool:

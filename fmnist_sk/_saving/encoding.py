@@ -7,7 +7,7 @@ from __future__ import annotations
 import inspect
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ LONGEST_TEXT = 10_000       # characters
 LARGEST_ARRAY = 2**26       # bytes
 
 
-def full_name(kind: type) -> str:
+def full_name(kind: type | Callable) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
@@ -124,8 +124,8 @@ def decode(value, known: Known):
         case {"class": name}:
             return known.find(name)
         case {"object": name, "params": dict() as params}:
-            kind = known.find(name)
-            if not issubclass(kind, (BaseEstimator, losses.Loss)) or issubclass(kind, ImageClassifier):
+            wanted = known.find(name)
+            if not issubclass(wanted, (BaseEstimator, losses.Loss)) or issubclass(wanted, ImageClassifier):
                 raise ValueError(f"it holds an object of {name}, which no setting is.")     # networks may be enormous
-            return kind(**{key: decode(item, known) for key, item in params.items()})
+            return wanted(**{key: decode(item, known) for key, item in params.items()})
     raise ValueError(f"it holds {value!r:.100}, which means nothing here.")

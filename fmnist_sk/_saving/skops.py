@@ -81,7 +81,7 @@ class Separate(pickle.Pickler):
             _check_memory(value)
         if not isinstance(value, self.kind):
             return None
-        if self.kind is SavedClassifier:
+        if isinstance(value, SavedClassifier):
             return value.index
         known = [id(other) for other in self.found]
         if id(value) not in known:

@@ -10,10 +10,10 @@ import lzma
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count, islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,8 @@ MOST_MEMBERS = 1_000            # of an archive
 LARGEST_HEADER = 2**20          # of a member, bytes
 UNREADABLE = (UnicodeDecodeError, EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError,
               RuntimeError)     # zipfile's of members that are encrypted
-OPEN = {".gz": gzip.open, ".tgz": gzip.open, ".bz2": bz2.open, ".tbz2": bz2.open, ".xz": lzma.open, ".txz": lzma.open}
+OPEN: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".tgz": gzip.open, ".bz2": bz2.open, ".tbz2": bz2.open,
+                                       ".xz": lzma.open, ".txz": lzma.open}
 
 
 def read_rows(path: Path, member: str | None) -> tuple[np.ndarray, np.ndarray]:
@@ -54,9 +55,12 @@ def _opened(path: Path, member: str | None) -> Iterator[IO[bytes]]:
             return
         stream = stack.enter_context(OPEN.get(path.suffix, open)(path, "rb"))
         if path.suffix in (".tar", ".tgz", ".tbz2", ".txz") or path.suffixes[-2:-1] == [".tar"]:
-            archive = stack.enter_context(tarfile.open(fileobj=Bounded(stream, path), mode="r:"))
-            name = _csv_member((info.name for info in archive if info.isfile()), member, path)
-            stream = stack.enter_context(archive.extractfile(name))
+            tar = stack.enter_context(tarfile.open(fileobj=Bounded(stream, path), mode="r:"))
+            name = _csv_member((info.name for info in tar if info.isfile()), member, path)
+            found = tar.extractfile(name)
+            if found is None:
+                raise ValueError(f"{path} must hold its table as a file, but {name} is none.")
+            stream = stack.enter_context(found)
         yield stream
 
 

@@ -105,7 +105,7 @@ def _check_pickle(stream: IO[bytes], most: int | None = None) -> None:
     """
     for code, value, _ in pickletools.genops(stream):
         if code.name in ("STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4") or (
-                code.name == "GLOBAL" and not TENSORS.fullmatch(value)):
+                code.name == "GLOBAL" and not TENSORS.fullmatch(str(value))):
             raise ValueError(f"it holds {value or code.name}, which is no part of tensors.")
         if most is not None and isinstance(value, int) and abs(value) > most:
             raise ValueError(f"it holds the number {value}, but only {most} bytes.")

@@ -46,7 +46,7 @@ def _feed(digest, value) -> None:
     elif hasattr(value, "__array__") and not isinstance(value, (type, np.generic)):
         _feed(digest, np.asarray(value))
     elif isinstance(value, np.random.RandomState):
-        _feed(digest, value.get_state()[1:])
+        _feed(digest, tuple(value.get_state())[1:])
     elif isinstance(value, nn.Module):
         layers = {name: (type(layer), {key: item for key, item in vars(layer).items() if not key.startswith("_")})
                   for name, layer in value.named_modules()}

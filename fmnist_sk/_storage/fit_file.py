@@ -44,9 +44,13 @@ class FitFile:
             names = ((path, re.fullmatch(r"-(\d+)", path.stem.removeprefix(fingerprint)))
                      for path in self.path.parent.glob(f"{fingerprint}-*.pt"))
             found = {path: int(match[1]) for path, match in names if match}
-            paths += sorted((path for path, number in found.items() if number < epochs), key=found.get, reverse=True)
-        self.source, self.content = next(((path, content) for path in paths
-                                          if (content := self._load(path)) is not None), (None, None))
+            paths += sorted((path for path, number in found.items() if number < epochs), key=lambda path: found[path],
+                            reverse=True)
+        self.source: Path | None = None
+        self.content: dict | None = None
+        for path in paths:
+            if self.content is None:
+                self.source, self.content = path, self._load(path)
 
     @staticmethod
     def _load(path: Path) -> dict | None:

@@ -61,10 +61,13 @@ def _as_onnx(predictor: nn.Module, image_shape: Shape):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return torch.onnx.export(program, (torch.zeros(2, *image_shape),), dynamo=True, verbose=False,
-                                     input_names=["images"], output_names=["probabilities"]).model_proto
+            exported = torch.onnx.export(program, (torch.zeros(2, *image_shape),), dynamo=True, verbose=False,
+                                         input_names=["images"], output_names=["probabilities"])
     finally:
         logger.setLevel(level)
+    if exported is None:
+        raise RuntimeError("PyTorch's exporter gave no program.")
+    return exported.model_proto
 
 
 def _compare(runtime, data: bytes, predictor: nn.Module, image_shape: Shape, labels: np.ndarray,

@@ -1,7 +1,7 @@
 """One fit of a net, from its first epoch to its last."""
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any
 
@@ -46,7 +46,7 @@ class Fit:
                 with self.may_stop():
                     self.net.run_single_epoch(batches, training=True, prefix="train", step_fn=self.steps.step)
 
-    def passes(self) -> Iterator[TrainingBatches]:
+    def passes(self) -> Generator[TrainingBatches, None, None]:
         """For each epoch the batches that are to be trained on; all else happens as the next ones are asked for."""
         try:
             for phase in self._phases():

@@ -78,7 +78,7 @@ def _join_layers(modules: Sequence[nn.Module], done: dict[nn.Module, nn.Module])
     if first._parameters or first._buffers:
         raise CannotJoin(f"{type(first).__name__} has no form in groups")
     new = copy.copy(first)                              # a container, or a layer without weights
-    new._modules = {name: None if child is None else _join([module._modules[name] for module in modules], done)
+    new._modules = {name: None if child is None else _join([module.get_submodule(name) for module in modules], done)
                     for name, child in first._modules.items()}
     return new
 
@@ -125,6 +125,10 @@ class Joined(nn.Module):
 
 
 class _Conv(Joined):
+    members: tuple[nn.Conv2d, ...]
+    weight: Tensor
+    bias: Tensor | None
+
     def __init__(self, members):
         super().__init__(members, "weight", "bias")
         if members[0].padding_mode != "zeros":
@@ -133,10 +137,15 @@ class _Conv(Joined):
 
     def forward(self, x: Tensor) -> Tensor:             # (n, members * in_channels, height, width)
         first = self.members[0]
-        return F.conv2d(x, self.weight, self.bias, first.stride, first.padding, first.dilation, self.groups)
+        padding = first.padding
+        if isinstance(padding, str):                    # an overload of its own
+            return F.conv2d(x, self.weight, self.bias, first.stride, padding, first.dilation, self.groups)
+        return F.conv2d(x, self.weight, self.bias, first.stride, padding, first.dilation, self.groups)
 
 
 class _Linear(Joined):
+    weight: Tensor
+    bias: Tensor | None
     combine = staticmethod(torch.stack)
 
     def __init__(self, members):
@@ -152,6 +161,12 @@ class _Linear(Joined):
 
 
 class _BatchNorm(Joined):
+    members: tuple[nn.BatchNorm2d | nn.BatchNorm1d, ...]
+    weight: Tensor | None
+    bias: Tensor | None
+    running_mean: Tensor
+    running_var: Tensor
+
     def __init__(self, members):
         super().__init__(members, "weight", "bias", "running_mean", "running_var")
         if not members[0].track_running_stats:
@@ -162,8 +177,9 @@ class _BatchNorm(Joined):
         momentum = first.momentum
         if self.training:
             for member in self.members:
-                member.num_batches_tracked += 1
-            if momentum is None:
+                if member.num_batches_tracked is not None:
+                    member.num_batches_tracked += 1
+            if momentum is None and first.num_batches_tracked is not None:
                 momentum = 1.0 / float(first.num_batches_tracked)
         return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, self.training,
                             momentum or 0.0, first.eps)

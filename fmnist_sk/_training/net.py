@@ -12,6 +12,7 @@ from skorch.history import History
 from torch import Tensor, nn
 
 from fmnist_sk._data.images import Batches, Images, LabelledImages
+from fmnist_sk._network.build import StandardizedNetwork
 
 StepBatch = tuple[Mapping[str, Any], Tensor]         # as Batches yields them: inputs, codes
 Parts = tuple[LabelledImages, LabelledImages | None]    # training and validation images
@@ -40,7 +41,7 @@ class PhasePlan:
 class Net(Protocol):
     """A net that can be trained."""
 
-    module_: nn.Module
+    module_: StandardizedNetwork
     criterion_: nn.Module
     optimizer_: torch.optim.Optimizer
     callbacks_: list[tuple[str, Any]]

@@ -30,7 +30,11 @@ class Schedule(Estimator):
 
     _parameter_constraints: dict = {}
     per = "batch"           # how often the factor may change
-    monitored: str | None = None        # the score in the history that it follows
+
+    @property
+    def monitored(self) -> str | None:
+        """The score in the history that it follows, if any."""
+        return None
 
     def at(self, moment: Moment) -> float:
         """What the learning rate is multiplied by in the step that comes next."""

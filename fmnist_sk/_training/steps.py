@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -92,7 +92,7 @@ class StepRunner:
         if not self.net.module_.training:
             self.net.module_.train()
 
-    def _loss(self, logits: Tensor, codes: Tensor, inputs: dict, training: bool) -> Tensor:
+    def _loss(self, logits: Tensor, codes: Tensor, inputs: Mapping[str, Any], training: bool) -> Tensor:
         if "get_loss" in self.own_hooks:
             return self.net.get_loss(logits, codes, X=inputs, training=training)
         return batch_loss(self.net.criterion_, logits, codes, inputs)
@@ -102,7 +102,7 @@ class StepRunner:
     def _gradients(self, x: Tensor, codes: Tensor, weights: Tensor | None, targets: Tensor | None) -> tuple:
         """Loss, logits and the gradients of what the optimizer trains."""
         inputs = {"x": x, "weights": weights, "targets": targets}
-        network = self.net.module_.get_submodule("network")
+        network = self.net.module_.network
         layers = {"last": network.get_submodule(self._last_layer)} if self._last_layer else {}
         try:
             with Hooks(layers) as seen:
@@ -113,8 +113,8 @@ class StepRunner:
             raise ValueError("Batch normalisation needs at least two images in a batch: raise batch_size "
                              f"(batch_size={self.net.batch_size}), or train on more images.") from error
         loss = self._loss(logits, codes, inputs, training=True)
-        if seen:
-            loss = loss + self._triplet_term(seen["last"][0], codes, weights, targets)
+        if seen and (features := seen["last"][0]) is not None:
+            loss = loss + self._triplet_term(features, codes, weights, targets)
         loss.backward()
         return loss.detach(), logits.detach(), *(parameter.grad for parameter in self.optimized())
 
@@ -136,13 +136,14 @@ class StepRunner:
 
         Foret et al., 2021, https://arxiv.org/abs/2010.01412. Batch normalisation learns from the first pass only.
         """
-        parameters = self._trained()
+        parameters: list[Tensor] = list(self._trained())
         gradients = [p.grad for p in parameters if p.grad is not None]
         before = [p.detach().clone() for p in parameters]
         try:
             with torch.no_grad():
                 length = nn.utils.get_total_norm(gradients)
-                torch._foreach_add_(parameters, torch._foreach_mul(gradients, self.net.sam_rho / (length + 1e-12)))
+                steps = torch._foreach_mul(gradients, self.net.sam_rho / (length + 1e-12))
+                torch._foreach_add_(parameters, list(steps))
             self.net.optimizer_.zero_grad()
             with _kept_statistics(self.net.module_):
                 yield
@@ -154,7 +155,7 @@ class StepRunner:
 
     def _find_last_layer(self) -> str:
         """The layer that takes in the penultimate features."""
-        network = self.net.module_.get_submodule("network")
+        network = self.net.module_.network
         layers = {name: layer for name, layer in network.named_modules()
                   if any(True for _ in layer.parameters()) and not any(True for _ in layer.children())}
         seen = trial(self.net.module_, layers, self.network_shape)

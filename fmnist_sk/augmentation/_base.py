@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Collection
 from dataclasses import KW_ONLY, dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,20 +17,13 @@ from torch import Tensor
 
 from fmnist_sk._data.checks import as_tensor, check_pixels, encode_labels
 from fmnist_sk._data.containers import like
-from fmnist_sk._data.images import Batch
-from fmnist_sk._data.shapes import check_image_shape
+from fmnist_sk._data.images import Batch, PixelRange
+from fmnist_sk._data.shapes import check_image_shape, shape_of_images
 from fmnist_sk._runtime.parameters import Estimator
 
 DTYPES = ("float32", "float64", "uint8")
 LABELS = ["array-like", None]
 SHARE = [Interval(numbers.Real, 0, 1, closed="both")]
-
-
-class PixelRange(NamedTuple):
-    """What pixels of the training images can be: from `low` to `high`. The background is `low`."""
-
-    low: float
-    high: float
 
 
 class Augmenter(Estimator):
@@ -59,8 +52,8 @@ class RandomTransformer(OneToOneFeatureMixin, TransformerMixin, Augmenter):
 
     _: KW_ONLY
     p: float = 1.0
-    only: ArrayLike | None = None
-    exclude: ArrayLike | None = None
+    only: Collection | None = None
+    exclude: Collection | None = None
     image_shape: tuple[int, ...] | None = None
     random_state: int | np.random.RandomState | None = None
 
@@ -124,7 +117,7 @@ class RandomTransformer(OneToOneFeatureMixin, TransformerMixin, Augmenter):
         return pixels, codes, classes
 
 
-def class_selection(transformer: BaseEstimator, only: ArrayLike | None, exclude: ArrayLike | None,
+def class_selection(transformer: BaseEstimator, only: Collection | None, exclude: Collection | None,
                     classes: np.ndarray | None) -> Tensor | None:
     """(n_classes,) bool, whether images of a class may be changed; None if all may."""
     if only is None and exclude is None:
@@ -153,11 +146,12 @@ def check_range(transformer: BaseEstimator, name: str, rule: str, low: float, hi
 def as_images(X: Tensor, image_shape: tuple[int, ...] | None) -> Tensor:
     """X as (n, channels, height, width); flat rows as images of `image_shape`, or the square they fill."""
     if X.ndim > 2:
-        return X.reshape(len(X), *(1,) * (4 - X.ndim), *X.shape[1:])
+        return X.reshape(len(X), *shape_of_images(X))
     side = math.isqrt(X.shape[1])
-    if image_shape is None and side * side != X.shape[1]:
+    shape = check_image_shape(image_shape or (side, side), X.shape[1]) if image_shape or side**2 == X.shape[1] else None
+    if shape is None:
         raise ValueError(f"image_shape must say how rows of {X.shape[1]} values form an image, got None.")
-    return X.reshape(len(X), *check_image_shape(image_shape or (side, side), X.shape[1]))
+    return X.reshape(len(X), *shape)
 
 
 def new_generator(random_state, device: torch.device) -> torch.Generator:
@@ -172,7 +166,9 @@ def draw_once(steps: list[tuple[RandomTransformer, Tensor | None]], images: Tens
     codes = None if codes is None else codes.to(images.device)
     steps = [(step, None if allowed is None else allowed.to(images.device)) for step, allowed in steps]
     mixes = any(step._mixes for step, _ in steps)
-    parts = [torch.nonzero(codes == code).flatten() for code in codes.unique()] if mixes else [slice(None)]
+    parts: list[Tensor | slice] = [slice(None)]
+    if mixes and codes is not None:
+        parts = [torch.nonzero(codes == code).flatten() for code in codes.unique()]
     drawn = torch.empty_like(x)
     for part in parts:
         batch = Batch(x[part], None if codes is None else codes[part])

@@ -1,6 +1,7 @@
 """Augmented images stored beside the originals."""
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -59,8 +60,8 @@ class AugmentedCopies(Augmenter):
         "random_state": ["random_state"],
     }
 
-    def __init__(self, fraction: float = 1.0, transformer: Any = None, *, only: ArrayLike | None = None,
-                 exclude: ArrayLike | None = None, image_shape: tuple[int, ...] | None = None, random_state=None):
+    def __init__(self, fraction: float = 1.0, transformer: Any = None, *, only: Collection | None = None,
+                 exclude: Collection | None = None, image_shape: tuple[int, ...] | None = None, random_state=None):
         self.fraction = fraction
         self.transformer = transformer
         self.only = only
@@ -96,8 +97,7 @@ class AugmentedCopies(Augmenter):
         enlarged = torch.cat([tensor, drawn.reshape(-1, *tensor.shape[1:])])
         index = torch.cat([rows, chosen]).cpu().numpy()
         if isinstance(X, pd.DataFrame):
-            X = X.iloc[index]
-            X = X.set_axis(np.arange(len(X)), axis=0)
+            X = X.iloc[index].set_axis(np.arange(len(index)), axis=0)
         return like(X, enlarged if isinstance(X, Tensor) else enlarged.numpy()), _take(y, index)
 
     def _validate_params(self):
@@ -116,7 +116,7 @@ class AugmentedCopies(Augmenter):
     def _draw(self, images: LabelledImages, classes: np.ndarray, generator: torch.Generator,
               pixel_range: PixelRange | None) -> tuple[Tensor, Tensor]:
         """Which of the rows of `images` are copied, drawn at random, and the changed copies of their pixels."""
-        rows, steps = images.rows, self._steps(classes)
+        rows, steps = images.row_numbers, self._steps(classes)
         allowed = class_selection(self, self.only, self.exclude, classes)
         if allowed is not None:
             rows = rows[allowed.to(rows.device)[images.codes[rows]]]
@@ -132,7 +132,7 @@ class AugmentedCopies(Augmenter):
         new = torch.arange(len(images.pixels), len(images.pixels) + len(rows), device=rows.device)
         weights = None if images.weights is None else torch.cat([images.weights, images.weights[rows]])
         return LabelledImages(torch.cat([images.pixels, drawn]), torch.cat([images.codes, images.codes[rows]]),
-                              images.classes, weights, torch.cat([images.rows, new]), images.class_factors)
+                              images.classes, weights, torch.cat([images.row_numbers, new]), images.class_factors)
 
 
 def _take(y, index: np.ndarray):

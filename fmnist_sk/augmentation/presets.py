@@ -84,10 +84,9 @@ class Augmentation:
             self._recorded = Recorded(self.change, [self.generator])
 
     def __call__(self, batch: Batch) -> None:
-        given = batch.x, batch.codes, batch.weights
         batch.n_classes = self.n_classes
-        batch.x, batch.weights, batch.targets = self.change(*given) if self._recorded is None else \
-            self._recorded(None, *given)
+        change: Callable[..., tuple] = self.change if self._recorded is None else partial(self._recorded, None)
+        batch.x, batch.weights, batch.targets = change(batch.x, batch.codes, batch.weights)
 
 
 def _changed(steps: Sequence[tuple[RandomTransformer, Tensor | None]], n_classes: int, pixel_range: PixelRange,

@@ -107,7 +107,7 @@ def reduced_stages(block: Callable[[int, int], nn.Module], shape: tuple[int, int
             channels = width
         modules.append(Reduction(channels, following))
         channels, sides = following, [-(-side // 2) for side in sides]
-    return modules, (channels, *sides)
+    return modules, (channels, sides[0], sides[1])
 
 
 class Head(nn.Sequential):
@@ -123,7 +123,7 @@ class Head(nn.Sequential):
         channels, *sides = shape
         layers: list[tuple[str, nn.Module]] = []
         if max(sides) > pool:
-            windows = [-(-side // pool) for side in sides]
+            windows = -(-sides[0] // pool), -(-sides[1] // pool)
             layers.append(("pool", nn.AdaptiveAvgPool2d(1) if pool == 1 else nn.AvgPool2d(windows, ceil_mode=True)))
             sides = [-(-side // window) for side, window in zip(sides, windows, strict=True)]
         layers.append(("flatten", nn.Flatten()))

@@ -101,6 +101,8 @@ class InceptionV3(nn.Module):
     channels.
     """
 
+    channels: int
+
     def __init__(self, n_classes: int | None = 1000, *, auxiliary: bool = True, width: float = 1.0,
                  dropout: float = 0.5):
         super().__init__()

@@ -144,7 +144,7 @@ def feature_layers(layers: Sequence[Layer], image_shape: tuple[int, int, int], *
         else:
             pool = nn.MaxPool2d if layer.kind == "max_pool" else nn.AvgPool2d
             modules.append(pool(layer.window, layer.stride, ceil_mode=layer.edge == "ceil"))
-    return modules, (channels, *sides)
+    return modules, (channels, sides[0], sides[1])
 
 
 def _padding(layer: Layer) -> list[nn.Module]:

@@ -53,7 +53,7 @@ class DenseNet(nn.Module):
                 stages.append(DenseLayer(width, growth, bottleneck))
                 width += growth
         self.stages = nn.Sequential(*stages, nn.BatchNorm2d(width))
-        self.head = Head((width, *sides), n_classes, pool=1)
+        self.head = Head((width, sides[0], sides[1]), n_classes, pool=1)
 
     def forward(self, x: Tensor) -> Tensor:          # (n, channels, height, width)
         x = self.stem(x)                             # (n, 2 * growth, height, width)

@@ -45,7 +45,7 @@ class Inception(nn.Module):
         stages, (channels, *sides) = reduced_stages(InceptionBlock, shape, widths, n_blocks)
         self.stages = nn.Sequential(*stages)
         self.projection = ConvNorm(channels, projection, 1, relu=True)
-        self.head = Head((projection, *sides), n_classes, pool=pool, hidden=hidden, dropout=dropout)
+        self.head = Head((projection, sides[0], sides[1]), n_classes, pool=pool, hidden=hidden, dropout=dropout)
 
     def forward(self, x: Tensor) -> Tensor:          # (n, channels, height, width)
         x = self.stages(self.stem(x))                # (n, widths[-1], height', width')

@@ -151,24 +151,30 @@ class InceptionV3Classifier(ImageClassifier):
     @property
     def _fine_tunes(self) -> bool:
         """Whether the second phase has begun."""
-        network = self.module_.network if "module_" in vars(self) else None
-        return network is not None and network.is_pretrained and network.n_frozen < len(BLOCKS)
+        return "module_" in self.__dict__ and self._network.is_pretrained and self._network.n_frozen < len(BLOCKS)
+
+    @property
+    def _network(self) -> TransferInceptionV3:
+        network = self.module_.network
+        if not isinstance(network, TransferInceptionV3):
+            raise TypeError(f"module must be a TransferInceptionV3, got {type(network).__name__}.")
+        return network
 
     @property
     def _lr_name(self) -> str:
         return "fine_tune_lr" if self._fine_tunes else "lr"
 
     def _pixel_statistics(self, images: LabelledImages) -> tuple[Tensor, Tensor]:
-        low, high = self.value_range_ if images.pixels.is_floating_point() else (0, 255)
+        low, high = self._encoder.pixel_range if images.pixels.is_floating_point() else (0, 255)
         return (torch.full((self.image_shape_[0],), (high + low) / 2),
                 torch.full((self.image_shape_[0],), (high - low) / 2))
 
-    def _prepare_network(self, network: TransferInceptionV3, is_new: bool) -> None:
+    def _prepare_network(self, network: nn.Module, is_new: bool) -> None:
         if self.weights is not None:
             if is_new:
                 path = imagenet_checkpoint() if self.weights == "imagenet" else self._local_checkpoint()
-                load_checkpoint(network.base, path)
-            network.freeze(len(BLOCKS))
+                load_checkpoint(self._network.base, path)
+            self._network.freeze(len(BLOCKS))
 
     def _local_checkpoint(self) -> Path:
         path = expanded(self.weights, "weights")
@@ -196,7 +202,7 @@ class InceptionV3Classifier(ImageClassifier):
 
     def _begin_fine_tuning(self) -> None:
         if not self._fine_tunes:
-            self.module_.network.freeze(BLOCKS.index(self.fine_tune_from))
+            self._network.freeze(BLOCKS.index(self.fine_tune_from))
             self.optimizer_ = build_optimizer(
                 "sgd", list(self.get_all_learnable_params()), lr=self.fine_tune_lr, momentum=self.momentum,
                 weight_decay=self.weight_decay, decay_biases=self.decay_biases, settings={})
@@ -210,7 +216,7 @@ class InceptionV3Classifier(ImageClassifier):
         is_augmented = any(isinstance(step, RandomTransformer)
                            for step in as_transformers(self.augment, self.classes_))
         wanted = [part for part in (train, valid) if part is not None and (part is valid or not is_augmented)]
-        if not self.module_.network.n_frozen:
+        if not self._network.n_frozen:
             wanted = []
         found: dict[int, LabelledImages] = {}               # training and validation images may be parts of one tensor
         for pixels in {id(part.pixels): part.pixels for part in wanted}.values():
@@ -227,17 +233,16 @@ class InceptionV3Classifier(ImageClassifier):
         on an image's batch by a rounding error, and must not depend on repetitions and the order of the data.
         """
         pixels, codes = parts[0].pixels, parts[0].codes
-        rows = torch.cat([torch.arange(len(pixels), device=pixels.device) if part.rows is None else part.rows
-                          for part in parts])
+        rows = torch.cat([part.row_numbers for part in parts])
         _, inverse = torch.unique(content_hashes(pixels, codes)[rows], return_inverse=True)
         distinct = rows.new_empty(int(inverse.max()) + 1).scatter_(0, inverse, rows)
         self.module_.eval()
-        features = None
+        features = pixels.new_empty(0)
         for start in range(0, len(distinct), self.batch_size):
             x = pixels[distinct[start:start + self.batch_size]].float().contiguous(memory_format=torch.channels_last)
             with torch.no_grad(), autocast(compute_dtype(self.precision, self.device_), self.device_):
-                x = self.module_.network.frozen(self.module_[:-1](x))
-            if features is None:
+                x = self._network.frozen(self.module_.standardize(x) if self.standardize else x)
+            if start == 0:
                 if x[0].numel() * x.element_size() * len(pixels) > MAX_CACHE_BYTES:
                     return None
                 self._frozen_shape = x.shape[1:]
@@ -269,4 +274,4 @@ class InceptionV3Classifier(ImageClassifier):
         features = pixels.unflatten(1, self._frozen_shape).contiguous(memory_format=torch.channels_last)
         with autocast(compute_dtype(self.precision, self.device_), self.device_), \
                 self._generators.around(self.module_, self._encoder.network_shape):
-            return self.module_.network.trainable(features).float()
+            return self._network.trainable(features).float()

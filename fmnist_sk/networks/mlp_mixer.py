@@ -67,7 +67,8 @@ class MLPMixer(nn.Module):
             for module in self.modules():
                 if isinstance(module, (nn.Linear, nn.Conv2d)):
                     nn.init.kaiming_normal_(module.weight)
-                    nn.init.zeros_(module.bias)
+                    if module.bias is not None:
+                        nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> Tensor:                        # (n, channels, height, width)
         x = self.stem(F.pad(x, self.padding))                      # (n, width, rows, columns)

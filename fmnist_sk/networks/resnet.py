@@ -82,7 +82,8 @@ class ResNet(nn.Module):
         if block == "preactivation":
             blocks += [nn.BatchNorm2d(channels), nn.ReLU()]
         self.blocks = nn.Sequential(*blocks)
-        self.head = Head((channels, *sides), n_classes, pool=pool, hidden=hidden, dropout=dropout, bias=bias)
+        shape = channels, sides[0], sides[1]
+        self.head = Head(shape, n_classes, pool=pool, hidden=hidden, dropout=dropout, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:          # (n, channels, height, width)
         x = self.stem(x)                             # (n, stem's maps, height / 2, width / 2)

@@ -29,7 +29,7 @@ class WideResNet(nn.Module):
                 blocks.append(PreActivationBlock(channels, width, stride, dropout=dropout))
                 channels, sides = width, [-(-side // stride) for side in sides]
         self.blocks = nn.Sequential(*blocks, nn.BatchNorm2d(channels), nn.ReLU())
-        self.head = Head((channels, *sides), n_classes, pool=1)
+        self.head = Head((channels, sides[0], sides[1]), n_classes, pool=1)
 
     def forward(self, x: Tensor) -> Tensor:          # (n, channels, height, width)
         x = self.stem(x)                             # (n, 16, height, width)

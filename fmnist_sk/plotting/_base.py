@@ -4,6 +4,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch import Tensor
 
 from fmnist_sk._data.checks import as_tensor, check_pixels
-from fmnist_sk._data.shapes import check_image_shape, to_images
+from fmnist_sk._data.shapes import check_image_shape, shape_of_images, to_images
 from fmnist_sk._runtime.optional import optional
 
 RIGHT, WRONG, NEUTRAL = "#3f90da", "#bd1f01", "#717581"       # of PALETTE: blue, red, gray
@@ -73,7 +74,7 @@ def pictures(X: ArrayLike | Tensor, image_shape: Sequence[int] | None = None) ->
     checked = check_pixels(BaseEstimator(), as_array(X), reset=True)
     n_features = math.prod(checked.shape[1:])
     if checked.ndim > 2:
-        shape = (1,) * (4 - checked.ndim) + tuple(checked.shape[1:])
+        shape = shape_of_images(checked)
     else:
         side = math.isqrt(n_features)
         shape = check_image_shape(image_shape, n_features) or (1, side, side)
@@ -89,7 +90,7 @@ def pictures(X: ArrayLike | Tensor, image_shape: Sequence[int] | None = None) ->
     return images.movedim(1, -1).squeeze(-1).numpy()
 
 
-def as_array(X):
+def as_array(X: Any) -> Any:
     """Lists as arrays, other containers as they are. Raises ValueError for no images."""
     X = np.asarray(X) if isinstance(X, (list, tuple)) else X
     if not hasattr(X, "__len__") or getattr(X, "ndim", 2) == 0:

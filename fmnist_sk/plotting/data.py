@@ -75,9 +75,9 @@ class EmbeddingDisplay:
 
         Raises ValueError for a method, numbers, labels or names that cannot be used.
         """
-        X = as_array(X)
-        rows, labels, names = cls._part(y, X, method, max_images, class_names, random_state, n_thumbnails)
-        shown = pictures(take(X, rows), image_shape)
+        images = as_array(X)
+        rows, labels, names = cls._part(y, images, method, max_images, class_names, random_state, n_thumbnails)
+        shown = pictures(take(images, rows), image_shape)
         return cls._from("pixels", shown.reshape(len(shown), -1), shown, labels, names, method, n_thumbnails,
                          random_state, ax)
 
@@ -93,9 +93,9 @@ class EmbeddingDisplay:
         """
         _, inner = classifier_of(classifier, "classifier")
         check_is_fitted(inner)
-        X = as_array(X)
-        rows, labels, names = cls._part(y, X, method, max_images, class_names, random_state, n_thumbnails)
-        part = take(X, rows)
+        images = as_array(X)
+        rows, labels, names = cls._part(y, images, method, max_images, class_names, random_state, n_thumbnails)
+        part = take(images, rows)
         features = FeatureExtractor(FrozenEstimator(classifier), layer=layer).fit(part).transform(part)
         features = np.asarray(features.cpu() if isinstance(features, Tensor) else features)
         shown = pictures(part, inner.image_shape_ if np.ndim(part) == 2 else None)
@@ -224,9 +224,9 @@ class AugmentationDisplay:
         """
         if not isinstance(augmenters, Mapping) or not augmenters:
             raise ValueError(f"augmenters must be a dict from name to what augment= takes, got {augmenters!r}.")
-        X = as_array(X)
-        shown = pictures(X, image_shape)
-        classes, codes = encode_labels(as_labels(y, "y", len(X)), len(shown))
+        images = as_array(X)
+        shown = pictures(images, image_shape)
+        classes, codes = encode_labels(as_labels(y, "y", len(images)), len(shown))
         x = torch.from_numpy(shown * 255)
         x = x[:, None] if x.ndim == 3 else x.movedim(-1, 1)
         seeds, rows = check_random_state(random_state), {}

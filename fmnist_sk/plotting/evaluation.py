@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -64,9 +65,9 @@ class ClassAccuracyDisplay:
         NotFittedError.
         """
         check_classifier(estimator)
-        X = as_array(X)
-        return cls._from(as_labels(y, "y", len(X)), as_labels(estimator.predict(X), "y_pred"), estimator.classes_,
-                         class_names, ax)
+        images = as_array(X)
+        y_true, y_pred = as_labels(y, "y", len(images)), as_labels(estimator.predict(images), "y_pred")
+        return cls._from(y_true, y_pred, estimator.classes_, class_names, ax)
 
     @classmethod
     def from_predictions(cls, y_true: ArrayLike | Tensor, y_pred: ArrayLike | Tensor, *,
@@ -160,7 +161,7 @@ class ReliabilityDisplay:
         from sklearn.calibration import calibration_curve  # takes long to import
 
         check_count(n_bins, "n_bins", 2)
-        y_true = as_labels(y_true, "y_true", len(y_proba))
+        y_true = as_labels(y_true, "y_true", len(np.asarray(y_proba)))
         classes = np.unique(y_true) if classes is None else np.asarray(classes)
         y_proba = check_probabilities(y_proba, len(y_true), len(classes))
         confidence = y_proba.max(1)
@@ -221,7 +222,7 @@ class ComparisonDisplay:
     class_names: Sequence[str]
 
     @classmethod
-    def from_estimators(cls, estimators: Mapping[str, object], X: ArrayLike | Tensor, y: ArrayLike | Tensor, *,
+    def from_estimators(cls, estimators: Mapping[str, Any], X: ArrayLike | Tensor, y: ArrayLike | Tensor, *,
                         class_names: Sequence[str] | None = None, ax=None) -> ComparisonDisplay:
         """What fitted classifiers, a dict from name to classifier, make of images X (n, ...) with labels y (n,).
 
@@ -233,8 +234,8 @@ class ComparisonDisplay:
             raise TypeError(f"estimators must be a dict from name to classifier, got estimators={estimators!r}.")
         for estimator in estimators.values():
             check_classifier(estimator)
-        X = as_array(X)
-        return cls.from_predictions(y, {name: estimator.predict(X) for name, estimator in estimators.items()},
+        images = as_array(X)
+        return cls.from_predictions(y, {name: estimator.predict(images) for name, estimator in estimators.items()},
                                     class_names=class_names, ax=ax)
 
     @classmethod

@@ -35,7 +35,7 @@ class Confusion(NamedTuple):
 
     true: int                   # codes of the classes
     predicted: int
-    count: int
+    n_images: int
     pictures: np.ndarray        # (up to n_images, H, W) or (..., 3), from 0 to 1
 
 
@@ -78,18 +78,19 @@ class ConfusionDisplay:
         Raises TypeError for what is no classifier, ValueError for labels, names or numbers that do not fit.
         """
         check_classifier(estimator)
-        X = as_array(X)
-        return cls._from(as_labels(y, "y", len(X)), as_labels(estimator.predict(X), "y_pred"), X, estimator.classes_,
-                         class_names, image_shape or shape_of(estimator), n_confusions, n_images, ax)
+        images = as_array(X)
+        y_true, y_pred = as_labels(y, "y", len(images)), as_labels(estimator.predict(images), "y_pred")
+        return cls._from(y_true, y_pred, images, estimator.classes_, class_names, image_shape or shape_of(estimator),
+                         n_confusions, n_images, ax)
 
     @classmethod
     def from_predictions(cls, y_true: ArrayLike | Tensor, y_pred: ArrayLike | Tensor, X: ArrayLike | Tensor, *,
                          class_names: Sequence[str] | None = None, image_shape: Sequence[int] | None = None,
                          n_confusions: int = 6, n_images: int = 6, ax=None) -> ConfusionDisplay:
         """From true and predicted labels (n,) and the images X (n, ...); `class_names` in the order of the labels."""
-        X = as_array(X)
-        y_true, y_pred = as_labels(y_true, "y_true", len(X)), as_labels(y_pred, "y_pred", len(X))
-        return cls._from(y_true, y_pred, X, unique_labels(y_true, y_pred), class_names, image_shape, n_confusions,
+        images = as_array(X)
+        y_true, y_pred = as_labels(y_true, "y_true", len(images)), as_labels(y_pred, "y_pred", len(images))
+        return cls._from(y_true, y_pred, images, unique_labels(y_true, y_pred), class_names, image_shape, n_confusions,
                          n_images, ax)
 
     @classmethod
@@ -130,14 +131,14 @@ class ConfusionDisplay:
         if k:
             _, self.image_axes_ = panels(grid[0, 1], k, columns)
             for axes, confusion in zip(self.image_axes_, self.confusions, strict=True):
-                share = confusion.count / max(1, self.matrix[confusion.true].sum())
+                share = confusion.n_images / max(1, self.matrix[confusion.true].sum())
                 for axis in axes:
                     axis.set_axis_off()
                 for axis, picture in zip(axes, confusion.pictures, strict=False):
                     axis.set_axis_on()
                     show_image(axis, picture)
                 axes[0].set_ylabel(f"{self.class_names[confusion.true]}\ntaken for\n"
-                                   f"{self.class_names[confusion.predicted]}\n{confusion.count} ({share:.1%})",
+                                   f"{self.class_names[confusion.predicted]}\n{confusion.n_images} ({share:.1%})",
                                    rotation=0, ha="right", va="center", fontsize=9)
         return self
 
@@ -181,8 +182,8 @@ class MistakesDisplay:
 
         Raises TypeError for what is no such classifier, ValueError for labels, names or numbers that do not fit.
         """
-        X = as_array(X)
-        return cls.from_predictions(y, probabilities_of(estimator, X), X, classes=estimator.classes_, ax=ax,
+        images = as_array(X)
+        return cls.from_predictions(y, probabilities_of(estimator, images), images, classes=estimator.classes_, ax=ax,
                                     class_names=class_names, image_shape=image_shape or shape_of(estimator),
                                     n_images=n_images)
 
@@ -192,15 +193,15 @@ class MistakesDisplay:
                          image_shape: Sequence[int] | None = None, n_images: int = 24, ax=None) -> MistakesDisplay:
         """From true labels (n,), probabilities (n, n_classes) in the order of `classes` and the images X (n, ...)."""
         check_count(n_images, "n_images")
-        X = as_array(X)
-        y_true = as_labels(y_true, "y_true", len(X))
+        images = as_array(X)
+        y_true = as_labels(y_true, "y_true", len(images))
         classes = np.unique(y_true) if classes is None else np.asarray(classes)
         y_proba = check_probabilities(y_proba, len(y_true), len(classes))
         codes, guesses, confidence = class_codes(y_true, classes, "y_true"), y_proba.argmax(1), y_proba.max(1)
         wrong = np.flatnonzero(codes != guesses)
         rows = wrong[np.argsort(-confidence[wrong], kind="stable")][:n_images]
         names = np.array(names_of(classes, class_names))
-        shown = pictures(take(X, rows), image_shape) if len(rows) else np.empty((0, 1, 1))
+        shown = pictures(take(images, rows), image_shape) if len(rows) else np.empty((0, 1, 1))
         return cls(shown, names[codes[rows]], names[guesses[rows]], confidence[rows], rows).plot(ax)
 
     def plot(self, ax=None) -> MistakesDisplay:

@@ -65,8 +65,8 @@ class FeatureMapsDisplay:
         Raises TypeError for what is no ImageClassifier, ValueError for several images and for layers without maps.
         """
         check_count(n_channels, "n_channels")
-        if len(X) != 1:
-            raise ValueError(f"X must hold one image, such as images[:1], got {len(X)}.")
+        if len(as_array(X)) != 1:
+            raise ValueError(f"X must hold one image, such as images[:1], got {len(as_array(X))}.")
         maps = {name: values[0] for name, values in feature_maps(classifier, X, layers).items()}
         if wrong := [name for name, values in maps.items() if values.ndim != 3]:
             raise ValueError(f"layers must give maps (channels, height, width), but {wrong} do not.")
@@ -94,8 +94,8 @@ class FeatureMapsDisplay:
                 axis.set(xticks=[], yticks=[])
             n_maps, height, width = values.shape
             n_shown = f"{len(strongest)} of " if len(strongest) < n_maps else ""
-            lines = [name, *([self.kinds[name]] if self.kinds else []), f"{n_shown}{n_maps} maps, {height} x {width}"]
-            axes[1].set_ylabel("\n".join(lines), rotation=0, ha="right", va="center", fontsize=8)
+            label = [name, *([self.kinds[name]] if self.kinds else []), f"{n_shown}{n_maps} maps, {height} x {width}"]
+            axes[1].set_ylabel("\n".join(label), rotation=0, ha="right", va="center", fontsize=8)
         if ax is None:
             self.figure_.suptitle("What the layers make of one image")
         return self
@@ -206,9 +206,9 @@ class GradCAMDisplay:
         Raises as `grad_cam` does.
         """
         _, inner = classifier_of(classifier, "classifier")
-        X = as_array(X)
-        maps = grad_cam(classifier, X, layer=layer)
-        probabilities, names = probabilities_of(classifier, X), names_of(inner.classes_, class_names)
+        images = as_array(X)
+        maps = grad_cam(classifier, images, layer=layer)
+        probabilities, names = probabilities_of(classifier, images), names_of(inner.classes_, class_names)
         guesses = probabilities.argmax(1)
         titles = [f"{names[guess]} {row[guess]:.0%}" for guess, row in zip(guesses, probabilities, strict=True)]
         colors = [RIGHT] * len(titles) if y is not None else ["black"] * len(titles)
@@ -218,7 +218,8 @@ class GradCAMDisplay:
                     known = np.flatnonzero(inner.classes_ == label)
                     titles[i] += f"\nreally {names[known[0]] if len(known) else label}"
                     colors[i] = WRONG
-        return cls(pictures(X, inner.image_shape_ if np.ndim(X) == 2 else None), maps, titles, colors).plot(ax)
+        shown = pictures(images, inner.image_shape_ if np.ndim(images) == 2 else None)
+        return cls(shown, maps, titles, colors).plot(ax)
 
     def plot(self, ax=None) -> GradCAMDisplay:
         """Draw into the place of `ax` or a new figure. Bright is where the evidence is strong."""

@@ -38,7 +38,7 @@ class ScheduleDisplay:
     lr: np.ndarray
 
     @classmethod
-    def from_estimator(cls, classifier: ImageClassifier, n_samples: int, *, rows: Sequence[Mapping] = (), ax=None
+    def from_estimator(cls, classifier: ImageClassifier, n_samples: int, *, rows: Sequence[dict] = (), ax=None
                        ) -> ScheduleDisplay:
         """What the learning rate of ``classifier.fit`` will be; nothing is trained.
 
@@ -61,11 +61,11 @@ class ScheduleDisplay:
         classifier._validate_params()
         if not isinstance(rows, Sequence) or not all(isinstance(row, Mapping) for row in rows):
             raise TypeError(f"rows must be dicts, one for each epoch, such as classifier.history_, got rows={rows!r}.")
-        steps, schedule, done, rates = _steps_per_epoch(classifier, n_samples), as_schedule(classifier.schedule), 0, []
+        steps, schedule, done = _steps_per_epoch(classifier, n_samples), as_schedule(classifier.schedule), 0
+        rates = []
         for plan in classifier._plan_phases(classifier.schedule_epochs or classifier.max_epochs, 0):
-            n_epochs, lr = plan.n_epochs, plan.lr
-            rates.append(schedule.trace(n_epochs, steps, rows[done:done + n_epochs], lr))
-            done += n_epochs
+            rates.append(schedule.trace(plan.n_epochs, steps, rows[done:done + plan.n_epochs], plan.lr))
+            done += plan.n_epochs
         lr = np.concatenate(rates)[:steps * classifier.max_epochs]
         return cls(np.arange(len(lr)) / steps, lr).plot(ax)
 
