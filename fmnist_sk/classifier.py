@@ -16,9 +16,9 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from fmnist_sk._data.containers import wants_tensor
-from fmnist_sk._data.images import Images, LabelledImages
-from fmnist_sk._data.statistics import pixel_statistics, value_range
-from fmnist_sk._estimator.constraints import PARAMETER_CONSTRAINTS, check_params, check_ready
+from fmnist_sk._data.images import Images
+from fmnist_sk._data.statistics import value_range
+from fmnist_sk._estimator.constraints import PARAMETER_CONSTRAINTS, check_ready
 from fmnist_sk._estimator.fitting import Plan, fitting, plan_of
 from fmnist_sk._estimator.sklearn_callbacks import with_callbacks
 from fmnist_sk._estimator.skorch import SkorchNet
@@ -26,7 +26,6 @@ from fmnist_sk._network.layers import in_memory_format
 from fmnist_sk._network.predictor import Predictor
 from fmnist_sk._runtime.cpu import use_cpu
 from fmnist_sk._storage.onnx import export_onnx, export_program
-from fmnist_sk._training.net import PhasePlan
 from fmnist_sk.schedules import Constant
 
 
@@ -333,29 +332,6 @@ class ImageClassifier(SkorchNet):
         module = in_memory_format(copy.deepcopy(self.module_).cpu(), torch.contiguous_format)
         return Predictor(module, copy.deepcopy(self.criterion_).cpu(), self.tta, self._encoder.background,
                          (0, padded_width - width, 0, padded_height - height)).eval().requires_grad_(False)
-
-    # ------------------------------------------------------------------ what subclasses may say
-
-    def _validate_params(self) -> None:
-        """Raise ValueError or TypeError for parameters that cannot be used, alone or together."""
-        check_params(self)
-
-    def _minimum_size(self) -> int:
-        """The smallest height and width that the network takes."""
-        return 1
-
-    def _pixel_statistics(self, images: LabelledImages) -> tuple[Tensor, Tensor]:
-        """What the standardising first layer subtracts and divides by: (channels,) each."""
-        if self.standardize == "min_max":
-            low, high = self._encoder.pixel_range
-            mean, std = (torch.full((self.image_shape_[0],), value, dtype=torch.float64).float()
-                         for value in (low, high - low))
-            return mean, std
-        return pixel_statistics(images.pixels, images.rows)
-
-    def _plan_phases(self, epochs: int, done: int) -> list[PhasePlan]:
-        """The parts of the next `epochs` of a fit, `done` epochs after its beginning."""
-        return [PhasePlan(epochs, self.lr)]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -318,3 +318,17 @@ def test_the_plain_mixer_begins_kaiming_normal():
         if isinstance(module, nn.BatchNorm2d):
             assert (module.weight == 1).all()
             assert not module.bias.any()
+
+
+def test_convolutions_of_a_single_pixel_have_no_stride(tiny_images):
+    X, y = tiny_images(size=2)
+    strides = [[module.stride for module in net.module_.network.modules() if isinstance(module, nn.Conv2d)]
+               for net in (small("WideResNetClassifier", max_epochs=1).fit(images, y) for images in
+                           (X, X.repeat(8, axis=1).repeat(8, axis=2)))]
+    assert (2, 2) in strides[0]                                 # where there is something to step over
+    assert strides[0].count((2, 2)) < strides[1].count((2, 2))
+    X = X.astype(np.float32) / 255
+    for _ in range(5):                                          # gradients would be of memory that nobody wrote
+        junk = [torch.full((size,), torch.nan) for size in (256, 4_000, 20_000, 100_000)]
+        del junk
+        assert small("WideResNetClassifier", precision="bf16", max_epochs=3).fit(X, y).score(X, y) > 0.3

@@ -5,7 +5,7 @@ import inspect
 import numbers
 import os
 from types import NoneType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from sklearn.base import BaseEstimator
@@ -20,9 +20,6 @@ from fmnist_sk._runtime.parameters import check_numbers
 from fmnist_sk.augmentation import as_transformers
 from fmnist_sk.losses import LOSSES
 from fmnist_sk.schedules import Constant, as_schedule
-
-if TYPE_CHECKING:
-    from fmnist_sk.classifier import ImageClassifier
 
 PREDICTION_PARAMS = "batch_size", "n_threads", "precision", "tta"        # what predictions depend on too
 VALIDATION_SCORES = "valid_loss", "valid_acc", "valid_loss_best", "valid_acc_best"
@@ -67,7 +64,7 @@ PARAMETER_CONSTRAINTS: dict[str, list] = {
 }
 
 
-def check_params(net: ImageClassifier) -> None:
+def check_params(net: Any) -> None:
     """Raise ValueError or TypeError for parameters that cannot be used, alone or together."""
     _check_each(net, BaseEstimator.get_params(net, deep=False))
     if isinstance(net.optimizer, type) and not issubclass(net.optimizer, torch.optim.Optimizer):
@@ -105,7 +102,7 @@ def check_params(net: ImageClassifier) -> None:
     as_transformers(net.augment)
 
 
-def _check_callbacks(net: ImageClassifier, has_validation: bool, has_schedule: bool) -> None:
+def _check_callbacks(net: Any, has_validation: bool, has_schedule: bool) -> None:
     """Raise ValueError or TypeError for callbacks that cannot do here what they are for."""
     for item in net.callbacks if isinstance(net.callbacks, list) else ():
         callback = item[1] if isinstance(item, (tuple, list)) and len(item) == 2 else item
@@ -126,7 +123,7 @@ def _check_callbacks(net: ImageClassifier, has_validation: bool, has_schedule: b
                              "validation_fraction=0.1 or validation_data=(X, y), or monitor='train_loss'.")
 
 
-def check_ready(net: ImageClassifier) -> None:
+def check_ready(net: Any) -> None:
     """Raise NotFittedError, or ValueError or TypeError for parameters that predictions cannot be made with.
 
     They may have been set after the fit. The others are not looked at, because that would take as long as the
@@ -136,7 +133,7 @@ def check_ready(net: ImageClassifier) -> None:
     _check_each(net, {name: getattr(net, name) for name in PREDICTION_PARAMS})
 
 
-def _check_each(net: ImageClassifier, params: dict[str, Any]) -> None:
+def _check_each(net: Any, params: dict[str, Any]) -> None:
     check_numbers(params)
     validate_parameter_constraints(net._parameter_constraints, params, caller_name=type(net).__name__)
     check_tta(net.tta)

@@ -18,28 +18,29 @@ from fmnist_sk._runtime.device import choose_device
 from fmnist_sk._training.steps import StepRunner
 
 if TYPE_CHECKING:
-    from fmnist_sk.classifier import ImageClassifier
+    from fmnist_sk._estimator.skorch import SkorchNet
 
 
-def network_builder(net: ImageClassifier, encoder: ImageEncoder) -> NetworkBuilder:
+def network_builder(net: SkorchNet, encoder: ImageEncoder) -> NetworkBuilder:
     """What builds the network of a classifier for the images and classes that were learned."""
     scaling = (torch.tensor(encoder.mean), torch.tensor(encoder.std)) if net.standardize else None
     return NetworkBuilder(net.module, own_params(net), net.get_params_for("module"), encoder.network_shape,
                           len(encoder.classes), scaling)
 
 
-def own_params(net: ImageClassifier) -> dict[str, Any]:
+def own_params(net: SkorchNet) -> dict[str, Any]:
     """Parameters that a subclass adds: those that the module's signature names are passed to it."""
-    first = next(base for base in reversed(type(net).__mro__) if "__dataclass_fields__" in vars(base))
+    kind: Any = type(net)
+    first: Any = next(base for base in reversed(kind.__mro__) if "__dataclass_fields__" in vars(base))
     of_all = {field.name for field in fields(first)}                # of ImageClassifier
-    return {field.name: getattr(net, field.name) for field in fields(net) if field.name not in of_all}
+    return {field.name: getattr(net, field.name) for field in fields(kind) if field.name not in of_all}
 
 
 def new_seed(random_state) -> int:
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 
-def prepare_unfitted(net: ImageClassifier) -> tuple[ImageEncoder, Generators]:
+def prepare_unfitted(net: SkorchNet) -> tuple[ImageEncoder, Generators]:
     """What a classifier that was not fitted takes for granted: ten classes, and images of `image_shape` or 28 x 28."""
     net._validate_params()
     given = tuple(net.image_shape or (28, 28))
@@ -52,6 +53,6 @@ def prepare_unfitted(net: ImageClassifier) -> tuple[ImageEncoder, Generators]:
     return encoder, Generators(new_seed(net.random_state), encoder.device)
 
 
-def step_runner(net: ImageClassifier, own_hooks: Collection[str]) -> StepRunner:
+def step_runner(net: SkorchNet, own_hooks: Collection[str]) -> StepRunner:
     """What takes steps with batches, for a network that was built."""
     return StepRunner(net, net._generators, net._encoder.network_shape, own_hooks)

@@ -5,13 +5,13 @@ would set are class attributes here.
 """
 from __future__ import annotations
 
+import os
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, clone
-from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback
 from skorch.history import History
 from torch import nn
@@ -25,6 +25,11 @@ from fmnist_sk._network.optimizer import set_option
 from fmnist_sk._runtime.parameters import set_nested
 from fmnist_sk._training.fit import Fit
 
+if TYPE_CHECKING:
+    from fmnist_sk._estimator.skorch_types import NeuralNetClassifier
+else:
+    from skorch import NeuralNetClassifier
+
 
 class NetProtocol(CallbackSupportMixin, NeuralNetClassifier):
     """What makes a net an estimator: its attributes and parameters, copying and pickling."""
@@ -34,6 +39,8 @@ class NetProtocol(CallbackSupportMixin, NeuralNetClassifier):
     module_: StandardizedNetwork
     criterion_: nn.Module
     callbacks_: list[tuple[str, Any]]
+    best_epoch_: int
+    n_features_in_: int
     if TYPE_CHECKING:
         optimizer_: torch.optim.Optimizer
 
@@ -42,6 +49,40 @@ class NetProtocol(CallbackSupportMixin, NeuralNetClassifier):
     prefixes_ = ["module", "criterion", "optimizer", "callbacks"]       # what "prefix__name" may be set of
     cuda_dependent_attributes_ = ["module_", "criterion_", "optimizer_"]
     _modules, _criteria, _optimizers = ["module"], ["criterion"], ["optimizer"]
+
+    if TYPE_CHECKING:               # parameters of ImageClassifier that hooks look at
+        module: Any
+        standardize: bool | str
+        image_shape: tuple[int, ...] | None
+        lr: float
+        batch_size: int
+        max_epochs: int
+        optimizer: str | type[torch.optim.Optimizer]
+        momentum: float
+        weight_decay: float
+        decay_biases: bool
+        gradient_clip: float | None
+        sam_rho: float
+        criterion: Any
+        label_smoothing: float
+        triplet_weight: float
+        triplet_margin: float
+        augment: Any
+        ema: float | None
+        swa: float | None
+        validation_fraction: float | int | None
+        validation_data: tuple | None
+        monitor: str
+        keep_best: bool
+        early_stopping: bool
+        patience: int
+        checkpoint: str | os.PathLike | None
+        checkpoint_every: int
+        keep_checkpoint: bool
+        random_state: int | np.random.RandomState | None
+        device: str | torch.device | None
+        precision: str
+        verbose: int
 
     _encoder: ImageEncoder          # what was learned of the data; not there before a fit
     _generators: Generators         # of the network that was built

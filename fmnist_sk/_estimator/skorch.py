@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from fmnist_sk._data.encoder import ImageEncoder, checked_images, encode
 from fmnist_sk._data.images import Batches, Images, LabelledImages
 from fmnist_sk._data.split import hold_out
-from fmnist_sk._estimator.constraints import check_ready
+from fmnist_sk._data.statistics import pixel_statistics
+from fmnist_sk._estimator.constraints import check_params, check_ready
 from fmnist_sk._estimator.parts import network_builder, prepare_unfitted, step_runner
 from fmnist_sk._estimator.protocol import NetProtocol
 from fmnist_sk._network.build import StandardizedNetwork
@@ -25,6 +26,7 @@ from fmnist_sk._network.optimizer import build_optimizer
 from fmnist_sk._runtime.memory import enough_memory
 from fmnist_sk._runtime.precision import autocast, compute_dtype
 from fmnist_sk._training.hooks import has_own
+from fmnist_sk._training.net import PhasePlan
 from fmnist_sk._training.passes import Pass
 from fmnist_sk._training.phase import StopTraining
 from fmnist_sk._training.steps import StepRunner
@@ -36,6 +38,32 @@ LARGER_ON_CUDA = 4          # batches that need no gradients, and so less memory
 
 class SkorchNet(NetProtocol):
     """What skorch needs to treat our classifiers as nets of its own."""
+
+    # ------------------------------------------------------------------ what networks may say
+
+    def _validate_params(self) -> None:
+        """Raise ValueError or TypeError for parameters that cannot be used, alone or together."""
+        check_params(self)
+
+    def _minimum_size(self) -> int:
+        """The smallest height and width that the network takes."""
+        return 1
+
+    def _prepare_network(self, network: nn.Module, is_new: bool) -> None:
+        """For networks that begin with weights of their own, or with frozen layers."""
+
+    def _plan_phases(self, epochs: int, done: int) -> list[PhasePlan]:
+        """The parts of the next `epochs` of a fit, `done` epochs after its beginning."""
+        return [PhasePlan(epochs, self.lr)]
+
+    def _pixel_statistics(self, images: LabelledImages) -> tuple[Tensor, Tensor]:
+        """What the standardising first layer subtracts and divides by: (channels,) each."""
+        if self.standardize == "min_max":
+            low, high = self._encoder.pixel_range
+            mean, std = (torch.full((self.image_shape_[0],), value, dtype=torch.float64).float()
+                         for value in (low, high - low))
+            return mean, std
+        return pixel_statistics(images.pixels, images.rows)
 
     # ------------------------------------------------------------------ parts of the net
 
@@ -62,9 +90,6 @@ class SkorchNet(NetProtocol):
         if is_new:                  # now, because later it may have hooks, which would see the trial
             self._generators.draws_globally(self.module_, self._encoder.network_shape)
         self._prepare_network(self.module_.network, is_new)
-
-    def _prepare_network(self, network: nn.Module, is_new: bool) -> None:
-        """For networks that begin with weights of their own, or with frozen layers."""
 
     def initialize_criterion(self):
         self.criterion_ = build_criterion(self.criterion, self.get_params_for("criterion"), self.label_smoothing,
@@ -144,15 +169,15 @@ class SkorchNet(NetProtocol):
                            ) -> tuple[LabelledImages, LabelledImages | None]:
         """Training images and validation images: `validation_data`, a stratified part of X, or None."""
         if self.validation_data is not None:
-            return X, self._given_validation_images(X.class_factors)
+            return X, self._given_validation_images(self.validation_data, X.class_factors)
         if self.validation_fraction is None:
             return X, None
         return hold_out(X, self.validation_fraction, self._generators.seed)
 
-    def _given_validation_images(self, class_factors: Tensor | None) -> LabelledImages:
-        if len(self.validation_data) != 2:
-            raise ValueError(f"validation_data must be a pair (X, y), got {len(self.validation_data)} items.")
-        X, y = self.validation_data
+    def _given_validation_images(self, given: tuple, class_factors: Tensor | None) -> LabelledImages:
+        if len(given) != 2:
+            raise ValueError(f"validation_data must be a pair (X, y), got {len(given)} items.")
+        X, y = given
         try:
             checked = checked_images(self, X, reset=False)
             return self._encoder.validation_images(checked, encode(y, len(checked)), class_factors)

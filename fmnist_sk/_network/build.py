@@ -114,7 +114,8 @@ class NetworkBuilder:
         module.eval()
         with torch.no_grad():
             try:
-                logits = module(torch.zeros(MIN_ROWS, *self.image_shape))
+                with _unstrided_pixels(module):
+                    logits = module(torch.zeros(MIN_ROWS, *self.image_shape))
             except (RuntimeError, TypeError, ValueError) as error:
                 if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error):
                     raise
@@ -132,6 +133,27 @@ def ends_in_softmax(module: nn.Module, image_shape: tuple[int, int, int]) -> boo
     with torch.no_grad():
         found = module.eval()(torch.rand(MIN_ROWS, *image_shape, generator=generator).to(device))
     return bool((found >= 0).all() and ((found.sum(1) - 1).abs() < 1e-4).all())
+
+
+@contextmanager
+def _unstrided_pixels(module: nn.Module) -> Iterator[None]:
+    """Convolutions that see a single pixel within this context lose their stride, which means nothing there.
+
+    On processors with AMX, PyTorch 2.13 computes NaN as the gradients of strided ones in bfloat16: it reads memory that
+    nobody wrote.
+    """
+    def unstride(convolution: nn.Conv2d, args: tuple) -> None:
+        reach = [step * (size - 1) for step, size in zip(convolution.dilation, convolution.kernel_size, strict=True)]
+        if args[0].shape[2:] == (1, 1) and [2 * int(side) for side in convolution.padding] == reach:
+            convolution.stride = (1, 1)
+
+    handles = [layer.register_forward_pre_hook(unstride) for layer in module.modules()
+               if type(layer) is nn.Conv2d and max(layer.stride) > 1 and not isinstance(layer.padding, str)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @contextmanager

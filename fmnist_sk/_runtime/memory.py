@@ -12,7 +12,9 @@ class TakesBatches(Protocol):
     """What is named when memory runs out: an estimator with a batch size, on a device."""
 
     batch_size: int
-    device_: torch.device
+
+    @property
+    def device_(self) -> torch.device: ...
 
 
 @contextmanager

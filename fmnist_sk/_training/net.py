@@ -46,8 +46,6 @@ class Net(Protocol):
     optimizer_: torch.optim.Optimizer
     callbacks_: list[tuple[str, Any]]
     history_: History
-    device_: torch.device
-    classes_: np.ndarray
     best_epoch_: int
 
     batch_size: int
@@ -71,6 +69,12 @@ class Net(Protocol):
     checkpoint_every: int
     keep_checkpoint: bool
     verbose: int
+
+    @property
+    def device_(self) -> torch.device: ...
+
+    @property
+    def classes_(self) -> np.ndarray: ...
 
     @property
     def history(self) -> History: ...

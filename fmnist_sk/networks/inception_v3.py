@@ -252,10 +252,11 @@ class InceptionV3Classifier(ImageClassifier):
         of_all[rows] = features[inverse]
         return of_all
 
-    def load_params(self, f_params=None, f_optimizer=None, f_criterion=None, f_history=None, checkpoint=None, **kwargs):
+    def load_params(self, f_params=None, f_optimizer=None, f_criterion=None, f_history=None, checkpoint=None,
+                    use_safetensors=False, **kwargs):
         """As skorch's; but the optimizer's state, where it is of the other phase, is left out with a warning."""
         try:
-            super().load_params(f_params, f_optimizer, f_criterion, f_history, checkpoint, **kwargs)
+            super().load_params(f_params, f_optimizer, f_criterion, f_history, checkpoint, use_safetensors, **kwargs)
         except ValueError as error:
             if "parameter group" not in str(error):
                 raise
@@ -264,7 +265,7 @@ class InceptionV3Classifier(ImageClassifier):
             checkpoint = copy.copy(checkpoint)
             if checkpoint is not None:
                 checkpoint.f_optimizer = None
-            super().load_params(f_params, None, f_criterion, f_history, checkpoint, **kwargs)
+            super().load_params(f_params, None, f_criterion, f_history, checkpoint, use_safetensors, **kwargs)
 
     def infer(self, x, **fit_params) -> Tensor:
         """Logits of a batch of images, or of what the frozen blocks made of them."""
