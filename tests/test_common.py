@@ -241,10 +241,11 @@ def test_clone_keeps_parameters_and_nothing_learned(name, tiny_images):
 def test_grid_search_over_nested_names(name, tiny_images):
     X, y = tiny_images(["bag", "coat"])
     augment = make_pipeline(RandomCrop(padding=1), RandomHorizontalFlip(p=0.1))
-    grid = {"augment__randomcrop__padding": [0, 1], "optimizer__betas": [(0.9, 0.99)], "lr": [0.01, 1e-8],
-            "optimizer__eps": [1e-8]}
+    grid = [{"augment__randomcrop__padding": [padding], "optimizer__betas": [(0.9, 0.99)], "lr": [lr],
+             "optimizer__eps": [1e-8]} for padding, lr in ((1, 0.01), (0, 1e-8))]
     search = GridSearchCV(small(name, augment=augment), grid, cv=2, error_score="raise").fit(X, y)
     assert search.best_params_["lr"] == 0.01
+    assert search.best_estimator_.augment[0].padding == 1
     assert search.best_estimator_.get_params()["optimizer__betas"] == (0.9, 0.99)
     if name != "InceptionV3Classifier":         # whose second phase has an optimizer of its own
         assert search.best_estimator_.optimizer_.defaults["betas"] == (0.9, 0.99)

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 from estimators import small
-
-from fmnist_sk._runtime import cpu
+from skorch.callbacks import Callback
 
 SCRIPT = """
 import resource
@@ -37,7 +36,11 @@ def test_threads_are_as_before_after_whatever_was_set(tiny_images):
         with pytest.raises(ValueError, match="The 'n_threads' parameter"):
             small("ConvNetClassifier", n_threads=n_threads).fit(X, y)
     assert torch.get_num_threads() == 1
-    assert cpu._n_computing == cpu._n_setting == 0
+    seen = []
+    tells = type("Tells", (Callback,), {"on_epoch_begin": lambda *_, **__: seen.append(torch.get_num_threads())})()
+    small("ConvNetClassifier", max_epochs=1, n_threads=2, callbacks=[tells]).fit(X, y)
+    assert seen == [2]
+    assert torch.get_num_threads() == 1
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator is not glibc's")
