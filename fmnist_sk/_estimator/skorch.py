@@ -124,7 +124,7 @@ class SkorchNet(NetProtocol):
                     **kwargs):
         """skorch's; weights in channels_last order, which safetensors does not take, are written as usual."""
         files = {"f_params": f_params, "f_optimizer": f_optimizer, "f_criterion": f_criterion, "f_history": f_history}
-        with _contiguous(self.module_) if use_safetensors and f_params is not None else nullcontext():
+        with _contiguous(self.module_) if use_safetensors else nullcontext():
             super().save_params(**files, use_safetensors=use_safetensors, **kwargs)
 
     def __sklearn_is_fitted__(self) -> bool:
