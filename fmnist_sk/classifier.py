@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import numbers
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -26,6 +27,7 @@ from fmnist_sk._network.layers import in_memory_format
 from fmnist_sk._network.predictor import Predictor
 from fmnist_sk._runtime.cpu import use_cpu
 from fmnist_sk._storage.onnx import export_onnx, export_program
+from fmnist_sk._training.hooks import is_examined
 from fmnist_sk.schedules import Constant
 
 
@@ -237,15 +239,22 @@ class ImageClassifier(SkorchNet):
         return self
 
     def partial_fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor, classes: ArrayLike | None = None,
-                    sample_weight: ArrayLike | None = None) -> Self:
-        """One epoch on these images, with learning rate `lr` and no schedule.
+                    sample_weight: ArrayLike | None = None, epochs: int | None = None) -> Self:
+        """Train on with these images, with learning rate `lr` and no schedule.
 
         The first call fixes classes, image shape and standardisation; `classes` names labels that are still to come.
+
+        epochs : int, optional
+            Passes over the images. Default: one, as in scikit-learn; `max_epochs`, as in skorch, for its SkorchDoctor.
         """
         self._validate_params()
-        plan = Plan(restart=not self.initialized_, epochs=1, planned=1, schedule=Constant(), classes=classes)
+        if epochs is None:
+            epochs = self.max_epochs if is_examined(self) else 1
+        elif not isinstance(epochs, numbers.Integral) or isinstance(epochs, bool) or epochs < 1:
+            raise ValueError(f"epochs must be a whole number from 1 on, got epochs={epochs!r}.")
+        plan = Plan(restart=not self.initialized_, epochs=epochs, planned=epochs, schedule=Constant(), classes=classes)
         with use_cpu(self.n_threads), fitting(self, X, y, sample_weight, plan) as fit:
-            self.fit_loop(fit.images, epochs=1)
+            self.fit_loop(fit.images, epochs=epochs)
         return self
 
     # ------------------------------------------------------------------ predict

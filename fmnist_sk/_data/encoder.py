@@ -81,7 +81,7 @@ class ImageEncoder:
     smallest_side : height and width in pixels up to which images are padded for the network
     device : where images go
     value_range : (smallest, largest) training pixel; None before a fit
-    mean, std : what the standardising first layer subtracts and divides by, (channels,) each
+    mean, std : what the standardising first layer subtracts and divides by, (channels,) each; 0 and 1 before a fit
     """
 
     owner: str
@@ -92,6 +92,10 @@ class ImageEncoder:
     value_range: tuple[float, float] | None = None
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+
+    def __post_init__(self):
+        if not self.mean:
+            self.mean, self.std = (0.0,) * self.image_shape[0], (1.0,) * self.image_shape[0]
 
     @property
     def network_shape(self) -> tuple[int, int, int]:

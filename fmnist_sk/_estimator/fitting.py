@@ -25,10 +25,10 @@ from fmnist_sk._data.images import LabelledImages
 from fmnist_sk._data.statistics import content_hashes, value_range
 from fmnist_sk._estimator.parts import network_builder, new_seed, step_runner
 from fmnist_sk._estimator.skorch import own_hooks
-from fmnist_sk._network.build import ends_in_softmax
+from fmnist_sk._network.build import become, ends_in_softmax
 from fmnist_sk._network.criterion import probabilities_of
 from fmnist_sk._network.generators import MIN_ROWS, Generators
-from fmnist_sk._network.layers import Whitening
+from fmnist_sk._network.layers import Whitening, in_memory_format
 from fmnist_sk._network.tracing import Hooks
 from fmnist_sk._runtime.device import choose_device
 from fmnist_sk._runtime.memory import enough_memory
@@ -113,15 +113,19 @@ def _forget(net: ImageClassifier) -> None:
 
 def _prepare_data(net: ImageClassifier, X, y, sample_weight, plan: Plan) -> tuple[LabelledImages, bool]:
     """Images to train on, and whether they are the first, from which range and statistics were learned."""
-    checked = checked_images(net, X, y, reset=plan.restart)
+    learns = plan.restart or not _has_seen_data(net)
+    checked = checked_images(net, X, y, reset=learns)
     labels = encode(y, len(checked))
     weights = check_weights(sample_weight, len(checked))
-    if plan.restart:
+    if learns:
         classes = learn_classes(labels[0], plan.classes)
         image_shape, is_given = learn_image_shape(checked, net.image_shape)
-        net._encoder = ImageEncoder(type(net).__name__, classes, image_shape, net._minimum_size(),
-                                    choose_device(net.device, checked))
-        _check_size(net, net._encoder, checked, is_given)
+        encoder = ImageEncoder(type(net).__name__, classes, image_shape, net._minimum_size(),
+                               choose_device(net.device, checked))
+        _check_size(net, encoder, checked, is_given)
+        if not plan.restart:
+            _rebuild(net, encoder)
+        net._encoder = encoder
     encoder = net._encoder
     is_first = encoder.value_range is None
     names_classes = plan.classes is not None or not plan.restart
@@ -132,6 +136,26 @@ def _prepare_data(net: ImageClassifier, X, y, sample_weight, plan: Plan) -> tupl
         mean, std = net._pixel_statistics(images)
         encoder.mean, encoder.std = tuple(mean.tolist()), tuple(std.tolist())
     return images, is_first
+
+
+def _has_seen_data(net: ImageClassifier) -> bool:
+    """Whether the network was built for data, or has weights from elsewhere, rather than for images it guessed at."""
+    if net._encoder.value_range is not None or len(net.history):
+        return True
+    as_new = network_builder(net, net._encoder).build(net._generators.seed).state_dict()
+    return not all(torch.equal(value.cpu(), as_new[name]) for name, value in net.module_.state_dict().items())
+
+
+def _rebuild(net: ImageClassifier, encoder: ImageEncoder) -> None:
+    """Build the network again, for the data that came: in place, because skorch's SkorchDoctor has hooks on it."""
+    module = network_builder(net, encoder).build(net._generators.seed)
+    encoder.device = net.device_
+    net._encoder = encoder
+    net._generators.attach(module)
+    net._generators.draws_globally(module, encoder.network_shape)
+    if not become(net.module_, in_memory_format(module.to(encoder.device), torch.channels_last)):
+        net._install(module, is_new=True)
+        net._initialize_optimizer()
 
 
 def _check_size(net: ImageClassifier, encoder: ImageEncoder, X: Checked, is_given: bool) -> None:

@@ -48,8 +48,7 @@ def prepare_unfitted(net: SkorchNet) -> tuple[ImageEncoder, Generators]:
     if shape is None:
         raise ValueError(f"image_shape must be (height, width), got image_shape={net.image_shape}.")
     net.n_features_in_ = math.prod(given)
-    encoder = ImageEncoder(type(net).__name__, np.arange(10), shape, net._minimum_size(), choose_device(net.device),
-                           mean=(0.0,) * shape[0], std=(1.0,) * shape[0])
+    encoder = ImageEncoder(type(net).__name__, np.arange(10), shape, net._minimum_size(), choose_device(net.device))
     return encoder, Generators(new_seed(net.random_state), encoder.device)
 
 

@@ -235,7 +235,7 @@ class SkorchNet(NetProtocol):
         """Logits (n, n_classes) float32 of a batch: pixels (n, C, H, W), or the mapping that Batches yields."""
         pixels = x["x"] if isinstance(x, Mapping) else x
         pixels = pixels.to(self.device_).float().contiguous(memory_format=torch.channels_last)
-        dtype = compute_dtype(self.precision, self.device_)
+        dtype = compute_dtype(self.precision, self.device_) if self._fit is None else self._fit.steps.dtype
         with autocast(dtype, self.device_), self._generators.around(self.module_, self._encoder.network_shape):
             return self.module_(pixels).float()
 

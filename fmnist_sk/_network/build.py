@@ -126,6 +126,26 @@ class NetworkBuilder:
             raise ValueError(f"module must return logits of shape (n, n_classes), here {expected}, got {got}.")
 
 
+def become(module: nn.Module, other: nn.Module) -> bool:
+    """Let `module` become what `other` is, in place, so that hooks on its layers and parameters stay.
+
+    Returns False, and changes nothing, unless both have the same layers by name and type.
+    """
+    pairs = list(zip(module.named_modules(), other.named_modules(), strict=False))
+    if len(pairs) != len(list(module.modules())) or any(
+            (name, type(old), *old._parameters, *old._buffers) != (other_name, type(new), *new._parameters,
+                                                                   *new._buffers)
+            for (name, old), (other_name, new) in pairs) or len(pairs) != len(list(other.modules())):
+        return False
+    for (_, old), (_, new) in pairs:
+        vars(old).update({name: value for name, value in vars(new).items() if not name.startswith("_")})
+        for name, value in (*new._parameters.items(), *new._buffers.items()):
+            own = getattr(old, name)
+            if own is not None and value is not None:
+                own.data = value.data
+    return True
+
+
 def ends_in_softmax(module: nn.Module, image_shape: tuple[int, int, int]) -> bool:
     """Whether a network gives probabilities instead of logits: none is negative, and they sum to one."""
     device = next(module.parameters()).device

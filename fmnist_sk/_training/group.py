@@ -11,7 +11,7 @@ from torch import Tensor
 from fmnist_sk._network.criterion import batch_loss
 from fmnist_sk._runtime.graphs import Recorded
 from fmnist_sk._runtime.memory import enough_memory
-from fmnist_sk._runtime.precision import autocast, compute_dtype
+from fmnist_sk._runtime.precision import autocast
 from fmnist_sk._training.fit import Fit
 from fmnist_sk._training.joined import CannotJoin, Joined, join
 from fmnist_sk._training.net import StepBatch
@@ -69,7 +69,6 @@ class Group:
         fit, first = members[0].fit, members[0].net
         x = torch.rand(4, *members[0].steps.network_shape, generator=torch.Generator().manual_seed(0)).to(first.device_)
         low, high = fit.pixel_range
-        self.dtype = compute_dtype(first.precision, first.device_)
         try:
             self.module = join([member.net.module_ for member in members], low + (high - low) * x)
         except CannotJoin:
@@ -112,7 +111,7 @@ class Group:
         """Loss, logits and gradients of each net, for its pixels, codes, weights and targets, one after the other."""
         device = self.members[0].net.device_
         x = torch.cat([x.to(device).float() for x in tensors[::4] if x is not None], 1)
-        with autocast(self.dtype, device):
+        with autocast(self.members[0].steps.dtype, device):
             logits = self.module(x.contiguous(memory_format=torch.channels_last)).float()
         parts = logits.chunk(len(self.members), 1)
         losses = [batch_loss(member.net.criterion_, part, codes, {"weights": weights, "targets": targets})

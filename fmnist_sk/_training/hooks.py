@@ -27,6 +27,13 @@ def is_hooked(net: Any, *names: str) -> bool:
                for name in names)
 
 
+def is_examined(net: Any) -> bool:
+    """Whether skorch's SkorchDoctor has its hooks on the network."""
+    layers = net.module_.modules() if net.initialized_ else ()
+    hooks = (getattr(hook, "func", hook) for layer in layers for hook in layer._forward_hooks.values())
+    return any(getattr(hook, "__module__", "") == "skorch._doctor" for hook in hooks)
+
+
 def may_read_batches(callbacks: Iterable[tuple[str, Any]]) -> bool:
     """Whether a callback may look for batches in the history at the end of an epoch: those of others, whose code is
     not known, and skorch's PassthroughScoring."""

@@ -69,6 +69,7 @@ class Net(Protocol):
     checkpoint_every: int
     keep_checkpoint: bool
     verbose: int
+    initialized_: bool
 
     @property
     def device_(self) -> torch.device: ...

@@ -14,7 +14,8 @@ from fmnist_sk._network.generators import Generators
 from fmnist_sk._network.tracing import Hooks, trial
 from fmnist_sk._runtime.graphs import Recorded, is_ours
 from fmnist_sk._runtime.memory import enough_memory
-from fmnist_sk._training.hooks import BATCH_HOOKS, is_hooked, may_read_batches
+from fmnist_sk._runtime.precision import compute_dtype
+from fmnist_sk._training.hooks import BATCH_HOOKS, is_examined, is_hooked, may_read_batches
 from fmnist_sk._training.net import Net, StepBatch
 from fmnist_sk.augmentation import Augmentation
 from fmnist_sk.losses import TripletLoss
@@ -33,6 +34,8 @@ class StepRunner:
                  own_hooks: Collection[str]):
         self.net, self.generators, self.own_hooks = net, generators, own_hooks
         self.network_shape = network_shape
+        # SkorchDoctor makes arrays of what layers give, and NumPy has no bfloat16.
+        self.dtype = compute_dtype("fp32" if is_examined(net) else net.precision, net.device_)
         self.step = net.train_step if "train_step" in own_hooks else self.default_step
         self.evaluate = net.validation_step if "validation_step" in own_hooks else self.default_evaluate
         self._gradient_step = net.train_step_single if "train_step_single" in own_hooks else self.gradient_step
