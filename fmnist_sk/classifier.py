@@ -5,7 +5,7 @@ import copy
 import inspect
 import numbers
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self, dataclass_transform
@@ -279,11 +279,11 @@ class ImageClassifier(SkorchNet):
 
     def _probabilities(self, X) -> Tensor:
         check_ready(self)
-        is_dataset = isinstance(X, Images)              # of skorch's callbacks, which score as validation does
+        is_scored = isinstance(X, (Images, Mapping))        # by skorch's callbacks, which see what validation does
         with use_cpu(self.n_threads):
             images = self.get_dataset(X)
             predictor = Predictor(lambda x: torch.cat(list(self.forward_iter(x, device=None))), self.criterion_,
-                                  None if is_dataset else self.tta, self._encoder.background)
+                                  None if is_scored else self.tta, self._encoder.background)
             found = predictor(images if predictor.tta is None else images.tensor())
             if not torch.isfinite(found).all():
                 raise self._not_finite(images)

@@ -211,9 +211,9 @@ def _check_last_step(net: ImageClassifier, images: LabelledImages) -> None:
     """
     if len(net.history) and "valid_loss" not in net.history[-1]:
         first = images.take(torch.arange(min(len(images), MIN_ROWS), device=net.device_))
-        for logits in net.forward_iter(first, device=None):
-            if not torch.isfinite(probabilities_of(net.criterion_, logits)).all():
-                raise not_finite(net, "network ceased to compute finite numbers")
+        logits = torch.cat(list(net.forward_iter(first, device=None)))
+        if not torch.isfinite(probabilities_of(net.criterion_, logits)).all():
+            raise not_finite(net, "network ceased to compute finite numbers")
 
 
 def _fingerprint(net: ImageClassifier, images: LabelledImages, restart: bool) -> str:

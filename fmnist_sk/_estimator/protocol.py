@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 else:
     from skorch import NeuralNetClassifier
 
+SKORCH_STATE = ("callbacks_", "cuda_dependent_attributes_", "init_context_", "initialized_", "prefixes_",
+                "virtual_params_")
+
 
 class NetProtocol(CallbackSupportMixin, NeuralNetClassifier):
     """What makes a net an estimator: its attributes and parameters, copying and pickling."""
@@ -173,6 +176,17 @@ class NetProtocol(CallbackSupportMixin, NeuralNetClassifier):
         new = super().__sklearn_clone__()
         new.__dict__.update({name: clone(value, safe=False) for name, value in self._prefixed_params().items()})
         return new
+
+    def _get_params_html(self, deep: bool = True, doc_link: str = "") -> Any:
+        """The parameters of scikit-learn's picture, without those of callbacks."""
+        return super()._get_params_html(deep=False, doc_link=doc_link)
+
+    def _get_fitted_attr_html(self, doc_link: str = "") -> Any:
+        """What scikit-learn's picture shows of a fit, without the state of skorch."""
+        found = super()._get_fitted_attr_html(doc_link)
+        for name in SKORCH_STATE:
+            found.pop(name, None)
+        return found
 
     @property
     def _lr_name(self) -> str:

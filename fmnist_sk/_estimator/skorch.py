@@ -229,7 +229,7 @@ class SkorchNet(NetProtocol):
 
     def get_loss(self, y_pred: Tensor, y_true: Tensor, X=None, training: bool = False) -> Tensor:
         """Mean loss of logits (n, n_classes): of soft targets where images were mixed, and weighted with weights."""
-        return batch_loss(self.criterion_, y_pred, y_true, X)
+        return batch_loss(self.criterion_, y_pred, y_true, X, training)
 
     def infer(self, x, **fit_params) -> Tensor:
         """Logits (n, n_classes) float32 of a batch: pixels (n, C, H, W), or the mapping that Batches yields."""

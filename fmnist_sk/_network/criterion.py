@@ -33,12 +33,13 @@ def build_criterion(criterion: str | type | nn.Module, given: dict[str, Any], la
         raise type(error)(f"criterion cannot be made with {settings}: {error}") from error
 
 
-def batch_loss(criterion: nn.Module, logits: Tensor, codes: Tensor, inputs: Any) -> Tensor:
+def batch_loss(criterion: nn.Module, logits: Tensor, codes: Tensor, X: Any = None, training: bool = False) -> Tensor:
     """Mean loss of logits (n, n_classes): of soft targets where images were mixed, and weighted with weights.
 
-    inputs : a batch's mapping, whose "weights" and "targets" count; anything else has none
+    X : a batch's mapping, whose "weights" and "targets" count; anything else has none
+    training : as skorch's get_loss has it; the same loss counts in validation
     """
-    mapping = inputs if isinstance(inputs, Mapping) else {}
+    mapping = X if isinstance(X, Mapping) else {}
     weights, targets = mapping.get("weights"), mapping.get("targets")
     if weights is not None and not hasattr(criterion, "reduction"):
         raise ValueError("criterion must have an attribute `reduction`, as PyTorch's losses have, for training "

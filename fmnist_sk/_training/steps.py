@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -39,6 +40,8 @@ class StepRunner:
         self.step = net.train_step if "train_step" in own_hooks else self.default_step
         self.evaluate = net.validation_step if "validation_step" in own_hooks else self.default_evaluate
         self._gradient_step = net.train_step_single if "train_step_single" in own_hooks else self.gradient_step
+        self._loss: Callable[..., Tensor] = net.get_loss if "get_loss" in own_hooks else \
+            partial(batch_loss, net.criterion_)
         self._last_layer = self._find_last_layer() if net.triplet_weight else None
         self.graph: Recorded | None = None              # on CUDA
         self.graph_key: tuple | None = None             # what the steps of this epoch depend on besides batches
@@ -89,16 +92,11 @@ class StepRunner:
             self.net.module_.eval()
         with torch.no_grad(), enough_memory(self.net):
             logits = self.net.infer(inputs)
-            return {"loss": self._loss(logits, codes, inputs, training=False), "y_pred": logits}
+            return {"loss": self._loss(logits, codes, X=inputs, training=False), "y_pred": logits}
 
     def _train(self) -> None:
         if not self.net.module_.training:
             self.net.module_.train()
-
-    def _loss(self, logits: Tensor, codes: Tensor, inputs: Mapping[str, Any], training: bool) -> Tensor:
-        if "get_loss" in self.own_hooks:
-            return self.net.get_loss(logits, codes, X=inputs, training=training)
-        return batch_loss(self.net.criterion_, logits, codes, inputs)
 
     # ------------------------------------------------------------------ gradients
 
@@ -115,7 +113,7 @@ class StepRunner:
                 raise
             raise ValueError("Batch normalisation needs at least two images in a batch: raise batch_size "
                              f"(batch_size={self.net.batch_size}), or train on more images.") from error
-        loss = self._loss(logits, codes, inputs, training=True)
+        loss = self._loss(logits, codes, X=inputs, training=True)
         if seen and (features := seen["last"][0]) is not None:
             loss = loss + self._triplet_term(features, codes, weights, targets)
         loss.backward()
