@@ -107,7 +107,7 @@ def figures(estimator):
     return {"epochs": networks[0].n_iter_, "members": len(networks),
             "parameters": sum(p.numel() for network in networks for p in network.module_.parameters()),
             "seconds_per_epoch": statistics.median(row["dur"] for network in networks for row in network.history_),
-            "arithmetic": str(networks[0]._compute_dtype).removeprefix("torch.")}
+            "arithmetic": _measure.arithmetic(networks[0])}
 
 
 def try_candidate(name, estimator, seed, train, device, folder):

@@ -36,7 +36,7 @@ import _faults
 import _kills
 import fuzzing
 from conftest import make_images
-from test_fuzzing import KINDS
+from kinds import KINDS
 
 FITS, PREDICTIONS = 200, 10_000
 ALLOWED = {"mib": 5.0, "files": 0, "threads": 0, "system_threads": 0}       # growth after the first fits
