@@ -13,11 +13,14 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from fmnist_sk._data import checks
 
 
 class Loss(nn.Module):
@@ -153,17 +156,14 @@ class TripletLoss(nn.Module):
         return F.relu(self.margin + farthest - nearest) * has_both
 
 
-def check_probabilities(found, logits: Tensor, criterion: nn.Module) -> None:
-    """Raise ValueError unless a user's criterion made probabilities of logits (n, n_classes), or no numbers at all."""
+def check_probabilities(found: Any, logits: Tensor, criterion: nn.Module) -> None:
+    """Raise ValueError unless a user's criterion made probabilities of logits (n, n_classes).
+
+    Rows with NaN or infinity pass: they come from logits that are not finite, which predictions report by themselves.
+    """
     rule = "criterion must have a method `probabilities` that makes of logits (n, n_classes) as many numbers >= 0, " \
-           f"which sum to one for each image, but that of {criterion!r} gives"
-    if not isinstance(found, Tensor) or found.shape != logits.shape:
-        raise ValueError(f"{rule} {tuple(getattr(found, 'shape', (type(found).__name__,)))} for logits "
-                         f"{tuple(logits.shape)}.")
-    least, sums = found.amin(1), found.sum(1)
-    wrong = ((least < 0) | ((sums - 1).abs() > 1e-3)) & sums.isfinite()
-    if wrong.any():
-        raise ValueError(f"{rule} numbers >= {least[wrong][0]:g} with the sum {sums[wrong][0]:g}.")
+           f"which sum to one for each image (that of {criterion!r} does not)"
+    checks.check_probabilities(found, logits.shape, rule, finite=False)
 
 
 def _number(name: str, value, low: float, high: float) -> float:

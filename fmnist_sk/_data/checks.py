@@ -6,6 +6,8 @@ there, and never pass through NumPy.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -186,3 +188,21 @@ def check_weights(sample_weight, n: int) -> Tensor | None:
         raise ValueError("sample_weight must be non-negative and finite, got "
                          f"{weights.min().item()} to {weights.max().item()}.")
     return weights
+
+
+def check_probabilities(values: Any, shape: Sequence[int], rule: str, *, finite: bool = True) -> None:
+    """Raise ValueError unless an array or tensor has this shape (n, n_classes), numbers >= 0, and rows that sum to one.
+
+    rule : how the message begins, up to ", got ..."
+    finite : whether rows with NaN or infinity are refused too
+    """
+    if not isinstance(values, (np.ndarray, Tensor)) or tuple(values.shape) != tuple(shape):
+        raise ValueError(f"{rule}, got {tuple(getattr(values, 'shape', (type(values).__name__,)))} instead of "
+                         f"{tuple(shape)}.")
+    values = torch.as_tensor(values)
+    least, sums = values.amin(1), values.sum(1)
+    wrong = ~((least >= 0) & ((sums - 1).abs() <= 1e-3))
+    if not finite:
+        wrong &= sums.isfinite()
+    if wrong.any():
+        raise ValueError(f"{rule}, got numbers >= {least[wrong][0]:g} with the sum {sums[wrong][0]:g}.")
