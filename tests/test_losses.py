@@ -103,6 +103,7 @@ def test_probabilities_of_sigmoid_are_normalised_and_those_of_squared_error_the_
 
 @pytest.mark.parametrize(("kind", "params", "message"), [
     (FocalLoss, {"gamma": -1}, "gamma must be a number from 0 to below inf, got gamma=-1"),
+    (FocalLoss, {"gamma": 10**400}, "gamma must be a number from 0 to below inf, got gamma=1000"),
     (FocalLoss, {"alpha": "a"}, "alpha must be a number"),
     (FocalLoss, {"alpha": None}, "alpha must be a number from 0 to below inf, got alpha=None"),
     (FocalLoss, {"alpha": (1, -1)}, "alpha must be a number from 0 to below inf, got alpha=-1"),
