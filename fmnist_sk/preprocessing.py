@@ -137,11 +137,11 @@ class HOGTransformer(CallbackSupportMixin, TransformerMixin, Estimator):
     Parameters
     ----------
     orientations : int
-        Directions that a histogram tells apart, 1,000 at most.
+        Number of directions in a histogram, 1,000 at most.
     cell : int
-        Height and width in pixels of what has one histogram.
+        Side in pixels of the square cell that a histogram describes.
     block : int
-        Height and width in cells of what is normalised together.
+        Side in cells of the square blocks whose histograms are normalised together.
     image_shape : (H, W) or (C, H, W), optional
         How flat rows form an image. Default: the square they fill, or with zeros at their end.
 

@@ -290,11 +290,11 @@ def test_unknown_names_are_refused(tiny_images):
 
 
 def test_parts_of_a_name_cannot_be_set():
-    with pytest.raises(ValueError, match="augment__p needs an object to set it of, got augment='fashion'"):
+    with pytest.raises(ValueError, match="augment__p needs an object with parameters, got augment='fashion'"):
         net(augment="fashion").set_params(augment__p=0.1)
-    with pytest.raises(ValueError, match="schedule__factor needs an object to set it of, got schedule='cosine'"):
+    with pytest.raises(ValueError, match="schedule__factor needs an object with parameters, got schedule='cosine'"):
         net().set_params(schedule="cosine", schedule__factor=0.1)
-    with pytest.raises(ValueError, match="settings__step_size needs an object to set it of"):
+    with pytest.raises(ValueError, match="settings__step_size needs an object with parameters"):
         net(schedule=TorchSchedule(torch.optim.lr_scheduler.StepLR, {})).set_params(schedule__settings__step_size=2)
     assert net().set_params(augment=RandomCrop(), augment__padding=1).augment.padding == 1
 

@@ -1,4 +1,4 @@
-"""What all random transformers share: which images are changed, and the two uses, in training and in a Pipeline."""
+"""The base class of the random transformers: which images they change, in training and in a Pipeline."""
 from __future__ import annotations
 
 import math
@@ -29,7 +29,7 @@ SHARE = [Interval(numbers.Real, 0, 1, closed="both")]
 
 
 class Augmenter(CallbackSupportMixin, Estimator):
-    """What `augment=` may hold: it changes training images, or stores changed copies of them."""
+    """Base of what `augment=` may hold: it changes training images, or stores changed copies of them."""
 
 
 @dataclass(eq=False, repr=False)
@@ -74,7 +74,7 @@ class RandomTransformer(OneToOneFeatureMixin, TransformerMixin, Augmenter):
 
     def _change(self, batch: Batch, allowed: Tensor | None, generator: torch.Generator, pixel_range: PixelRange
                 ) -> None:
-        """Change a batch. allowed: (n_classes,) bool, of which classes images may be changed; None if of all."""
+        """Change a batch. allowed: (n_classes,) bool, whether images of a class may be changed; None if all may."""
         chosen = torch.rand(len(batch.x), generator=generator, device=batch.x.device) < self.p
         if allowed is not None:
             chosen &= batch.are_all_of(allowed)
@@ -162,6 +162,7 @@ def as_images(X: Tensor, image_shape: tuple[int, ...] | None) -> Tensor:
 
 
 def new_generator(random_state: int | np.random.RandomState | None, device: torch.device) -> torch.Generator:
+    """A generator on the device, seeded from `random_state`."""
     return torch.Generator(device).manual_seed(int(check_random_state(random_state).randint(2**31 - 1)))
 
 

@@ -27,7 +27,7 @@ from fmnist_sk.augmentation._base import (
     new_generator,
 )
 from fmnist_sk.augmentation.geometry import RandomHorizontalFlip
-from fmnist_sk.augmentation.presets import as_transformers, select
+from fmnist_sk.augmentation.presets import as_transformers, with_allowed_classes
 
 
 class AugmentedCopies(Augmenter):
@@ -36,8 +36,8 @@ class AugmentedCopies(Augmenter):
     Two uses:
 
     - ``ConvNetClassifier(augment=AugmentedCopies())``, alone or in a list: the images that are left after the
-      validation split are enlarged at the beginning of a fit. What else is in the list is drawn afresh for every batch
-      of originals and copies.
+      validation split are enlarged at the beginning of a fit. The other transformers of the list are drawn
+      afresh for every batch of originals and copies.
     - as a step of imbalanced-learn's Pipeline, which calls `fit_resample` in training only.
 
     Parameters
@@ -120,7 +120,7 @@ class AugmentedCopies(Augmenter):
         if not steps or any(isinstance(step, AugmentedCopies) for step in steps):
             raise ValueError("transformer must change the copies by random transformers other than AugmentedCopies, "
                              f"got transformer={self.transformer!r}.")
-        return select(steps, classes)
+        return with_allowed_classes(steps, classes)
 
     def _draw(self, images: LabelledImages, classes: np.ndarray, generator: torch.Generator,
               pixel_range: PixelRange | None) -> tuple[Tensor, Tensor]:
