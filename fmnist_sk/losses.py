@@ -13,15 +13,24 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fmnist_sk._data import checks
+
 
 class Loss(nn.Module):
-    """Base of the losses. Subclasses give the loss of each image in `per_image`; see the module's docstring."""
+    """Base of the losses. Subclasses give the loss of each image in `per_image`; see the module's docstring.
+
+    label_smoothing : float
+        Share of every target that is spread over all classes, from 0 to below 1.
+    reduction : {"mean", "none"}
+        Whether the call gives the mean of the images' losses, or each of them.
+    """
 
     def __init__(self, label_smoothing: float = 0.0, reduction: str = "mean"):
         super().__init__()
@@ -42,7 +51,7 @@ class Loss(nn.Module):
         return losses if self.reduction == "none" else losses.mean()
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """(n, n_classes), in this order of classes: softmax of the logits."""
+        """Softmax of the logits (n, n_classes), in the same order of classes."""
         return logits.softmax(1)
 
     def extra_repr(self) -> str:
@@ -53,7 +62,7 @@ class Loss(nn.Module):
 class CrossEntropy(Loss):
     """``-sum(t * log(p))`` with the target's shares t and p the softmax of the logits."""
 
-    def forward(self, logits, targets):
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing, reduction=self.reduction)
 
 
@@ -61,10 +70,10 @@ class FocalLoss(Loss):
     """``-sum(alpha * t * (1 - p) ** gamma * log(p))``, with p the softmax of the logits: easy images count less.
 
     gamma : float
-        From 0, which with ``alpha=1`` is cross-entropy; report 3 uses the loss without saying its gamma, and 2 is the
-        paper's (Lin et al., 2017, https://arxiv.org/abs/1708.02002).
+        How much less easy images count, from 0, which with ``alpha=1`` is cross-entropy; report 3 uses the loss
+        without saying its gamma, and 2 is the paper's (Lin et al., 2017, https://arxiv.org/abs/1708.02002).
     alpha : float, or one for each class in sorted order
-        Factor of a class.
+        Factor of the losses of all classes, or of each class.
     """
 
     def __init__(self, gamma: float = 2.0, alpha: float | Sequence[float] = 1.0, label_smoothing: float = 0.0,
@@ -74,7 +83,7 @@ class FocalLoss(Loss):
         alphas = list(alpha) if isinstance(alpha, (Sequence, np.ndarray)) else [alpha]
         self.alpha = tuple(_number("alpha", value, 0, math.inf) for value in alphas)
 
-    def per_image(self, logits, targets):
+    def per_image(self, logits: Tensor, targets: Tensor) -> Tensor:
         if len(self.alpha) not in (1, logits.shape[1]):
             raise ValueError(f"alpha must be a number or one for each of the {logits.shape[1]} classes, got "
                              f"alpha={self.alpha}.")
@@ -94,10 +103,10 @@ class SigmoidLoss(Loss):
     those of cross-entropy.
     """
 
-    def per_image(self, logits, targets):
+    def per_image(self, logits: Tensor, targets: Tensor) -> Tensor:
         return F.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(1)
 
-    def probabilities(self, logits):
+    def probabilities(self, logits: Tensor) -> Tensor:
         return F.logsigmoid(logits).softmax(1)
 
 
@@ -109,10 +118,10 @@ class SquaredError(Loss):
     those of cross-entropy by about the number of classes.
     """
 
-    def per_image(self, logits, targets):
+    def per_image(self, logits: Tensor, targets: Tensor) -> Tensor:
         return (logits - targets).square().mean(1)
 
-    def probabilities(self, logits):
+    def probabilities(self, logits: Tensor) -> Tensor:
         logits = logits - logits.amax(1, keepdim=True)              # the same, with more digits
         descending = logits.sort(1, descending=True).values
         rank = torch.arange(1, logits.shape[1] + 1, device=logits.device)
@@ -127,6 +136,9 @@ class TripletLoss(nn.Module):
     For each image of a batch ``max(0, margin + d(farthest of its class) - d(nearest of another class))`` with d the
     Euclidean distance of the features, scaled to length 1: "batch hard" of Hermans et al., 2017,
     https://arxiv.org/abs/1703.07737. Report 3 wished for it.
+
+    margin : float
+        How much farther images of other classes should be than those of the same class; distances are at most 2.
     """
 
     def __init__(self, margin: float = 0.2):
@@ -136,7 +148,7 @@ class TripletLoss(nn.Module):
     def forward(self, features: Tensor, codes: Tensor, takes_part: Tensor | None = None) -> Tensor:
         """features (n, ...), codes (n,) -> (n,): 0 for images without a partner of both kinds in the batch.
 
-        takes_part : (n,) bool, of which images there is a loss and which may be another's partner; default: all.
+        takes_part : (n,) bool, images that have a loss and may be the partner of another; default: all.
         """
         features = F.normalize(features.flatten(1).float())
         similarity = features @ features.T
@@ -153,23 +165,25 @@ class TripletLoss(nn.Module):
         return F.relu(self.margin + farthest - nearest) * has_both
 
 
-def check_probabilities(found, logits: Tensor, criterion: nn.Module) -> None:
-    """Raise ValueError unless a user's criterion made probabilities of logits (n, n_classes), or no numbers at all."""
+def check_probabilities(found: Any, logits: Tensor, criterion: nn.Module) -> None:
+    """Raise ValueError unless a user's criterion made probabilities of logits (n, n_classes).
+
+    Rows with NaN or infinity pass: they come from logits that are not finite, which predictions report by themselves.
+    """
     rule = "criterion must have a method `probabilities` that makes of logits (n, n_classes) as many numbers >= 0, " \
-           f"which sum to one for each image, but that of {criterion!r} gives"
-    if not isinstance(found, Tensor) or found.shape != logits.shape:
-        raise ValueError(f"{rule} {tuple(getattr(found, 'shape', (type(found).__name__,)))} for logits "
-                         f"{tuple(logits.shape)}.")
-    least, sums = found.amin(1), found.sum(1)
-    wrong = ((least < 0) | ((sums - 1).abs() > 1e-3)) & sums.isfinite()
-    if wrong.any():
-        raise ValueError(f"{rule} numbers >= {least[wrong][0]:g} with the sum {sums[wrong][0]:g}.")
+           f"which sum to one for each image (that of {criterion!r} does not)"
+    checks.check_probabilities(found, logits.shape, rule, finite=False)
 
 
-def _number(name: str, value, low: float, high: float) -> float:
-    if not isinstance(value, numbers.Real) or not low <= float(value) < high:
+def _number(name: str, value: Any, low: float, high: float) -> float:
+    """The value as a float; ValueError unless it is a number from `low` to below `high`."""
+    try:
+        number = float(value) if isinstance(value, numbers.Real) else math.nan
+    except OverflowError:           # of an int
+        number = math.inf
+    if not low <= number < high:
         raise ValueError(f"{name} must be a number from {low} to below {high}, got {name}={value!r}.")
-    return float(value)
+    return number
 
 
 LOSSES: dict[str, type[Loss]] = {

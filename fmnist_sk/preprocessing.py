@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Callable
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -22,36 +24,43 @@ from fmnist_sk._data.shapes import check_image_shape, shape_of_images, square_sh
 from fmnist_sk._data.statistics import pixel_statistics
 from fmnist_sk._runtime.optional import optional
 from fmnist_sk._runtime.parameters import Estimator
+from fmnist_sk._runtime.sklearn_callbacks import CallbackSupportMixin, one_task, with_callbacks
 
 _DTYPES = ("float32", "float64", "uint8")
 
 
-class _PixelMap(OneToOneFeatureMixin, TransformerMixin, Estimator):
+class _PixelMap(CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin, Estimator):
     """Base of the linear maps x -> (x - shift_) / scale_, with one number for all pixels or one for each channel."""
 
     _parameter_constraints: dict = {}
 
-    def fit(self, X: ArrayLike | Tensor, y=None):
+    @with_callbacks
+    def fit(self, X: ArrayLike | Tensor, y: Any = None) -> Self:
         """Learn the map from X: (n, features), (n, H, W) or (n, C, H, W)."""
-        self._validate_params()
-        pixels = as_tensor(check_pixels(self, X, reset=True, dtypes=_DTYPES))
-        shift, scale = self._learn(pixels)
-        shape = (-1, 1, 1) if len(shift) > 1 else (1,)
-        self._image_shape = tuple(pixels.shape[1:])
-        self.shift_, self.scale_ = shift.reshape(shape), np.where(scale == 0, 1.0, scale).reshape(shape)
+        with one_task(self, X, y):
+            self._validate_params()
+            pixels = as_tensor(check_pixels(self, X, reset=True, dtypes=_DTYPES))
+            shift, scale = self._learn(pixels)
+            shape = (-1, 1, 1) if len(shift) > 1 else (1,)
+            self._image_shape = tuple(pixels.shape[1:])
+            self.shift_, self.scale_ = shift.reshape(shape), np.where(scale == 0, 1.0, scale).reshape(shape)
         return self
 
-    def transform(self, X: ArrayLike | Tensor):
+    def _learn(self, pixels: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """What is subtracted from the pixels and what they are divided by, (1,) or (channels,) each."""
+        raise NotImplementedError
+
+    def transform(self, X: ArrayLike | Tensor) -> Any:
         """Map X; integers give float32, float types stay what they are."""
         check_is_fitted(self)
         return self._map(X, lambda x, shift, scale: (x - shift) / scale)
 
-    def inverse_transform(self, X: ArrayLike | Tensor):
+    def inverse_transform(self, X: ArrayLike | Tensor) -> Any:
         """Map back what `transform` gave; the result has a float type."""
         check_is_fitted(self)
         return self._map(X, lambda x, shift, scale: x * scale + shift)
 
-    def _map(self, X, function):
+    def _map(self, X: Any, function: Callable) -> Any:
         x = check_pixels(self, X, reset=False, dtypes=_DTYPES)
         if len(self.shift_) > 1 and tuple(x.shape[1:]) != self._image_shape:
             raise ValueError(f"X must hold images of shape {self._image_shape} (channels, height, width) as in fit, "
@@ -63,7 +72,7 @@ class _PixelMap(OneToOneFeatureMixin, TransformerMixin, Estimator):
         values = x if x.dtype.kind == "f" else x.astype(np.float32)
         return like(X, function(values, self.shift_.astype(values.dtype), self.scale_.astype(values.dtype)))
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags
@@ -90,7 +99,7 @@ class ImageScaler(_PixelMap):
     def __init__(self, feature_range: tuple[float, float] = (0.0, 1.0)):
         self.feature_range = feature_range
 
-    def _learn(self, pixels):
+    def _learn(self, pixels: Tensor) -> tuple[np.ndarray, np.ndarray]:
         if len(self.feature_range) != 2 or not all(
                 isinstance(v, numbers.Real) and math.isfinite(v) for v in self.feature_range
         ) or self.feature_range[0] >= self.feature_range[1]:
@@ -113,13 +122,13 @@ class ImageStandardizer(_PixelMap):
         Mean and standard deviation; where all pixels are equal, scale_ is 1.
     """
 
-    def _learn(self, pixels):
+    def _learn(self, pixels: Tensor) -> tuple[np.ndarray, np.ndarray]:
         images = pixels if pixels.ndim == 4 else pixels.reshape(len(pixels), 1, 1, -1)
         mean, deviation = pixel_statistics(images)
         return mean.double().numpy(), deviation.double().numpy()
 
 
-class HOGTransformer(TransformerMixin, Estimator):
+class HOGTransformer(CallbackSupportMixin, TransformerMixin, Estimator):
     """Histograms of oriented gradients of each image, as features for classical estimators.
 
     Dalal and Triggs, 2005, https://doi.org/10.1109/CVPR.2005.177, as scikit-image has them: needs the extra
@@ -128,11 +137,11 @@ class HOGTransformer(TransformerMixin, Estimator):
     Parameters
     ----------
     orientations : int
-        Directions that a histogram tells apart, 1,000 at most.
+        Number of directions in a histogram, 1,000 at most.
     cell : int
-        Height and width in pixels of what has one histogram.
+        Side in pixels of the square cell that a histogram describes.
     block : int
-        Height and width in cells of what is normalised together.
+        Side in cells of the square blocks whose histograms are normalised together.
     image_shape : (H, W) or (C, H, W), optional
         How flat rows form an image. Default: the square they fill, or with zeros at their end.
 
@@ -162,23 +171,28 @@ class HOGTransformer(TransformerMixin, Estimator):
         self.block = block
         self.image_shape = image_shape
 
-    def fit(self, X: ArrayLike | Tensor, y=None):
+    @with_callbacks
+    def fit(self, X: ArrayLike | Tensor, y: Any = None) -> Self:
         """Check the parameters, and learn the shape of images X: (n, features), (n, H, W) or (n, C, H, W).
 
         Raises ValueError for images smaller than a block, and for rows that do not fit `image_shape`.
         """
-        self._validate_params()
-        pixels = check_pixels(self, X, reset=True)
-        given = check_image_shape(self.image_shape, math.prod(pixels.shape[1:]))
-        self.image_shape_ = shape_of_images(pixels) if pixels.ndim > 2 else given or square_shape(pixels.shape[1])
-        if given and given != self.image_shape_:
-            raise ValueError(f"image_shape must be the shape of X's images, {self.image_shape_} (channels, height, "
-                             f"width), got image_shape={self.image_shape!r}.")
-        least = self.cell * self.block
-        if min(self.image_shape_[1:]) < least:
-            raise ValueError(f"X must hold images of at least a block, cell * block = {least} x {least} pixels, got "
-                             f"{self.image_shape_[1]} x {self.image_shape_[2]}.")
+        with one_task(self, X, y):
+            self._validate_params()
+            self.image_shape_ = self._learn_image_shape(check_pixels(self, X, reset=True))
         return self
+
+    def _learn_image_shape(self, pixels: np.ndarray | Tensor) -> tuple[int, int, int]:
+        given = check_image_shape(self.image_shape, math.prod(pixels.shape[1:]))
+        shape = shape_of_images(pixels) if pixels.ndim > 2 else given or square_shape(pixels.shape[1])
+        if given and given != shape:
+            raise ValueError(f"image_shape must be the shape of X's images, {shape} (channels, height, width), got "
+                             f"image_shape={self.image_shape!r}.")
+        least = self.cell * self.block
+        if min(shape[1:]) < least:
+            raise ValueError(f"X must hold images of at least a block, cell * block = {least} x {least} pixels, got "
+                             f"{shape[1]} x {shape[2]}.")
+        return shape
 
     def transform(self, X: ArrayLike | Tensor) -> np.ndarray:
         """Features (n, blocks * block**2 * orientations) float32 of images X."""
@@ -192,7 +206,7 @@ class HOGTransformer(TransformerMixin, Estimator):
         return np.stack([hog(image, self.orientations, (self.cell, self.cell), (self.block, self.block),
                              channel_axis=0) for image in images.cpu().numpy()]).astype(np.float32)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float32"]

@@ -24,7 +24,7 @@ to 1 in reports 1 and 2, and where report 0 does without.
 from __future__ import annotations
 
 import copy
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fmnist_sk.augmentation import AugmentedCopies, RandomCrop, RandomErasing, RandomHorizontalFlip
 from fmnist_sk.classifier import ImageClassifier
@@ -79,7 +79,8 @@ _CNN_1 = "32C3-64C3-128C3-MP2-128C3-MP2-1024N-512N"
 _DOUBLED = {"augment": AugmentedCopies()}
 
 
-def _of_report_1(architecture: str, figures: tuple[float, ...], tuned: dict | None = None, **params) -> ReferenceSystem:
+def _of_report_1(architecture: str, figures: tuple[float, ...], tuned: dict | None = None, **params: Any
+                 ) -> ReferenceSystem:
     settings = {"softmax": {}, "softmax, augmented": _AUGMENTED, "sigmoid": _SIGMOID,
                 "sigmoid, augmented": {**_SIGMOID, **_AUGMENTED}}
     pairs = {name: (figure, changes) for (name, changes), figure in zip(settings.items(), figures, strict=True)}
@@ -87,8 +88,8 @@ def _of_report_1(architecture: str, figures: tuple[float, ...], tuned: dict | No
                    {**_REPORT_1, "architecture": architecture, **params})
 
 
-def _of_report_3(classifier: type[ImageClassifier], validation: tuple[float, ...], more: dict | None = None, **params
-                 ) -> ReferenceSystem:
+def _of_report_3(classifier: type[ImageClassifier], validation: tuple[float, ...], more: dict | None = None,
+                 **params: Any) -> ReferenceSystem:
     names = "validation", "validation, T-shirt", "validation, trouser", "validation, shirt"
     return _system(classifier, "report 3", {**dict(zip(names, validation, strict=True)), **(more or {})},
                    {**_REPORT_3, **params})
@@ -181,10 +182,10 @@ def reference_systems() -> dict[str, ReferenceSystem]:
     return {name: copy.deepcopy(system) for name, system in _SYSTEMS.items()}
 
 
-def reference_system(name: str, setting: str | None = None, **params) -> ImageClassifier:
+def reference_system(name: str, setting: str | None = None, **params: Any) -> ImageClassifier:
     """A published system as an estimator; `params` override its settings.
 
-    setting : the name of a figure in ``reference_systems()[name].reported``, for what it was reached with
+    setting : the name of a figure in ``reference_systems()[name].reported``: the parameters it was reached with
 
     Raises ValueError for an unknown name or setting.
 

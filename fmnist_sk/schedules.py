@@ -1,8 +1,8 @@
 """How the learning rate changes during a fit.
 
 A schedule says by which factor the optimizer's learning rates are multiplied at any moment of a fit. It holds no
-state: what it says depends on the steps done and on the scores so far, so that training can be taken up again
-anywhere. `TorchSchedule` wraps PyTorch's schedulers, which do hold state.
+state: what it says depends on the steps done and on the scores so far, so that training can resume at
+any step. `TorchSchedule` wraps PyTorch's schedulers, which do hold state.
 
 >>> from fmnist_sk import OneCycle
 >>> OneCycle(warmup=0.5).trace(n_epochs=2, steps_per_epoch=4).round(2).tolist()
@@ -14,12 +14,13 @@ import functools
 import inspect
 import math
 import numbers
-import warnings
+from typing import Any
 
 from sklearn.utils._param_validation import Interval, StrOptions
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from fmnist_sk._training.schedule import FreeRun, Schedule, ScheduleRun
+from fmnist_sk._training.schedule import FreeRun, Moment, Schedule, ScheduleRun, TorchRun
 
 _SHARE = [Interval(numbers.Real, 0, 1, closed="both")]
 _COUNT = [Interval(numbers.Integral, 1, None, closed="left")]
@@ -27,19 +28,19 @@ _PER = [StrOptions({"batch", "epoch"})]
 
 
 class Constant(Schedule):
-    """The learning rate stays as it is."""
+    """A learning rate that stays the same."""
 
-    def run(self, optimizer, n_epochs, steps_per_epoch):
+    def run(self, optimizer: Optimizer, n_epochs: int, steps_per_epoch: int) -> ScheduleRun:
         return FreeRun(self, optimizer, n_epochs, steps_per_epoch)
 
 
 class OneCycle(Schedule):
-    """Up in a straight line from a tenth of `lr`, then down in a straight line to zero.
+    """Linear rise from a tenth of `lr` to `lr`, then linear decay to zero.
 
     After Smith and Topin, 2018, https://arxiv.org/abs/1708.07120, without the change of momentum.
 
     warmup : share of the fit until the largest learning rate
-    start : factor at the beginning
+    start : share of `lr` at the beginning
     per : "batch" or "epoch", how often the rate changes
     """
 
@@ -50,7 +51,7 @@ class OneCycle(Schedule):
         self.start = start
         self.per = per
 
-    def at(self, moment):
+    def at(self, moment: Moment) -> float:
         progress = moment.progress(self.per)
         if progress < self.warmup:
             return self.start + (1 - self.start) * progress / self.warmup
@@ -58,13 +59,13 @@ class OneCycle(Schedule):
 
 
 class Cosine(Schedule):
-    """Half a cosine wave from `lr` down to `end` times it, after a straight rise from zero.
+    """Half a cosine wave from `lr` down to `end` times `lr`, after a linear rise from zero.
 
     ``end + (1 - end) * (1 + cos(pi * t)) / 2`` with t from 0 to 1 after the warm-up (Loshchilov and Hutter, 2017,
     https://arxiv.org/abs/1608.03983).
 
     warmup : share of the fit during which the learning rate rises
-    end : factor at the end
+    end : share of `lr` at the end
     per : "batch" or "epoch", how often the rate changes
     """
 
@@ -75,7 +76,7 @@ class Cosine(Schedule):
         self.end = end
         self.per = per
 
-    def at(self, moment):
+    def at(self, moment: Moment) -> float:
         n = moment.n_steps if self.per == "batch" else moment.n_epochs
         done, rise = round(moment.progress(self.per) * n), self.warmup * n
         if done < rise:
@@ -85,10 +86,10 @@ class Cosine(Schedule):
 
 
 class MultiStep(Schedule):
-    """Multiplied by `factor` at each milestone, as in report 0.
+    """A learning rate that is multiplied by `factor` at each milestone, as in report 0.
 
     milestones : epochs after which the rate changes if whole numbers, shares of the fit if between 0 and 1
-    factor : of the learning rate at each
+    factor : what the learning rate is multiplied by each time, from 0 to 1
     """
 
     _parameter_constraints = {"milestones": [tuple, list], "factor": _SHARE}
@@ -97,7 +98,7 @@ class MultiStep(Schedule):
         self.milestones = milestones
         self.factor = factor
 
-    def _validate_params(self):
+    def _validate_params(self) -> None:
         super()._validate_params()
         epochs = [m for m in self.milestones if isinstance(m, numbers.Integral) and not isinstance(m, bool) and m >= 1]
         shares = [m for m in self.milestones if isinstance(m, numbers.Real) and 0 < m < 1]
@@ -105,7 +106,7 @@ class MultiStep(Schedule):
             raise ValueError("milestones must be epochs (whole numbers from 1 on) or shares of the fit (between 0 and "
                              f"1), got milestones={self.milestones!r}.")
 
-    def at(self, moment):
+    def at(self, moment: Moment) -> float:
         steps_per_epoch = moment.n_steps // moment.n_epochs
         passed = sum(moment.step >= (m * steps_per_epoch if isinstance(m, numbers.Integral) else m * moment.n_steps)
                      for m in self.milestones)
@@ -113,9 +114,13 @@ class MultiStep(Schedule):
 
 
 class Exponential(Schedule):
-    """Multiplied by `factor` after every `every` batches or epochs; report 3's is 0.9 after every 10,000 batches.
+    """A learning rate that is multiplied by `factor` after every `every` batches or epochs.
 
-    per : "batch" or "epoch", what `every` counts
+    Report 3 multiplies by 0.9 after every 10,000 batches.
+
+    factor : what the learning rate is multiplied by each time, from 0 to 1
+    every : number of batches or epochs between two changes
+    per : "batch" or "epoch", the unit of `every`
     """
 
     _parameter_constraints = {"factor": _SHARE, "every": _COUNT, "per": _PER}
@@ -125,21 +130,21 @@ class Exponential(Schedule):
         self.every = every
         self.per = per
 
-    def at(self, moment):
+    def at(self, moment: Moment) -> float:
         return self.factor ** ((moment.step if self.per == "batch" else moment.epoch) // self.every)
 
 
 class ReduceOnPlateau(Schedule):
-    """Multiplied by `factor` whenever a score has not become better for more than `patience` epochs.
+    """A learning rate that is multiplied by `factor` when a score has not improved for more than `patience` epochs.
 
     As in reports 2 and 4, and as PyTorch's ReduceLROnPlateau counts.
 
     monitor : score in the history: "train_loss", "train_acc", or with validation images "valid_loss", "valid_acc", ...;
         losses are better when lower, others when higher
-    patience : epochs
-    factor : of the learning rate at each reduction
+    patience : epochs in a row without a better score after which the next such epoch reduces the rate
+    factor : what the learning rate is multiplied by at each reduction, from 0 to 1
     threshold : smallest relative change that counts as better
-    end : smallest factor in all
+    end : share of `lr` below which no reduction goes
     """
 
     _parameter_constraints = {"monitor": [str], "patience": [Interval(numbers.Integral, 0, None, closed="left")],
@@ -155,10 +160,10 @@ class ReduceOnPlateau(Schedule):
         self.end = end
 
     @property
-    def monitored(self):
+    def monitored(self) -> str | None:
         return self.monitor
 
-    def at(self, moment):
+    def at(self, moment: Moment) -> float:
         sign = 1 if self.monitor.endswith("loss") else -1
         best, bad, reductions = math.inf, 0, 0
         for row in moment.rows:
@@ -185,9 +190,9 @@ class TorchSchedule(Schedule):
     [1.0, 1.0, 0.5, 0.5, 0.25]
 
     scheduler : class of torch.optim.lr_scheduler, or a function that takes an optimizer and returns a scheduler
-    settings : its keyword arguments but the optimizer
+    settings : its keyword arguments besides the optimizer
     per : "batch" or "epoch", how often it steps
-    monitor : the score that ReduceLROnPlateau is told
+    monitor : the score in the history that is passed to ReduceLROnPlateau; other schedulers do not use it
     """
 
     _parameter_constraints = {"scheduler": [callable], "settings": [dict, None], "per": _PER, "monitor": [str]}
@@ -200,45 +205,13 @@ class TorchSchedule(Schedule):
         self.monitor = monitor
 
     @property
-    def monitored(self):
+    def monitored(self) -> str | None:
         kind = self.scheduler.func if isinstance(self.scheduler, functools.partial) else self.scheduler
         follows = isinstance(kind, type) and "metrics" in inspect.signature(kind.step).parameters
         return self.monitor if follows else None
 
-    def run(self, optimizer, n_epochs, steps_per_epoch):
-        return _TorchRun(self, optimizer, n_epochs, steps_per_epoch)
-
-
-class _TorchRun(ScheduleRun):
-    """Steps one of PyTorch's schedulers before every batch or epoch but the first."""
-
-    def __init__(self, schedule, optimizer, n_epochs, steps_per_epoch):
-        super().__init__(schedule, optimizer, n_epochs, steps_per_epoch)
-        try:
-            self.scheduler = schedule.scheduler(optimizer, **(schedule.settings or {}))
-        except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"schedule cannot be made with settings={schedule.settings!r}: {error}") from error
-
-    def _apply(self):
-        if self.step == 0:
-            return
-        score = self.schedule.monitored
-        if score is not None and (not self.rows or score not in self.rows[-1]):
-            raise ValueError(f"monitor must be a score in the history of every epoch, got monitor={score!r}.")
-        try:
-            self.scheduler.step(*([] if score is None else [self.rows[-1][score]]))
-        except (TypeError, ValueError, ArithmeticError) as error:
-            raise ValueError(f"schedule must last for {self.n_epochs} epochs of {self.steps_per_epoch} batches, got "
-                             f"settings={self.schedule.settings!r}: {error}") from error
-
-    def resume(self, step, rows):
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step\\(\\)` before", UserWarning)
-            while self.step < step:
-                if self.step % self.steps_per_epoch == 0:
-                    self.begin_epoch(rows[:self.epoch])
-                self.begin_batch()
+    def run(self, optimizer: Optimizer, n_epochs: int, steps_per_epoch: int) -> ScheduleRun:
+        return TorchRun(self, optimizer, n_epochs, steps_per_epoch)
 
 
 SCHEDULES: dict[str, type[Schedule]] = {
@@ -251,8 +224,8 @@ SCHEDULES: dict[str, type[Schedule]] = {
 }
 
 
-def as_schedule(schedule) -> Schedule:
-    """The schedule that a `schedule=` stands for: a name, a schedule, or a scheduler class of PyTorch's."""
+def as_schedule(schedule: Any) -> Schedule:
+    """The schedule for a value of `schedule=`: a name, a schedule, or one of PyTorch's scheduler classes."""
     if isinstance(schedule, str) and schedule in SCHEDULES:
         return SCHEDULES[schedule]()
     kind = schedule.func if isinstance(schedule, functools.partial) else schedule

@@ -189,10 +189,10 @@ BAD_PARAMETERS = [
     ({"criterion": nn.CosineEmbeddingLoss}, ValueError, "criterion must take logits"),
     ({"criterion": Returns(3.0)}, ValueError, r"criterion must return a tensor of shape \(\) with reduction='mean'"),
     ({"criterion": Returns(torch.zeros(2))}, ValueError, r"criterion must return a tensor of shape \(\) .* got \(2,"),
-    ({"criterion": Scores(lambda z: z.softmax(1) - 1)}, ValueError, "criterion must have .* gives numbers >= -0"),
-    ({"criterion": Scores(torch.sigmoid)}, ValueError, "criterion must have .* gives numbers >= 0.* with the sum 1"),
-    ({"criterion": Scores(lambda z: z.amax(1))}, ValueError, r"criterion must have .* gives \(16,\) for logits"),
-    ({"criterion": Scores(lambda z: 3)}, ValueError, r"criterion must have .* gives \('int',\) for logits"),
+    ({"criterion": Scores(lambda z: z.softmax(1) - 1)}, ValueError, "criterion must have .*, got numbers >= -0"),
+    ({"criterion": Scores(torch.sigmoid)}, ValueError, "criterion must have .*, got numbers >= 0.* with the sum 1"),
+    ({"criterion": Scores(lambda z: z.amax(1))}, ValueError, r"criterion must have .*, got \(16,\) instead of \(16,"),
+    ({"criterion": Scores(lambda z: 3)}, ValueError, r"criterion must have .*, got \('int',\) instead of \(16,"),
     ({"triplet_weight": -1}, ValueError, "The 'triplet_weight' parameter"),
     ({"triplet_margin": 3}, ValueError, "The 'triplet_margin' parameter"),
     ({"schedule": "one_cycel"}, TypeError, r"schedule must be one of \['constant', .* got schedule='one_cycel'"),
@@ -290,11 +290,11 @@ def test_unknown_names_are_refused(tiny_images):
 
 
 def test_parts_of_a_name_cannot_be_set():
-    with pytest.raises(ValueError, match="augment__p needs an object to set it of, got augment='fashion'"):
+    with pytest.raises(ValueError, match="augment__p needs an object with parameters, got augment='fashion'"):
         net(augment="fashion").set_params(augment__p=0.1)
-    with pytest.raises(ValueError, match="schedule__factor needs an object to set it of, got schedule='cosine'"):
+    with pytest.raises(ValueError, match="schedule__factor needs an object with parameters, got schedule='cosine'"):
         net().set_params(schedule="cosine", schedule__factor=0.1)
-    with pytest.raises(ValueError, match="settings__step_size needs an object to set it of"):
+    with pytest.raises(ValueError, match="settings__step_size needs an object with parameters"):
         net(schedule=TorchSchedule(torch.optim.lr_scheduler.StepLR, {})).set_params(schedule__settings__step_size=2)
     assert net().set_params(augment=RandomCrop(), augment__padding=1).augment.padding == 1
 

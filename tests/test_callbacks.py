@@ -2,12 +2,14 @@
 import re
 import signal
 import time
+import warnings
 
 import numpy as np
 import pytest
 import skorch
 import torch
 from estimators import CLASSIFIERS, small
+from sklearn.base import clone
 from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -23,7 +25,7 @@ from skorch.callbacks import (
     ParamMapper,
 )
 
-from fmnist_sk import ImageScaler
+from fmnist_sk import AugmentedCopies, HOGTransformer, ImageScaler, ImageStandardizer, RandomCrop
 from fmnist_sk.callbacks import format_seconds
 
 every_classifier = pytest.mark.parametrize("name", CLASSIFIERS)
@@ -207,6 +209,57 @@ def test_progress_bar_shows_epochs(case, tiny_images, capsys):
     out = capsys.readouterr().out
     assert "ImageClassifier - fit" in out
     assert "100%" in out
+
+
+class Tasks:
+    """A callback that meta-estimators hand on: the tasks of each fit that begin and end."""
+
+    max_propagation_depth = None
+
+    def __init__(self):
+        self.begun, self.ended, self.open = [], [], 0
+
+    def setup(self, estimator, context):
+        self.open += 1
+
+    def teardown(self, estimator, context):
+        self.open -= 1
+
+    def on_fit_task_begin(self, estimator, context, **_):
+        self.begun.append((context.estimator_name, context.task_name))
+
+    def on_fit_task_end(self, estimator, context, **_):
+        self.ended.append((context.estimator_name, context.task_name))
+
+
+@pytest.mark.parametrize("step", [ImageScaler(), ImageStandardizer(), HOGTransformer(), RandomCrop(),
+                                  AugmentedCopies(random_state=0)], ids=lambda step: type(step).__name__)
+def test_callbacks_are_told_of_the_fits_of_transformers(step, tiny_images):
+    X, y = tiny_images()
+    for method in {"fit", "fit_transform", "fit_resample"} & set(dir(step)):
+        tasks = Tasks()
+        getattr(clone(step).set_callbacks(tasks), method)(X, y)
+        assert tasks.begun == tasks.ended == [(type(step).__name__, "fit")]
+        assert tasks.open == 0
+
+
+@pytest.mark.parametrize("step", [ImageScaler(), ImageStandardizer(), RandomCrop(padding=1)],
+                         ids=lambda step: type(step).__name__)
+def test_callbacks_of_a_pipeline_reach_every_step_without_a_warning(step, tiny_images):
+    X, y = tiny_images()
+    tasks, pipeline = Tasks(), make_pipeline(step, small("ConvNetClassifier", max_epochs=2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pipeline.set_callbacks(tasks, ProgressBar(max_propagation_depth=None)).fit(X, y)
+    assert {(type(step).__name__, "fit"), ("ConvNetClassifier", "fit"), ("Pipeline", "fit")} < set(tasks.begun)
+    assert sorted(tasks.begun) == sorted(tasks.ended)
+
+
+def test_a_transformer_that_fails_lets_go_of_its_callbacks(tiny_images):
+    tasks = Tasks()
+    with pytest.raises(ValueError, match="feature_range must be two finite numbers"):
+        ImageScaler(feature_range=(1, 0)).set_callbacks(tasks).fit(tiny_images()[0])
+    assert tasks.open == 0
 
 
 def test_every_epoch_is_a_task_and_a_callback_may_stop(tiny_images):

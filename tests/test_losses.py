@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from fmnist_sk import CrossEntropy, FocalLoss, MixUp, SigmoidLoss, SquaredError, TripletLoss
+from fmnist_sk._data.checks import check_probabilities
 from fmnist_sk.losses import LOSSES
 
 every_loss = pytest.mark.parametrize("name", LOSSES)
@@ -102,6 +103,7 @@ def test_probabilities_of_sigmoid_are_normalised_and_those_of_squared_error_the_
 
 @pytest.mark.parametrize(("kind", "params", "message"), [
     (FocalLoss, {"gamma": -1}, "gamma must be a number from 0 to below inf, got gamma=-1"),
+    (FocalLoss, {"gamma": 10**400}, "gamma must be a number from 0 to below inf, got gamma=1000"),
     (FocalLoss, {"alpha": "a"}, "alpha must be a number"),
     (FocalLoss, {"alpha": None}, "alpha must be a number from 0 to below inf, got alpha=None"),
     (FocalLoss, {"alpha": (1, -1)}, "alpha must be a number from 0 to below inf, got alpha=-1"),
@@ -332,3 +334,15 @@ def test_a_loss_without_reduction_takes_no_weights(tiny_images):
 def test_every_loss_documents_its_formula():
     for kind in [*LOSSES.values(), TripletLoss]:
         assert "``" in inspect.getdoc(kind), kind
+
+
+@pytest.mark.parametrize("kind", [np.array, torch.tensor])
+def test_probabilities_are_numbers_from_zero_on_that_sum_to_one(kind):
+    check_probabilities(kind([[0.25, 0.75], [0.0, 1.0]]), (2, 2), "p must be")
+    for wrong, message in (([[0.5, 0.5], [-0.5, 1.5]], "p must be, got numbers >= -0.5 with the sum 1"),
+                           ([[0.5, 0.5], [0.5, 0.75]], "p must be, got numbers >= 0.5 with the sum 1.25"),
+                           ([[0.5, 0.5]], r"p must be, got \(1, 2\) instead of \(2, 2\)"),
+                           ([[0.5, 0.5], [float("nan"), 1.0]], "p must be, got numbers >= nan")):
+        with pytest.raises(ValueError, match=message):
+            check_probabilities(kind(wrong), (2, 2), "p must be")
+    check_probabilities(kind([[0.5, 0.5], [float("nan"), 1.0]]), (2, 2), "p must be", finite=False)

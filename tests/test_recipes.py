@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from fmnist_sk import ResNetClassifier, WideResNetClassifier, recipe, summary
+from fmnist_sk import RandomErasing, ResNetClassifier, WideResNetClassifier, recipe, summary
 from fmnist_sk.recipes import RECIPES
 
 
@@ -29,6 +29,21 @@ def test_recipes_can_be_changed_without_harm():
     recipe("fast")["lr"] = 5
     assert len(recipe("wide")["augment"]) == 3
     assert "lr" not in recipe("fast")
+
+
+def test_overrides_replace_settings_and_add_others():
+    fast = ResNetClassifier(**recipe("fast", "cuda", max_epochs=3, patience=7))
+    assert fast.max_epochs == 3
+    assert fast.patience == 7
+    assert recipe("fast", "cuda", lr=0.3, max_epochs=8) == recipe("fast", "cuda")
+    augment = [RandomErasing()]
+    assert recipe("fast", augment=augment)["augment"] is augment
+    assert recipe("fast")["augment"] == "fashion"
+
+
+def test_an_override_that_the_network_lacks_is_refused_by_the_network():
+    with pytest.raises(TypeError, match="max_epoch"):
+        ResNetClassifier(**recipe("fast", max_epoch=3))
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

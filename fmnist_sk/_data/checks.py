@@ -1,4 +1,4 @@
-"""From what users pass as X, y and sample_weight to tensors, and the checks on the way.
+"""X, y and sample_weight as users pass them, checked and turned into tensors.
 
 NumPy arrays and DataFrames go through scikit-learn's own validation. Tensors stay on their device: they are checked
 there, and never pass through NumPy.
@@ -6,11 +6,14 @@ there, and never pass through NumPy.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from scipy.sparse import issparse
+from sklearn.base import BaseEstimator
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -22,7 +25,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 
-def check_pixels(estimator, X, y=None, *, reset: bool, dtypes=("float32", "uint8")) -> np.ndarray | Tensor:
+def check_pixels(estimator: BaseEstimator, X: Any, y: Any = None, *, reset: bool,
+                 dtypes: Sequence[str] = ("float32", "uint8")) -> np.ndarray | Tensor:
     """X as a numeric array or tensor (n, ...) of 2, 3 or 4 dimensions without NaN or infinity.
 
     Sets or compares ``n_features_in_`` (values per image) and ``feature_names_in_`` of `estimator`. A type that is not
@@ -42,7 +46,7 @@ def check_pixels(estimator, X, y=None, *, reset: bool, dtypes=("float32", "uint8
     if ndim == 4 and X.shape[1] not in (1, 3) and X.shape[3] in (1, 3):
         raise ValueError(f"X must be (n, channels, height, width), got the channels last: shape {tuple(X.shape)}. "
                          "Pass X.transpose(0, 3, 1, 2) of an array, X.permute(0, 3, 1, 2) of a tensor.")
-    if ndim > 4:
+    if ndim > 4 or (isinstance(X, Tensor) and ndim < 2):
         raise ValueError(f"X must have 2, 3 or 4 dimensions, got {ndim}: shape {tuple(X.shape)}.")
     if isinstance(X, Tensor):
         return _check_tensor(estimator, X, reset, dtypes)
@@ -79,11 +83,9 @@ _NO_ARRAY = "X must be an array, a DataFrame or a tensor, got a {} that cannot b
 _NO_PIXELS = "X must hold images of at least one pixel, got 0 feature(s): shape {}."
 
 
-def _check_tensor(estimator, X: Tensor, reset: bool, dtypes) -> Tensor:
+def _check_tensor(estimator: BaseEstimator, X: Tensor, reset: bool, dtypes: Sequence[str]) -> Tensor:
     if X.is_complex():
         raise ValueError(f"Complex data not supported: X must hold real numbers, got {X.dtype}.")
-    if X.ndim < 2:
-        raise ValueError(f"X must have 2, 3 or 4 dimensions, got {X.ndim}: shape {tuple(X.shape)}.")
     if len(X) == 0:
         raise ValueError(f"X must hold at least one image, got 0 sample(s): shape {tuple(X.shape)}.")
     if X.numel() == 0:
@@ -97,13 +99,15 @@ def _check_tensor(estimator, X: Tensor, reset: bool, dtypes) -> Tensor:
     return X.contiguous()
 
 
-def _check_unmasked(values, name: str) -> None:
+def _check_unmasked(values: Any, name: str) -> None:
+    """Raise ValueError for a NumPy array that hides values behind a mask."""
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):       # arrays of pandas have masks too
         raise ValueError(f"{name} must not hold masked values, got {np.ma.count_masked(values)}: replace them first, "
                          f"with {name}.filled(...).")
 
 
 def check_is_plain(values: Tensor, name: str) -> None:
+    """Raise TypeError unless the tensor is dense and holds numbers: not nested, quantized or on "meta"."""
     if values.is_nested:
         raise TypeError(f"{name} must be one tensor, got a nested one.")
     if values.is_meta or values.is_quantized:
@@ -117,7 +121,7 @@ def as_tensor(X: np.ndarray | Tensor) -> Tensor:
     return X if isinstance(X, Tensor) else torch.from_numpy(np.require(X, requirements=["C", "W"]))
 
 
-def encode_labels(y, n: int) -> tuple[np.ndarray, Tensor]:
+def encode_labels(y: Any, n: int) -> tuple[np.ndarray, Tensor]:
     """The classes that occur in y, sorted, and for each of the n rows the index of its class.
 
     A tensor's codes stay on its device; only the few distinct labels come to the host.
@@ -157,7 +161,7 @@ def encode_labels(y, n: int) -> tuple[np.ndarray, Tensor]:
     return found, codes
 
 
-def check_weights(sample_weight, n: int) -> Tensor | None:
+def check_weights(sample_weight: Any, n: int) -> Tensor | None:
     """Non-negative float64 weights (n,), on the device they came on; None if none were given."""
     if sample_weight is None:
         return None
@@ -186,3 +190,21 @@ def check_weights(sample_weight, n: int) -> Tensor | None:
         raise ValueError("sample_weight must be non-negative and finite, got "
                          f"{weights.min().item()} to {weights.max().item()}.")
     return weights
+
+
+def check_probabilities(values: Any, shape: Sequence[int], rule: str, *, finite: bool = True) -> None:
+    """Raise ValueError unless an array or tensor has this shape (n, n_classes), numbers >= 0, and rows that sum to one.
+
+    rule : how the message begins, up to ", got ..."
+    finite : whether rows with NaN or infinity are refused too
+    """
+    if not isinstance(values, (np.ndarray, Tensor)) or tuple(values.shape) != tuple(shape):
+        raise ValueError(f"{rule}, got {tuple(getattr(values, 'shape', (type(values).__name__,)))} instead of "
+                         f"{tuple(shape)}.")
+    values = torch.as_tensor(values)
+    least, sums = values.amin(1), values.sum(1)
+    wrong = ~((least >= 0) & ((sums - 1).abs() <= 1e-3))
+    if not finite:
+        wrong &= sums.isfinite()
+    if wrong.any():
+        raise ValueError(f"{rule}, got numbers >= {least[wrong][0]:g} with the sum {sums[wrong][0]:g}.")

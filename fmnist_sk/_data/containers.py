@@ -9,7 +9,7 @@ from sklearn import get_config
 from torch import Tensor
 
 
-def like(X, values: np.ndarray | Tensor):
+def like(X: Any, values: np.ndarray | Tensor) -> Any:
     """`values` as the kind of container that X is: DataFrame, tensor on its device, or array."""
     if isinstance(X, Tensor):
         return values

@@ -1,9 +1,11 @@
-"""Which image a row of values is: shapes of images, and padding."""
+"""Shapes of images: of flat rows, of arrays, and after padding."""
 from __future__ import annotations
 
 import math
 import numbers
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -19,7 +21,7 @@ def square_shape(n_features: int) -> tuple[int, int, int]:
     return 1, side, side
 
 
-def check_image_shape(image_shape, n_features: int) -> tuple[int, int, int] | None:
+def check_image_shape(image_shape: Sequence[int] | None, n_features: int) -> tuple[int, int, int] | None:
     """The parameter image_shape as (channels, height, width); None stays None."""
     if image_shape is None:
         return None
@@ -30,10 +32,11 @@ def check_image_shape(image_shape, n_features: int) -> tuple[int, int, int] | No
     if math.prod(shape) != n_features:
         raise ValueError(f"image_shape must hold as many values as a row of X, {n_features}, got "
                          f"image_shape={image_shape}.")
-    return (1,) * (3 - len(shape)) + shape
+    channels, height, width = (1,) * (3 - len(shape)) + shape
+    return channels, height, width
 
 
-def shape_of_images(X) -> tuple[int, int, int]:
+def shape_of_images(X: Any) -> tuple[int, int, int]:
     """(channels, height, width) of images X (n, height, width) or (n, channels, height, width)."""
     channels, height, width = (1,) * (4 - X.ndim) + tuple(X.shape[1:])
     return channels, height, width

@@ -1,4 +1,4 @@
-"""What is computed of a whole data set: hashes, ranges, means, and splits."""
+"""Computations over a whole data set: hashes, ranges, means and splits."""
 from __future__ import annotations
 
 import torch

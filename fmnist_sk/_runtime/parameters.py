@@ -1,14 +1,15 @@
-"""The base of the estimators that are no networks, and what is asked of any parameter."""
+"""The base class of schedules and transformers, and checks that hold for any parameter."""
 from __future__ import annotations
 
 import numbers
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
 
 def set_nested(estimator: BaseEstimator, params: dict) -> None:
-    """scikit-learn's set_params, but with a ValueError where a parameter is set of something that has none."""
+    """scikit-learn's set_params, with a ValueError for nested names, such as ``schedule__factor``, of plain values."""
     try:
         BaseEstimator.set_params(estimator, **params)
     except AttributeError as error:
@@ -17,7 +18,7 @@ def set_nested(estimator: BaseEstimator, params: dict) -> None:
         nested = {name: name.partition("__")[0] for name in params if "__" in name}
         wrong = [name for name, part in nested.items() if not hasattr(getattr(estimator, part), "set_params")]
         name = (wrong or list(nested))[0]
-        raise ValueError(f"{name} needs an object to set it of, got {nested[name]}="
+        raise ValueError(f"{name} needs an object with parameters, got {nested[name]}="
                          f"{getattr(estimator, nested[name])!r}.") from error
 
 
@@ -31,13 +32,13 @@ def check_numbers(params: dict) -> None:
 
 
 class Estimator(BaseEstimator):
-    """What scikit-learn's base class does, with errors that name the parameter."""
+    """scikit-learn's base class, with errors that name the parameter."""
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> Self:
         """Set parameters of this estimator, and those of nested objects (``estimator__lr``)."""
         set_nested(self, params)
         return self
 
-    def _validate_params(self):
+    def _validate_params(self) -> None:
         check_numbers(self.get_params(deep=False))
         super()._validate_params()

@@ -1,7 +1,8 @@
-"""What all schedules of the learning rate share, and a schedule at work on an optimizer."""
+"""The base class of the schedules of the learning rate, and runs, which apply one to an optimizer."""
 from __future__ import annotations
 
 import numbers
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -37,33 +38,35 @@ class Schedule(Estimator):
         return None
 
     def at(self, moment: Moment) -> float:
-        """What the learning rate is multiplied by in the step that comes next."""
+        """What the learning rate is multiplied by in the next step."""
         raise NotImplementedError
 
     def run(self, optimizer: torch.optim.Optimizer, n_epochs: int, steps_per_epoch: int) -> ScheduleRun:
+        """The schedule applied to an optimizer that takes n_epochs * steps_per_epoch steps."""
         return ScheduleRun(self, optimizer, n_epochs, steps_per_epoch)
 
     def trace(self, n_epochs: int, steps_per_epoch: int, rows: Sequence[dict] = (), lr: float = 1.0) -> np.ndarray:
-        """The learning rate of every step of a fit that begins with `lr`, (n_epochs * steps_per_epoch,).
+        """The learning rate of every step of a fit, (n_epochs * steps_per_epoch,).
 
+        lr : the optimizer's learning rate, which the schedule's factors multiply
         rows : what the history holds of each epoch, such as ``[{"valid_loss": 0.5}, ...]``, for schedules that read it
         """
         for name, value in (("n_epochs", n_epochs), ("steps_per_epoch", steps_per_epoch)):
             if not isinstance(value, numbers.Integral) or value < 1:
                 raise ValueError(f"{name} must be a whole number from 1 on, got {name}={value!r}.")
         optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr)
-        run, found = self.run(optimizer, n_epochs, steps_per_epoch), []
+        run, rates = self.run(optimizer, n_epochs, steps_per_epoch), []
         for epoch in range(n_epochs):
             run.begin_epoch(rows[:epoch])
             for _ in range(steps_per_epoch):
                 run.begin_batch()
                 optimizer.step()
-                found.append(optimizer.param_groups[0]["lr"])
-        return np.array(found)
+                rates.append(optimizer.param_groups[0]["lr"])
+        return np.array(rates)
 
 
 class ScheduleRun:
-    """A schedule at work on an optimizer, for `n_epochs` of `steps_per_epoch` each."""
+    """A schedule applied to an optimizer, for `n_epochs` of `steps_per_epoch` each."""
 
     def __init__(self, schedule: Schedule, optimizer: torch.optim.Optimizer, n_epochs: int, steps_per_epoch: int):
         self.schedule, self.optimizer = schedule, optimizer
@@ -73,12 +76,13 @@ class ScheduleRun:
                        for group in optimizer.param_groups]
 
     def begin_epoch(self, rows: Sequence[dict]) -> None:
-        """rows: the history of this run's epochs so far."""
+        """Call before an epoch; `rows` is the history of this run's epochs so far."""
         self.rows = rows
         if self.schedule.per == "epoch":
             self._apply()
 
     def begin_batch(self) -> None:
+        """Call before every step."""
         if self.schedule.per == "batch":
             self._apply()
         self.step += 1
@@ -102,15 +106,47 @@ class ScheduleRun:
         return self.step // self.steps_per_epoch
 
     def resume(self, step: int, rows: Sequence[dict]) -> None:
-        """Go on as after `step` steps that left the history `rows`."""
+        """Continue as if `step` steps had been done, which left the history `rows`."""
         self.step = step
 
 
 class FreeRun(ScheduleRun):
     """Leaves the learning rate to those who set it, such as skorch's LRScheduler callback."""
 
-    def _apply(self):
+    def _apply(self) -> None:
         pass
 
-    def finish(self):
+    def finish(self) -> None:
         pass
+
+
+class TorchRun(ScheduleRun):
+    """Steps one of PyTorch's schedulers before every batch or epoch but the first."""
+
+    def __init__(self, schedule: Schedule, optimizer: torch.optim.Optimizer, n_epochs: int, steps_per_epoch: int):
+        super().__init__(schedule, optimizer, n_epochs, steps_per_epoch)
+        try:
+            self.scheduler = schedule.scheduler(optimizer, **(schedule.settings or {}))
+        except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"schedule cannot be made with settings={schedule.settings!r}: {error}") from error
+
+    def _apply(self) -> None:
+        if self.step == 0:
+            return
+        score = self.schedule.monitored
+        if score is not None and (not self.rows or score not in self.rows[-1]):
+            raise ValueError(f"monitor must be a score in the history of every epoch, got monitor={score!r}.")
+        try:
+            self.scheduler.step(*([] if score is None else [self.rows[-1][score]]))
+        except (TypeError, ValueError, ArithmeticError) as error:
+            raise ValueError(f"schedule must last for {self.n_epochs} epochs of {self.steps_per_epoch} batches, got "
+                             f"settings={self.schedule.settings!r}: {error}") from error
+
+    def resume(self, step: int, rows: Sequence[dict]) -> None:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step\\(\\)` before", UserWarning)
+            while self.step < step:
+                if self.step % self.steps_per_epoch == 0:
+                    self.begin_epoch(rows[:self.epoch])
+                self.begin_batch()

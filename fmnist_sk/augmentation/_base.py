@@ -1,10 +1,11 @@
-"""What all random transformers share: which images are changed, and the two uses, in training and in a Pipeline."""
+"""The base class of the random transformers: which images they change, in training and in a Pipeline."""
 from __future__ import annotations
 
 import math
 import numbers
 from collections.abc import Collection
 from dataclasses import KW_ONLY, dataclass
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -20,14 +21,15 @@ from fmnist_sk._data.containers import like
 from fmnist_sk._data.images import Batch, PixelRange
 from fmnist_sk._data.shapes import check_image_shape, shape_of_images
 from fmnist_sk._runtime.parameters import Estimator
+from fmnist_sk._runtime.sklearn_callbacks import CallbackSupportMixin, one_task, with_callbacks
 
 DTYPES = ("float32", "float64", "uint8")
 LABELS = ["array-like", None]
 SHARE = [Interval(numbers.Real, 0, 1, closed="both")]
 
 
-class Augmenter(Estimator):
-    """What `augment=` may hold: it changes training images, or stores changed copies of them."""
+class Augmenter(CallbackSupportMixin, Estimator):
+    """Base of what `augment=` may hold: it changes training images, or stores changed copies of them."""
 
 
 @dataclass(eq=False, repr=False)
@@ -72,7 +74,7 @@ class RandomTransformer(OneToOneFeatureMixin, TransformerMixin, Augmenter):
 
     def _change(self, batch: Batch, allowed: Tensor | None, generator: torch.Generator, pixel_range: PixelRange
                 ) -> None:
-        """Change a batch. allowed: (n_classes,) bool, of which classes images may be changed; None if of all."""
+        """Change a batch. allowed: (n_classes,) bool, whether images of a class may be changed; None if all may."""
         chosen = torch.rand(len(batch.x), generator=generator, device=batch.x.device) < self.p
         if allowed is not None:
             chosen &= batch.are_all_of(allowed)
@@ -80,31 +82,36 @@ class RandomTransformer(OneToOneFeatureMixin, TransformerMixin, Augmenter):
 
     # ------------------------------------------------------------------ as a step of a Pipeline
 
-    def fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor | None = None):
+    @with_callbacks
+    def fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor | None = None) -> Self:
         """Check the parameters and, if classes are named, that they occur in y."""
-        self._check(X, y)
+        with one_task(self, X, y):
+            self._check(X, y)
         return self
 
-    def fit_transform(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor | None = None):
+    @with_callbacks
+    def fit_transform(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor | None = None) -> Any:
         """One draw for every image of X: (n, features), (n, H, W) or (n, C, H, W); the same kind of container out.
 
         uint8, float32 and float64 stay, other types become float32.
         """
-        pixels, codes, classes = self._check(X, y)
-        if self.p == 0:
-            return X if pixels is X else like(X, pixels)
-        tensor = as_tensor(pixels)
-        images = as_images(tensor, self.image_shape)
-        drawn = draw_once([(self, class_selection(self, self.only, self.exclude, classes))], images, codes,
-                          new_generator(self.random_state, images.device))
-        return like(X, drawn.reshape(tensor.shape))
+        with one_task(self, X, y):
+            pixels, codes, classes = self._check(X, y)
+            if self.p == 0:
+                return X if pixels is X else like(X, pixels)
+            tensor = as_tensor(pixels)
+            images = as_images(tensor, self.image_shape)
+            drawn = draw_once([(self, class_selection(self, self.only, self.exclude, classes))], images, codes,
+                              new_generator(self.random_state, images.device))
+            return like(X, drawn.reshape(tensor.shape))
 
-    def transform(self, X: ArrayLike | Tensor):
+    def transform(self, X: ArrayLike | Tensor) -> Any:
         """X as it is: at prediction nothing is random."""
         check_is_fitted(self)
         return like(X, check_pixels(self, X, reset=False, dtypes=DTYPES))
 
-    def _check(self, X, y):
+    def _check(self, X: Any, y: Any) -> tuple[np.ndarray | Tensor, Tensor | None, np.ndarray | None]:
+        """Pixels, codes and classes of X and y; the last two are None without y."""
         self._validate_params()
         pixels = check_pixels(self, X, reset=True, dtypes=DTYPES)
         classes = codes = None
@@ -154,7 +161,8 @@ def as_images(X: Tensor, image_shape: tuple[int, ...] | None) -> Tensor:
     return X.reshape(len(X), *shape)
 
 
-def new_generator(random_state, device: torch.device) -> torch.Generator:
+def new_generator(random_state: int | np.random.RandomState | None, device: torch.device) -> torch.Generator:
+    """A generator on the device, seeded from `random_state`."""
     return torch.Generator(device).manual_seed(int(check_random_state(random_state).randint(2**31 - 1)))
 
 

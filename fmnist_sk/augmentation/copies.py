@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -13,19 +13,21 @@ from torch import Tensor
 from fmnist_sk._data.checks import as_tensor, check_pixels, encode_labels
 from fmnist_sk._data.containers import like
 from fmnist_sk._data.images import LabelledImages
+from fmnist_sk._runtime.sklearn_callbacks import one_task, with_callbacks
 from fmnist_sk.augmentation._base import (
     DTYPES,
     LABELS,
     SHARE,
     Augmenter,
     PixelRange,
+    RandomTransformer,
     as_images,
     class_selection,
     draw_once,
     new_generator,
 )
 from fmnist_sk.augmentation.geometry import RandomHorizontalFlip
-from fmnist_sk.augmentation.presets import as_transformers, select
+from fmnist_sk.augmentation.presets import as_transformers, with_allowed_classes
 
 
 class AugmentedCopies(Augmenter):
@@ -34,8 +36,8 @@ class AugmentedCopies(Augmenter):
     Two uses:
 
     - ``ConvNetClassifier(augment=AugmentedCopies())``, alone or in a list: the images that are left after the
-      validation split are enlarged at the beginning of a fit. What else is in the list is drawn afresh for every batch
-      of originals and copies.
+      validation split are enlarged at the beginning of a fit. The other transformers of the list are drawn
+      afresh for every batch of originals and copies.
     - as a step of imbalanced-learn's Pipeline, which calls `fit_resample` in training only.
 
     Parameters
@@ -61,7 +63,8 @@ class AugmentedCopies(Augmenter):
     }
 
     def __init__(self, fraction: float = 1.0, transformer: Any = None, *, only: Collection | None = None,
-                 exclude: Collection | None = None, image_shape: tuple[int, ...] | None = None, random_state=None):
+                 exclude: Collection | None = None, image_shape: tuple[int, ...] | None = None,
+                 random_state: int | np.random.RandomState | None = None):
         self.fraction = fraction
         self.transformer = transformer
         self.only = only
@@ -69,49 +72,55 @@ class AugmentedCopies(Augmenter):
         self.image_shape = image_shape
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor | None = None):
+    @with_callbacks
+    def fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor | None = None) -> Self:
         """Check the parameters, X and y; nothing is learned."""
-        self._validate_params()
-        pixels = check_pixels(self, X, y, reset=True, dtypes=DTYPES)
-        classes, _ = encode_labels(y, len(pixels))
-        class_selection(self, self.only, self.exclude, classes)
-        self._steps(classes)
+        with one_task(self, X, y):
+            self._check(X, y)
         return self
 
-    def fit_resample(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor):
+    @with_callbacks
+    def fit_resample(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor) -> tuple[Any, Any]:
         """X and y with the copies after the originals, in the kinds of container they came in.
 
         uint8, float32 and float64 stay, other types become float32.
 
         X : (n, features), (n, H, W) or (n, C, H, W). y : (n,) labels.
         """
-        self.fit(X, y)
-        pixels = check_pixels(self, X, y, reset=False, dtypes=DTYPES)
-        classes, codes = encode_labels(y, len(pixels))
-        tensor = as_tensor(pixels)
-        generator = new_generator(self.random_state, tensor.device)
-        images = as_images(tensor, self.image_shape)
-        rows = torch.arange(len(tensor), device=tensor.device)
-        chosen, drawn = self._draw(LabelledImages(images, codes.to(tensor.device), classes, rows=rows), classes,
-                                   generator, None)
-        enlarged = torch.cat([tensor, drawn.reshape(-1, *tensor.shape[1:])])
-        index = torch.cat([rows, chosen]).cpu().numpy()
-        if isinstance(X, pd.DataFrame):
-            X = X.iloc[index].set_axis(np.arange(len(index)), axis=0)
-        return like(X, enlarged if isinstance(X, Tensor) else enlarged.numpy()), _take(y, index)
+        with one_task(self, X, y):
+            pixels, codes, classes = self._check(X, y)
+            generator = new_generator(self.random_state, pixels.device)
+            rows = torch.arange(len(pixels), device=pixels.device)
+            images = LabelledImages(as_images(pixels, self.image_shape), codes.to(pixels.device), classes, rows=rows)
+            chosen, drawn = self._draw(images, classes, generator, None)
+            enlarged = torch.cat([pixels, drawn.reshape(-1, *pixels.shape[1:])])
+            index = torch.cat([rows, chosen]).cpu().numpy()
+            if isinstance(X, pd.DataFrame):
+                X = X.iloc[index].set_axis(np.arange(len(index)), axis=0)
+            return like(X, enlarged if isinstance(X, Tensor) else enlarged.numpy()), _labels_of_rows(y, index)
 
-    def _validate_params(self):
+    def _check(self, X: Any, y: Any) -> tuple[Tensor, Tensor, np.ndarray]:
+        """Pixels, codes and classes of X and y."""
+        self._validate_params()
+        pixels = check_pixels(self, X, y, reset=True, dtypes=DTYPES)
+        classes, codes = encode_labels(y, len(pixels))
+        class_selection(self, self.only, self.exclude, classes)
+        self._steps(classes)
+        return as_tensor(pixels), codes, classes
+
+    def _validate_params(self) -> None:
         super()._validate_params()
         if self.fraction == 0:
             raise ValueError(f"fraction must be above 0, got fraction={self.fraction!r}.")
 
-    def _steps(self, classes: np.ndarray | None):
+    def _steps(self, classes: np.ndarray | None) -> list[tuple[RandomTransformer, Tensor | None]]:
+        """What is done to the copies: each transformer with the classes of which it may change images."""
         steps = [RandomHorizontalFlip(p=1.0)] if self.transformer is None else \
             as_transformers(self.transformer, classes, "transformer")
         if not steps or any(isinstance(step, AugmentedCopies) for step in steps):
             raise ValueError("transformer must change the copies by random transformers other than AugmentedCopies, "
                              f"got transformer={self.transformer!r}.")
-        return select(steps, classes)
+        return with_allowed_classes(steps, classes)
 
     def _draw(self, images: LabelledImages, classes: np.ndarray, generator: torch.Generator,
               pixel_range: PixelRange | None) -> tuple[Tensor, Tensor]:
@@ -135,7 +144,8 @@ class AugmentedCopies(Augmenter):
                               images.classes, weights, torch.cat([images.row_numbers, new]), images.class_factors)
 
 
-def _take(y, index: np.ndarray):
+def _labels_of_rows(y: Any, index: np.ndarray) -> Any:
+    """The labels of these rows, in the kind of container that y is."""
     if isinstance(y, Tensor):
         return y[torch.from_numpy(index).to(y.device)]
     if isinstance(y, (pd.Series, pd.DataFrame)):

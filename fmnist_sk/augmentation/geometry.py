@@ -7,8 +7,10 @@ from dataclasses import KW_ONLY, dataclass
 
 import torch
 from sklearn.utils._param_validation import Interval
+from torch import Tensor
 from torch.nn import functional as F
 
+from fmnist_sk._data.images import PixelRange
 from fmnist_sk.augmentation._base import RandomTransformer
 
 
@@ -30,7 +32,7 @@ class RandomHorizontalFlip(RandomTransformer):
 
     p: float = 0.5
 
-    def _apply(self, x, chosen, generator, pixel_range):
+    def _apply(self, x: Tensor, chosen: Tensor, generator: torch.Generator, pixel_range: PixelRange) -> Tensor:
         return torch.where(chosen[:, None, None, None], x.flip(-1), x)
 
 
@@ -55,7 +57,7 @@ class RandomCrop(RandomTransformer):
         "padding": [Interval(numbers.Integral, 0, 10_000, closed="both")],
     }
 
-    def _apply(self, x, chosen, generator, pixel_range):
+    def _apply(self, x: Tensor, chosen: Tensor, generator: torch.Generator, pixel_range: PixelRange) -> Tensor:
         n, _, height, width = x.shape
         shift = torch.randint(0, 2 * self.padding + 1, (2, n, 1), generator=generator, device=x.device)
         shift = torch.where(chosen[:, None], shift, self.padding)          # the middle window: no shift
@@ -103,7 +105,7 @@ class RandomAffine(RandomTransformer):
         "shear": [Interval(numbers.Real, 0, 90, closed="left")],
     }
 
-    def _apply(self, x, chosen, generator, pixel_range):
+    def _apply(self, x: Tensor, chosen: Tensor, generator: torch.Generator, pixel_range: PixelRange) -> Tensor:
         n, _, height, width = x.shape
         u = torch.rand(5, n, generator=generator, device=x.device, dtype=x.dtype) * 2 - 1
         zoom, angle = 1 + self.zoom * u[2], math.radians(self.rotation) * u[3]
@@ -113,6 +115,6 @@ class RandomAffine(RandomTransformer):
         # grid_sample's units, where height and width are 2.
         theta = torch.stack([torch.stack([cos, (cos * lean - sin) * height / width, 2 * self.shift * u[0]], 1),
                              torch.stack([sin * width / height, sin * lean + cos, 2 * self.shift * u[1]], 1)], 1)
-        grid = F.affine_grid(theta, x.shape, align_corners=False)
+        grid = F.affine_grid(theta, list(x.shape), align_corners=False)
         moved = F.grid_sample(x - pixel_range.low, grid, align_corners=False) + pixel_range.low
         return torch.where(chosen[:, None, None, None], moved, x)

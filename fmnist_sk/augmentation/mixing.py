@@ -8,13 +8,14 @@ import torch
 from sklearn.utils._param_validation import Interval
 from torch import Tensor
 
+from fmnist_sk._data.images import Batch, PixelRange
 from fmnist_sk._network.random import DrawFrom
 from fmnist_sk.augmentation._base import RandomTransformer
 
 
 @dataclass(eq=False, repr=False)
 class MixingTransformer(RandomTransformer):
-    """Base of those that give a chosen image a part of another one, its partner, and as much of its label.
+    """Base of the transformers that mix a chosen image with another, its partner, and their labels in the same shares.
 
     Partners are of classes that may be changed. As a step of a Pipeline, where labels cannot become soft, images are
     mixed with others of their own class.
@@ -31,16 +32,17 @@ class MixingTransformer(RandomTransformer):
     _mixes = True
 
     def _mix(self, x: Tensor, partner: Tensor, share: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Images of which about `share` (n,) is from x and the rest from `partner`; and the share that it became."""
+        """Images with about the share `share` (n,) of x and the rest of `partner`, and the exact shares."""
         raise NotImplementedError
 
-    def _change(self, batch, allowed, generator, pixel_range):
+    def _change(self, batch: Batch, allowed: Tensor | None, generator: torch.Generator, pixel_range: PixelRange
+                ) -> None:
         x = batch.x
         chosen = torch.rand(len(x), generator=generator, device=x.device) < self.p
-        may = None if allowed is None else batch.are_all_of(allowed)
-        if may is not None:
-            chosen &= may
-        partner = _partners(may, len(x), generator)
+        may_change = None if allowed is None else batch.are_all_of(allowed)
+        if may_change is not None:
+            chosen &= may_change
+        partner = _partners(may_change, len(x), generator)
         mixed, share = self._mix(x, x[partner], self._shares(len(x), generator).to(x.dtype), generator)
         batch.x = torch.where(chosen[:, None, None, None], mixed, x)
         batch.mix_targets(partner, torch.where(chosen, share, 1.0).float())
@@ -59,11 +61,11 @@ class MixingTransformer(RandomTransformer):
         return torch.sigmoid(log_g - log_h)
 
 
-def _partners(may: Tensor | None, n: int, generator: torch.Generator) -> Tensor:
-    """(n,) int64: for each image another one in random order, among those where `may` is true."""
+def _partners(may_change: Tensor | None, n: int, generator: torch.Generator) -> Tensor:
+    """(n,) int64: for each image another one in random order, among those where `may_change` is true."""
     key = torch.rand(n, generator=generator, device=generator.device)
-    order = (key if may is None else torch.where(may, key, 2.0)).argsort(stable=True)
-    last = n - 1 if may is None else may.sum() - 1                # a tensor: not waited for
+    order = (key if may_change is None else torch.where(may_change, key, 2.0)).argsort(stable=True)
+    last = n - 1 if may_change is None else may_change.sum() - 1      # a tensor, for which the host does not wait
     position = torch.arange(n, device=order.device)
     following = order[torch.where(position < last, (position + 1) % n, 0)]
     return torch.empty_like(order).scatter_(0, order, following)
@@ -84,7 +86,7 @@ class MixUp(MixingTransformer):
 
     alpha: float = 0.2
 
-    def _mix(self, x, partner, share, generator):
+    def _mix(self, x: Tensor, partner: Tensor, share: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         return torch.lerp(partner, x, share[:, None, None, None]), share
 
 
@@ -104,7 +106,7 @@ class CutMix(MixingTransformer):
         As in `RandomHorizontalFlip`. Partners too are of the classes that may be changed.
     """
 
-    def _mix(self, x, partner, share, generator):
+    def _mix(self, x: Tensor, partner: Tensor, share: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         half = (1 - share).sqrt() / 2
         centre = torch.rand(2, len(x), generator=generator, device=x.device)
         within = []

@@ -9,6 +9,7 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor
 
+from fmnist_sk._data.images import PixelRange
 from fmnist_sk.augmentation._base import SHARE, RandomTransformer, check_range
 
 _POSITIVE = [Interval(numbers.Real, 0, None, closed="left")]
@@ -52,16 +53,17 @@ class RandomErasing(RandomTransformer):
         "inside": ["boolean"],
     }
 
-    def _validate_params(self):
+    def _validate_params(self) -> None:
         super()._validate_params()
         check_range(self, "area", "two shares from above 0 to 1, the smaller first", 0, 1)
         check_range(self, "aspect", "two positive numbers, the smaller first", 0, math.inf)
 
-    def _apply(self, x, chosen, generator, pixel_range):
+    def _apply(self, x: Tensor, chosen: Tensor, generator: torch.Generator, pixel_range: PixelRange) -> Tensor:
         hidden = self._rectangles(x, generator) & chosen[:, None, None, None]
+        fill: Tensor | float
         if self.fill == "random":
             fill = torch.empty_like(x).uniform_(*pixel_range, generator=generator)
-        elif self.fill == "mean":
+        elif isinstance(self.fill, str):        # "mean"
             fill = x.mean(dim=(2, 3), keepdim=True)
         else:
             fill = pixel_range.low + self.fill * (pixel_range.high - pixel_range.low)
@@ -110,7 +112,7 @@ class GaussianNoise(RandomTransformer):
         "where": [StrOptions({"all", "foreground"})],
     }
 
-    def _apply(self, x, chosen, generator, pixel_range):
+    def _apply(self, x: Tensor, chosen: Tensor, generator: torch.Generator, pixel_range: PixelRange) -> Tensor:
         low, high = pixel_range
         noise = torch.empty_like(x).normal_(0, self.std * (high - low), generator=generator)
         changed = chosen[:, None, None, None]
@@ -138,7 +140,7 @@ class RandomBrightness(RandomTransformer):
 
     _parameter_constraints = {**RandomTransformer._parameter_constraints, "strength": SHARE}
 
-    def _apply(self, x, chosen, generator, pixel_range):
+    def _apply(self, x: Tensor, chosen: Tensor, generator: torch.Generator, pixel_range: PixelRange) -> Tensor:
         low, high = pixel_range
         u = torch.rand(len(x), 1, 1, 1, generator=generator, device=x.device, dtype=x.dtype) * 2 - 1
         changed = (low + (x - low) * (1 + self.strength * u)).clamp_(low, high)

@@ -1,8 +1,9 @@
-"""What `augment=` may be, presets by name, and the function that changes a batch."""
+"""Values of `augment=`, presets by name, and the function that changes a batch."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,11 +38,11 @@ PRESETS: dict[str, Callable[[np.ndarray | None], list]] = {
 }
 
 
-def as_transformers(augment, classes: np.ndarray | None = None, parameter: str = "augment"
-                    ) -> list[Augmenter]:
-    """The transformers that an `augment=` stands for: None, a preset's name, one, a list or a Pipeline of them.
+def as_transformers(augment: Any, classes: np.ndarray | None = None, parameter: str = "augment") -> list[Augmenter]:
+    """The transformers for a value of `augment=`: None, a preset's name, one, a list or a Pipeline of them.
 
-    A preset may depend on the labels in `classes`.
+    classes : labels of the fit, on which a preset may depend
+    parameter : name of the parameter, for messages
     """
     if augment is None:
         return []
@@ -60,7 +61,7 @@ def as_transformers(augment, classes: np.ndarray | None = None, parameter: str =
     return list(augment)
 
 
-def select(steps: Sequence[RandomTransformer], classes: np.ndarray | None
+def with_allowed_classes(steps: Sequence[RandomTransformer], classes: np.ndarray | None
            ) -> list[tuple[RandomTransformer, Tensor | None]]:
     """Each step with the classes (n_classes,) bool of which it may change images, or None for all."""
     return [(step, class_selection(step, step.only, step.exclude, classes)) for step in steps]
@@ -76,9 +77,10 @@ class Augmentation:
         self._recorded: Recorded | None = None
 
     def record(self) -> None:
-        """From now on record what is done (CUDA), anew if it was: a batch is good until the next one.
+        """Record a CUDA graph of the changes from the next batch on, also where there is one already.
 
-        Others' transformers, which may decide in Python, stay as they are.
+        A batch is then valid until the next one. Transformers that are not this package's are not recorded, because
+        they may branch in Python.
         """
         if all(is_ours(step) for step, _ in self.steps):
             self._recorded = Recorded(self.change, [self.generator])
@@ -92,18 +94,19 @@ class Augmentation:
 def _changed(steps: Sequence[tuple[RandomTransformer, Tensor | None]], n_classes: int, pixel_range: PixelRange,
              generator: torch.Generator, x: Tensor, codes: Tensor, weights: Tensor | None
              ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Pixels, weights and targets of a batch that was changed."""
+    """Pixels, weights and targets of a changed batch."""
     batch = Batch(x if x.is_floating_point() else x.float(), codes, weights, n_classes)
     for step, allowed in steps:
         step._change(batch, allowed, generator, pixel_range)
     return batch.x, batch.weights, batch.targets
 
 
-def compile_augmentation(augment, classes: np.ndarray, pixel_range: PixelRange, generator: torch.Generator
+def compile_augmentation(augment: Any, classes: np.ndarray, pixel_range: PixelRange, generator: torch.Generator
                          ) -> Augmentation | None:
-    """What changes a batch; None if there are no random transformers."""
+    """The function that changes a batch; None without random transformers."""
     steps = [step for step in as_transformers(augment, classes) if isinstance(step, RandomTransformer)]
     if not steps:
         return None
     return Augmentation([(step, allowed if allowed is None else allowed.to(generator.device))
-                         for step, allowed in select(steps, classes)], len(classes), pixel_range, generator)
+                         for step, allowed in with_allowed_classes(steps, classes)],
+                        len(classes), pixel_range, generator)

@@ -14,7 +14,7 @@ from fmnist_sk._network.layers import Concatenate
 
 MAX_DEPTH = 1000        # blocks, layers or tokens that a network has at most, so that it can be built
 
-# What scikit-learn's parameter validation is told of parameters that several networks have.
+# Constraints of parameters that several networks have, for scikit-learn's validation.
 POSITIVE = [Interval(numbers.Integral, 1, None, closed="left")]
 DEPTH = [Interval(numbers.Integral, 1, MAX_DEPTH, closed="both")]
 DROPOUT = [Interval(numbers.Real, 0, 1, closed="left")]
@@ -92,7 +92,7 @@ def reduced_stages(block: Callable[[int, int], nn.Module], shape: tuple[int, int
     """Stages of ``n_blocks[i]`` blocks with ``widths[i]`` channels, a `Reduction` after each.
 
     ``block(in_channels, out_channels)`` keeps the size. A reduction gives the next stage's channels, the last one those
-    of its own stage. Returns the modules and the shape (channels, height, width) that they make of `shape`.
+    of its own stage. Returns the modules and the shape (channels, height, width) of their output for input of `shape`.
     """
     check_stages("widths", widths, 4)
     check_stages("n_blocks", n_blocks, 0)
@@ -113,9 +113,9 @@ def reduced_stages(block: Callable[[int, int], nn.Module], shape: tuple[int, int
 class Head(nn.Sequential):
     """From the last feature map to logits: average, flatten, dense layer with batch normalisation, dropout, logits.
 
-    The map is averaged to at most `pool` x `pool` cells. Garments are centred, so where something is matters: a head
-    that sees the cells apart learns faster than one behind global average pooling, which is ``pool=1``. ``hidden=0``
-    leaves the dense layer out.
+    The map is averaged to at most `pool` x `pool` cells. Garments are centred, so positions matter: a head that keeps
+    the cells apart learns faster than one behind global average pooling, which is ``pool=1``. ``hidden=0`` leaves the
+    dense layer out.
     """
 
     def __init__(self, shape: tuple[int, int, int], n_classes: int, *, pool: int = 7, hidden: int = 0,

@@ -149,7 +149,7 @@ class InceptionV3(nn.Module):
             self.fc = nn.Linear(self.channels, n_classes)
 
     def blocks(self, start: int = 0, stop: int = len(BLOCKS)) -> list[nn.Module]:
-        """Those of BLOCKS from `start` to before `stop`."""
+        """The modules of ``BLOCKS[start:stop]``."""
         return [getattr(self, name) for name in BLOCKS[start:stop]]
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:      # (n, 3, height, width)
@@ -164,9 +164,9 @@ class InceptionV3(nn.Module):
 
 
 def load_checkpoint(network: InceptionV3, path: Path) -> None:
-    """Give `network` the weights of a state dict of torchvision's names; heads in the file that it lacks are ignored.
+    """Load a state dict with torchvision's names into `network`; heads in the file that it lacks are ignored.
 
-    Only tensors are read, no code is run. Raises ValueError for a file that is no such state dict.
+    Only tensors are read, no code is run. Raises ValueError for any other file.
     """
     try:
         state = read_tensors(path)
@@ -194,7 +194,7 @@ def load_checkpoint(network: InceptionV3, path: Path) -> None:
 def imagenet_checkpoint() -> Path:
     """The official ImageNet weights, downloaded once into torch.hub's folder (which torchvision shares), verified.
 
-    Raises FileNotFoundError that says where to put the file if it cannot be had.
+    Raises FileNotFoundError that says where to put the file if it cannot be downloaded.
     """
     path = Path(torch.hub.get_dir()) / "checkpoints" / IMAGENET
     if path.is_dir():
@@ -214,6 +214,7 @@ def imagenet_checkpoint() -> Path:
 
 
 def _verify(path: Path) -> None:
+    """Raise ValueError unless the file has the SHA-256 that its published name begins to tell."""
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     expected = IMAGENET.removesuffix(".pth").rsplit("-", 1)[1]

@@ -68,7 +68,7 @@ def parse_architecture(text: str, *, padding: str = "same", rounding: str = "flo
     - ``GAP``, ``GMP``: global average and max pooling.
     - ``128N``: dense layer of 128 units. Dense layers come last. The output layer is implied.
 
-    `name` is what error messages call the text.
+    `name` is the name of the parameter, for messages.
     """
     if not isinstance(text, str):
         raise TypeError(f"{name} must be a text such as '32C3-MP2', got {name}={text!r}.")
@@ -109,7 +109,7 @@ _POOLS = {"M": "max_pool", "A": "avg_pool"}
 
 
 def minimum_side(layers: Sequence[Layer]) -> int:
-    """The smallest height and width of images that the convolutions and poolings leave a pixel of."""
+    """Smallest side of an image of which the convolutions and poolings leave at least one pixel."""
     side = 1
     for layer in reversed([layer for layer in layers if layer.kind != "dense"]):
         side = layer.side_before(side)
@@ -119,7 +119,7 @@ def minimum_side(layers: Sequence[Layer]) -> int:
 def feature_layers(layers: Sequence[Layer], image_shape: tuple[int, int, int], *, batch_norm: bool = True,
                    bias: bool = True, activation: str = "relu", name: str = "architecture"
                    ) -> tuple[list[nn.Module], tuple[int, int, int]]:
-    """Modules of all but the dense layers, and the shape (channels, height, width) of what comes out.
+    """Modules of all but the dense layers, and the shape (channels, height, width) of their output.
 
     Raises ValueError that quotes the layer which leaves no pixel.
     """
@@ -165,6 +165,7 @@ def _whitening(channels: int, layer: Layer) -> nn.Module:
 
 
 def _own_padding(layer: Layer) -> int:
+    """Zeros that the convolution itself adds on each side."""
     return layer.window // 2 if layer.edge == "same" and layer.window % 2 else 0
 
 

@@ -37,7 +37,7 @@ class ConvNet(nn.Module):
 class ConvNetClassifier(ImageClassifier):
     """Plain convolutional network whose architecture is a text.
 
-    The smallest images are those that the convolutions and poolings leave a pixel of: 4 x 4 by default.
+    The smallest images are those of which the convolutions and poolings leave a pixel: 4 x 4 by default.
 
     All parameters of `ImageClassifier`, and:
 
@@ -59,14 +59,15 @@ class ConvNetClassifier(ImageClassifier):
 
         1,000 tokens at most.
     padding : {"same", "valid"}
-        Of the convolutions: zeros around the image keep its size, or none.
+        Of the convolutions: "same" keeps the image's size by zeros around it, "valid" adds none.
     rounding : {"floor", "ceil"}
-        Of the poolings: rows and columns that do not fill a window are dropped, or pooled with what there is.
+        Of the poolings: rows and columns that do not fill a window are dropped, or pooled in a smaller window.
     batch_norm : bool
-        After every convolution, before its activation (Ioffe and Szegedy, 2015, https://arxiv.org/abs/1502.03167).
+        Batch normalisation after every convolution, before its activation (Ioffe and Szegedy, 2015, https://arxiv.org/abs/1502.03167).
     dropout : float
-        After every dense layer but the last (Srivastava et al., 2014).
+        Dropout rate after every dense layer but the last, from 0 to below 1 (Srivastava et al., 2014).
     activation : {"relu", "leaky_relu", "elu", "gelu"}
+        Nonlinearity after every convolution and every dense layer but the last.
 
     Examples
     --------

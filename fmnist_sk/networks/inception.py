@@ -57,7 +57,7 @@ class InceptionClassifier(ImageClassifier):
     """Small Inception network (after report 3's, and Inception-v4: Szegedy et al., 2016).
 
     The default is report 3's network of about 343,000 parameters; its branch widths are our reading. The smallest
-    images are those that the stem leaves a pixel of: 5 x 5 by default. All parameters of `ImageClassifier`, and:
+    images are those of which the stem leaves a pixel: 5 x 5 by default. All parameters of `ImageClassifier`, and:
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class InceptionClassifier(ImageClassifier):
     hidden : int
         Units of a dense layer before the logits; 0 for none.
     dropout : float
-        Before the logits.
+        Dropout rate before the logits, from 0 to below 1.
     """
 
     module: Any = Inception

@@ -57,7 +57,7 @@ class InceptionResNetClassifier(ImageClassifier):
     """Small Inception-ResNet (after report 3's, and Szegedy et al., 2016, https://arxiv.org/abs/1602.07261).
 
     The default is report 3's network of about 982,000 parameters; its branch widths are our reading. The smallest
-    images are those that the stem leaves a pixel of: 5 x 5 by default. All parameters of `ImageClassifier`, and:
+    images are those of which the stem leaves a pixel: 5 x 5 by default. All parameters of `ImageClassifier`, and:
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class InceptionResNetClassifier(ImageClassifier):
     hidden : int
         Units of a dense layer before the logits; 0 for none.
     dropout : float
-        Before the logits.
+        Dropout rate before the logits, from 0 to below 1.
     """
 
     module: Any = InceptionResNet

@@ -95,7 +95,7 @@ class MLPMixerClassifier(ImageClassifier):
         "mixer" has layer normalisation, GELU and shortcuts; "plain" is report 4's, with batch normalisation of the
         patches, ReLU, Kaiming-normal weights and neither normalisation nor shortcut in the blocks.
     dropout : float
-        After each of the two dense layers of both networks.
+        Dropout rate after each of the two dense layers of both networks, from 0 to below 1.
     """
 
     module: Any = MLPMixer

@@ -94,7 +94,7 @@ class ResNet(nn.Module):
 class ResNetClassifier(ImageClassifier):
     """Residual network for small images: the recommended default.
 
-    Images may have any size that the stem leaves a pixel of: by default any.
+    Images may have any size of which the stem leaves a pixel: by default any.
 
     All parameters of `ImageClassifier`, with a recipe chosen on a validation split of Fashion-MNIST's training images
     for the best accuracy in about two minutes of two CPU cores (``examples/benchmarks/choose_recipe.py``), and:
@@ -109,7 +109,7 @@ class ResNetClassifier(ImageClassifier):
         Two 3 x 3 convolutions; 1 x 1, 3 x 3, 1 x 1 (He et al., 2016, https://arxiv.org/abs/1512.03385); or two 3 x 3
         convolutions, each after its normalisation and ReLU (He et al., 2016, https://arxiv.org/abs/1603.05027).
     expansion : int
-        Of "bottleneck" blocks: their outputs have this many times the stage's channels.
+        Outputs of "bottleneck" blocks have this many times the stage's channels; other blocks ignore it.
     stem : str
         Convolutions and poolings before the first stage, in the notation of `ConvNetClassifier`, with padding "same"
         and rounding "floor". Batch normalisation and ReLU follow every convolution.
@@ -121,7 +121,7 @@ class ResNetClassifier(ImageClassifier):
     hidden : int
         Units of a dense layer before the logits; 0 for none.
     dropout : float
-        Before the logits.
+        Dropout rate before the logits, from 0 to below 1.
     bias : bool
         Whether convolutions and the dense layer have biases, which batch normalisation makes superfluous.
 

@@ -52,7 +52,7 @@ class WideResNetClassifier(ImageClassifier):
     widen_factor : int
         The stages have 16, 32 and 64 channels times this.
     dropout : float
-        Between the two convolutions of every block.
+        Dropout rate between the two convolutions of every block, from 0 to below 1.
 
     Examples
     --------
