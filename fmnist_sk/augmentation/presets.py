@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 from torch import Tensor
 
 from fmnist_sk._data.images import Batch
-from fmnist_sk._runtime.graphs import Recorded, is_ours
+from fmnist_sk._runtime.graphs import Recorded, is_own_code
 from fmnist_sk.augmentation._base import Augmenter, PixelRange, RandomTransformer, class_selection
 from fmnist_sk.augmentation.geometry import RandomAffine, RandomCrop, RandomHorizontalFlip
 from fmnist_sk.augmentation.mixing import CutMix
@@ -80,7 +80,7 @@ class Augmentation:
 
         Others' transformers, which may decide in Python, stay as they are.
         """
-        if all(is_ours(step) for step, _ in self.steps):
+        if all(is_own_code(step) for step, _ in self.steps):
             self._recorded = Recorded(self.change, [self.generator])
 
     def __call__(self, batch: Batch) -> None:
