@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmnist_sk._network.generators import MIN_ROWS
-from fmnist_sk._network.tracing import Hooks, named, trial
+from fmnist_sk._network.tracing import Hooks, layers_by_name, trace_layers
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.inspection import classifier_of, through
 
@@ -50,7 +50,7 @@ def grad_cam(classifier: ImageClassifier, X: ArrayLike | Tensor, y: ArrayLike | 
     check_is_fitted(classifier)
     network = classifier.module_.network
     layer = _last_map(classifier) if layer is None else layer
-    layers = named(network, [layer], "layer")
+    layers = layers_by_name(network, [layer], "layer")
     images: Any = through(steps, X)
     labels = classifier.predict(images) if y is None else column_or_1d(np.asarray(y))
     if len(labels) != len(images):
@@ -84,7 +84,7 @@ def _maps(classifier: ImageClassifier, layers: dict[str, nn.Module], pixels: Ten
 def _last_map(classifier: ImageClassifier) -> str:
     network = classifier.module_.network
     layers = {name: layer for name, layer in network.named_modules() if name and not isinstance(layer, _POOLINGS)}
-    seen = trial(classifier.module_, layers, classifier._encoder.network_shape)
+    seen = trace_layers(classifier.module_, layers, classifier._encoder.network_shape)
     names = [name for name, (_, output) in seen.items() if output.ndim == 4 and min(output.shape[2:]) > 1]
     if not names:
         raise ValueError("layer must name a layer whose output is a map, and no layer of this network has one of more "

@@ -1,6 +1,11 @@
 """skorch callbacks of this package."""
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Collection, Mapping
+from typing import Any
+
 from skorch.callbacks import PrintLog
 
 _COLUMNS = ("epoch", "train_loss", "train_acc", "valid_loss", "valid_acc")
@@ -9,8 +14,9 @@ _COLUMNS = ("epoch", "train_loss", "train_acc", "valid_loss", "valid_acc")
 class ProgressLog(PrintLog):
     """One line an epoch: losses and accuracies, the learning rate, the seconds it took and those that remain.
 
-    Other scores in the history follow; the best value of a column so far is coloured. Printed where the classifier's
-    `verbose` is at least 1.
+    Other scores in the history follow, but for the accuracies of single classes. On a terminal, unless the environment
+    variable NO_COLOR is set, the best value of a column so far is coloured. Printed where the classifier's `verbose` is
+    at least 1. Parameters as in skorch's PrintLog; what another `sink` than print gets is never coloured.
     """
 
     def on_train_begin(self, net, **kwargs):
@@ -25,22 +31,30 @@ class ProgressLog(PrintLog):
         self.remaining_ = sum(durations) / max(1, len(durations)) * remaining
         super().on_epoch_end(net, **kwargs)
 
-    def table(self, row):
+    def table(self, row: Mapping[str, Any]) -> str:
         return super().table({**row, "remaining": self.remaining_})
 
-    def format_row(self, row, key, color):
+    def format_row(self, row: Mapping[str, Any], key: str, color: str) -> str:
         if key in ("dur", "remaining"):
             return format_seconds(row[key])
         if key == "epoch":
             return str(row[key])
+        if self.sink is not print or not _shows_colours():
+            row = {key: row[key]}                       # without what says that it is the best
         return super().format_row(row, key, color)
 
-    def _sorted_keys(self, keys):
+    def _sorted_keys(self, keys: Collection[str]) -> list[str]:
         keys = [key for key in super()._sorted_keys(keys) if "_class_acc_" not in key]
         last = ["lr", "dur", "remaining"]
         return [*(key for key in _COLUMNS if key in keys),
                 *(key for key in keys if key not in (*_COLUMNS, *last)),
                 *(key for key in last if key in keys)]
+
+
+def _shows_colours() -> bool:
+    """Whether standard output is a terminal whose user wants colours (https://no-color.org)."""
+    is_terminal = getattr(sys.stdout, "isatty", bool)           # other objects may stand in its place
+    return is_terminal() and not os.environ.get("NO_COLOR")
 
 
 def format_seconds(seconds: float) -> str:

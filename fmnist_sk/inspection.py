@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fmnist_sk._data.containers import wants_tensor
 from fmnist_sk._estimator.parts import network_builder, prepare_unfitted
-from fmnist_sk._network.tracing import count, is_layer, named, passes, trial
+from fmnist_sk._network.tracing import count, is_layer, layer_outputs, layers_by_name, trace_layers
 from fmnist_sk._runtime.parameters import Estimator
 from fmnist_sk.classifier import ImageClassifier
 
@@ -61,7 +61,7 @@ def summary(classifier: ImageClassifier) -> pd.DataFrame:
         module = network_builder(classifier, encoder).build(generators.seed)
     layers = {name: layer for name, layer in module.network.named_modules() if name and is_layer(layer)}
     with FlopCounterMode(display=False) as counter:
-        seen = trial(module, layers, encoder.network_shape)
+        seen = trace_layers(module, layers, encoder.network_shape)
     operations = counter.get_flop_counts()
     multiply_adds = {name: sum(counts.values()) // 2 for name, counts in operations.items()}
     counted: set[nn.Parameter] = set()
@@ -107,7 +107,7 @@ def feature_maps(classifier: ImageClassifier, X: ArrayLike | Tensor, layers: Seq
     names = ([name for name, module in network.named_modules() if isinstance(module, _MAPS)] if layers is None
              else list(layers))
     found: dict[str, list[Tensor]] = {}
-    for seen in passes(classifier, through(steps, X), named(network, names, "layers")):
+    for seen in layer_outputs(classifier, through(steps, X), layers_by_name(network, names, "layers")):
         if layers is not None and (silent := [name for name in names if name not in seen]):
             raise ValueError(f"layers must name layers whose output is a tensor, got {silent}.")
         for name, (_, output) in seen.items():
@@ -163,8 +163,8 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estima
             layers = {name: layer for name, layer in network.named_modules()
                       if count(layer) and not any(True for _ in layer.children())}
         else:
-            layers = named(network, [self.layer], "layer")
-        seen = trial(classifier.module_, layers, classifier._encoder.network_shape)
+            layers = layers_by_name(network, [self.layer], "layer")
+        seen = trace_layers(classifier.module_, layers, classifier._encoder.network_shape)
         self._part = 0 if self.layer is None else 1              # what the layer takes in, or what it gives
         self._layer: str = list(seen)[-1] if seen else ""
         features = seen[self._layer][self._part] if seen else None
@@ -179,8 +179,8 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estima
         """Features (n, n_features) float32; a tensor on X's device under scikit-learn's ``array_api_dispatch``."""
         check_is_fitted(self)
         steps, classifier = classifier_of(self.estimator_, "estimator")
-        layers = named(classifier.module_.network, [self._layer], "layer")
-        found = (seen[self._layer][self._part] for seen in passes(classifier, through(steps, X), layers))
+        layers = layers_by_name(classifier.module_.network, [self._layer], "layer")
+        found = (seen[self._layer][self._part] for seen in layer_outputs(classifier, through(steps, X), layers))
         features = torch.cat([part.flatten(1).float() for part in found if part is not None])
         return features.to(X.device) if wants_tensor(X) else features.cpu().numpy()
 

@@ -175,13 +175,50 @@ def test_callbacks_can_be_named_changed_and_disabled(tiny_images, capsys):
 def test_verbose_prints_a_line_an_epoch(tiny_images, capsys):
     X, y = tiny_images()
     small("ImageClassifier", max_epochs=3, verbose=1, validation_fraction=0.2).fit(X, y)
-    lines = re.sub(r"\x1b\[\d+m", "", capsys.readouterr().out).splitlines()
+    lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["epoch", "train_loss", "train_acc", "valid_loss", "valid_acc", "lr", "dur", "remaining"]
     assert [line.split()[0] for line in lines[2:]] == ["1", "2", "3"]
     assert re.fullmatch(r"\d+\.\ds", lines[2].split()[-1])
     assert lines[-1].split()[-1] == "0.0s"
     small("ImageClassifier", max_epochs=1).fit(X, y)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("is_terminal", "no_color", "coloured"), [
+    (True, "", True), (True, "1", False), (False, "", False)])
+def test_only_terminals_get_colours(is_terminal, no_color, coloured, tiny_images, capsys, monkeypatch):
+    X, y = tiny_images()
+    monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: is_terminal)
+    small("ImageClassifier", max_epochs=2, verbose=1).fit(X, y)
+    assert ("\x1b[" in capsys.readouterr().out) == coloured
+
+
+def test_a_sink_gets_no_colours(tiny_images, monkeypatch):
+    X, y = tiny_images()
+    lines = []
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    small("ImageClassifier", max_epochs=2).set_params(callbacks__print_log__sink=lines.append).fit(X, y)
+    assert len(lines) == 4
+    assert "\x1b[" not in "".join(lines)
+
+
+def test_progress_reaches_streams_that_do_not_say_what_they_are(tiny_images, monkeypatch):
+    class Stream:
+        text = ""
+
+        def write(self, text):
+            self.text += text
+
+        def flush(self):
+            pass
+
+    X, y = tiny_images()
+    stream = Stream()
+    monkeypatch.setattr("sys.stdout", stream)
+    small("ImageClassifier", max_epochs=2, verbose=1).fit(X, y)
+    assert len(stream.text.splitlines()) == 4
+    assert "\x1b[" not in stream.text
 
 
 def test_seconds_are_readable():

@@ -215,7 +215,17 @@ def test_downloads_despite_a_bad_start(behaviour, small_files, tmp_path, monkeyp
     cache = tmp_path / "cache/fmnist_sk"
     assert not list(cache.glob("*.part"))
     assert (cache / "t10k-images-idx3-ubyte.gz").stat().st_mode & 0o044
-    assert "t10k-images-idx3-ubyte.gz" in capsys.readouterr().err       # the progress bar
+    progress = capsys.readouterr().err
+    assert f"downloading {server.address}t10k-images-idx3-ubyte.gz\n" in progress
+    assert "\r" not in progress                                         # stderr is no terminal here
+
+
+def test_a_terminal_sees_how_far_a_download_is(small_files, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with Server(small_files) as server:
+        monkeypatch.setattr(datasets, "ADDRESSES", (server.address,))
+        load_fashion_mnist("test")
+    assert "\rt10k-images-idx3-ubyte.gz: 100%" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("behaviour", ["fail", "stall", "truncate", "truncate silently", "lie"])
@@ -269,7 +279,7 @@ def test_parallel_processes_download_once(small_files, monkeypatch):
 def test_leftovers_of_a_killed_download_go_away(small_files, tmp_path, monkeypatch):
     cache = tmp_path / "cache/fmnist_sk"
     cache.mkdir(parents=True)
-    (cache / "train-images-idx3-ubyte.gz.abc.part").write_bytes(b"half")
+    (cache / f".train-images-idx3-ubyte.gz.{'0' * 32}.part").write_bytes(b"half")
     with Server(small_files) as server:
         monkeypatch.setattr(datasets, "ADDRESSES", (server.address,))
         load_fashion_mnist("train")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fmnist_sk._runtime.graphs import is_ours
+from fmnist_sk._runtime.graphs import is_own_code
 from fmnist_sk.losses import LOSSES, Loss, check_probabilities
 
 
@@ -67,6 +67,6 @@ def probabilities_of(criterion: nn.Module, logits: Tensor) -> Tensor:
     if function is None:
         return logits.softmax(1)
     found = function(logits)
-    if not is_ours(criterion) and not torch.compiler.is_exporting():
+    if not is_own_code(criterion) and not torch.compiler.is_exporting():
         check_probabilities(found, logits, criterion)
     return found

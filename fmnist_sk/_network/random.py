@@ -1,4 +1,4 @@
-"""Random numbers of a network: its own generators, which no other thread draws from."""
+"""Random numbers of a network, from generators of its own, which no other thread draws from."""
 from __future__ import annotations
 
 import copy
@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 class Dropout(nn.Dropout):
     """nn.Dropout that draws from its own generator.
 
-    PyTorch's can only use the global one, whose numbers depend on what other threads do.
+    PyTorch's can only use the global one, whose numbers depend on what other threads draw.
     """
 
     generator: torch.Generator | None = None
@@ -41,10 +41,10 @@ def draws_random_numbers(module: nn.Module, x: Tensor) -> bool:
     """Whether training on x draws from the global generator, as nn.Dropout2d or F.dropout do."""
     generator = torch.Generator().manual_seed(0)
     before = generator.get_state()
-    trial = copy.deepcopy(module).cpu().train()
+    copied = copy.deepcopy(module).cpu().train()
     with torch.no_grad(), DrawFrom(generator):
-        use_generator(trial, torch.Generator())
-        trial(x)
+        use_generator(copied, torch.Generator())
+        copied(x)
     return not torch.equal(before, generator.get_state())
 
 

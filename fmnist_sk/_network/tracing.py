@@ -9,28 +9,30 @@ from torch import Tensor, nn
 
 from fmnist_sk._network.generators import MIN_ROWS
 
+# For each layer, in the order of computation: the first tensor that it takes in, or None, and the first that it gives.
+Traces = dict[str, tuple[Tensor | None, Tensor]]
+
 
 class Hooks:
-    """Within this context, what each of `layers` took in and gave: a dict from name to (input, output).
+    """Within this context, the Traces of `layers` in passes of this thread; other threads may use the network too.
 
-    Of several tensors the first; None where nothing taken in is a tensor; layers that give none are left out. Only
-    this thread's passes are seen, so that others may use the network meanwhile.
+    Layers that give no tensor are left out. Of a layer that is called several times, the last call counts.
     """
 
     def __init__(self, layers: dict[str, nn.Module]):
         self.layers = layers
 
-    def __enter__(self) -> dict[str, tuple[Tensor | None, Tensor]]:
-        seen: dict[str, tuple[Tensor | None, Tensor]] = {}
+    def __enter__(self) -> Traces:
+        seen: Traces = {}
         thread = threading.get_ident()
 
         def hook_of(name):
             def hook(module, args, kwargs, output):
                 if threading.get_ident() == thread:
-                    given = _first_tensor(output if isinstance(output, (tuple, list)) else (output,))
+                    found = _first_tensor(output if isinstance(output, (tuple, list)) else (output,))
                     seen.pop(name, None)                     # the last call decides the order
-                    if given is not None:
-                        seen[name] = _first_tensor((*args, *kwargs.values())), given
+                    if found is not None:
+                        seen[name] = _first_tensor((*args, *kwargs.values())), found
             return hook
 
         self.handles = [layer.register_forward_hook(hook_of(name), with_kwargs=True)
@@ -42,34 +44,35 @@ class Hooks:
             handle.remove()
 
 
-def trial(module: nn.Module, layers: dict[str, nn.Module], shape: tuple[int, int, int]) -> dict:
-    """What the layers take in and give for one black image."""
+def trace_layers(module: nn.Module, layers: dict[str, nn.Module], shape: tuple[int, int, int]) -> Traces:
+    """The traces of one black image (channels, height, width). Leaves the module in evaluation mode."""
     device = next(module.parameters()).device
     with torch.enable_grad(), Hooks(layers) as seen:       # without gradients, attention is one kernel not counted
         module.eval()(torch.zeros(1, *shape, device=device))
     return seen
 
 
-def passes(classifier, X, layers: dict[str, nn.Module]
-            ) -> Iterator[dict[str, tuple[Tensor | None, Tensor]]]:
-    """For each batch of X, what the layers take in and give."""
+def layer_outputs(classifier, X, layers: dict[str, nn.Module]) -> Iterator[Traces]:
+    """The traces of each batch of X. Raise ValueError for outputs that do not have one row for each image."""
     for batch in classifier.get_iterator(classifier.get_dataset(X)):
         size = len(batch[0]["x"])
         with Hooks(layers) as seen:
             classifier.evaluation_step(batch)
         rows = max(size, MIN_ROWS)
-        for name, (_, given) in seen.items():
-            if given.ndim == 0 or len(given) != rows:
+        for name, (_, output) in seen.items():
+            if output.ndim == 0 or len(output) != rows:
                 raise ValueError(f"layers must give one row for each image, but {name!r} gives the shape "
-                                 f"{tuple(given.shape)} for {rows} images.")
-        yield {name: (None if taken is None else taken[:size], given[:size]) for name, (taken, given) in seen.items()}
+                                 f"{tuple(output.shape)} for {rows} images.")
+        yield {name: (None if input_ is None else input_[:size], output[:size])
+               for name, (input_, output) in seen.items()}
 
 
 def _first_tensor(values: Iterable) -> Tensor | None:
     return next((value for value in values if isinstance(value, Tensor)), None)
 
 
-def named(network: nn.Module, names: Sequence[str], parameter: str) -> dict[str, nn.Module]:
+def layers_by_name(network: nn.Module, names: Sequence[str], parameter: str) -> dict[str, nn.Module]:
+    """The modules of a network by their names. Raise ValueError, which names `parameter`, for unknown names."""
     known = dict(network.named_modules())
     if unknown := [name for name in names if not isinstance(name, str) or name not in known]:
         raise ValueError(f"{parameter} must be named as in the network ({', '.join(filter(None, known))}), got "
@@ -78,10 +81,11 @@ def named(network: nn.Module, names: Sequence[str], parameter: str) -> dict[str,
 
 
 def is_layer(module: nn.Module) -> bool:
-    """Whether it computes something itself, rather than by its children."""
+    """Whether a module computes something itself, rather than through its children."""
     is_leaf = not any(True for _ in module.children()) and not isinstance(module, (nn.Sequential, nn.Identity))
     return is_leaf or count(module, recurse=False) > 0
 
 
 def count(module: nn.Module, recurse: bool = True) -> int:
+    """Number of parameters, with `recurse` those of all layers within."""
     return sum(parameter.numel() for parameter in module.parameters(recurse))

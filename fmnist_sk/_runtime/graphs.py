@@ -1,4 +1,4 @@
-"""Work on a CUDA device that is recorded once, as a graph of kernels, and from then on started as a whole."""
+"""CUDA graphs: work on a device is recorded once, as a graph of kernels, and from then on started as a whole."""
 from __future__ import annotations
 
 import threading
@@ -15,13 +15,13 @@ _one_at_a_time = threading.Lock()
 class Recorded:
     """A function of tensors whose kernels are recorded and replayed (CUDA graphs).
 
-    A step of a small network is a hundred kernels, and to start them one by one takes longer than what they do. The
-    first calls run the function as it is; the first call whose tensors have sizes that came WARM_UP times is recorded,
-    and later ones like it are replays. Results of a replay are good until the next one.
+    A step of a small network is a hundred kernels, which take longer to start one by one than to run. The first calls
+    run the function as it is; the first call whose tensors have sizes that came WARM_UP times before is recorded, and
+    later calls with these sizes replay it. The next replay overwrites the results of the one before.
 
-    function : does the same whatever the tensors hold, waits for nothing, leaves them unchanged, and returns a tuple of
-        tensors and None that need no gradients
-    generators : all that it draws random numbers from
+    function : does the same work whatever values the tensors hold, never waits for the device, leaves the tensors
+        unchanged, and returns a tuple of tensors without gradients, or None in their place
+    generators : all generators that it draws random numbers from
     """
 
     WARM_UP = 3         # calls as it is, in which libraries choose their kernels and take their memory
@@ -37,7 +37,7 @@ class Recorded:
         self.counts: Counter[tuple] = Counter()
 
     def __call__(self, state: Any, *tensors: Tensor | None) -> tuple:
-        """function(*tensors). state: what its work depends on besides; when it changes, all is recorded anew."""
+        """function(*tensors). state: what its work depends on besides; when it changes, it is recorded anew."""
         if state != self.state:
             self._forget(state)
         sizes = tuple(None if value is None else (value.shape, value.dtype) for value in tensors)
@@ -69,6 +69,6 @@ class Recorded:
         return graph
 
 
-def is_ours(part: type | Any) -> bool:
-    """Whether this class, or the class of this object, is one of this package's, whose code is known."""
+def is_own_code(part: type | Any) -> bool:
+    """Whether this class, or the class of this object, is defined in this package, so that what it does is known."""
     return (part if isinstance(part, type) else type(part)).__module__.startswith("fmnist_sk.")

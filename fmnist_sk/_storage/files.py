@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import io
 import os
 import pickletools
 import re
 import uuid
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -15,6 +17,8 @@ import torch
 
 # What the pickles of torch.save name, where there are only tensors and plain values.
 TENSORS = re.compile(r"collections OrderedDict|torch._utils _rebuild_(tensor|tensor_v2|parameter)|torch \w+Storage")
+
+KEPT = 50           # characters of a file's name in that of a part of it, which must not become too long
 
 
 def as_path(path, name: str = "path") -> Path:
@@ -36,24 +40,41 @@ def expanded(path, name: str) -> Path:
         raise ValueError(f"{name} must lie in the home of a user who exists, got {name}={path!r}.") from error
 
 
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write to, which replaces `path` when the context ends, and is removed if the context raises an error.
+
+    It is written beside `path` and moved into place on the disk, so that whenever the process is killed, `path` is the
+    whole old file or the whole new one; only a part, which `leftovers` finds, may remain.
+    """
+    partial = path.with_name(f".{path.name[:KEPT]}.{uuid.uuid4().hex}.part")
+    try:
+        with open(partial, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def leftovers(path: Path) -> Iterator[Path]:
+    """The parts of a file that processes left when they were killed, or are writing now."""
+    return path.parent.glob(f".{glob.escape(path.name[:KEPT])}.{'?' * 32}.part")
+
+
 def write_whole(path: Path, data: bytes) -> None:
-    """Replace a file at once: whenever the process is killed, the old or the new one is there and whole."""
+    """Write a file whole or not at all. OSErrors name `path`."""
     if path.is_dir():
         raise IsADirectoryError(f"path must name a file, but {str(path)!r} is a folder.")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"path must lie in a folder that exists, got {str(path)!r}.")
-    partial = path.with_name(f".{uuid.uuid4().hex}.tmp")            # short: the path's name may be of any length
     try:
-        with open(partial, "wb") as file:
+        with replacing(path) as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:                        # which names the partial file, or none
+    except OSError as error:                        # which names the part, or no file
         raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def check_stored(archive: zipfile.ZipFile, size: int) -> None:

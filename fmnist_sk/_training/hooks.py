@@ -11,7 +11,7 @@ from typing import Any
 from skorch import NeuralNet
 from skorch.callbacks import Callback, PassthroughScoring
 
-from fmnist_sk._runtime.graphs import is_ours
+from fmnist_sk._runtime.graphs import is_own_code
 
 BATCH_HOOKS = "on_batch_begin", "on_batch_end", "on_grad_computed"
 
@@ -38,4 +38,4 @@ def may_read_batches(callbacks: Iterable[tuple[str, Any]]) -> bool:
     """Whether a callback may look for batches in the history at the end of an epoch: those of others, whose code is
     not known, and skorch's PassthroughScoring."""
     return any(isinstance(callback, PassthroughScoring) or not (
-        is_ours(callback) or type(callback).__module__.startswith("skorch.")) for _, callback in callbacks)
+        is_own_code(callback) or type(callback).__module__.startswith("skorch.")) for _, callback in callbacks)

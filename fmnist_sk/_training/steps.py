@@ -12,8 +12,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from fmnist_sk._network.criterion import batch_loss
 from fmnist_sk._network.generators import Generators
-from fmnist_sk._network.tracing import Hooks, trial
-from fmnist_sk._runtime.graphs import Recorded, is_ours
+from fmnist_sk._network.tracing import Hooks, trace_layers
+from fmnist_sk._runtime.graphs import Recorded, is_own_code
 from fmnist_sk._runtime.memory import enough_memory
 from fmnist_sk._runtime.precision import compute_dtype
 from fmnist_sk._training.hooks import BATCH_HOOKS, is_examined, is_hooked, may_read_batches
@@ -159,7 +159,7 @@ class StepRunner:
         network = self.net.module_.network
         layers = {name: layer for name, layer in network.named_modules()
                   if any(True for _ in layer.parameters()) and not any(True for _ in layer.children())}
-        seen = trial(self.net.module_, layers, self.network_shape)
+        seen = trace_layers(self.net.module_, layers, self.network_shape)
         if not seen:
             raise ValueError("triplet_weight needs a network whose last layer is a module with parameters, got "
                              f"triplet_weight={self.net.triplet_weight}.")
@@ -196,8 +196,8 @@ class StepRunner:
         has_hooks = any(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks
                         for layer in net.module_.modules())
         if (self.own_hooks or has_hooks or self.generators.draws_globally(net.module_, self.network_shape)
-                or net.sam_rho or net.triplet_weight or not isinstance(net.criterion, str) or not is_ours(net.module)
-                or is_hooked(net, *BATCH_HOOKS)):
+                or net.sam_rho or net.triplet_weight or not isinstance(net.criterion, str)
+                or not is_own_code(net.module) or is_hooked(net, *BATCH_HOOKS)):
             return None
         return net.module_, net.criterion_, [parameter.requires_grad for parameter in self.optimized()]
 

@@ -11,7 +11,7 @@ from sklearn.pipeline import Pipeline
 from torch import Tensor
 
 from fmnist_sk._data.images import Batch
-from fmnist_sk._runtime.graphs import Recorded, is_ours
+from fmnist_sk._runtime.graphs import Recorded, is_own_code
 from fmnist_sk.augmentation._base import Augmenter, PixelRange, RandomTransformer, class_selection
 from fmnist_sk.augmentation.geometry import RandomAffine, RandomCrop, RandomHorizontalFlip
 from fmnist_sk.augmentation.mixing import CutMix
@@ -82,7 +82,7 @@ class Augmentation:
         A batch is then valid until the next one. Transformers that are not this package's are not recorded, because
         they may branch in Python.
         """
-        if all(is_ours(step) for step, _ in self.steps):
+        if all(is_own_code(step) for step, _ in self.steps):
             self._recorded = Recorded(self.change, [self.generator])
 
     def __call__(self, batch: Batch) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from fmnist_sk._network.tracing import named
+from fmnist_sk._network.tracing import layers_by_name
 from fmnist_sk.attribution import grad_cam
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.inspection import classifier_of, feature_maps
@@ -138,7 +138,7 @@ class FiltersDisplay:
             layer = next((name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)), None)
             if layer is None:
                 raise ValueError("classifier must have a convolution, and its network has none.")
-        module = named(network, [layer], "layer")[layer]
+        module = layers_by_name(network, [layer], "layer")[layer]
         if not isinstance(module, nn.Conv2d) or module.weight.shape[1] not in (1, 3):
             raise ValueError(f"layer must name a convolution that takes in one or three channels, got layer={layer!r}: "
                              f"{module!r}.")
