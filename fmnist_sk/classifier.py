@@ -21,11 +21,11 @@ from fmnist_sk._data.images import Images
 from fmnist_sk._data.statistics import value_range
 from fmnist_sk._estimator.constraints import PARAMETER_CONSTRAINTS, check_ready
 from fmnist_sk._estimator.fitting import Plan, fitting, plan_of
-from fmnist_sk._estimator.sklearn_callbacks import with_callbacks
 from fmnist_sk._estimator.skorch import SkorchNet
 from fmnist_sk._network.layers import in_memory_format
 from fmnist_sk._network.predictor import Predictor
 from fmnist_sk._runtime.cpu import use_cpu
+from fmnist_sk._runtime.sklearn_callbacks import with_callbacks
 from fmnist_sk._storage.onnx import export_onnx, export_program
 from fmnist_sk._training.hooks import is_examined
 from fmnist_sk.schedules import Constant

@@ -23,7 +23,6 @@ from skorch.callbacks import (
     LoadInitState,
     LRScheduler,
     MlflowLogger,
-    NeptuneLogger,
     PassthroughScoring,
     PrintLog,
     ProgressBar,
@@ -258,26 +257,6 @@ class Service:
             raise AttributeError(name)
         return lambda *args, **kwargs: self.logged.append((name, args, kwargs))
 
-    def __getitem__(self, name):
-        return Service._Series(self, name)
-
-    def __setitem__(self, name, value):
-        self.logged.append((name, value))
-
-    class _Series:
-        def __init__(self, service, name):
-            self.service, self.name = service, name
-
-        def append(self, value, **kwargs):
-            assert isinstance(value, (int, float, str))
-            self.service.logged.append((self.name, value))
-
-        def __setitem__(self, name, value):
-            self.service.logged.append((name, value))
-
-        def __getitem__(self, name):
-            return Service._Series(self.service, name)
-
 
 def test_mlflow_is_told_numbers_of_epochs_and_batches(tiny_images):
     X, y = tiny_images()
@@ -322,18 +301,6 @@ def test_callbacks_of_skorch_work(make, tiny_images, tmp_path):
             fitted.history[:, "lr"] == pytest.approx([0.001, 0.0005, 0.00025], rel=1e-6)
     if isinstance(callback, Checkpoint) and callback.use_safetensors:
         assert (tmp_path / "p.safetensors").stat().st_size > 1000
-
-
-def test_neptune_is_told_numbers(tiny_images):
-    X, y = tiny_images()
-    service = Service()
-    logger = NeptuneLogger(service, log_on_batch_end=True, close_after_train=False)
-    try:
-        logger.initialize()
-    except (ImportError, AttributeError):
-        pytest.skip("this version of skorch's NeptuneLogger needs Neptune itself")
-    conv(callbacks=[logger], validation_fraction=0.2).fit(X, y)
-    assert service.logged
 
 
 def test_safetensors_of_skorch_hold_a_convolutional_network(tiny_images, tmp_path):
@@ -436,7 +403,8 @@ class Hidden(nn.Sequential):
 
 @pytest.mark.parametrize("params", [{"module__hidden": 16}, {"criterion__gamma": 3.0}, {"criterion": "mse"},
                                     {"lr": 1.0}, {"module": Hidden}, {"label_smoothing": 0.5},
-                                    {"optimizer__betas": (0.5, 0.5)}, {"standardize": False}, {"image_shape": (4, 16)}, {"augment": "strong"}, "all"])
+                                    {"optimizer__betas": (0.5, 0.5)}, {"standardize": False},
+                                    {"image_shape": (4, 16)}, {"augment": "strong"}, "all"])
 def test_set_params_never_changes_what_a_fitted_net_predicts(params, tiny_images):
     X, y = tiny_images()
     fitted = ImageClassifier(module=Hidden, criterion="focal", max_epochs=2, random_state=0).set_params(

@@ -18,11 +18,11 @@ from torch import nn
 
 from fmnist_sk._data.encoder import ImageEncoder
 from fmnist_sk._estimator.names import check_names
-from fmnist_sk._estimator.sklearn_callbacks import CallbackSupportMixin
 from fmnist_sk._network.build import StandardizedNetwork
 from fmnist_sk._network.generators import Generators
 from fmnist_sk._network.optimizer import set_option
 from fmnist_sk._runtime.parameters import set_nested
+from fmnist_sk._runtime.sklearn_callbacks import CallbackSupportMixin
 from fmnist_sk._training.fit import Fit
 
 if TYPE_CHECKING:
