@@ -100,9 +100,10 @@ def draw_gallery(groups, columns, path, heading):
     plt.close(figure)
 
 
-def interval(right, n):
-    found = binomtest(int(right), int(n)).proportion_ci(method="wilson")
-    return {"accuracy": right / n, "n": int(n), "interval_95": [found.low, found.high]}
+def accuracy_of(right):
+    """Share of True in `right` (n,), with its 95 % confidence interval (Wilson, 1927)."""
+    n_right, n = int(right.sum()), len(right)
+    return {"accuracy": n_right / n, "n": n, "interval_95": binomtest(n_right, n).proportion_ci(method="wilson")}
 
 
 def main():
@@ -194,8 +195,8 @@ def main():
         right = model.predict(X[is_test]) == y_model[is_test]
         leaked = pairs[pairs["where"] == "between train and test"][["first", "second"]].to_numpy().max(1, initial=-1)
         clean = ~np.isin(np.flatnonzero(is_test), leaked)
-        content["test_accuracy"] = {"model": args.model, "all": interval(right.sum(), len(right)),
-                                    "without copies in train": interval(right[clean].sum(), clean.sum())}
+        content["test_accuracy"] = {"model": args.model, "all": accuracy_of(right),
+                                    "without copies in train": accuracy_of(right[clean])}
         print(f"\ntest accuracy of {args.model}:")
         for name, found in list(content["test_accuracy"].items())[1:]:
             low, high = found["interval_95"]

@@ -1,4 +1,4 @@
-"""What is on these photos? The three most probable garments of each, and what the network saw.
+"""What is in these photos? The three most probable garments of each, and what the network saw.
 
     python examples/classify_photo.py shirt.jpg shoe.png
 

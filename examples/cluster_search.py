@@ -82,7 +82,7 @@ def main():
     lost = []
     with Client(args.scheduler or cluster) as client:
         n_workers = len(client.scheduler_info(n_workers=-1)["workers"])
-        print(f"on {n_workers} workers ...", flush=True)
+        print(f"on {n_workers} worker{'s' * (n_workers > 1)} ...", flush=True)
         if cluster is not None and not args.keep_workers:
             threading.Thread(target=lose_a_worker, args=(client, lost), daemon=True).start()
         with joblib.parallel_config(dask_backend([X, y])):

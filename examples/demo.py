@@ -205,7 +205,7 @@ def main(argv=None):
                 cv2.destroyAllWindows()
     if names:
         seconds = time.perf_counter() - start
-        print(f"{len(names)} frames, {len(names) / seconds:.1f} a second: " + ", ".join(
+        print(f"{len(names)} frame{'s' * (len(names) > 1)}, {len(names) / seconds:.1f} a second: " + ", ".join(
             f"{name} in {count}" for name, count in Counter(names).most_common(3)))
     if writer is not None:
         print(f"wrote {args.write}")

@@ -53,12 +53,12 @@ def pictures_of(model, X, y, y_pred, y_proba, names, n_embedded):
     """The name of a picture, its caption and its display, one after the other."""
     yield "class_accuracy", "How many images of each class are recognised", \
         fmnist_sk.ClassAccuracyDisplay.from_predictions(y, y_pred, class_names=names)
-    yield "confusion_matrix", "What is taken for what, and images of the most frequent confusions", \
+    yield "confusion_matrix", "True and predicted classes, and images of the most frequent confusions", \
         fmnist_sk.ConfusionDisplay.from_predictions(y, y_pred, X, class_names=names)
     if y_proba is not None:
         yield "mistakes", "The most confident mistakes", \
             fmnist_sk.MistakesDisplay.from_predictions(y, y_proba, X, classes=model.classes_, class_names=names)
-        yield "reliability", "Whether what the model gives 90 % is right in 90 % of cases", \
+        yield "reliability", "Whether predictions with a confidence of 90 % are right in 90 % of cases", \
             fmnist_sk.ReliabilityDisplay.from_predictions(y, y_proba, classes=model.classes_)
     network = model[-1] if isinstance(model, Pipeline) else model
     if not isinstance(network, ImageClassifier):

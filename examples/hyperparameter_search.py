@@ -13,6 +13,7 @@ all epochs where the numbers of candidates and epochs allow; in any case the bes
 import argparse
 import functools
 import math
+import sys
 import time
 from pathlib import Path
 
@@ -135,7 +136,7 @@ def search_with_optuna(model, spaces, n_candidates, cv, jobs, seed, X, y):
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
-    study.optimize(score, n_trials=n_candidates, show_progress_bar=True)
+    study.optimize(score, n_trials=n_candidates, show_progress_bar=sys.stderr.isatty())
     table = pd.DataFrame([{**{f"param_{name}": value for name, value in trial.user_attrs["params"].items()},
                            "mean_test_score": trial.value, "std_test_score": trial.user_attrs["std"],
                            "mean_fit_time": trial.user_attrs["seconds"]} for trial in study.trials])
@@ -226,10 +227,10 @@ def main():
     net = best[-1] if isinstance(best, Pipeline) else best
     net.set_params(checkpoint=None, keep_checkpoint=False)
     fmnist_sk.save(best, args.output / "best.safetensors")
-    print(f"\n{len(table)} candidates in {time.perf_counter() - start:.0f} s, the best first:")
+    print(f"\n{len(table)} candidate{'s' * (len(table) > 1)} in {time.perf_counter() - start:.0f} s, the best first:")
     print(table.head(10).to_string(float_format=lambda value: f"{value:.4g}"))
-    print(f"\nthe best, trained on all {len(X):,} images for {net.n_iter_} epochs: test accuracy "
-          f"{best.score(test.images, test.target):.4f}")
+    print(f"\nthe best, trained on all {len(X):,} images for {net.n_iter_} epoch{'s' * (net.n_iter_ > 1)}: test "
+          f"accuracy {best.score(test.images, test.target):.4f}")
     print("\n".join(f"wrote {args.output / name}" for name in ("ranking.csv", "search.png", "best.safetensors")))
 
 

@@ -75,7 +75,7 @@ def main():
     print("\nthe reloaded model on the first test images:")
     for truth, probabilities in zip(y_test[:5], reloaded.predict_proba(X_test[:5]), strict=True):
         guess = probabilities.argmax()
-        print(f"  {names[truth]:12s} is taken for: {names[guess]} ({probabilities[guess]:.1%})")
+        print(f"  {names[truth]:12s} is predicted as: {names[guess]} ({probabilities[guess]:.1%})")
     print(f"\nwrote {', '.join(str(args.output / name) for name in sorted(p.name for p in args.output.iterdir()))}"
           f"\n{time.perf_counter() - start:.0f} s in all")
 

@@ -61,7 +61,7 @@ def main():
         parser.exit(2, f"{parser.prog}: error: {error}\n")
     args.output.parent.mkdir(parents=True, exist_ok=True)
     display.figure_.savefig(args.output, dpi=70)
-    print(f"wrote {args.output}: {len(rows)} rows of {args.images} images")
+    print(f"wrote {args.output}: {len(rows)} rows of {args.images} image{'s' * (args.images > 1)}")
 
 
 if __name__ == "__main__":

@@ -100,11 +100,6 @@ def combinations(stack, prefit, columns):
             PREFIT: prefit.final_estimator_.predict_proba(columns)}
 
 
-def interval(right, n):
-    found = binomtest(int(right), int(n)).proportion_ci(method="wilson")
-    return found.low, found.high
-
-
 def calibration_error(y, proba):
     display = ReliabilityDisplay.from_predictions(y, proba, classes=np.arange(10))
     plt.close(display.figure_)
@@ -148,7 +143,8 @@ def main():
         for part, guess, labels in (("valid", valid[name].argmax(1), y_valid), ("test", predicted[name], test.target)):
             if part == "test" or name != PREFIT:                    # which has learned from the validation images
                 right = int((guess == labels).sum())
-                row |= {f"{part}_accuracy": right / len(labels), f"{part}_interval": interval(right, len(labels))}
+                row |= {f"{part}_accuracy": right / len(labels),
+                        f"{part}_interval": binomtest(right, len(labels)).proportion_ci(method="wilson")}
         if name != HARD:
             given = FrozenEstimator(AsGiven().fit(valid[name], y_valid))
             warm = CalibratedClassifierCV(given, method="temperature", cv=2).fit(valid[name], y_valid)

@@ -98,8 +98,9 @@ def test_confusions_are_shown_most_frequent_first():
     assert display.matrix.tolist() == [[2, 1, 3], [2, 4, 0], [0, 0, 0]]
     assert [tuple(confusion)[:3] for confusion in display.confusions] == [(0, 2, 3), (1, 0, 2)]
     np.testing.assert_allclose(display.confusions[0].pictures[:, 0, 0] * 255, [2, 3])
-    assert [axes[0].get_ylabel() for axes in display.image_axes_] == ["a\ntaken for\nc\n3 (50.0%)",
-                                                                    "b\ntaken for\na\n2 (33.3%)"]
+    assert [axes[0].get_ylabel() for axes in display.image_axes_] == ["a\npredicted as\nc\n3 (50.0%)",
+                                                                    "b\npredicted as\na\n2 (33.3%)"]
+    assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == ("predicted", "true")
     assert "50.00% of 12 images right" in display.ax_.get_title()
     numbers = [text.get_text() for text in display.ax_.texts]
     assert numbers == ["2", "1", "3", "2", "4", "0", "0", "0", "0"]

@@ -26,6 +26,8 @@ def test_feature_maps_have_a_row_for_each_layer(fitted, named_images):
     assert display.ax_[0, 1].get_ylabel() == f"{wanted[0]}\nConv2d\n2 of {size}"
     everything = FeatureMapsDisplay.from_estimator(fitted, X[:1], n_channels=len(maps))
     assert everything.ax_[0, 1].get_ylabel() == f"{wanted[0]}\nConv2d\n{size}"
+    single = small("ConvNetClassifier", architecture="1C3-4N", max_epochs=1).fit(*named_images)
+    assert "\n1 map, " in FeatureMapsDisplay.from_estimator(single, X[:1]).ax_[0, 1].get_ylabel()
     with pytest.raises(ValueError, match=r"X must hold one image, such as images\[:1\], got 60"):
         FeatureMapsDisplay.from_estimator(fitted, X)
     with pytest.raises(ValueError, match=r"layers must give maps \(channels, height, width\), but \['head'\] do not"):
@@ -110,5 +112,5 @@ def test_grad_cam_display_names_wrong_predictions(fitted, named_images):
     wrong = np.array([predicted[0], next(name for name in german if name != predicted[1])])
     display = GradCAMDisplay.from_estimator(fitted, X[:2], wrong, class_names=list(german.values()))
     assert display.titles[0].startswith(german[predicted[0]])
-    assert "really" not in display.titles[0]
-    assert display.titles[1].endswith(f"really {german[wrong[1]]}")
+    assert "true" not in display.titles[0]
+    assert display.titles[1].endswith(f"\ntrue: {german[wrong[1]]}")

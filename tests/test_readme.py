@@ -43,7 +43,7 @@ def test_halving_ends_with_all_epochs(capsys):
 
 def test_there_are_the_promised_examples():
     titles = [title for title, _ in EXAMPLES]
-    assert titles == ["What is on this photo?", "A first classifier", "Search", "Search", "Stack", "A deep ensemble",
+    assert titles == ["What is in this photo?", "A first classifier", "Search", "Search", "Stack", "A deep ensemble",
                       "Your own network", "Networks", "Training", "Features", "Pictures", "Save, load, export"]
 
 

@@ -42,7 +42,8 @@ def here(script, *arguments, monkeypatch):
 def test_searches_rank_their_candidates(space, method, columns, tmp_path, monkeypatch, capsys):
     here("hyperparameter_search.py", "--space", space, "--method", method, "--candidates", 4, "--images", 150,
          "--epochs", 5 if method == "halving" else 1, "--output", tmp_path, monkeypatch=monkeypatch)
-    out = capsys.readouterr().out
+    out, progress = capsys.readouterr()
+    assert "\r" not in progress                         # as a bar would write, on a terminal
     table = pd.read_csv(tmp_path / "ranking.csv")
     assert len(table) == 4
     assert columns & set(table) if method == "random" else columns <= set(table) | {"n_blocks", "width", "net"}
@@ -57,7 +58,7 @@ def test_searches_rank_their_candidates(space, method, columns, tmp_path, monkey
         lines = re.findall(r"^net (?:ConvNet, architecture [\dNCMP-]+|ResNet, n_blocks \([\d, ]+\), width \d+), "
                            r"max_epochs (\d): accuracy 0\.\d{4}$", out, re.MULTILINE)
         assert lines == list("1111224")
-    assert f"the best, trained on all 150 images for {n_epochs} epochs: test accuracy 0." in out
+    assert f"the best, trained on all 150 images for {n_epochs} epoch{'s' * (n_epochs > 1)}: test accuracy 0." in out
     pixels(tmp_path / "search.png")
     best = fmnist_sk.load(tmp_path / "best.safetensors")
     assert (best[-1] if space == "size" else best).n_iter_ == n_epochs

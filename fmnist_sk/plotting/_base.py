@@ -22,7 +22,7 @@ from fmnist_sk._runtime.optional import optional
 RIGHT, WRONG, NEUTRAL = "#3f90da", "#bd1f01", "#717581"       # of PALETTE: blue, red, gray
 # Ten colours told apart by people with any kind of colour vision (Petroff, 2021, https://arxiv.org/abs/2107.02270).
 PALETTE = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
-FEW = 10                    # images, of which a share says little
+FEW = 10                    # images: a share of fewer says little
 MARKERS = "osD^vP<>X*"
 
 
@@ -67,9 +67,10 @@ def show_image(axis, picture: np.ndarray, title: str = "", color: str = "black")
 
 
 def pictures(X: ArrayLike | Tensor, image_shape: Sequence[int] | None = None) -> np.ndarray:
-    """Images in any form that classifiers take, as (n, H, W) or (n, H, W, 3) float32 from 0 to 1, black to white.
+    """Images in any form that classifiers take, as (n, H, W) or (n, H, W, 3) float32 from 0 (black) to 1 (white).
 
-    Bytes are divided by 255, of other numbers the smallest becomes 0 and the largest 1.
+    Bytes are divided by 255; of other numbers the smallest becomes 0 and the largest 1. Of images with neither one nor
+    three channels, it is the mean of their channels. `image_shape`, (H, W) or (C, H, W), is that of flat rows.
     """
     checked = check_pixels(BaseEstimator(), as_array(X), reset=True)
     n_features = math.prod(checked.shape[1:])
@@ -91,7 +92,7 @@ def pictures(X: ArrayLike | Tensor, image_shape: Sequence[int] | None = None) ->
 
 
 def as_array(X: Any) -> Any:
-    """Lists as arrays, other containers as they are. Raises ValueError for no images."""
+    """Lists as arrays, other containers unchanged. Raise TypeError if X is no container, ValueError if it is empty."""
     X = np.asarray(X) if isinstance(X, (list, tuple)) else X
     if not hasattr(X, "__len__") or getattr(X, "ndim", 2) == 0:
         raise TypeError(f"X must hold images, got X={X!r}.")
@@ -101,25 +102,26 @@ def as_array(X: Any) -> Any:
 
 
 def shape_of(estimator) -> tuple[int, int, int] | None:
-    """The image shape of a classifier of this package, or of one at the end of a Pipeline; else None."""
+    """The image shape of a classifier of this package, which may end a Pipeline; of other estimators None."""
     estimator = estimator[-1] if isinstance(estimator, Pipeline) else estimator
     return getattr(estimator, "image_shape_", None)
 
 
 def take(X, rows):
-    """These rows of images in any container."""
+    """These rows (an array of indices) of images in any container."""
     return X.iloc[rows] if hasattr(X, "iloc") else X[rows if not isinstance(X, Tensor) else torch.as_tensor(rows)]
 
 
 def names_of(classes: np.ndarray, class_names: Sequence[str] | None) -> list[str]:
-    """Texts for the classes: `class_names`, or the labels themselves."""
+    """Texts for the classes: `class_names`, or the labels themselves. Raise ValueError for another number of names."""
     if class_names is not None and (isinstance(class_names, str) or not hasattr(class_names, "__len__")
                                     or len(class_names) != len(classes)):
         raise ValueError(f"class_names must name each of the {len(classes)} classes, got class_names={class_names!r}.")
     return [str(name) for name in (classes if class_names is None else class_names)]
 
 
-def as_labels(y, parameter: str, n: int | None = None) -> np.ndarray:
+def as_labels(y: ArrayLike | Tensor, parameter: str, n: int | None = None) -> np.ndarray:
+    """Labels (n,) as an array. Raise ValueError, which names `parameter`, unless there are some, of `n` images `n`."""
     labels = np.asarray(y.cpu() if isinstance(y, Tensor) else y)
     if labels.ndim == 0 or len(labels) == 0:
         raise ValueError(f"{parameter} must hold labels (n,), got {parameter}={y!r}.")
@@ -129,15 +131,15 @@ def as_labels(y, parameter: str, n: int | None = None) -> np.ndarray:
     return labels
 
 
-def check_classifier(estimator) -> None:
-    """Raises TypeError for what is no classifier, NotFittedError for one that is not fitted."""
+def check_classifier(estimator: Any) -> None:
+    """Raise TypeError unless `estimator` is a classifier, NotFittedError unless it is fitted."""
     if isinstance(estimator, type) or not hasattr(estimator, "predict") or not is_classifier(estimator):
         raise TypeError(f"estimator must be a classifier, got estimator={estimator!r}.")
     check_is_fitted(estimator)
 
 
 def class_codes(labels: np.ndarray, classes: np.ndarray, parameter: str) -> np.ndarray:
-    """Index in `classes`, which may stand in any order, of each label."""
+    """Index of each label in `classes`, which may be in any order. Raise ValueError for labels that are not in it."""
     if len(set(classes.tolist())) < len(classes):
         raise ValueError(f"classes must differ, got {classes.tolist()}.")
     if unknown := sorted(set(labels.tolist()) - set(classes.tolist()), key=str):
@@ -146,8 +148,8 @@ def class_codes(labels: np.ndarray, classes: np.ndarray, parameter: str) -> np.n
     return order[np.searchsorted(classes, labels, sorter=order)]
 
 
-def check_probabilities(y_proba: ArrayLike | Tensor, n: int, n_classes: int) -> np.ndarray:
-    """(n, n_classes) float64 from 0 to 1."""
+def as_probabilities(y_proba: ArrayLike | Tensor, n: int, n_classes: int) -> np.ndarray:
+    """A user's probabilities as an array (n, n_classes). Raise ValueError for other shapes or values beyond 0 and 1."""
     values = np.asarray(y_proba.cpu() if isinstance(y_proba, Tensor) else y_proba, dtype=np.float64)
     if values.shape != (n, n_classes) or not ((values >= 0) & (values <= 1 + 1e-6)).all():
         raise ValueError(f"y_proba must hold probabilities (n, n_classes), here {(n, n_classes)}, got values of shape "
@@ -155,8 +157,8 @@ def check_probabilities(y_proba: ArrayLike | Tensor, n: int, n_classes: int) -> 
     return np.minimum(values, 1.0)
 
 
-def probabilities_of(estimator, X) -> np.ndarray:
-    """(n, n_classes) predicted by a fitted classifier."""
+def probabilities_of(estimator: Any, X: Any) -> np.ndarray:
+    """Probabilities (n, n_classes) from a fitted classifier. Raise TypeError if it has no predict_proba."""
     check_classifier(estimator)
     if not hasattr(estimator, "predict_proba"):
         raise TypeError(f"estimator must have predict_proba, got estimator={estimator!r}.")
@@ -165,17 +167,17 @@ def probabilities_of(estimator, X) -> np.ndarray:
 
 
 def style(i: int) -> dict[str, str]:
-    """Colour and marker of the i-th of several things: a hundred look different."""
+    """Colour and marker of the i-th of several things; a hundred differ."""
     return {"color": PALETTE[i % 10], "marker": MARKERS[(i + i // 10) % 10]}
 
 
-def check_count(value, name: str, least: int = 1) -> int:
+def check_count(value: Any, name: str, least: int = 1) -> int:
+    """`value` as an int. Raise ValueError, which names the parameter `name`, unless it is a whole number >= `least`."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} must be a whole number >= {least}, got {name}={value!r}.")
     return int(value)
 
 
 def wilson(right: int, n: int) -> tuple[float, float]:
-    """95 % confidence interval of a share (Wilson, 1927): of `right` out of `n`."""
-    interval = binomtest(int(right), int(n)).proportion_ci(method="wilson")
-    return interval.low, interval.high
+    """Low and high end of the 95 % confidence interval of the share `right` / `n` (Wilson, 1927)."""
+    return binomtest(int(right), int(n)).proportion_ci(method="wilson")

@@ -1,4 +1,4 @@
-"""Pictures of data: images as points of a plane, and what augmentation makes of images."""
+"""Pictures of data: images as points of a plane, and images before and after augmentation."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ from fmnist_sk.plotting._base import (
 
 @dataclass(eq=False)
 class EmbeddingDisplay:
-    """Images as points of a plane, where similar ones are near each other, with some as thumbnails.
+    """Images as points of a plane, where similar images are near each other; some are drawn as thumbnails.
 
     Parameters
     ----------
@@ -67,13 +67,14 @@ class EmbeddingDisplay:
         method : {"tsne", "pca"}
             scikit-learn's t-SNE (van der Maaten and Hinton, 2008) of the first 50 principal components, as in report 2,
             or the first two principal components.
-        max_images : a random part of this size, in the proportions of the classes, stands for more images
+        max_images : of more images a random part of this size is drawn, in the proportions of the classes
         class_names : names in the order of the sorted labels; default: the labels
         image_shape : (H, W) or (C, H, W) of flat rows that are not square
+        n_thumbnails : how many images to draw at their points at most; they never overlap
         random_state : int, RandomState or None, for the part and for t-SNE
         ax : matplotlib axes, optional
 
-        Raises ValueError for a method, numbers, labels or names that cannot be used.
+        Raises ValueError for an unknown method, and for numbers, labels or names that do not fit.
         """
         images = as_array(X)
         rows, labels, names = cls._part(y, images, method, max_images, class_names, random_state, n_thumbnails)
@@ -171,7 +172,7 @@ class EmbeddingDisplay:
         return self
 
     def _label_places(self, places: np.ndarray) -> dict[int, np.ndarray]:
-        """Where the name of each class is written: in its middle, or above a name that is there already."""
+        """Where the name of each class is written: in the middle of its points, or above a name that is there."""
         found: dict[int, np.ndarray] = {}
         middles = {code: np.median(places[self.codes == code], axis=0) for code in np.unique(self.codes)}
         for code in sorted(middles, key=lambda code: middles[code][1]):
@@ -184,11 +185,11 @@ class EmbeddingDisplay:
 
 @dataclass(eq=False)
 class AugmentationDisplay:
-    """What augmentation makes of images: a row of images for each way.
+    """Images before and after augmentation: a row for each way to augment them.
 
     Parameters
     ----------
-    pictures : name of a row to (n, H, W) or (n, H, W, 3) from 0 to 1
+    pictures : name of a row to its images, (n, H, W) or (n, H, W, 3) from 0 to 1
 
     Attributes
     ----------
@@ -201,10 +202,11 @@ class AugmentationDisplay:
     @classmethod
     def from_estimator(cls, classifier: ImageClassifier, X: ArrayLike | Tensor, y: ArrayLike | Tensor, *,
                        n_draws: int = 6, random_state=0, ax=None) -> AugmentationDisplay:
-        """A few images X (n, ...) with labels y (n,), as they are and in `n_draws` draws of the classifier's `augment`.
+        """A few images X (n, ...) with labels y (n,), unchanged and in `n_draws` draws of the classifier's `augment`.
 
-        `classifier` need not be fitted. Stored copies (AugmentedCopies) are not drawn. Raises TypeError for what is no
-        ImageClassifier, ValueError for images or labels that cannot be used.
+        `classifier` is an ImageClassifier or a Pipeline that ends in one, fitted or not. Stored copies
+        (AugmentedCopies) are not drawn. `random_state` repeats the draws; `ax` is one matplotlib axes, whose place is
+        divided. Raises TypeError for other estimators, ValueError for images or labels that do not fit.
         """
         _, classifier = classifier_of(classifier, "classifier")
         check_count(n_draws, "n_draws")
@@ -218,9 +220,10 @@ class AugmentationDisplay:
                         image_shape: Sequence[int] | None = None, random_state=0, ax=None) -> AugmentationDisplay:
         """Images X (n, ...) with labels y (n,) after each of several ways: a dict from name to what `augment=` takes.
 
-        `image_shape` is (H, W) or (C, H, W) of flat rows that are not square; `random_state` repeats the draws.
+        `image_shape` is (H, W) or (C, H, W) of flat rows that are not square; `random_state` repeats the draws; `ax` is
+        one matplotlib axes, whose place is divided.
 
-        Raises TypeError for what is no augmenter, ValueError for images or labels that cannot be used.
+        Raises TypeError for other values than augmenters, ValueError for images or labels that do not fit.
         """
         if not isinstance(augmenters, Mapping) or not augmenters:
             raise ValueError(f"augmenters must be a dict from name to what augment= takes, got {augmenters!r}.")

@@ -1,4 +1,4 @@
-"""Pictures of how right a classifier is: for each class, at each confidence, beside other classifiers."""
+"""Pictures of how accurate a classifier is: for each class, at each confidence, beside other classifiers."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -17,9 +17,9 @@ from fmnist_sk.plotting._base import (
     RIGHT,
     as_array,
     as_labels,
+    as_probabilities,
     check_classifier,
     check_count,
-    check_probabilities,
     class_codes,
     names_of,
     panels,
@@ -31,7 +31,7 @@ from fmnist_sk.plotting._base import (
 
 @dataclass(eq=False)
 class ClassAccuracyDisplay:
-    """Accuracy of each class with 95 % confidence intervals (Wilson, 1927), the hardest class at the bottom.
+    """Accuracy of each class with 95 % confidence intervals (Wilson, 1927), the least accurate class at the bottom.
 
     Parameters
     ----------
@@ -61,8 +61,8 @@ class ClassAccuracyDisplay:
         class_names : names in the order of ``estimator.classes_``; default: the labels
         ax : matplotlib axes, optional
 
-        Raises TypeError for what is no classifier, ValueError for labels or names that do not fit, and scikit-learn's
-        NotFittedError.
+        Raises TypeError unless `estimator` is a classifier, ValueError for labels or names that do not fit, and
+        scikit-learn's NotFittedError.
         """
         check_classifier(estimator)
         images = as_array(X)
@@ -112,7 +112,7 @@ class ClassAccuracyDisplay:
 
 @dataclass(eq=False)
 class ReliabilityDisplay:
-    """Reliability diagram: is what a classifier gives 90 % right in 90 % of cases?
+    """Reliability diagram: are predictions with a confidence of 90 % right in 90 % of cases?
 
     The confidence is the probability of the predicted class. ``ece`` is the expected calibration error: the mean over
     images of the gap between confidence and accuracy in the image's bin (Guo et al., 2017,
@@ -148,7 +148,7 @@ class ReliabilityDisplay:
         ax : matplotlib axes, optional
             One, whose place is divided, or two.
 
-        Raises TypeError for what is no such classifier, ValueError for labels that it does not know.
+        Raises TypeError for other estimators, ValueError for labels that the classifier does not know.
         """
         return cls.from_predictions(y, probabilities_of(estimator, as_array(X)), classes=estimator.classes_,
                                     n_bins=n_bins, ax=ax)
@@ -156,14 +156,16 @@ class ReliabilityDisplay:
     @classmethod
     def from_predictions(cls, y_true: ArrayLike | Tensor, y_proba: ArrayLike, *, classes: ArrayLike | None = None,
                          n_bins: int = 15, ax=None) -> ReliabilityDisplay:
-        """From true labels (n,) and probabilities (n, n_classes) in the order of `classes`: by default sorted labels.
+        """From true labels (n,) and probabilities (n, n_classes).
+
+        `classes` are the labels in the order of the columns of `y_proba`; default: the sorted labels of `y_true`.
         """
         from sklearn.calibration import calibration_curve  # takes long to import
 
         check_count(n_bins, "n_bins", 2)
         y_true = as_labels(y_true, "y_true", len(np.asarray(y_proba)))
         classes = np.unique(y_true) if classes is None else np.asarray(classes)
-        y_proba = check_probabilities(y_proba, len(y_true), len(classes))
+        y_proba = as_probabilities(y_proba, len(y_true), len(classes))
         confidence = y_proba.max(1)
         right = class_codes(y_true, classes, "y_true") == y_proba.argmax(1)
         accuracy, mean = calibration_curve(right, confidence, n_bins=n_bins)
@@ -172,7 +174,7 @@ class ReliabilityDisplay:
         return cls(mean, accuracy, count[count > 0], n_bins).plot(ax)
 
     def plot(self, ax=None) -> ReliabilityDisplay:
-        """Draw into the axes `ax` or a new figure, faintly what rests on fewer than 10 images."""
+        """Draw into the axes `ax` or a new figure. Bins of fewer than 10 images are drawn faintly."""
         self.figure_, grid = panels(ax, 2, 1, (5, 6), height_ratios=(3, 1))
         self.ax_ = diagram, histogram = grid[:, 0]
         share = self.count / self.count.sum()
@@ -200,7 +202,7 @@ class ReliabilityDisplay:
 
 @dataclass(eq=False)
 class ComparisonDisplay:
-    """Several classifiers side by side: accuracy with 95 % confidence intervals (Wilson, 1927), and of each class.
+    """Several classifiers side by side: accuracy with 95 % confidence intervals (Wilson, 1927), overall and by class.
 
     Parameters
     ----------
@@ -228,7 +230,7 @@ class ComparisonDisplay:
 
         `class_names` are in the order of the sorted labels; `ax` is one axes, whose place is divided, or two.
 
-        Raises TypeError for what are no classifiers, ValueError for an empty dict or labels that do not fit.
+        Raises TypeError unless all are classifiers, ValueError for an empty dict or labels that do not fit.
         """
         if not isinstance(estimators, Mapping):
             raise TypeError(f"estimators must be a dict from name to classifier, got estimators={estimators!r}.")

@@ -1,4 +1,4 @@
-"""Pictures of what a classifier takes for what: the confusion matrix and its mistakes."""
+"""Pictures of a classifier's mistakes: the confusion matrix, and the images that are predicted wrongly."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from fmnist_sk.plotting._base import (
     WRONG,
     as_array,
     as_labels,
+    as_probabilities,
     check_classifier,
     check_count,
-    check_probabilities,
     class_codes,
     names_of,
     panels,
@@ -31,7 +31,7 @@ from fmnist_sk.plotting._base import (
 
 
 class Confusion(NamedTuple):
-    """Images of one class that are taken for another."""
+    """Images of one class that are predicted as another."""
 
     true: int                   # codes of the classes
     predicted: int
@@ -71,11 +71,11 @@ class ConfusionDisplay:
         estimator : any fitted classifier
         class_names : names in the order of ``estimator.classes_``; default: the labels
         image_shape : (H, W) or (C, H, W) of flat rows that are not square
-        n_confusions : how many kinds of mistakes to show, 0 for the matrix alone
-        n_images : images of each
+        n_confusions : how many pairs of a true and a predicted class to show images of, 0 for the matrix alone
+        n_images : images to show of each pair at most
         ax : one matplotlib axes, whose place is divided
 
-        Raises TypeError for what is no classifier, ValueError for labels, names or numbers that do not fit.
+        Raises TypeError unless `estimator` is a classifier, ValueError for labels, names or numbers that do not fit.
         """
         check_classifier(estimator)
         images = as_array(X)
@@ -126,7 +126,7 @@ class ConfusionDisplay:
             self.ax_.text(column, row, f"{count}", ha="center", va="center", color=color, fontsize=9)
         pyplot().setp(self.ax_.get_xticklabels(), rotation=40, ha="right", rotation_mode="anchor")
         right, total = self.matrix.trace(), self.matrix.sum()
-        self.ax_.set(title=f"{right / total:.2%} of {total:,} images right", xlabel="taken for", ylabel="really")
+        self.ax_.set(title=f"{right / total:.2%} of {total:,} images right", xlabel="predicted", ylabel="true")
         self.image_axes_ = np.empty((0, 0), dtype=object)
         if k:
             _, self.image_axes_ = panels(grid[0, 1], k, columns)
@@ -137,7 +137,7 @@ class ConfusionDisplay:
                 for axis, picture in zip(axes, confusion.pictures, strict=False):
                     axis.set_axis_on()
                     show_image(axis, picture)
-                axes[0].set_ylabel(f"{self.class_names[confusion.true]}\ntaken for\n"
+                axes[0].set_ylabel(f"{self.class_names[confusion.true]}\npredicted as\n"
                                    f"{self.class_names[confusion.predicted]}\n{confusion.n_images} ({share:.1%})",
                                    rotation=0, ha="right", va="center", fontsize=9)
         return self
@@ -180,7 +180,7 @@ class MistakesDisplay:
         n_images : how many mistakes to show at most
         ax : one matplotlib axes, whose place is divided
 
-        Raises TypeError for what is no such classifier, ValueError for labels, names or numbers that do not fit.
+        Raises TypeError for other estimators, ValueError for labels, names or numbers that do not fit.
         """
         images = as_array(X)
         return cls.from_predictions(y, probabilities_of(estimator, images), images, classes=estimator.classes_, ax=ax,
@@ -196,7 +196,7 @@ class MistakesDisplay:
         images = as_array(X)
         y_true = as_labels(y_true, "y_true", len(images))
         classes = np.unique(y_true) if classes is None else np.asarray(classes)
-        y_proba = check_probabilities(y_proba, len(y_true), len(classes))
+        y_proba = as_probabilities(y_proba, len(y_true), len(classes))
         codes, guesses, confidence = class_codes(y_true, classes, "y_true"), y_proba.argmax(1), y_proba.max(1)
         wrong = np.flatnonzero(codes != guesses)
         rows = wrong[np.argsort(-confidence[wrong], kind="stable")][:n_images]
@@ -219,6 +219,6 @@ class MistakesDisplay:
             axis.set_title(f"{true}", fontsize=8)
             axis.set_xlabel(f"{predicted}\n{share:.0%}", fontsize=8, color=WRONG)
         if ax is None:
-            self.figure_.suptitle("Most confident mistakes: above what it is, below what it is taken for" if n else
+            self.figure_.suptitle("Most confident mistakes: the true class above, the predicted class below" if n else
                                   "No mistakes", fontsize=11)
         return self

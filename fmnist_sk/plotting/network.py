@@ -1,4 +1,4 @@
-"""Pictures of what happens inside a network: its filters, its feature maps, and where it looks."""
+"""Pictures of what happens inside a network: its filters, its feature maps, and the evidence for its predictions."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class FeatureMapsDisplay:
     picture : (H, W) or (H, W, 3) from 0 to 1
     maps : name of a layer to (channels, height, width), in the order of computation
     n_channels : how many channels of a layer are shown at most: those with the largest variance
-    kinds : name of a layer to what it is, or None
+    kinds : name of a layer to the name of its class, such as Conv2d, which is written beside its maps; or None
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class FeatureMapsDisplay:
         n_channels : how many channels of a layer to show at most
         ax : one matplotlib axes, whose place is divided
 
-        Raises TypeError for what is no ImageClassifier, ValueError for several images and for layers without maps.
+        Raises TypeError for other estimators, ValueError for several images and for layers without maps.
         """
         check_count(n_channels, "n_channels")
         if len(as_array(X)) != 1:
@@ -77,8 +77,7 @@ class FeatureMapsDisplay:
         return cls(pictures(X, inner.image_shape_ if np.ndim(X) == 2 else None)[0], maps, n_channels, kinds).plot(ax)
 
     def plot(self, ax=None) -> FeatureMapsDisplay:
-        """Draw into the place of `ax` or a new figure. Each map has its own range of gray values, unless it is a pixel.
-        """
+        """Draw into the place of `ax` or a new figure. Each map has its own gray scale; maps of one pixel share one."""
         lines, columns = len(self.maps), 1 + min(self.n_channels, max(len(values) for values in self.maps.values()))
         self.figure_, self.ax_ = panels(ax, lines, columns, (2.1 + 0.85 * columns, 0.4 + 0.95 * lines))
         for axis in self.ax_.flat:
@@ -94,7 +93,8 @@ class FeatureMapsDisplay:
                 axis.set(xticks=[], yticks=[])
             n_maps, height, width = values.shape
             n_shown = f"{len(strongest)} of " if len(strongest) < n_maps else ""
-            label = [name, *([self.kinds[name]] if self.kinds else []), f"{n_shown}{n_maps} maps, {height} x {width}"]
+            label = [name, *([self.kinds[name]] if self.kinds else []), f"{n_shown}{n_maps} map{'s' * (n_maps > 1)}, "
+                     f"{height} x {width}"]
             axes[1].set_ylabel("\n".join(label), rotation=0, ha="right", va="center", fontsize=8)
         if ax is None:
             self.figure_.suptitle("What the layers make of one image")
@@ -121,7 +121,7 @@ class FiltersDisplay:
 
     @classmethod
     def from_estimator(cls, classifier: ImageClassifier, *, layer: str | None = None, ax=None) -> FiltersDisplay:
-        """Those of the first convolution, or of `layer`.
+        """The filters of the first convolution, or of `layer`.
 
         Parameters
         ----------
@@ -129,7 +129,7 @@ class FiltersDisplay:
         layer : name of a convolution that takes in one or three channels, as `summary` has it
         ax : one matplotlib axes, whose place is divided
 
-        Raises TypeError for what is no ImageClassifier, ValueError if there is no such convolution.
+        Raises TypeError for other estimators, ValueError if there is no such convolution.
         """
         _, classifier = classifier_of(classifier, "classifier")
         check_is_fitted(classifier)
@@ -169,7 +169,7 @@ class FiltersDisplay:
 
 @dataclass(eq=False)
 class GradCAMDisplay:
-    """Where in images a network sees their classes, see `grad_cam`.
+    """Where in images the evidence for their predicted classes lies, as `grad_cam` finds it.
 
     Parameters
     ----------
@@ -198,7 +198,7 @@ class GradCAMDisplay:
         ----------
         classifier : fitted ImageClassifier, or Pipeline that ends in one
         X : (n, ...) a few images in any form that it takes
-        y : (n,) true labels; titles of wrong predictions are red and name them
+        y : (n,) true labels; titles of right predictions are blue, those of wrong ones red and name the true class
         layer : as in `grad_cam`
         class_names : names in the order of ``classes_``; default: the labels
         ax : one matplotlib axes, whose place is divided
@@ -216,7 +216,7 @@ class GradCAMDisplay:
             for i, label in enumerate(as_labels(y, "y", len(titles))):
                 if label != inner.classes_[guesses[i]]:
                     known = np.flatnonzero(inner.classes_ == label)
-                    titles[i] += f"\nreally {names[known[0]] if len(known) else label}"
+                    titles[i] += f"\ntrue: {names[known[0]] if len(known) else label}"
                     colors[i] = WRONG
         shown = pictures(images, inner.image_shape_ if np.ndim(images) == 2 else None)
         return cls(shown, maps, titles, colors).plot(ax)

@@ -25,8 +25,8 @@ class ScheduleDisplay:
 
     Parameters
     ----------
-    epochs : (n_steps,) epochs done when a step begins: 0.5 is the middle of the first one
-    lr : (n_steps,) its learning rate
+    epochs : (n_steps,) epochs that are done when a step begins: 0.5 is in the middle of the first epoch
+    lr : (n_steps,) learning rate of each step
 
     Attributes
     ----------
@@ -40,14 +40,15 @@ class ScheduleDisplay:
     @classmethod
     def from_estimator(cls, classifier: ImageClassifier, n_samples: int, *, rows: Sequence[dict] = (), ax=None
                        ) -> ScheduleDisplay:
-        """What the learning rate of ``classifier.fit`` will be; nothing is trained.
+        """The learning rate that ``classifier.fit`` will have; nothing is trained.
 
         Parameters
         ----------
-        classifier : fitted or not
-        n_samples : images given to fit. Those that `validation_fraction` holds out make no steps, the copies that
-            AugmentedCopies stores do, counted as if it took all classes.
-        rows : history rows of a fit, such as ``classifier.history_``, for schedules that follow a score
+        classifier : ImageClassifier, or Pipeline that ends in one; fitted or not
+        n_samples : how many images fit will be given, which decides how many steps an epoch has. Those that
+            `validation_fraction` holds out are subtracted, and the copies that AugmentedCopies stores are added, as if
+            it made copies of all classes.
+        rows : history rows of a fit, such as ``classifier.history_``; schedules that follow a score read it there
         ax : matplotlib axes, optional
 
         Raises TypeError or ValueError for arguments, parameters or rows that cannot be used.
@@ -104,7 +105,7 @@ class HistoryDisplay:
 
     @classmethod
     def from_estimator(cls, classifier: ImageClassifier, *, ax=None) -> HistoryDisplay:
-        """The history of a fitted classifier, of training and, where there were validation images, of these.
+        """The history of a fitted classifier: of its training images, and of validation images if it had any.
 
         Parameters
         ----------
@@ -112,8 +113,7 @@ class HistoryDisplay:
         ax : matplotlib axes, optional
             One, whose place is divided, or three.
 
-        Raises TypeError for what is no classifier of this package, ValueError for axes that do not fit, and
-        scikit-learn's NotFittedError.
+        Raises TypeError for other estimators, ValueError for axes that do not fit, and scikit-learn's NotFittedError.
         """
         classifier, rows = _history(classifier)
         parts = {"training (augmented)" if classifier.augment is not None else "training": "train",
@@ -153,7 +153,7 @@ class ClassHistoryDisplay:
     Parameters
     ----------
     epochs : (n_epochs,) numbers of the epochs, from 1
-    accuracy : (n_epochs, n_classes) share of the images of a class that is recognised
+    accuracy : (n_epochs, n_classes) share of the images of a class that are recognised
     class_names : (n_classes,) texts
 
     Attributes
@@ -177,8 +177,8 @@ class ClassHistoryDisplay:
         class_names : (n_classes,) names in the order of ``classes_``; default: the labels themselves
         ax : matplotlib axes, optional
 
-        Raises TypeError for what is no classifier of this package, ValueError without validation images or for names
-        that do not fit, and scikit-learn's NotFittedError.
+        Raises TypeError for other estimators, ValueError without validation images or for names that do not fit, and
+        scikit-learn's NotFittedError.
         """
         classifier, rows = _history(classifier)
         rows = [row for row in rows if "valid_class_acc_0" in row]
@@ -207,13 +207,14 @@ def _decorate(axis) -> None:
 
 
 def _history(classifier) -> tuple[ImageClassifier, list[dict]]:
-    """The classifier itself, and rows of the epochs that were completed."""
+    """A fitted classifier without the steps of a Pipeline, and the rows of its completed epochs."""
     _, classifier = classifier_of(classifier, "classifier")
     check_is_fitted(classifier)
     return classifier, [row for row in classifier.history_ if "train_loss" in row]
 
 
 def _steps_per_epoch(classifier: ImageClassifier, n_samples: int) -> int:
+    """Number of batches that `n_samples` images make, without those held out and with stored copies."""
     if not isinstance(n_samples, numbers.Integral):
         raise TypeError(f"n_samples must be a whole number, got n_samples={n_samples!r}.")
     n = n_samples - n_held_out(classifier.validation_fraction, n_samples)
