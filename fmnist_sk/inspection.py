@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from types import NoneType
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from fmnist_sk._data.containers import wants_tensor
 from fmnist_sk._estimator.parts import network_builder, prepare_unfitted
 from fmnist_sk._network.tracing import count, is_layer, layer_outputs, layers_by_name, trace_layers
 from fmnist_sk._runtime.parameters import Estimator
+from fmnist_sk._runtime.sklearn_callbacks import CallbackSupportMixin, one_task, with_callbacks
 from fmnist_sk.classifier import ImageClassifier
 
 _MAPS = (nn.Conv1d, nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d)
@@ -115,7 +117,7 @@ def feature_maps(classifier: ImageClassifier, X: ArrayLike | Tensor, layers: Seq
     return {name: torch.cat(parts).numpy() for name, parts in found.items()}
 
 
-class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
+class FeatureExtractor(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
     """A network as a transformer: what one of its layers makes of an image, for another estimator to learn from.
 
     ``make_pipeline(FeatureExtractor(ResNetClassifier()), SVC())`` trains a network and an SVC on its features; in
@@ -147,7 +149,8 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estima
         self.estimator = estimator
         self.layer = layer
 
-    def fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor | None = None, **fit_params):
+    @with_callbacks
+    def fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor | None = None, **fit_params) -> Self:
         """Fit a clone of `estimator` on images X and labels y; `fit_params`, such as sample_weight, are passed on.
 
         A FrozenEstimator needs no y. Raises TypeError if `estimator` is none that this takes, ValueError if there is
@@ -156,7 +159,9 @@ class FeatureExtractor(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estima
         classifier_of(self.estimator, "estimator")
         if not isinstance(self.layer, (str, NoneType)):
             raise TypeError(f"layer must be the name of a layer or None, got layer={self.layer!r}.")
-        self.estimator_ = clone(self.estimator).fit(X, y, **fit_params)
+        estimator = clone(self.estimator)
+        with one_task(self, X, y) as task, task.propagate_callback_context(estimator):
+            self.estimator_ = estimator.fit(X, y, **fit_params)
         _, classifier = classifier_of(self.estimator_, "estimator")
         network = classifier.module_.network
         if self.layer is None:

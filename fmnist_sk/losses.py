@@ -20,8 +20,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fmnist_sk._data import checks
-
 
 class Loss(nn.Module):
     """Base of the losses. Subclasses give the loss of each image in `per_image`; see the module's docstring.
@@ -163,16 +161,6 @@ class TripletLoss(nn.Module):
         # masked_fill after the subtraction would leave inf - inf in the gradient
         farthest, nearest = (part.masked_fill(~has_both, 0.0) for part in (farthest, nearest))
         return F.relu(self.margin + farthest - nearest) * has_both
-
-
-def check_probabilities(found: Any, logits: Tensor, criterion: nn.Module) -> None:
-    """Raise ValueError unless a user's criterion made probabilities of logits (n, n_classes).
-
-    Rows with NaN or infinity pass: they come from logits that are not finite, which predictions report by themselves.
-    """
-    rule = "criterion must have a method `probabilities` that makes of logits (n, n_classes) as many numbers >= 0, " \
-           f"which sum to one for each image (that of {criterion!r} does not)"
-    checks.check_probabilities(found, logits.shape, rule, finite=False)
 
 
 def _number(name: str, value: Any, low: float, high: float) -> float:

@@ -18,6 +18,7 @@ from torch import Tensor
 from fmnist_sk._data.checks import check_is_plain
 from fmnist_sk._runtime.optional import optional
 from fmnist_sk._runtime.parameters import Estimator
+from fmnist_sk._runtime.sklearn_callbacks import CallbackSupportMixin, one_task, with_callbacks
 
 # Formats whose memory grows with the pixels only (tiles of a TIFF do not, others run programs, or are seldom photos).
 FORMATS = "BMP", "GIF", "JPEG", "PNG", "PPM", "WEBP"
@@ -42,7 +43,7 @@ DAMAGED = (OSError, SyntaxError, EOFError, MemoryError, LookupError, ArithmeticE
            struct.error)
 
 
-class PhotoToFashion(TransformerMixin, Estimator):
+class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
     """Photos of one garment each, as images like Fashion-MNIST's: 28 x 28, gray, bright on black, filling the frame.
 
     The steps are those by which the data set was made (Xiao, Rasul and Vollgraf, 2017, section 2,
@@ -103,9 +104,11 @@ class PhotoToFashion(TransformerMixin, Estimator):
         self.sharpen = sharpen
         self.max_pixels = max_pixels
 
+    @with_callbacks
     def fit(self, X=None, y=None):
         """Check the parameters; nothing is learned."""
-        self._validate_params()
+        with one_task(self, X, y):
+            self._validate_params()
         return self
 
     def transform(self, X: Iterable) -> np.ndarray:

@@ -55,8 +55,8 @@ def test_reliability_of_few_images_is_drawn_faintly():
 
 @pytest.mark.parametrize(("arguments", "options", "error", "message"), [
     (([0, 1], [[0.5, 0.5]]), {}, ValueError, "y_true must hold a label for each of the 1 images, got 2"),
-    (([0, 1], [[0.5, 0.5, 0]] * 2), {}, ValueError, r"y_proba must hold probabilities .* \(2, 2\), got"),
-    (([0, 1], [[1.5, -0.5]] * 2), {}, ValueError, r"values of shape \(2, 2\) from -0.5 to 1.5"),
+    (([0, 1], [[0.5, 0.5, 0]] * 2), {}, ValueError, r"y_proba must hold .*, got \(2, 3\) instead of \(2, 2\)"),
+    (([0, 1], [[1.5, -0.5]] * 2), {}, ValueError, "got numbers >= -0.5 with the sum 1"),
     (([0, 5], [[0.5, 0.5]] * 2), {"classes": [0, 1]}, ValueError, r"y_true must hold labels of \[0, 1\], got \[5\]"),
     (([0, 1], [[0.5, 0.5]] * 2), {"n_bins": 1}, ValueError, "n_bins must be a whole number >= 2, got n_bins=1"),
 ])

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 import warnings
 from dataclasses import dataclass
 
@@ -202,7 +201,7 @@ class ImageEncoder:
         if isinstance(class_weight, dict):
             known = self.classes.tolist()
             for label, value in class_weight.items():
-                if not isinstance(value, numbers.Real) or not 0 <= float(value) <= torch.finfo(torch.float32).max:
+                if not isinstance(value, (int, float, np.number)) or not 0 <= value <= torch.finfo(torch.float32).max:
                     raise ValueError(f"class_weight must hold finite numbers >= 0, got {label!r}: {value!r}.")
             if unknown := [label for label in class_weight if label not in known]:
                 raise ValueError(f"class_weight must name labels that occur in y ({known}), got {unknown}.")

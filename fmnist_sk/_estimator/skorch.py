@@ -72,7 +72,7 @@ class SkorchNet(NetProtocol):
 
         Before the first fit it is made for ten classes, and for images of `image_shape` or one-channel 28 x 28.
         """
-        if not hasattr(self, "_encoder"):
+        if not hasattr(self, "_generators"):         # the last thing that a fit makes before the network
             self._encoder, self._generators = prepare_unfitted(self)
         return super().initialize()
 

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fmnist_sk._data.checks import check_probabilities
 from fmnist_sk._runtime.graphs import is_own_code
-from fmnist_sk.losses import LOSSES, Loss, check_probabilities
+from fmnist_sk.losses import LOSSES, Loss
 
 
 def build_criterion(criterion: str | type | nn.Module, given: dict[str, Any], label_smoothing: float,
@@ -68,5 +69,8 @@ def probabilities_of(criterion: nn.Module, logits: Tensor) -> Tensor:
         return logits.softmax(1)
     found = function(logits)
     if not is_own_code(criterion) and not torch.compiler.is_exporting():
-        check_probabilities(found, logits, criterion)
+        rule = "criterion must have a method `probabilities` that makes of logits (n, n_classes) as many numbers " \
+               f">= 0, which sum to one for each image (that of {criterion!r} does not)"
+        # Rows with NaN pass: they come from logits that are not finite, which predictions report by themselves.
+        check_probabilities(found, logits.shape, rule, finite=False)
     return found

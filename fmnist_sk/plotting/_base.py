@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch import Tensor
 
-from fmnist_sk._data.checks import as_tensor, check_pixels
+from fmnist_sk._data.checks import as_tensor, check_pixels, check_probabilities
 from fmnist_sk._data.shapes import check_image_shape, shape_of_images, to_images
 from fmnist_sk._runtime.optional import optional
 
@@ -149,11 +149,10 @@ def class_codes(labels: np.ndarray, classes: np.ndarray, parameter: str) -> np.n
 
 
 def as_probabilities(y_proba: ArrayLike | Tensor, n: int, n_classes: int) -> np.ndarray:
-    """A user's probabilities as an array (n, n_classes). Raise ValueError for other shapes or values beyond 0 and 1."""
+    """A user's probabilities as an array (n, n_classes). Raise ValueError for what are none."""
     values = np.asarray(y_proba.cpu() if isinstance(y_proba, Tensor) else y_proba, dtype=np.float64)
-    if values.shape != (n, n_classes) or not ((values >= 0) & (values <= 1 + 1e-6)).all():
-        raise ValueError(f"y_proba must hold probabilities (n, n_classes), here {(n, n_classes)}, got values of shape "
-                         f"{values.shape}" + (f" from {values.min():g} to {values.max():g}." if values.size else "."))
+    check_probabilities(values, (n, n_classes), "y_proba must hold probabilities (n, n_classes), which sum to one for "
+                        "each image")
     return np.minimum(values, 1.0)
 
 
