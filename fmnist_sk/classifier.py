@@ -36,16 +36,19 @@ from fmnist_sk.schedules import Constant
 class ImageClassifier(SkorchNet):
     """A neural network for small images that is a scikit-learn classifier and a skorch net.
 
-    Images X may be (n, features), (n, H, W) or (n, C, H, W): arrays, DataFrames or tensors on any device, uint8 or
-    float, raw or scaled. Labels y may be whatever scikit-learn takes for labels. Predictions are NumPy arrays; with
-    scikit-learn's ``array_api_dispatch`` and a tensor X they are tensors on X's device.
+    Images X may be (n, features), (n, H, W) or (n, C, H, W): arrays, DataFrames, tensors on any device or skorch's
+    SliceDataset, uint8 or float, raw or scaled. Labels y may be any that scikit-learn classifies. Predictions are NumPy
+    arrays; with scikit-learn's ``array_api_dispatch`` and a tensor X they are tensors on X's device.
+
+    skorch's hooks, callbacks and helpers work as skorch documents them. Where neither a callback nor a subclass has a
+    hook for batches, the device is waited for once in an epoch, and the history holds no batches.
 
     Parameters
     ----------
     module : nn.Module class or instance
-        The network: pixels (n, C, H, W) float32 in, logits (n, n_classes) out. Of a class, those of `in_channels`,
-        `n_classes` and `image_shape` (C, H, W) that its ``__init__`` names are passed, and whatever is set as
-        ``module__*``. An instance is copied, so that each fit begins with its weights.
+        The network: pixels (n, C, H, W) float32 in, logits (n, n_classes) out. A class is given those of `in_channels`,
+        `n_classes` and `image_shape` (C, H, W) that its ``__init__`` names, and the settings ``module__*``, which
+        `set_params` sets. An instance is copied, so that each fit begins with its weights.
     image_shape : (H, W) or (C, H, W), optional
         How flat rows form an image. Default: the square they fill; rows that fill no square are padded with zeros.
     standardize : bool or "min_max"
@@ -59,14 +62,17 @@ class ImageClassifier(SkorchNet):
     batch_size : int
         Images in a step. On CUDA validation and prediction take four times as many at once.
     optimizer : {"sgd", "adam", "adamw", "rmsprop", "asgd"} or torch optimizer class
-        Its other settings are ``optimizer__*``, as in skorch.
+        What takes the steps; its other settings are ``optimizer__*``, as in skorch.
     momentum : float
         Nesterov momentum of "sgd"; other optimizers do not use it.
     weight_decay : float
         On weights; on biases and normalisation only with `decay_biases`.
     decay_biases : bool
+        Whether `weight_decay` also pulls biases and the parameters of normalisation towards zero, as plain PyTorch
+        does; most recipes leave these alone.
     gradient_clip : float or None
-        Largest Euclidean length of the gradient of all parameters together.
+        Largest Euclidean norm of the gradient of all parameters together; longer gradients are scaled down. None: no
+        limit.
     sam_rho : float
         Above 0, every step uses the gradient at the point of the largest loss within this distance: sharpness-aware
         minimisation (Foret et al., 2021, https://arxiv.org/abs/2010.01412), with any optimizer, in twice the time.
@@ -105,7 +111,7 @@ class ImageClassifier(SkorchNet):
         Test-time augmentation: probabilities are means over each image and its mirror image, or itself and shifts by a
         pixel in four directions, or both (10 views). In predictions, not in validation.
     class_weight : dict, "balanced" or None
-        Factors of the loss for each label; "balanced" makes all classes of the given images weigh the same.
+        Factors of the loss for each label, 1 where a dict has none; "balanced" gives all classes the same total weight.
     validation_fraction : float, int or None
         Hold out this share (0 to 1) or number of the distinct training images, in the proportions of the classes.
         Copies of an image stay on one side. valid_loss is the loss of training: with smoothing, weights and all.
@@ -118,19 +124,20 @@ class ImageClassifier(SkorchNet):
     early_stopping : bool
         Stop when the best epoch is `patience` epochs ago. Needs validation images.
     patience : int
+        Epochs without a better score after which `early_stopping` ends the fit.
     warm_start : bool
-        A further fit trains the same network on, for `max_epochs` more. Of changed parameters it heeds those of
-        training; network, optimizer class and device stay what they are.
+        A further fit trains the same network on, for `max_epochs` more. Changed parameters of training count; network,
+        optimizer class and device stay what they are.
     checkpoint : path of a folder, or None
         Every `checkpoint_every` epochs the state of the fit is written there. A fit that was killed or interrupted goes
-        on from it when it is run again with the same data and parameters, and ends, on a CPU with the same number of
-        threads, bit for bit as if nothing had happened. Each fit has a file of its own, so that the fits of a search
+        on from it when it is run again with the same data and parameters; on a CPU with the same number of threads its
+        result is bit-identical to that of an uninterrupted fit. Each fit has a file of its own, so that the fits of a search
         share a folder; it is removed when the fit is complete. After changes of data, parameters or code (this package,
         PyTorch, the classes and functions that a network of yours names) a fit begins anew, beside the old file.
         skorch's callbacks are not restored. Give a `random_state` if equal fits run at the same time. With `warm_start`
         it is the sequence of fits that must be repeated in a new process.
     checkpoint_every : int
-        Epochs.
+        Epochs between two checkpoints. Larger numbers save time where the network is large and epochs are short.
     keep_checkpoint : bool
         Keep the file of a complete fit. The same fit again then reads it instead of training, so that a search that
         was killed repeats none of its fits. With `schedule_epochs`, a fit of more `max_epochs` goes on from the file of
@@ -138,7 +145,7 @@ class ImageClassifier(SkorchNet):
         yours to delete. Needs a `random_state`. Fits with other `callbacks` are others; with other numbers of threads
         they are the same, but for rounding.
     random_state : int, RandomState or None
-        An int makes fits repeatable: bit for bit on one machine with the same number of threads, whatever other
+        An int makes fits repeatable: bit-identical on one machine with the same number of threads, whatever other
         threads do; on CUDA with ``torch.use_deterministic_algorithms(True)``, and of random layers only nn.Dropout.
     device : str, torch.device or None
         None: where X is if that is no CPU, else CUDA if there is one, else the CPU.
@@ -150,8 +157,10 @@ class ImageClassifier(SkorchNet):
         Arithmetic of the network. "auto" is bfloat16 where the hardware multiplies it (AVX512-BF16, AMX, CUDA from
         Ampere), which is faster. Weights, loss and probabilities are float32 in any case.
     callbacks : list of skorch callbacks, "disable" or None
+        Called in the fit as skorch calls them; "disable" also switches off the two that are always there, which time
+        and print epochs.
     verbose : int
-        1 prints a line for every epoch.
+        1 prints a line for every epoch, 0 nothing.
 
     Attributes
     ----------
@@ -162,7 +171,9 @@ class ImageClassifier(SkorchNet):
         valid_class_acc_0, valid_class_acc_1, ..., the accuracy of each class in the order of ``classes_``
     best_epoch_ : the epoch of the best monitored score, counted from 1, where there were validation images
     n_iter_ : epochs trained in all
-    n_features_in_, feature_names_in_ : as in scikit-learn
+    n_features_in_, feature_names_in_ : as in scikit-learn; of images, `n_features_in_` counts all values of one, since
+        the same classifier also takes them as rows. Estimators that compare it with ``X.shape[1]`` (mapie) therefore
+        need images as rows, with `image_shape`.
     device_ : the torch.device that the network is on
     module_, criterion_, optimizer_, callbacks_ : as in skorch; the network itself is ``module_.network``
     """
@@ -227,8 +238,8 @@ class ImageClassifier(SkorchNet):
             Whole numbers act as repetitions, zero leaves an image out, others are factors of the loss.
 
         Raises ValueError or TypeError for parameters, images, labels or weights that cannot be used, and ValueError
-        if the loss stops being a number. Both that and Ctrl-C (KeyboardInterrupt) leave the weights of the best
-        validation epoch so far; without validation, those at that moment.
+        if the loss becomes infinite or NaN. After that, and after Ctrl-C (KeyboardInterrupt), the weights are those of
+        the best validation epoch so far; without validation, those of that moment.
         """
         self._validate_params()
         task = self._init_callback_context(max_subtasks=self.max_epochs)

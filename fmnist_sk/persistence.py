@@ -39,7 +39,7 @@ from fmnist_sk.classifier import ImageClassifier
 FORMAT = 1                              # grows when older versions can no longer read what is written
 TENSORS_OF_SKOPS = "scikit-learn"
 NOT_SAVED = "validation_data", "callbacks", "checkpoint"          # of the training, not of the model
-OF_A_PART = re.compile("(module|criterion|optimizer)__.")         # settings in skorch's manner that are saved
+PREFIXED_PARAM = re.compile("(module|criterion|optimizer)__.")         # settings in skorch's manner that are saved
 FITTED_ATTRIBUTES = "n_features_in_", "feature_names_in_", "best_epoch_"
 IN_FILE = {"classes_inferred_", "image_shape_", "value_range_", "_seed", "n_iter_", *FITTED_ATTRIBUTES}
 LARGEST_IMAGE = 2**26                   # values
@@ -57,7 +57,7 @@ def save(estimator, path: str | os.PathLike) -> Path:
 
     Settings and what a fit has learned are saved, and everything that predictions depend on. `validation_data`,
     `callbacks`, `checkpoint` and a Pipeline's `memory` become None (with a warning for the first two), and the states
-    of optimizer and random generators are left out: to go on with an interrupted training bit for bit is what
+    of optimizer and random generators are left out: to go on with an interrupted training is what
     `checkpoint` is for.
 
     What `load` will want to be trusted, because it is neither of this package nor known to hold only data, is warned
@@ -197,7 +197,7 @@ def _describe(classifier: ImageClassifier) -> dict:
         "class": full_name(type(classifier)),
         "params": {name: encode(value, name) for name, value in params.items()},
         "prefixed": {name: encode(value, name) for name, value in classifier._prefixed_params().items()
-                     if OF_A_PART.match(name)},
+                     if PREFIXED_PARAM.match(name)},
     }
     if not classifier.initialized_:
         return settings
@@ -223,7 +223,7 @@ def _restore(described: dict, tensors: dict[str, Tensor], device, known: Known) 
     params = {name: decode(value, known) for name, value in described["params"].items()}
     classifier = kind(**params | dict.fromkeys(NOT_SAVED))
     prefixed = {name: decode(value, known) for name, value in described["prefixed"].items()}
-    if wrong := [name for name in prefixed if not OF_A_PART.match(name)]:
+    if wrong := [name for name in prefixed if not PREFIXED_PARAM.match(name)]:
         raise ValueError(f"it sets {wrong}, which belong to no part of a network.")
     classifier.set_params(**prefixed)
     classifier.device = None if device == "auto" else device
@@ -257,7 +257,7 @@ def _flat_row(row: dict) -> dict:
 
 
 def _check_learned(learned: dict) -> None:
-    """That the attributes are such as a fit makes."""
+    """Raise ValueError unless the attributes are such as a fit makes."""
     classes, shape, value_range = (learned.get(name) for name in ("classes_inferred_", "image_shape_", "value_range_"))
     if not isinstance(classes, np.ndarray) or classes.ndim != 1 or (classes.dtype == object and not all(
             isinstance(label, str) for label in classes)) or not np.array_equal(np.unique(classes), classes):

@@ -205,9 +205,9 @@ def _whiten(net: ImageClassifier, images: LabelledImages) -> None:
 
 
 def _check_last_step(net: ImageClassifier, images: LabelledImages) -> None:
-    """Raise ValueError if the network computes no numbers after its last step, whose loss is that before it.
+    """Raise ValueError if the network's logits are not finite after its last step, whose loss is that before it.
 
-    Where images are held out, their loss has shown it.
+    Of validation images the loss has shown it.
     """
     if len(net.history) and "valid_loss" not in net.history[-1]:
         first = images.take(torch.arange(min(len(images), MIN_ROWS), device=net.device_))

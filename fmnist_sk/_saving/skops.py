@@ -117,7 +117,7 @@ class Join(pickle.Unpickler):
 
 
 def _check_attributes(part) -> None:
-    """That no attribute stands in the place of a method, which would be called instead. Raises ValueError."""
+    """Raise ValueError if an attribute shadows a method, because it would be called in its place."""
     if isinstance(part, (type, FunctionType, ModuleType)):
         return
     for name in getattr(part, "__dict__", ()):
@@ -132,10 +132,7 @@ def _check_attributes(part) -> None:
 
 
 def _check_memory(part) -> None:
-    """That what scikit-learn's compiled code reads without looking, trees and support vectors, is there.
-
-    It would read memory that is not its own. Raises ValueError.
-    """
+    """Raise ValueError if scikit-learn's compiled code would read beyond its memory: in trees and support vectors."""
     if isinstance(part, Tree):
         _check_tree(part)
     if not isinstance(part, BaseEstimator):
@@ -158,7 +155,7 @@ def _check_memory(part) -> None:
 
 
 def _check_support_vectors(values: dict) -> None:
-    """That as many as are counted are there, and numbers for all of them, and for each pair of classes."""
+    """Raise ValueError unless support vectors, their counts and coefficients have shapes that fit together."""
     vectors, coefficients, counts = (values[name] for name in ("support_vectors_", "_dual_coef_", "_n_support"))
     n, n_classes = len(values["support_"]), len(values.get("classes_", (0, 1)))
     n_pairs = n_classes * (n_classes - 1) // 2
@@ -172,7 +169,7 @@ def _check_support_vectors(values: dict) -> None:
 
 
 def _check_tree(tree: Tree) -> None:
-    """That a decision tree leads from every node to a later one, and asks for values that there are."""
+    """Raise ValueError unless children come after their parent, and features exist, in every node of a tree."""
     nodes = np.arange(tree.node_count)
     inner = tree.children_left >= 0
     for children in (tree.children_left, tree.children_right):
@@ -222,7 +219,7 @@ def _with_new_names(data: bytes) -> bytes:
 
 
 def _check_nodes(schema, known: Known) -> None:
-    """That nothing is called but what the user trusts: names are what skops goes by, and any node may have any."""
+    """Raise ValueError if a node would call anything but what the user trusts: skops goes by names alone."""
     trusted, parts = {full_name(kind) for kind in known.trusted}, [schema]
     while parts:
         part = parts.pop()

@@ -63,7 +63,7 @@ class FitFile:
             content["history"] = _rows(content["history"])
         except FileNotFoundError:
             return None
-        except Exception as error:                  # whatever a damaged file makes torch.load raise
+        except Exception as error:                  # a damaged file may raise anything
             raise_if_interrupted(error)
             warnings.warn(f"The checkpoint {path} cannot be read ({type(error).__name__}): the fit begins anew.",
                           UserWarning, stacklevel=2)
@@ -160,7 +160,7 @@ def raise_if_interrupted(error: BaseException) -> None:
 
 
 def _portable(value):
-    """The same of what torch.load reads back: no numbers of NumPy, and no more memory than each tensor needs."""
+    """The same with plain numbers for NumPy's, and tensors without unused memory, so that torch.load reads it."""
     if isinstance(value, dict):
         return {key: _portable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

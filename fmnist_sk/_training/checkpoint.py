@@ -48,7 +48,7 @@ def resume(phase: Phase, saved: dict[str, Any], source) -> None:
         fit.generators.load_state_dict(states)
         if fit.best is not None:
             fit.best.load_state_dict(saved["best"])
-    except Exception as error:              # whatever a forged file makes of it
+    except Exception as error:              # a forged file may raise anything
         raise_if_interrupted(error)
         raise ValueError(f"checkpoint: {source} is of another network or optimizer; delete it to begin anew ({error})."
                          ) from error
@@ -58,9 +58,9 @@ def resume(phase: Phase, saved: dict[str, Any], source) -> None:
 
 
 def _state_after_a_step(optimizer: torch.optim.Optimizer, found) -> dict[str, Any]:
-    """The form of an optimizer's state, for `checked_copy`, of the parameters that `found` has a state of.
+    """The state of an optimizer after a step, as a pattern for `checked_copy`: of a copy that takes a step.
 
-    It is that of a copy whose parameters have taken a step; those that are frozen take none.
+    Only parameters that `found` has a state of, because frozen ones take no steps.
     """
     twin = copy.deepcopy(optimizer)
     for group in twin.param_groups:

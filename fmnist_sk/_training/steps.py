@@ -148,7 +148,7 @@ class StepRunner:
             self.net.optimizer_.zero_grad()
             with _kept_statistics(self.net.module_):
                 yield
-        finally:                                # whatever happens up there, such as Ctrl-C
+        finally:                                # also after Ctrl-C
             with torch.no_grad():
                 torch._foreach_copy_(parameters, before)
 
@@ -190,7 +190,7 @@ class StepRunner:
     def _graph_key(self) -> tuple | None:
         """What steps depend on besides their batches, or None where they may do other things than a recording of them.
 
-        That is so where others' code runs within them: modules, losses and hooks, which may decide in Python.
+        Code of others, in modules, losses and hooks, may decide in Python what it does.
         """
         net = self.net
         has_hooks = any(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks
