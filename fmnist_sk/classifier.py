@@ -131,9 +131,10 @@ class ImageClassifier(SkorchNet):
     checkpoint : path of a folder, or None
         Every `checkpoint_every` epochs the state of the fit is written there. A fit that was killed or interrupted goes
         on from it when it is run again with the same data and parameters; on a CPU with the same number of threads its
-        result is bit-identical to that of an uninterrupted fit. Each fit has a file of its own, so that the fits of a search
-        share a folder; it is removed when the fit is complete. After changes of data, parameters or code (this package,
-        PyTorch, the classes and functions that a network of yours names) a fit begins anew, beside the old file.
+        result is bit-identical to that of an uninterrupted fit. Each fit has a file of its own, so that the fits of a
+        search share a folder; it is removed when the fit is complete. After changes of data, parameters or code (this
+        package, PyTorch, the classes and functions that a network of yours names) a fit begins anew, beside the old
+        file.
         skorch's callbacks are not restored. Give a `random_state` if equal fits run at the same time. With `warm_start`
         it is the sequence of fits that must be repeated in a new process.
     checkpoint_every : int

@@ -117,8 +117,8 @@ def test_leftovers_of_killed_processes_are_removed_also_where_another_is_at_the_
     net = small("ConvNetClassifier", max_epochs=3, checkpoint=tmp_path)
     with pytest.raises(Dies):
         dying(net, 3).fit(X, y)
-    stem = next(tmp_path.iterdir()).stem
-    (tmp_path / f"{stem}.123.tmp").touch()
+    name = next(tmp_path.iterdir()).name
+    (tmp_path / f".{name}.{'0' * 32}.part").touch()
     replace, twins = os.replace, []
 
     def twin_ends_first(source, target):
@@ -176,7 +176,7 @@ def test_ctrl_c_while_a_checkpoint_is_written_or_read_is_never_lost(tiny_images,
     X, y = tiny_images()
     net = small("ConvNetClassifier", max_epochs=3, checkpoint=tmp_path)
     expected = small("ConvNetClassifier", max_epochs=3).fit(X, y).predict_proba(X)
-    monkeypatch.setattr("fmnist_sk._storage.fit_file.open", Strikes, raising=False)
+    monkeypatch.setattr("fmnist_sk._storage.files.open", Strikes, raising=False)
     interrupts = 0
     for moment in (1, 2, 5, 20, 60, 100):
         Strikes.left = moment

@@ -1,13 +1,11 @@
 """The state of an unfinished fit on disk."""
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import numbers
 import os
 import re
-import uuid
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fmnist_sk._storage.files import read_tensors
+from fmnist_sk._storage.files import leftovers, read_tensors, replacing
 
 PLAIN = {"fit": str, "seed": int, "phase": int, "step": int, "first": int, "stopped": bool, "history": str}
 CONTENT = *PLAIN, "module", "optimizer", "average", "best", "generators"
@@ -80,11 +78,11 @@ class FitFile:
         """
         history = json.dumps(content["history"], default=_plain)
         content = _portable({**content, "fit": self.path.stem, "history": history})
-        partial = self.path.with_suffix(f".{uuid.uuid4().hex}.tmp")
         try:
             for attempt in range(5):
                 try:
-                    self._write(content, partial)
+                    with replacing(self.path) as file:
+                        torch.save(content, file)
                     break
                 except FileNotFoundError:           # another process has completed the same fit and tidied up
                     self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,21 +94,11 @@ class FitFile:
                 self._has_warned, reason = True, getattr(error, "strerror", None) or error
                 warnings.warn(f"checkpoint: nothing can be written to the folder {self.path.parent} ({reason}). "
                               "The fit goes on without.", UserWarning, stacklevel=2)
-        finally:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
-
-    def _write(self, content: dict, partial: Path) -> None:
-        with open(partial, "wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, self.path)
 
     def finish(self) -> None:
         """The fit is complete. Parts that killed processes left are removed too."""
         try:
-            for path in (*([] if self.keep else [self.path]), *self.path.parent.glob(f"{self.path.stem}.*.tmp")):
+            for path in (*([] if self.keep else [self.path]), *leftovers(self.path)):
                 path.unlink(missing_ok=True)
         except OSError as error:
             warnings.warn(f"checkpoint: {error.filename} of a fit that is complete cannot be removed "
