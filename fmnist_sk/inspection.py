@@ -159,9 +159,8 @@ class FeatureExtractor(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tr
         classifier_of(self.estimator, "estimator")
         if not isinstance(self.layer, (str, NoneType)):
             raise TypeError(f"layer must be the name of a layer or None, got layer={self.layer!r}.")
-        estimator = clone(self.estimator)
-        with one_task(self, X, y) as task, task.propagate_callback_context(estimator):
-            self.estimator_ = estimator.fit(X, y, **fit_params)
+        with one_task(self, X, y):
+            self.estimator_ = clone(self.estimator).fit(X, y, **fit_params)
         _, classifier = classifier_of(self.estimator_, "estimator")
         network = classifier.module_.network
         if self.layer is None:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -37,17 +37,14 @@ class NoTask:
     def call_on_fit_task_begin(self, **arguments: Any) -> Self:
         return self
 
-    def propagate_callback_context(self, sub_estimator: Any) -> AbstractContextManager:
-        return nullcontext()
-
     def call_on_fit_task_end(self, **arguments: Any) -> bool:
         return False
 
 
 @contextmanager
-def one_task(estimator: CallbackSupportMixin, X: Any, y: Any) -> Iterator[Any]:
-    """The body of a fit that callbacks are told of as a whole: the task. The fit itself needs `with_callbacks`."""
+def one_task(estimator: CallbackSupportMixin, X: Any, y: Any) -> Iterator[None]:
+    """The body of a fit that callbacks are told of as a whole. The fit itself needs `with_callbacks`."""
     task = estimator._init_callback_context()
     task.call_on_fit_task_begin(estimator=estimator, X=X, y=y)
-    yield task
+    yield
     task.call_on_fit_task_end(estimator=estimator, X=X, y=y, reconstruction_attributes=dict)
