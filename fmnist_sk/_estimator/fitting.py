@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from numpy.typing import ArrayLike
@@ -23,8 +23,8 @@ from fmnist_sk._data.encoder import (
 )
 from fmnist_sk._data.images import LabelledImages
 from fmnist_sk._data.statistics import content_hashes, value_range
-from fmnist_sk._estimator.parts import network_builder, new_seed, step_runner
-from fmnist_sk._estimator.skorch import own_hooks
+from fmnist_sk._estimator.parts import network_builder, new_seed
+from fmnist_sk._estimator.skorch import SkorchNet, own_hooks
 from fmnist_sk._network.build import become, ends_in_softmax
 from fmnist_sk._network.criterion import probabilities_of
 from fmnist_sk._network.generators import MIN_ROWS, Generators
@@ -37,11 +37,9 @@ from fmnist_sk._storage.fit_file import FitFile
 from fmnist_sk._training.fit import Fit
 from fmnist_sk._training.passes import not_finite
 from fmnist_sk._training.schedule import Schedule
+from fmnist_sk._training.steps import StepRunner
 from fmnist_sk.losses import CrossEntropy, FocalLoss, SigmoidLoss
 from fmnist_sk.schedules import as_schedule
-
-if TYPE_CHECKING:
-    from fmnist_sk.classifier import ImageClassifier
 
 MAX_PADDED_SIDE = 256       # flat rows are padded to a network's smallest image up to this size
 ADDS_SOFTMAX = CrossEntropy, FocalLoss, SigmoidLoss, nn.CrossEntropyLoss
@@ -66,14 +64,14 @@ class Plan:
     classes: ArrayLike | None = None
 
 
-def plan_of(net: ImageClassifier) -> Plan:
+def plan_of(net: SkorchNet) -> Plan:
     """The plan of `fit`."""
     return Plan(not (net.warm_start and net.initialized_), net.max_epochs, net.schedule_epochs or net.max_epochs,
                 as_schedule(net.schedule), net.checkpoint)
 
 
 @contextmanager
-def fitting(net: ImageClassifier, X, y, sample_weight, plan: Plan, task=None) -> Iterator[Fit]:
+def fitting(net: SkorchNet, X, y, sample_weight, plan: Plan, task=None) -> Iterator[Fit]:
     """Within this context everything is ready for a fit, which its body runs.
 
     task : scikit-learn's callback context of this fit, or None
@@ -87,7 +85,8 @@ def fitting(net: ImageClassifier, X, y, sample_weight, plan: Plan, task=None) ->
     _prepare_network(net, images, plan.restart, is_first, file)
     try:
         net._fit = Fit(net, images, epochs=plan.epochs, planned=plan.planned, schedule=plan.schedule,
-                       steps=step_runner(net, own_hooks(net)), generators=net._generators,
+                       steps=StepRunner(net, net._generators, net._encoder.network_shape, own_hooks(net)),
+                       generators=net._generators,
                        pixel_range=net._encoder.pixel_range, file=file,
                        task=None if task is None else (task, X, y))
         net.notify("on_train_begin", X=X, y=y)
@@ -105,13 +104,13 @@ def fitting(net: ImageClassifier, X, y, sample_weight, plan: Plan, task=None) ->
             del net.history_[-1]
 
 
-def _forget(net: ImageClassifier) -> None:
+def _forget(net: SkorchNet) -> None:
     net.initialized_ = False
     for name in ("module_", "optimizer_", "history_", "best_epoch_", "_encoder", "_generators"):
         net.__dict__.pop(name, None)
 
 
-def _prepare_data(net: ImageClassifier, X, y, sample_weight, plan: Plan) -> tuple[LabelledImages, bool]:
+def _prepare_data(net: SkorchNet, X, y, sample_weight, plan: Plan) -> tuple[LabelledImages, bool]:
     """Images to train on, and whether they are the first, from which range and statistics were learned."""
     learns = plan.restart or not _has_seen_data(net)
     checked = checked_images(net, X, y, reset=learns)
@@ -138,7 +137,7 @@ def _prepare_data(net: ImageClassifier, X, y, sample_weight, plan: Plan) -> tupl
     return images, is_first
 
 
-def _has_seen_data(net: ImageClassifier) -> bool:
+def _has_seen_data(net: SkorchNet) -> bool:
     """Whether the network was built for data, or has weights from elsewhere, rather than for images it guessed at."""
     if net._encoder.value_range is not None or len(net.history):
         return True
@@ -146,7 +145,7 @@ def _has_seen_data(net: ImageClassifier) -> bool:
     return not all(torch.equal(value.cpu(), as_new[name]) for name, value in net.module_.state_dict().items())
 
 
-def _rebuild(net: ImageClassifier, encoder: ImageEncoder) -> None:
+def _rebuild(net: SkorchNet, encoder: ImageEncoder) -> None:
     """Build the network again, for the data that came: in place, because skorch's SkorchDoctor has hooks on it."""
     module = network_builder(net, encoder).build(net._generators.seed)
     encoder.device = net.device_
@@ -158,7 +157,7 @@ def _rebuild(net: ImageClassifier, encoder: ImageEncoder) -> None:
         net._initialize_optimizer()
 
 
-def _check_size(net: ImageClassifier, encoder: ImageEncoder, X: Checked, is_given: bool) -> None:
+def _check_size(net: SkorchNet, encoder: ImageEncoder, X: Checked, is_given: bool) -> None:
     """Raise ValueError for images that are too small for the network; rows of values are padded, with a warning."""
     side, (_, height, width) = encoder.smallest_side, encoder.image_shape
     if min(height, width) >= side:
@@ -172,7 +171,7 @@ def _check_size(net: ImageClassifier, encoder: ImageEncoder, X: Checked, is_give
                   UserWarning, stacklevel=2)
 
 
-def _prepare_network(net: ImageClassifier, images: LabelledImages, restart: bool, is_first: bool,
+def _prepare_network(net: SkorchNet, images: LabelledImages, restart: bool, is_first: bool,
                      file: FitFile | None) -> None:
     if not restart:
         if is_first and net.standardize:
@@ -192,7 +191,7 @@ def _prepare_network(net: ImageClassifier, images: LabelledImages, restart: bool
                       "softmax out.", UserWarning, stacklevel=2)
 
 
-def _whiten(net: ImageClassifier, images: LabelledImages) -> None:
+def _whiten(net: SkorchNet, images: LabelledImages) -> None:
     """Let a whitening first layer learn from training images."""
     layers = {name: layer for name, layer in net.module_.named_modules() if isinstance(layer, Whitening)}
     if layers:
@@ -204,7 +203,7 @@ def _whiten(net: ImageClassifier, images: LabelledImages) -> None:
                 layers[name].learn(given)
 
 
-def _check_last_step(net: ImageClassifier, images: LabelledImages) -> None:
+def _check_last_step(net: SkorchNet, images: LabelledImages) -> None:
     """Raise ValueError if the network's logits are not finite after its last step, whose loss is that before it.
 
     Of validation images the loss has shown it.
@@ -216,7 +215,7 @@ def _check_last_step(net: ImageClassifier, images: LabelledImages) -> None:
             raise not_finite(net, "network ceased to compute finite numbers")
 
 
-def _fingerprint(net: ImageClassifier, images: LabelledImages, restart: bool) -> str:
+def _fingerprint(net: SkorchNet, images: LabelledImages, restart: bool) -> str:
     """What tells this fit from others: settings, data, and the network that it goes on with."""
     ignored = {"checkpoint", "checkpoint_every", "device", "keep_checkpoint", "n_threads", "tta", "verbose",
                "warm_start", *([] if net.schedule_epochs is None else ["max_epochs"]),

@@ -2,9 +2,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,23 +11,20 @@ from sklearn.utils import check_random_state
 
 from fmnist_sk._data.encoder import ImageEncoder
 from fmnist_sk._data.shapes import check_image_shape
+from fmnist_sk._estimator.protocol import NetProtocol
 from fmnist_sk._network.build import NetworkBuilder
 from fmnist_sk._network.generators import Generators
 from fmnist_sk._runtime.device import choose_device
-from fmnist_sk._training.steps import StepRunner
-
-if TYPE_CHECKING:
-    from fmnist_sk._estimator.skorch import SkorchNet
 
 
-def network_builder(net: SkorchNet, encoder: ImageEncoder) -> NetworkBuilder:
+def network_builder(net: NetProtocol, encoder: ImageEncoder) -> NetworkBuilder:
     """What builds the network of a classifier for the images and classes that were learned."""
     scaling = (torch.tensor(encoder.mean), torch.tensor(encoder.std)) if net.standardize else None
     return NetworkBuilder(net.module, own_params(net), net.get_params_for("module"), encoder.network_shape,
                           len(encoder.classes), scaling)
 
 
-def own_params(net: SkorchNet) -> dict[str, Any]:
+def own_params(net: NetProtocol) -> dict[str, Any]:
     """Parameters that a subclass adds: those that the module's signature names are passed to it."""
     kind: Any = type(net)
     first: Any = next(base for base in reversed(kind.__mro__) if "__dataclass_fields__" in vars(base))
@@ -40,7 +36,7 @@ def new_seed(random_state) -> int:
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 
-def prepare_unfitted(net: SkorchNet) -> tuple[ImageEncoder, Generators]:
+def prepare_unfitted(net: NetProtocol) -> tuple[ImageEncoder, Generators]:
     """What a classifier that was not fitted takes for granted: ten classes, and images of `image_shape` or 28 x 28."""
     net._validate_params()
     given = tuple(net.image_shape or (28, 28))
@@ -50,8 +46,3 @@ def prepare_unfitted(net: SkorchNet) -> tuple[ImageEncoder, Generators]:
     net.n_features_in_ = math.prod(given)
     encoder = ImageEncoder(type(net).__name__, np.arange(10), shape, net._minimum_size(), choose_device(net.device))
     return encoder, Generators(new_seed(net.random_state), encoder.device)
-
-
-def step_runner(net: SkorchNet, own_hooks: Collection[str]) -> StepRunner:
-    """What takes steps with batches, for a network that was built."""
-    return StepRunner(net, net._generators, net._encoder.network_shape, own_hooks)

@@ -14,9 +14,12 @@ import torch
 from sklearn.base import BaseEstimator, clone
 from skorch.callbacks import Callback
 from skorch.history import History
-from torch import nn
+from torch import Tensor, nn
 
 from fmnist_sk._data.encoder import ImageEncoder
+from fmnist_sk._data.images import LabelledImages
+from fmnist_sk._data.statistics import pixel_statistics
+from fmnist_sk._estimator.constraints import check_params
 from fmnist_sk._estimator.names import check_names
 from fmnist_sk._network.build import StandardizedNetwork
 from fmnist_sk._network.generators import Generators
@@ -24,6 +27,7 @@ from fmnist_sk._network.optimizer import set_option
 from fmnist_sk._runtime.parameters import set_nested
 from fmnist_sk._runtime.sklearn_callbacks import CallbackSupportMixin
 from fmnist_sk._training.fit import Fit
+from fmnist_sk._training.net import PhasePlan
 
 if TYPE_CHECKING:
     from fmnist_sk._estimator.skorch_types import NeuralNetClassifier
@@ -81,6 +85,10 @@ class NetProtocol(CallbackSupportMixin, NeuralNetClassifier):
         patience: int
         checkpoint: str | os.PathLike | None
         checkpoint_every: int
+        class_weight: dict | str | None
+        schedule: Any
+        schedule_epochs: int | None
+        warm_start: bool
         keep_checkpoint: bool
         random_state: int | np.random.RandomState | None
         device: str | torch.device | None
@@ -187,6 +195,32 @@ class NetProtocol(CallbackSupportMixin, NeuralNetClassifier):
         for name in SKORCH_STATE:
             found.pop(name, None)
         return found
+
+    # ------------------------------------------------------------------ what networks may say
+
+    def _validate_params(self) -> None:
+        """Raise ValueError or TypeError for parameters that cannot be used, alone or together."""
+        check_params(self)
+
+    def _minimum_size(self) -> int:
+        """The smallest height and width that the network takes."""
+        return 1
+
+    def _prepare_network(self, network: nn.Module, is_new: bool) -> None:
+        """For networks that begin with weights of their own, or with frozen layers."""
+
+    def _plan_phases(self, epochs: int, done: int) -> list[PhasePlan]:
+        """The parts of the next `epochs` of a fit, `done` epochs after its beginning."""
+        return [PhasePlan(epochs, self.lr)]
+
+    def _pixel_statistics(self, images: LabelledImages) -> tuple[Tensor, Tensor]:
+        """What the standardising first layer subtracts and divides by: (channels,) each."""
+        if self.standardize == "min_max":
+            low, high = self._encoder.pixel_range
+            mean, std = (torch.full((self.image_shape_[0],), value, dtype=torch.float64).float()
+                         for value in (low, high - low))
+            return mean, std
+        return pixel_statistics(images.pixels, images.rows)
 
     @property
     def _lr_name(self) -> str:

@@ -14,9 +14,8 @@ from torch.nn import functional as F
 from fmnist_sk._data.encoder import ImageEncoder, checked_images, encode
 from fmnist_sk._data.images import Batches, Images, LabelledImages
 from fmnist_sk._data.split import hold_out
-from fmnist_sk._data.statistics import pixel_statistics
-from fmnist_sk._estimator.constraints import check_params, check_ready
-from fmnist_sk._estimator.parts import network_builder, prepare_unfitted, step_runner
+from fmnist_sk._estimator.constraints import check_ready
+from fmnist_sk._estimator.parts import network_builder, prepare_unfitted
 from fmnist_sk._estimator.protocol import NetProtocol
 from fmnist_sk._network.build import StandardizedNetwork
 from fmnist_sk._network.criterion import batch_loss, build_criterion
@@ -26,7 +25,6 @@ from fmnist_sk._network.optimizer import build_optimizer
 from fmnist_sk._runtime.memory import enough_memory
 from fmnist_sk._runtime.precision import autocast, compute_dtype
 from fmnist_sk._training.hooks import has_own
-from fmnist_sk._training.net import PhasePlan
 from fmnist_sk._training.passes import Pass
 from fmnist_sk._training.phase import StopTraining
 from fmnist_sk._training.steps import StepRunner
@@ -38,32 +36,6 @@ LARGER_ON_CUDA = 4          # batches that need no gradients, and so less memory
 
 class SkorchNet(NetProtocol):
     """What skorch needs to treat our classifiers as nets of its own."""
-
-    # ------------------------------------------------------------------ what networks may say
-
-    def _validate_params(self) -> None:
-        """Raise ValueError or TypeError for parameters that cannot be used, alone or together."""
-        check_params(self)
-
-    def _minimum_size(self) -> int:
-        """The smallest height and width that the network takes."""
-        return 1
-
-    def _prepare_network(self, network: nn.Module, is_new: bool) -> None:
-        """For networks that begin with weights of their own, or with frozen layers."""
-
-    def _plan_phases(self, epochs: int, done: int) -> list[PhasePlan]:
-        """The parts of the next `epochs` of a fit, `done` epochs after its beginning."""
-        return [PhasePlan(epochs, self.lr)]
-
-    def _pixel_statistics(self, images: LabelledImages) -> tuple[Tensor, Tensor]:
-        """What the standardising first layer subtracts and divides by: (channels,) each."""
-        if self.standardize == "min_max":
-            low, high = self._encoder.pixel_range
-            mean, std = (torch.full((self.image_shape_[0],), value, dtype=torch.float64).float()
-                         for value in (low, high - low))
-            return mean, std
-        return pixel_statistics(images.pixels, images.rows)
 
     # ------------------------------------------------------------------ parts of the net
 
@@ -213,7 +185,9 @@ class SkorchNet(NetProtocol):
             scores.finish()
 
     def _steps(self) -> StepRunner:
-        return step_runner(self, own_hooks(self)) if self._fit is None else self._fit.steps
+        if self._fit is not None:
+            return self._fit.steps
+        return StepRunner(self, self._generators, self._encoder.network_shape, own_hooks(self))
 
     def train_step(self, batch, **fit_params) -> dict[str, Tensor]:
         """One step of the optimizer: {"loss": ..., "y_pred": logits}."""

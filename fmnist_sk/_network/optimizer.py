@@ -1,6 +1,7 @@
 """A net's optimizer, built from parameters."""
 from __future__ import annotations
 
+import copy
 import fnmatch
 import inspect
 from collections.abc import Sequence
@@ -75,3 +76,19 @@ def set_option(optimizer: torch.optim.Optimizer, name: str, value: float, decay_
     for group in optimizer.param_groups:
         if name != "weight_decay" or decay_biases or any(p.ndim > 1 for p in group["params"]):
             group[name] = value
+
+
+def state_after_a_step(optimizer: torch.optim.Optimizer, found) -> dict[str, Any]:
+    """The state of an optimizer after a step, as a pattern for `checked_copy`: of a copy that takes a step.
+
+    Only parameters that `found` has a state of, because frozen ones take no steps.
+    """
+    twin = copy.deepcopy(optimizer)
+    for group in twin.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter)
+    twin.step()
+    wanted, known = twin.state_dict(), found.get("state") if isinstance(found, dict) else None
+    if isinstance(known, dict):
+        wanted["state"] = {key: value for key, value in wanted["state"].items() if key in known}
+    return wanted

@@ -7,15 +7,14 @@ who              where                 owns                                     
 ===============  ====================  ==============================================  ============================
 Fit              fit.py                one fit: its images, phases, best epoch, file   how a step is computed
 Phase            phase.py              a part of a fit with a schedule of its own:     other phases
-                                       epochs, averages, early stopping
+                                       epochs, averages, early stopping, checkpoints
 Pass             passes.py             the losses and hits of one pass over batches    schedules, epochs
 StepRunner       steps.py              a batch: loss, gradients, SAM, clipping, the    epochs
                                        triplet term, CUDA graphs, the optimizer
 Group            group.py              the gradients of several fits at once           phases, epochs
-ScheduleRun      schedule.py           a schedule at work on an optimizer              networks
+ScheduleRun      schedule.py           a schedule applied to an optimizer              networks
 WeightAverage,   averages.py           which weights an epoch is judged by, and a fit  batches
 BestEpoch                              ends with
-state_of, resume checkpoint.py         what a checkpoint holds, and how a fit goes on  files
 Net              net.py                what all of these ask of the net they train
 ===============  ====================  ==============================================  ============================
 

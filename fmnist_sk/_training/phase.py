@@ -7,9 +7,10 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from fmnist_sk._data.images import LabelledImages
+from fmnist_sk._network.optimizer import state_after_a_step
 from fmnist_sk._runtime.memory import enough_memory
+from fmnist_sk._storage.fit_file import checked_copy, raise_if_interrupted
 from fmnist_sk._training.averages import WeightAverage, renew_statistics
-from fmnist_sk._training.checkpoint import resume, state_of
 from fmnist_sk._training.net import PhasePlan, StepBatch
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Phase:
                     self.average = WeightAverage(net.module_, net.ema, net.swa)
             self.fit.steps.begin_phase()
             if self.saved is not None:
-                resume(self, self.saved, self.fit.source)
+                self._resume(self.saved)
                 self.saved = None
             self._stack = stack.pop_all()
         return self
@@ -108,9 +109,49 @@ class Phase:
         return self.net.early_stopping and self.fit.best is not None \
             and self.fit.best.age(self.first) >= self.net.patience
 
+    # ------------------------------------------------------------------ checkpoints
+
     def _save(self, stopped: bool = False) -> None:
-        if self.fit.file is not None:
-            self.fit.file.save(state_of(self, stopped))
+        """Write the state between two epochs; `stopped`: whether a callback has ended the fit."""
+        net, fit = self.net, self.fit
+        if fit.file is None:
+            return
+        fit.file.save({
+            "seed": fit.generators.seed, "phase": self.index, "step": self.schedule.step, "first": self.first,
+            "stopped": stopped, "history": list(net.history),
+            "module": net.module_.state_dict(), "optimizer": net.optimizer_.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "best": None if fit.best is None else fit.best.state_dict(),
+            "generators": fit.generators.state_dict(),
+        })
+
+    def _resume(self, saved: dict) -> None:
+        """Go on where a checkpoint was written. Raise ValueError for one of another network or optimizer."""
+        net, schedule, fit = self.net, self.schedule, self.fit
+        first, rows, n_steps = saved["first"], saved["history"], schedule.n_epochs * schedule.steps_per_epoch
+        try:
+            n_rows, n_epochs = len(rows) - first + 1, saved["step"] // schedule.steps_per_epoch
+            if not (first >= 1 and 0 <= saved["step"] <= n_steps and 0 <= n_rows - n_epochs <= saved["stopped"]):
+                raise ValueError("its epochs and steps are not those of this fit")
+            module = checked_copy(saved["module"], net.module_.state_dict(), "module")
+            optimizer = checked_copy(saved["optimizer"], state_after_a_step(net.optimizer_, saved["optimizer"]),
+                                     "optimizer")
+            states = checked_copy(saved["generators"], fit.generators.state_dict(), "random generator")
+            if self.average is not None:
+                self.average.load_state_dict(checked_copy(saved["average"], self.average.state_dict(), "average"))
+            schedule.resume(saved["step"], rows[first - 1:])
+            net.module_.load_state_dict(module)
+            net.optimizer_.load_state_dict(optimizer)
+            fit.generators.load_state_dict(states)
+            if fit.best is not None:
+                fit.best.load_state_dict(saved["best"])
+        except Exception as error:              # a forged file may raise anything
+            raise_if_interrupted(error)
+            raise ValueError(f"checkpoint: {fit.source} is of another network or optimizer; delete it to begin anew "
+                             f"({error}).") from error
+        net.history[:], self.first, self.done = rows, first, n_epochs
+        if net.verbose:
+            print(f"{fit.source}: going on after epoch {len(net.history)}")
 
 
 class TrainingBatches:
