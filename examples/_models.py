@@ -8,10 +8,10 @@ from fmnist_sk import PhotoToFashion
 
 
 def load_model(name, image=None, needs_probabilities=False, device="auto"):
-    """A classifier: "pretrained", or that of a file. PhotoToFashion at its head, which the scripts bring, is left out.
+    """The classifier in a file, or the "pretrained" one, without PhotoToFashion before it, which the scripts bring.
 
-    Raises OSError, ValueError or ImportError for files that hold none that takes images like `image` (28 x 28 bytes by
-    default), or gives no probabilities where they are needed.
+    Raises OSError, ValueError or ImportError for other files, for classifiers of other images than `image` (28 x 28
+    bytes by default), and for those without probabilities where they are needed.
     """
     model = fmnist_sk.load_pretrained(device) if name == "pretrained" else fmnist_sk.load(name, device)
     if isinstance(model, Pipeline) and isinstance(model[0], PhotoToFashion):

@@ -1,4 +1,4 @@
-"""What scripts do with their options before any other work: bad ones end in one line."""
+"""What scripts do with their options before any other work: a bad one ends the script with one line."""
 import numpy as np
 
 from fmnist_sk import SharedImages, load_fashion_mnist
@@ -7,7 +7,7 @@ from fmnist_sk import SharedImages, load_fashion_mnist
 def prepare(parser, args, **least):
     """Check options, make the folder to write to, and load training and test images.
 
-    `least` has for options their smallest value. Ends the script with a line for what cannot be used.
+    `least` are the smallest values of options. A bad option ends the script with one line.
     """
     for name, value in least.items():
         given = getattr(args, name)

@@ -7,7 +7,7 @@ import pandas as pd
 
 
 def shorter(names):
-    """Texts of a picture: without what all begin with, in lines of some 24 characters."""
+    """Texts of a picture without the beginning that all share, in lines of some 24 characters."""
     parts = list(zip(*(name.split("-") for name in names), strict=False))
     n_shared = next((i for i, part in enumerate(parts) if len(set(part)) > 1), 0)
     cut = sum(len(part[0]) + 1 for part in parts[:n_shared])
@@ -15,7 +15,7 @@ def shorter(names):
 
 
 def positions(values):
-    """Where values stand on an axis from 0 to 1, and the axis' ticks with their texts."""
+    """Places of values on an axis from 0 to 1, and the axis' ticks with their texts."""
     try:
         numbers = pd.to_numeric(values.replace("", "-"))
         logs = np.log10(numbers) if (numbers > 0).all() and numbers.max() / numbers.min() > 8 else numbers
@@ -31,7 +31,7 @@ def positions(values):
 
 
 def spread(places, accuracy):
-    """Candidates with the same value side by side, in the order of their accuracy."""
+    """Places of candidates, side by side where they have the same value, in the order of their accuracy."""
     groups = pd.Series(np.asarray(accuracy)).groupby(places)
     ranks, sizes = groups.rank(method="first").to_numpy(), groups.transform("size").to_numpy()
     return places + np.where(sizes > 1, 0.08 * ((ranks - 1) / np.maximum(sizes - 1, 1) - 0.5), 0)

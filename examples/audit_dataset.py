@@ -69,10 +69,10 @@ def find_duplicates(X, is_test, threshold, neighbours=5):
 
 
 def find_label_errors(y, proba):
-    """Images of which networks that have not seen them are sure that they are something else, the worst first.
+    """Images that networks which have not seen them are sure to be of another class, the worst first.
 
     Confident learning (Northcutt et al., 2021, https://arxiv.org/abs/1911.00068): a label is suspect if another class
-    is as probable as it is on average for the images that bear its label.
+    is as probable for the image as on average for the images with that class's label.
     """
     usual = np.array([proba[y == code, code].mean() for code in range(proba.shape[1])])
     sure = np.where(proba >= usual, proba, 0.0)

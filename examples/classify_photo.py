@@ -33,7 +33,7 @@ def as_text(image):
 
 
 def check_output(path):
-    """Raises OSError or ValueError for a picture that could not be written."""
+    """Raise OSError or ValueError if no picture can be written to `path`."""
     if path.is_dir():
         raise IsADirectoryError(f"--output must name a file, but {path} is a folder")
     formats = FigureCanvasBase.get_supported_filetypes()

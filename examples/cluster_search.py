@@ -60,7 +60,7 @@ def main():
     X, y = data.images[:args.images], data.target[:args.images]
     X_valid, y_valid = data.images[-2000:], data.target[-2000:]
 
-    # Equal numbers of threads, here and there, make results equal bit for bit.
+    # With equal numbers of threads, here and there, results are bit-identical.
     common = {"max_epochs": args.epochs, "random_state": args.seed, "device": args.device, "n_threads": 1}
     net = ConvNetClassifier(architecture="16C3-MP2-32C3-MP2-64N", **common)
     folds = StratifiedKFold(3, shuffle=True, random_state=args.seed)

@@ -1,4 +1,4 @@
-"""Hold a garment into the blue rectangle: the picture of a camera, classified live.
+"""Hold a garment in the blue rectangle: the picture of a camera, classified live.
 
     python examples/demo.py                                             # the first camera, in a window
     python examples/demo.py --video clip.mp4                            # a video file, in a window
@@ -29,7 +29,7 @@ except ImportError:
     raise SystemExit("The demo needs OpenCV: pip install 'fmnist_sk[demo]'") from None
 
 BLUE, WHITE, BLACK = (255, 0, 0), (255, 255, 255), (0, 0, 0)        # OpenCV's order: blue, green, red
-TITLE = "fmnist_sk: hold a garment into the rectangle (q quits)"
+TITLE = "fmnist_sk: hold a garment in the rectangle (q quits)"
 BACKGROUNDS = "auto", "light", "dark"
 
 
@@ -87,7 +87,7 @@ class Annotator:
 
 
 def on_one_thread(model):
-    """The model, whose network predicts with one CPU thread: for one image, others only wait for each other."""
+    """The model; its network predicts with one CPU thread: for one image, more would only wait for each other."""
     network = model
     while isinstance(network, (Pipeline, FrozenEstimator)):
         network = network[-1] if isinstance(network, Pipeline) else network.estimator
@@ -104,7 +104,7 @@ def rectangle(frame):
 
 
 def write(frame, text, place, size, thickness):
-    """White letters on black, to be read on anything; `place` is left and bottom of the letters."""
+    """White letters on black, readable on any picture; `place` is left and bottom of the letters."""
     (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, size, thickness)
     left, bottom = place
     cv2.rectangle(frame, (left - 6, bottom - height - 6), (left + width + 6, bottom + below + 2), BLACK, cv2.FILLED)

@@ -4,9 +4,9 @@ r"""One training run from the command line: any network, any setting, and everyt
         --loss sigmoid
 
 Writes to output/train/MODEL: config.json (all settings, before training), results.json, history.csv (a row an epoch),
-curves.png, class_accuracy.png, schedule.png and model.safetensors. `--config FOLDER/config.json` repeats a run bit for
-bit. A run that was killed, stopped with Ctrl-C, or could not write its files, goes on when the same command is given
-again.
+curves.png, class_accuracy.png, schedule.png and model.safetensors. `--config FOLDER/config.json` repeats a run, with
+bit-identical results. A run that was killed, stopped with Ctrl-C, or could not write its files, goes on when the same
+command is given again.
 
 A VALUE is a number, a word, none, true, false, or an expression of literals and classes of fmnist_sk, such as
 --augment "[RandomCrop(padding=2), MixUp(alpha=0.4)]" or --schedule "Exponential(factor=0.9, every=10000, per='batch')".

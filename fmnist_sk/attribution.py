@@ -1,4 +1,4 @@
-"""Where in an image a network sees what it says."""
+"""Where in an image the evidence for a prediction lies."""
 from __future__ import annotations
 
 from typing import Any
@@ -23,28 +23,28 @@ def grad_cam(classifier: ImageClassifier, X: ArrayLike | Tensor, y: ArrayLike | 
              ) -> np.ndarray:
     """Where the evidence for a class lies in each image: gradient-weighted class activation maps.
 
-    The maps A_k of a layer are multiplied by the gradients of the class's logit and added up, and what is positive of
-    it is kept: ``relu(sum_k (d logit / d A_k) A_k)``. Grad-CAM (Selvaraju et al., 2017,
-    https://arxiv.org/abs/1610.02391) takes means of the gradients over positions. Where a network pools globally that
-    is the same; of heads that keep positions apart, such as the default ResNet's, only gradients that are each
-    position's own say where the evidence is (HiResCAM: Draelos and Carin, 2020, https://arxiv.org/abs/2011.08891).
-    Evidence may lie where nothing is: where another class has sleeves.
+    The maps A_k of a layer are multiplied by the gradients of the class's logit and added up, and only positive values
+    are kept: ``relu(sum_k (d logit / d A_k) A_k)``. Grad-CAM (Selvaraju et al., 2017, https://arxiv.org/abs/1610.02391)
+    averages the gradients over positions. In a network that pools globally the result is the same; in heads that keep
+    positions apart, such as the default ResNet's, only the gradients of each position show where the evidence is
+    (HiResCAM: Draelos and Carin, 2020, https://arxiv.org/abs/2011.08891). Evidence may lie where an image is empty:
+    where another class has sleeves.
 
     Parameters
     ----------
     classifier : fitted ImageClassifier, or Pipeline that ends in one
     X : images in any form that it takes
     y : (n,) labels to explain; default: the predicted ones
-    layer : name of a layer whose output is a map, as `summary` has them
-        Default: the last that is no pooling and has more than one pixel.
+    layer : name of a layer, as in `summary`, whose output is a map
+        Default: the last layer that is not a pooling and gives maps of more than one pixel a side.
 
     Returns
     -------
-    (n, H, W) float32: at the size of the images, from 0 to 1 where the evidence in that image is strongest; all 0 where
-    the layer's maps, taken together, do not speak for the class.
+    (n, H, W) float32, at the size of the images: from 0 to 1, which is the strongest evidence in that image; all 0 if
+    no position of the layer's maps is evidence for the class.
 
-    Raises TypeError for what is no ImageClassifier, ValueError for a layer without a map and for labels that the
-    classifier does not know, and scikit-learn's NotFittedError.
+    Raises TypeError for other estimators, ValueError for a layer without a map and for labels that the classifier does
+    not know, and scikit-learn's NotFittedError.
     """
     steps, classifier = classifier_of(classifier, "classifier")
     check_is_fitted(classifier)
@@ -65,7 +65,7 @@ def grad_cam(classifier: ImageClassifier, X: ArrayLike | Tensor, y: ArrayLike | 
 
 
 def _maps(classifier: ImageClassifier, layers: dict[str, nn.Module], pixels: Tensor, codes: Tensor) -> Tensor:
-    """(n, height, width) of a chunk."""
+    """Maps (n, height, width) of a chunk of images."""
     x = F.pad(pixels.float(), (0, 0) * 3 + (0, max(0, MIN_ROWS - len(pixels)))).requires_grad_()
     classifier.module_.eval()
     with torch.enable_grad(), Hooks(layers) as seen:
@@ -82,6 +82,7 @@ def _maps(classifier: ImageClassifier, layers: dict[str, nn.Module], pixels: Ten
 
 
 def _last_map(classifier: ImageClassifier) -> str:
+    """Name of the layer that `grad_cam` looks at by default. Raise ValueError if there is none."""
     network = classifier.module_.network
     layers = {name: layer for name, layer in network.named_modules() if name and not isinstance(layer, _POOLINGS)}
     seen = trace_layers(classifier.module_, layers, classifier._encoder.network_shape)

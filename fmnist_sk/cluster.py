@@ -8,21 +8,21 @@ from fmnist_sk._runtime.optional import optional
 
 
 def dask_backend(scatter: Sequence = (), client=None):
-    """joblib's Dask backend, whose data outlive the worker that holds them.
+    """joblib's Dask backend, with data that outlive the worker that holds them.
 
     ``with joblib.parallel_config(dask_backend([X, y])): search.fit(X, y)`` runs the fits of any scikit-learn search or
-    ensemble on the cluster of a ``distributed.Client``. joblib's own ``parallel_config("dask")`` does so too, but what
-    it sends with the tasks, such as the rows of a fold, is on one worker: if that is lost, the search fails. Here the
-    scheduler has all of it and gives it out again; a worker gets it once, however many fits it does.
+    ensemble on the cluster of a ``distributed.Client``. joblib's own ``parallel_config("dask")`` does so too, but keeps
+    what it sends with the tasks, such as the rows of a fold, on one worker: if that is lost, the search fails. Here the
+    scheduler keeps all of it and sends it again; a worker gets it once, however many fits it does.
 
     Parameters
     ----------
-    scatter : arrays that are sent once, before the first task: the very objects that are passed to fit
+    scatter : list of arrays that are sent once, before the first task: the very objects that are passed to fit
     client : distributed.Client
-        Default: the one that was made last.
+        The cluster's client. Default: the one that was made last.
 
     Needs the extra ``fmnist_sk[dask]``. Raises ImportError without it, ValueError if there is no client, and TypeError
-    for a single array, which is not a list of them, and for other clients.
+    unless `scatter` is a list or tuple and `client` a Client.
     """
     distributed = optional("distributed", "Clusters are reached through", "dask")
     if not isinstance(scatter, (list, tuple)):

@@ -31,9 +31,9 @@ ADDRESSES = (
 
 
 def fashion_labels(codes: tuple[int, ...], classes: np.ndarray, setting: str) -> list:
-    """Those of the Fashion-MNIST classes `codes` (0 to 9) that occur in `classes`, by the labels used there.
+    """The labels in `classes` that stand for the Fashion-MNIST classes `codes` (0 to 9).
 
-    Raises ValueError that names `setting` if the labels are neither codes nor names of Fashion-MNIST's classes.
+    Raise ValueError, which names `setting`, if the labels are neither codes nor names of Fashion-MNIST's classes.
     """
     known = {label: code for code, name in enumerate(CLASS_NAMES) for label in (code, name)}
     if unknown := [label for label in classes.tolist() if label not in known]:
@@ -93,9 +93,9 @@ def load_fashion_mnist(subset: str = "train", *, data_home: str | os.PathLike | 
 
     The four gzipped or plain IDX files are looked for in `data_home`, in the folder named by the environment
     variable ``FMNIST_SK_DATA``, in the folder of Debian's package ``dataset-fashion-mnist`` and in the user's cache
-    (``$XDG_CACHE_HOME/fmnist_sk``, by default ``~/.cache/fmnist_sk``). What is nowhere is downloaded from the
-    official addresses into the first of `data_home`, ``FMNIST_SK_DATA`` and the cache that is given. Parallel
-    processes download once. The decompressed content is always checked against its SHA-256.
+    (``$XDG_CACHE_HOME/fmnist_sk``, by default ``~/.cache/fmnist_sk``). Files that are in none of them are downloaded
+    from the official addresses into `data_home` if it is given, else into ``FMNIST_SK_DATA`` if that is set, else into
+    the cache. Parallel processes download once. The decompressed content is always checked against its SHA-256.
 
     Parameters
     ----------
@@ -106,9 +106,9 @@ def load_fashion_mnist(subset: str = "train", *, data_home: str | os.PathLike | 
     return_X_y : bool
         Return ``(data, target)`` instead of a Bunch.
     as_frame : bool
-        data as DataFrame, target as Series, and both together as `frame`.
+        Return data as DataFrame, target as Series, and both together as `frame`.
     download_if_missing : bool
-        If False, raise instead of downloading.
+        If False, raise FileNotFoundError instead of downloading.
 
     Returns
     -------
@@ -118,7 +118,7 @@ def load_fashion_mnist(subset: str = "train", *, data_home: str | os.PathLike | 
     Raises
     ------
     FileNotFoundError
-        The data are nowhere and could not be downloaded; the message lists every place and every remedy.
+        The data are in none of the folders and could not be downloaded; the message lists folders and remedies.
     ValueError
         A file is truncated or not Fashion-MNIST's; one found in the cache is removed.
     """
@@ -142,6 +142,7 @@ def load_csv(path: str | os.PathLike, *, member: str | None = None, return_X_y: 
     Parameters
     ----------
     path : path
+        The file to read.
     member : str, optional
         The name of the CSV file inside the archive; needed only where the archive holds several.
     return_X_y, as_frame : bool
@@ -156,8 +157,8 @@ def load_csv(path: str | os.PathLike, *, member: str | None = None, return_X_y: 
     FileNotFoundError
         There is no file at `path`.
     ValueError
-        The content is not a table of 785 integer columns with pixels from 0 to 255, or absurdly large, or the archive
-        holds no single CSV file.
+        The content is not a table of 785 integer columns with pixels from 0 to 255, or is absurdly large, or the
+        archive does not hold exactly one CSV file, or not `member`.
     """
     path = as_path(path)
     if not path.is_file():              # a pipe would be waited for
@@ -185,8 +186,8 @@ def _cache_folder() -> Path:
 
 def _payload(file: _File, data_home, download_if_missing: bool) -> np.ndarray:
     """The verified content of one file after its header, as a writable uint8 array."""
-    named = {"data_home": data_home, "FMNIST_SK_DATA": os.environ.get("FMNIST_SK_DATA")}
-    given = [expanded(folder, name) for name, folder in named.items() if folder is not None and str(folder)]
+    folders = {"data_home": data_home, "FMNIST_SK_DATA": os.environ.get("FMNIST_SK_DATA")}
+    given = [expanded(folder, name) for name, folder in folders.items() if folder is not None and str(folder)]
     cache = _cache_folder()
     places = [*given, SYSTEM_FOLDER, cache]
     for folder in places:
@@ -218,7 +219,7 @@ def _decompress(path: Path, file: _File) -> bytearray:
 
 
 def _verify(path: Path, file: _File) -> bytearray:
-    """The decompressed content; ValueError if it is not the published one."""
+    """The decompressed content of a file. Raise ValueError if it is not the published one."""
     try:
         content = _decompress(path, file)
     except (OSError, EOFError, zlib.error) as error:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from types import NoneType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -40,7 +40,7 @@ def summary(classifier: ImageClassifier) -> pd.DataFrame:
     width) or (features,); parameters; multiply_adds (of convolutions and matrix products; the total includes those
     outside of layers). ``print(summary(classifier).to_string())`` shows every row.
 
-    `classifier` may also be a Pipeline that ends in one. Raises TypeError for anything else.
+    `classifier` may also be a Pipeline that ends in one. Raises TypeError for other estimators.
 
     >>> from fmnist_sk import ConvNetClassifier, summary
     >>> print(summary(ConvNetClassifier(architecture="8C3-MP2-16N")))  # doctest: +NORMALIZE_WHITESPACE
@@ -83,14 +83,14 @@ def summary(classifier: ImageClassifier) -> pd.DataFrame:
 
 def feature_maps(classifier: ImageClassifier, X: ArrayLike | Tensor, layers: Sequence[str] | None = None
                  ) -> dict[str, np.ndarray]:
-    """What layers of a fitted classifier's network make of images X.
+    """Outputs of layers of a fitted classifier's network for images X.
 
     Parameters
     ----------
     classifier : fitted ImageClassifier, or Pipeline that ends in one
     X : images in any form that it takes
-    layers : names of layers as `summary` and ``classifier.module_.network.named_modules()`` have them
-        Default: all convolutions and poolings whose output is a map.
+    layers : names of layers, as in `summary` and ``classifier.module_.network.named_modules()``
+        Default: all convolutions and poolings.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def feature_maps(classifier: ImageClassifier, X: ArrayLike | Tensor, layers: Seq
 
     Raises
     ------
-    NotFittedError, TypeError for what is no ImageClassifier, ValueError for names that the network does not have.
+    NotFittedError, TypeError for other estimators, ValueError for names that the network does not have.
     """
     if layers is not None and (isinstance(layers, str) or not isinstance(layers, Iterable)):
         raise TypeError(f"layers must be a list of names, got layers={layers!r}.")
@@ -118,19 +118,19 @@ def feature_maps(classifier: ImageClassifier, X: ArrayLike | Tensor, layers: Seq
 
 
 class FeatureExtractor(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
-    """A network as a transformer: what one of its layers makes of an image, for another estimator to learn from.
+    """A network as a transformer: one of its layers' output for an image, for another estimator to learn from.
 
     ``make_pipeline(FeatureExtractor(ResNetClassifier()), SVC())`` trains a network and an SVC on its features; in
     cross-validation both are trained inside the fold. ``FeatureExtractor(FrozenEstimator(fitted))`` uses a fitted
-    network as it is.
+    network without training it.
 
     Parameters
     ----------
     estimator : ImageClassifier, Pipeline that ends in one, or FrozenEstimator of one of these
         A clone of it is fitted; a FrozenEstimator is not.
     layer : str, optional
-        Name of a layer, as in `summary`; its output is flattened. Default: the penultimate features, which are what
-        the last layer with parameters, and without layers of its own, takes in.
+        Name of a layer, as in `summary`; its output is flattened. Default: the penultimate features, which are the
+        input of the last layer that has parameters and no layers within.
 
     Attributes
     ----------
@@ -153,8 +153,8 @@ class FeatureExtractor(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tr
     def fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor | None = None, **fit_params) -> Self:
         """Fit a clone of `estimator` on images X and labels y; `fit_params`, such as sample_weight, are passed on.
 
-        A FrozenEstimator needs no y. Raises TypeError if `estimator` is none that this takes, ValueError if there is
-        no such `layer`.
+        A FrozenEstimator needs no y. Raises TypeError for other estimators than those above, ValueError if the network
+        has no such `layer`.
         """
         classifier_of(self.estimator, "estimator")
         if not isinstance(self.layer, (str, NoneType)):
@@ -169,13 +169,13 @@ class FeatureExtractor(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tr
         else:
             layers = layers_by_name(network, [self.layer], "layer")
         seen = trace_layers(classifier.module_, layers, classifier._encoder.network_shape)
-        self._part = 0 if self.layer is None else 1              # what the layer takes in, or what it gives
+        self._part = 0 if self.layer is None else 1              # the layer's input, or its output
         self._layer: str = list(seen)[-1] if seen else ""
         features = seen[self._layer][self._part] if seen else None
         if features is None:
             raise ValueError("layer must name a layer whose output is a tensor" + (
                 f", got layer={self.layer!r}." if self.layer is not None else
-                ": what the last layer takes in is none, so that None does not do."))
+                ": the input of the last layer is none, so layer=None cannot be used."))
         self._n_features_out = features[0].numel()
         return self
 
@@ -209,7 +209,7 @@ class FeatureExtractor(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tr
 
 
 def classifier_of(estimator, parameter: str) -> tuple[list, ImageClassifier]:
-    """The steps before a classifier, and the classifier."""
+    """The steps before a classifier, and the classifier. Raise TypeError, which names `parameter`, for others."""
     found, steps = estimator, []
     while isinstance(found, (FrozenEstimator, Pipeline)):
         if isinstance(found, Pipeline):
@@ -223,7 +223,8 @@ def classifier_of(estimator, parameter: str) -> tuple[list, ImageClassifier]:
     return steps, found
 
 
-def through(steps: list, X):
+def through(steps: list, X: Any) -> Any:
+    """Images X as the fitted `steps` of `classifier_of` transform them."""
     for step in steps:
         X = step.transform(X)
     return X

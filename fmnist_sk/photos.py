@@ -20,25 +20,25 @@ from fmnist_sk._runtime.optional import optional
 from fmnist_sk._runtime.parameters import Estimator
 from fmnist_sk._runtime.sklearn_callbacks import CallbackSupportMixin, one_task, with_callbacks
 
-# Formats whose memory grows with the pixels only (tiles of a TIFF do not, others run programs, or are seldom photos).
+# Formats that need memory for their pixels only (not so the tiles of a TIFF; others run programs or are rarely photos).
 FORMATS = "BMP", "GIF", "JPEG", "PNG", "PPM", "WEBP"
 WORKING_SIDE = 1024         # larger photos are reduced to this before anything else
-DENOISED_SIDE = 224         # where the background ends is judged at this size ...
+DENOISED_SIDE = 224         # pixels a side of the copy in which garment and background are told apart ...
 MEDIAN = 5                  # ... after a median filter of so many pixels (examples/benchmarks/photos.py compares)
 GRAY = 0.299, 0.587, 0.114  # red, green and blue in a gray value (ITU-R BT.601)
-EMPTY = 6                   # mean pixel of an image, of 255, in which next to nothing is seen
-LARGEST = 89_478_485        # pixels, beyond which Pillow takes a picture for an attack
+EMPTY = 6                   # of 255: an image with a smaller mean shows next to nothing
+LARGEST = 89_478_485        # pixels; Pillow refuses larger pictures as attacks
 SCANS = 100                 # of a JPEG: each takes as long as decoding all of it, and progressive ones have about ten
 
-# The next of a JPEG's markers, but for those that nothing belongs to (ISO 10918-1, table B.1).
+# A marker of a JPEG that a segment follows (ISO 10918-1, table B.1).
 MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
 START_OF_SCAN, END = b"\xff\xda", b"\xff\xd9"
 
-# What undoes the rotation that the tag of EXIF data tells of (EXIF 2.3, section 4.6.4).
+# For each orientation in EXIF data (EXIF 2.3, section 4.6.4) the method of Pillow that turns the picture upright.
 ORIENTATION = 0x0112
 TURNS = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE",
          8: "ROTATE_90"}
-# What Pillow raises of damaged files.
+# Errors that Pillow raises for damaged files.
 DAMAGED = (OSError, SyntaxError, EOFError, MemoryError, LookupError, ArithmeticError, ValueError, TypeError,
            struct.error)
 
@@ -63,15 +63,17 @@ class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
     Parameters
     ----------
     size : int
-        Height and width in pixels of the result, from 4 to 1024.
+        Height and width of the result in pixels, from 4 to 1024.
     background : {"auto", "light", "dark"}
-        On a light background the garment is inverted, on a dark one it is not. "auto": light is what is lighter than
-        the garment.
+        On a light background the garment is inverted, on a dark one it is not. "auto": the background is light if it
+        is lighter than the garment.
     trim : bool
-        Cut off edges of the background's colour.
+        Whether edges of the background's colour are cut off, so that the garment fills the frame.
     tolerance : float
-        How far from the background's colour, in each of red, green and blue, a pixel still belongs to it: from 0 to 1.
+        Largest difference from the background's colour, in each of red, green and blue, of a pixel that belongs to it:
+        from 0 to 1, the difference of black and white.
     sharpen : bool
+        Whether the reduced photo is sharpened, as the data set's images were.
     max_pixels : int
         Photos of more pixels are refused before they are decoded; at most 89,478,485. Decoding takes up to 20 bytes a
         pixel.
@@ -116,9 +118,9 @@ class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
 
         X is a list of photos, or an array (n, height, width) or (n, height, width, 3 or 4).
 
-        Raises TypeError for what are no photos, FileNotFoundError, and ValueError for files that cannot be read, are
-        damaged or too large, and for arrays of other shapes or values. The message names the photo. Warns of photos
-        that show nothing but their background.
+        Raises TypeError for other objects than photos, FileNotFoundError for paths without a file, and ValueError for
+        files that cannot be read, are damaged or too large, and for arrays of other shapes or values; the message names
+        the photo. Warns of photos that show nothing but their background.
         """
         self._validate_params()
         if isinstance(X, (str, bytes, os.PathLike, Mapping)) or not isinstance(X, Iterable) or hasattr(
@@ -158,7 +160,7 @@ class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
         return image
 
     def _differs(self, Image, image, background: np.ndarray) -> np.ndarray:
-        """Where the photo is not background (height, width): judged without noise, and without specks."""
+        """Mask (height, width) of the pixels that are not background; noise and specks are left out."""
         from PIL import ImageFilter
         from scipy import ndimage
         scale = min(1.0, DENOISED_SIDE / max(image.size))
@@ -174,7 +176,7 @@ class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
         return np.asarray(mask) > 127
 
     def _reduced(self, Image, rgb: np.ndarray, is_inverted: bool) -> np.ndarray:
-        """From the trimmed garment on white, or on black, to the result."""
+        """The result (size, size) from the trimmed garment on white, which is inverted, or on black."""
         from PIL import ImageFilter
         height, width = rgb.shape[:2]
         scale = self.size / max(height, width)
@@ -189,7 +191,7 @@ class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
         return result
 
     def _rgb(self, Image, photo, name: str):
-        """The photo as a Pillow image in RGB, upright, not transparent, of at most WORKING_SIDE pixels a side."""
+        """The photo as a Pillow image in RGB, upright, opaque, of at most WORKING_SIDE pixels a side."""
         is_file = isinstance(photo, (str, os.PathLike))
         if is_file:
             image = self._opened(Image, photo, name)
@@ -288,7 +290,7 @@ class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
 
 
 def _scans(path) -> int:
-    """How often a JPEG is scanned to be decoded, counted up to one more than SCANS."""
+    """Number of a JPEG's scans, counted up to one more than SCANS."""
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         n = end = 0
         while n <= SCANS and (found := MARKER.search(data, end)) and found[0] != END:
@@ -298,7 +300,7 @@ def _scans(path) -> int:
 
 
 def _orientation(image) -> int | None:
-    """Of EXIF data; None where there are none, or damaged ones."""
+    """The orientation in a picture's EXIF data; None if there are no data, or damaged ones."""
     try:
         return image.getexif().get(ORIENTATION)
     except DAMAGED:
@@ -306,7 +308,7 @@ def _orientation(image) -> int | None:
 
 
 def _background(rgb: np.ndarray) -> np.ndarray:
-    """The background (height, width, 3) as a curved surface through the colours of the edges, which may grow darker.
+    """The background (height, width, 3) as a curved surface through the colours of the edges, which may vary smoothly.
 
     Edge pixels that fit badly, where a garment touches them, are left out of a second and a third fit.
     """

@@ -25,7 +25,7 @@ class Standardize(nn.Module):
         self.register_buffer("std", torch.where(std > 0, std, 1.0).reshape(1, -1, 1, 1))
 
     def learn(self, mean: Tensor, std: Tensor) -> None:
-        """Take these, unless the layer already has others than nothing (0 and 1), which were loaded into it."""
+        """Use this mean and deviation (channels,), unless others than the initial 0 and 1 were loaded before."""
         if ((self.mean == 0) & (self.std == 1)).all():
             new = Standardize(mean.to(self.mean.device), std.to(self.std.device))
             self.mean, self.std = new.mean, new.std
@@ -35,13 +35,14 @@ class Standardize(nn.Module):
 
 
 class Whitening(nn.Module):
-    """First layer whose maps are uncorrelated and of variance one, and their negatives: a convolution not trained.
+    """Fixed convolution as a first layer: uncorrelated maps of variance one, and their negatives. It is not trained.
 
     Its weights are the principal components of the training images' patches, each divided by its standard deviation,
     in the order of their variances, and then the same with the other sign, so that a ReLU loses nothing. After Jordan,
     2024, https://arxiv.org/abs/2404.00498. Takes (n, in_channels, height, width).
 
     maps : twice the number of components: an even number, at most ``2 * in_channels * kernel ** 2``
+    kernel, stride, padding : height and width of a patch, steps between patches and zeros around the images, in pixels
     """
 
     weight: Tensor
@@ -59,7 +60,7 @@ class Whitening(nn.Module):
 
     @torch.no_grad()
     def learn(self, x: Tensor) -> None:
-        """Whiten images like these, (n, in_channels, height, width), as they come to this layer."""
+        """Whiten images like x, (n, in_channels, height, width), which are inputs of this layer."""
         n_maps, _, kernel, _ = self.weight.shape
         patches = F.unfold(x.double(), kernel, padding=self.padding, stride=self.stride)
         patches = patches.transpose(1, 2).flatten(0, 1)                                         # (n, values of a patch)
@@ -83,5 +84,5 @@ class Concatenate(nn.Module):
 
 
 def in_memory_format(module: Module, memory_format: torch.memory_format) -> Module:
-    """The module, its weights of four dimensions in this order (channels_last or contiguous)."""
+    """The module with its weights of four dimensions in this order (channels_last or contiguous)."""
     return module.to(memory_format=memory_format)  # type: ignore[call-overload]  # missing in PyTorch's annotations

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
+from typing import Any
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -11,17 +12,16 @@ SHIFTS = (0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)         # rows down, columns t
 KINDS = "mirror", "shift"
 
 
-def check_tta(tta) -> tuple[str, ...]:
-    """The parameter tta as a tuple of kinds of views. Raises ValueError for others."""
+def check_tta(tta: Any) -> tuple[str, ...]:
+    """The parameter tta as a tuple of kinds of views. Raise ValueError for other values."""
     kinds = () if tta is None else (tta,) if isinstance(tta, str) else tta
     if not isinstance(kinds, (tuple, list)) or any(kind not in KINDS for kind in kinds) or len(set(kinds)) < len(kinds):
         raise ValueError(f"tta must be None, 'mirror', 'shift' or ('mirror', 'shift'), got tta={tta!r}.")
     return tuple(kinds)
 
 
-def views(x: Tensor, tta, background: float) -> Iterator[Tensor]:
-    """Images (n, channels, height, width) and as many others as `tta` says. What comes in from outside is background.
-    """
+def views(x: Tensor, tta: Any, background: float) -> Iterator[Tensor]:
+    """Images (n, channels, height, width) and the views of them that `tta` names. Shifts bring in `background`."""
     kinds = check_tta(tta)
     for mirrored, shift in product((False, True) if "mirror" in kinds else (False,),
                                    SHIFTS if "shift" in kinds else SHIFTS[:1]):

@@ -1,4 +1,4 @@
-"""How networks use the CPU: PyTorch's threads, and memory that stays with the process between steps."""
+"""How networks use the CPU: PyTorch's threads, and memory that the process keeps between steps."""
 from __future__ import annotations
 
 import contextlib
@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterator
 import torch
 
 _lock = threading.Lock()
-_n_computing = 0                # how many are within use_cpu, in all threads
-_since = 0.0                    # when the first of them came, in seconds
+_n_computing = 0                # how many contexts of use_cpu are open, in all threads
+_since = 0.0                    # when the first of them was entered, in seconds
 _n_setting = 0                  # how many of them set the number of threads
-_before = 1                     # what was set before the first of these
-_mine = threading.local()       # what is to be set in this thread again
+_before = 1                     # the number of threads before the first of these
+_mine = threading.local()       # the number of threads that this thread must set again
 _is_fork = False                # whether this process was forked, without the threads of its parent
-# Options of glibc's mallopt: their values within use_cpu, and otherwise, unless the environment asks for others (the
-# highest that glibc itself chooses). Memory for one tensor alone is mapped from the first size on; what is free at the
-# end of the heap goes back to the system from the second on. To map it anew in every step slows a training, most of all
-# under Dask, whose workers give everything back at once.
+# Options of glibc's mallopt: their values within use_cpu, and otherwise, unless the environment sets others (the
+# highest that glibc itself chooses). Blocks of at least the first size are mapped from the system one by one; free
+# memory at the end of the heap is returned to the system if it is larger than the second. Mapping it anew in every step
+# slows a training, most of all under Dask, whose workers return everything at once.
 _THRESHOLDS = {"MALLOC_MMAP_THRESHOLD_": (-3, 2**25, 2**25), "MALLOC_TRIM_THRESHOLD_": (-1, 2**31 - 1, 2**26)}
 _mallopt: Callable[[int, int], int] | None = None                # None with another allocator
 with contextlib.suppress(AttributeError, OSError, TypeError):
@@ -29,9 +29,9 @@ with contextlib.suppress(AttributeError, OSError, TypeError):
 
 @contextlib.contextmanager
 def use_cpu(n_threads: int | None) -> Iterator[None]:
-    """Within this context, PyTorch computes with n_threads (None: as it is set), and keeps the memory that it frees.
+    """Within this context, PyTorch computes with n_threads (None: as many as are set) and keeps the memory it frees.
 
-    In a forked process it computes with one.
+    In a forked process it computes with one thread.
     """
     global _n_computing, _since, _n_setting, _before
     n_threads = None if n_threads is None else 1 if _is_fork else int(n_threads)
@@ -55,8 +55,8 @@ def use_cpu(n_threads: int | None) -> Iterator[None]:
             if not _n_computing:
                 _set_thresholds(computing=False)
             if n_threads is not None:
-                # A part of the setting (MKL's) is the whole process's: the last one who leaves gives it back. The
-                # other part (OpenMP's) is the thread's: who leaves before others gets it back the next time.
+                # A part of the setting (MKL's) belongs to the process: the last context that ends restores it. The
+                # other part (OpenMP's) belongs to the thread: one that leaves before others restores it the next time.
                 _n_setting -= 1
                 if _n_setting:
                     _mine.left = _before
@@ -68,7 +68,7 @@ def use_cpu(n_threads: int | None) -> Iterator[None]:
 def _begin_anew() -> None:
     """Forget the threads of the parent, in a process that was forked.
 
-    PyTorch computes with one in it, here and elsewhere: OpenMP would wait for the parent's for ever.
+    PyTorch computes with one thread in it, here and elsewhere: OpenMP would wait for the parent's for ever.
     """
     global _lock, _n_computing, _n_setting, _mine, _is_fork
     _lock, _n_computing, _n_setting, _mine, _is_fork = threading.Lock(), 0, 0, threading.local(), True
@@ -80,6 +80,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _set_thresholds(computing: bool) -> None:
+    """Set mallopt's options for use within use_cpu or otherwise; at its end, return free memory to the system."""
     if _mallopt is None:
         return
     for name, (option, within, otherwise) in _THRESHOLDS.items():

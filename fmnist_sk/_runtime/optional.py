@@ -1,4 +1,4 @@
-"""Packages that only extras bring."""
+"""Packages that are installed with extras only."""
 from __future__ import annotations
 
 import importlib
@@ -6,7 +6,7 @@ from types import ModuleType
 
 
 def optional(name: str, what: str, extra: str) -> ModuleType:
-    """The module `name`; where it is missing, an ImportError that names the extra: "<what> <package>: pip install"."""
+    """The module `name`. If it is missing, raise ImportError: "<what> <package>: pip install 'fmnist_sk[<extra>]'."."""
     try:
         return importlib.import_module(name)
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Images out of CSV files from anywhere, within little more memory than they need."""
+"""Images from CSV files of any origin, within little more memory than the images need."""
 from __future__ import annotations
 
 import bz2
@@ -22,7 +22,7 @@ COLUMNS = 785
 ROWS = 10_000                   # at a time
 LONGEST_LINE = 2**14            # characters; a usual one has at most 4,000, and a header 10,000
 MOST_LINES = 1_000_000
-MOST_BYTES = 2**33              # to be passed over in an archive, after decompression
+MOST_BYTES = 2**33              # of an archive after decompression, that are passed over
 MOST_MEMBERS = 1_000            # of an archive
 LARGEST_HEADER = 2**20          # of a member, bytes
 UNREADABLE = (UnicodeDecodeError, EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError,
@@ -32,7 +32,10 @@ OPEN: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".tgz": gzip.open, ".bz
 
 
 def read_rows(path: Path, member: str | None) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (n, 784) uint8 and labels (n,) int64. Raises ValueError for what is no such table."""
+    """Pixels (n, 784) uint8 and labels (n,) int64 from a CSV file, of an archive the one that `member` names.
+
+    Raise ValueError for other content.
+    """
     try:
         with _opened(path, member) as stream:
             parts = [_checked(lines, path) for lines in _parts(stream, path)]
@@ -79,7 +82,7 @@ def _csv_member(names: Iterable[str], member: str | None, path: Path) -> str:
 
 
 class Bounded(io.RawIOBase):
-    """The bytes of an archive for tarfile, which would read headers of any length and pass over members of any."""
+    """The bytes of an archive for tarfile, which itself would read headers and pass over members of any length."""
 
     def __init__(self, stream: IO[bytes], path: Path):
         self.stream, self.path = stream, path
@@ -122,7 +125,7 @@ def _parts(stream: IO[bytes], path: Path) -> Iterator[list[str]]:
 
 
 def _is_header(line: str) -> bool:
-    """Whether a line begins with a name."""
+    """Whether a line begins with a column's name."""
     name = line.partition(",")[0].strip().strip('"')
     try:
         float(name)                             # such as nan

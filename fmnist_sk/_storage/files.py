@@ -11,7 +11,7 @@ import uuid
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import torch
 
@@ -21,7 +21,8 @@ TENSORS = re.compile(r"collections OrderedDict|torch._utils _rebuild_(tensor|ten
 KEPT = 50           # characters of a file's name in that of a part of it, which must not become too long
 
 
-def as_path(path, name: str = "path") -> Path:
+def as_path(path: Any, name: str = "path") -> Path:
+    """A user's path as a Path. Raise TypeError or ValueError, which name the parameter `name`, for other values."""
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"{name} must be a text or a pathlib.Path, got {name}={path!r}.")
     try:
@@ -32,8 +33,8 @@ def as_path(path, name: str = "path") -> Path:
     return Path(path)
 
 
-def expanded(path, name: str) -> Path:
-    """The same, with ~ and ~user as their home folders."""
+def expanded(path: Any, name: str) -> Path:
+    """The same, with the home folders that ~ and ~user stand for."""
     try:
         return as_path(path, name).expanduser()
     except RuntimeError as error:
@@ -78,9 +79,9 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def check_stored(archive: zipfile.ZipFile, size: int) -> None:
-    """Raise ValueError unless the members of an archive of this size (bytes) lie in it as they are.
+    """Raise ValueError unless the members of an archive of `size` bytes are stored in it without compression.
 
-    Compressed ones may be thousands of times larger. Neither PyTorch nor skops compresses.
+    Compressed members may be thousands of times larger. Neither PyTorch nor skops compresses.
     """
     members = archive.infolist()
     if any(member.compress_type != zipfile.ZIP_STORED for member in members) or sum(
@@ -88,8 +89,8 @@ def check_stored(archive: zipfile.ZipFile, size: int) -> None:
         raise ValueError("its parts would grow when they are read.")
 
 
-def read_tensors(path: Path):
-    """What torch.save wrote, without code. Raises OSError, and anything else for other files."""
+def read_tensors(path: Path) -> Any:
+    """The content of a file that torch.save wrote; nothing in it is run. Other files may raise any error."""
     if path.exists() and not path.is_file():                        # a pipe would be waited for
         raise ValueError("it is no file.")
     with open(path, "rb") as file:
@@ -103,7 +104,7 @@ def read_tensors(path: Path):
 
 
 def _checked_copy(file: IO[bytes]) -> io.BytesIO:
-    """An archive of torch.save as Python understands it, which PyTorch may do otherwise, and does without checksums."""
+    """A copy of an archive of torch.save as Python reads it; PyTorch may read it otherwise, and without checksums."""
     copy, size = io.BytesIO(), file.seek(0, os.SEEK_END)
     with zipfile.ZipFile(file) as archive, zipfile.ZipFile(copy, "w") as checked:
         check_stored(archive, size)
@@ -119,10 +120,10 @@ def _checked_copy(file: IO[bytes]) -> io.BytesIO:
 
 
 def _check_pickle(stream: IO[bytes], most: int | None = None) -> None:
-    """Raise ValueError for a pickle that is more than tensors, dicts, lists, numbers and texts.
+    """Raise ValueError for a pickle of other things than tensors, dicts, lists, numbers and texts.
 
-    PyTorch would run what takes any time or memory, such as codecs and bytearray(n). With `most`, numbers are the sizes
-    of memory that it takes before it reads any, and must not be larger.
+    PyTorch would run code that needs any time or memory, such as codecs and bytearray(n). With `most`, no number may be
+    larger: PyTorch allocates memory of these sizes (bytes) before it reads any.
     """
     for code, value, _ in pickletools.genops(stream):
         if code.name in ("STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4") or (
