@@ -47,8 +47,9 @@ def environment_of(checkout):
 @contextlib.contextmanager
 def worker(checkout, network, images):
     """A function that trains for an epoch in a process that has this checkout; returns seconds."""
-    with subprocess.Popen([sys.executable, "-W", "ignore", "-c", WORKER, network, str(images)], text=True,
-                          env=environment_of(checkout), cwd=checkout, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    command = [sys.executable, "-W", "ignore", "-c", WORKER, network, str(images)]
+    with subprocess.Popen(command, text=True, env=environment_of(checkout), cwd=checkout, stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as process:
         def epoch():
             process.stdin.write("\n")
             process.stdin.flush()

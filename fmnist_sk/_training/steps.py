@@ -43,6 +43,7 @@ class StepRunner:
         self._loss: Callable[..., Tensor] = net.get_loss if "get_loss" in own_hooks else \
             partial(batch_loss, net.criterion_)
         self._last_layer = self._find_last_layer() if net.triplet_weight else None
+        self._is_hooked = is_hooked(net, "on_grad_computed")
         self.graph: Recorded | None = None              # on CUDA
         self.graph_key: tuple | None = None             # what the steps of this epoch depend on besides batches
 
@@ -73,7 +74,7 @@ class StepRunner:
         net = self.net
         if net.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self._trained(), net.gradient_clip)
-        if is_hooked(net, "on_grad_computed"):
+        if self._is_hooked:
             net.notify("on_grad_computed", named_parameters=list(net.get_all_learnable_params()), batch=batch,
                        training=True)
         try:
@@ -178,6 +179,7 @@ class StepRunner:
 
     def begin_epoch(self, batches: Iterable) -> None:
         """On CUDA record what the steps of an epoch do, or go on with the recordings of the epoch before."""
+        self._is_hooked = is_hooked(self.net, "on_grad_computed")
         if self.net.device_.type != "cuda":
             return
         if self.graph is None or may_read_batches(self.net.callbacks_):     # others may change anything between epochs
