@@ -1,4 +1,5 @@
 """The package as a whole: what importing it does, what it installs."""
+import ast
 import doctest
 import importlib
 import importlib.metadata
@@ -88,3 +89,39 @@ MODULES = sorted(".".join(path.relative_to(ROOT).with_suffix("").parts)
 @pytest.mark.parametrize("module", MODULES)
 def test_examples_in_docstrings_give_what_they_say(module):
     assert doctest.testmod(importlib.import_module(module)).failed == 0
+
+
+# ---------------------------------------------------------------------- how the estimator's files hang together
+
+FILES = [ROOT / "fmnist_sk" / "classifier.py", *(ROOT / "fmnist_sk" / "_estimator").glob("*.py"),
+         *(ROOT / "fmnist_sk" / "_training").glob("*.py"), *(ROOT / "fmnist_sk" / "networks").glob("*.py"),
+         *(ROOT / "fmnist_sk" / f"{name}.py" for name in ("persistence", "ensemble", "inspection", "attribution"))]
+NETS = {"self", "net", "classifier"}            # what a classifier is called in these files
+
+
+def private_names(path):
+    """Of a classifier, the private attributes that a file writes and those it reads; and the methods it defines."""
+    written, read, defined = set(), set(), set()
+    classes = {"NetProtocol", "SkorchNet", "ImageClassifier"}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ClassDef) and classes & {node.name, *(base.id for base in node.bases
+                                                                       if isinstance(base, ast.Name))}:
+            defined |= {item.name for item in node.body if isinstance(item, ast.FunctionDef)
+                        and item.name.startswith("_") and not item.name.startswith("__")}
+        owner = getattr(node, "value", None)
+        if isinstance(node, ast.Attribute) and getattr(owner, "id", getattr(owner, "attr", "")) in NETS and (
+                node.attr.startswith("_") and not node.attr.startswith("__")):
+            (read if isinstance(node.ctx, ast.Load) else written).add(node.attr)
+    return written, read, defined
+
+
+def test_few_private_names_of_the_estimator_are_used_across_files():
+    found = {path: private_names(path) for path in FILES}
+    methods = set().union(*(defined for _, _, defined in found.values()))
+    of_net = {path for path, (_, _, defined) in found.items() if defined or path.parent.name == "_estimator"}
+    attributes = {name for path, (_, read, _) in found.items() for name in read - methods
+                  if any(name in written for other, (written, _, _) in found.items() if other in of_net - {path})}
+    assert attributes <= {"_encoder", "_generators", "_fit"}
+    called = {name for path, (_, read, defined) in found.items() for name in read & methods - defined}
+    assert "_plan_phases" in called                             # the training asks the net for it
+    assert len(called - {"_validate_params", "_lr_name"}) <= 6  # scikit-learn's, and a property
