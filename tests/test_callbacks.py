@@ -1,4 +1,5 @@
 """skorch's callbacks and history, scikit-learn's callbacks, and the progress display."""
+import importlib.util
 import re
 import signal
 import time
@@ -6,13 +7,14 @@ import warnings
 
 import numpy as np
 import pytest
+import sklearn
 import skorch
 import torch
 from estimators import CLASSIFIERS, small
 from sklearn.base import clone
-from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from sklearn.utils.fixes import parse_version
 from skorch.callbacks import (
     BatchScoring,
     Callback,
@@ -227,6 +229,12 @@ def test_seconds_are_readable():
 
 # ---------------------------------------------------------------------- scikit-learn's
 
+def test_scikit_learn_has_callbacks_since_1_9():
+    """Or the tests below are left out, and fits tell no callbacks, without a word."""
+    has_callbacks = importlib.util.find_spec("sklearn.callback") is not None
+    assert has_callbacks == (parse_version(sklearn.__version__) >= parse_version("1.9"))
+
+
 def _estimators(X, y):
     net = small("ImageClassifier", max_epochs=3)
     pipeline = make_pipeline(ImageScaler(), small("ImageClassifier", max_epochs=3))
@@ -239,10 +247,11 @@ def _estimators(X, y):
 
 @pytest.mark.parametrize("case", ["alone", "in a pipeline", "in a grid search over pipelines"])
 def test_progress_bar_shows_epochs(case, tiny_images, capsys):
+    callback = pytest.importorskip("sklearn.callback")
     X, y = tiny_images()
     X = X.reshape(len(X), -1)
     estimator, depth = _estimators(X, y)[case]
-    estimator.set_callbacks(ProgressBar(max_propagation_depth=depth)).fit(X, y)
+    estimator.set_callbacks(callback.ProgressBar(max_propagation_depth=depth)).fit(X, y)
     out = capsys.readouterr().out
     assert "ImageClassifier - fit" in out
     assert "100%" in out
@@ -272,6 +281,7 @@ class Tasks:
 @pytest.mark.parametrize("step", [ImageScaler(), ImageStandardizer(), HOGTransformer(), RandomCrop(),
                                   AugmentedCopies(random_state=0)], ids=lambda step: type(step).__name__)
 def test_callbacks_are_told_of_the_fits_of_transformers(step, tiny_images):
+    pytest.importorskip("sklearn.callback")
     X, y = tiny_images()
     for method in {"fit", "fit_transform", "fit_resample"} & set(dir(step)):
         tasks = Tasks()
@@ -283,16 +293,18 @@ def test_callbacks_are_told_of_the_fits_of_transformers(step, tiny_images):
 @pytest.mark.parametrize("step", [ImageScaler(), ImageStandardizer(), RandomCrop(padding=1)],
                          ids=lambda step: type(step).__name__)
 def test_callbacks_of_a_pipeline_reach_every_step_without_a_warning(step, tiny_images):
+    callback = pytest.importorskip("sklearn.callback")
     X, y = tiny_images()
     tasks, pipeline = Tasks(), make_pipeline(step, small("ConvNetClassifier", max_epochs=2))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        pipeline.set_callbacks(tasks, ProgressBar(max_propagation_depth=None)).fit(X, y)
+        pipeline.set_callbacks(tasks, callback.ProgressBar(max_propagation_depth=None)).fit(X, y)
     assert {(type(step).__name__, "fit"), ("ConvNetClassifier", "fit"), ("Pipeline", "fit")} < set(tasks.begun)
     assert sorted(tasks.begun) == sorted(tasks.ended)
 
 
 def test_a_transformer_that_fails_lets_go_of_its_callbacks(tiny_images):
+    pytest.importorskip("sklearn.callback")
     tasks = Tasks()
     with pytest.raises(ValueError, match="feature_range must be two finite numbers"):
         ImageScaler(feature_range=(1, 0)).set_callbacks(tasks).fit(tiny_images()[0])
@@ -300,6 +312,7 @@ def test_a_transformer_that_fails_lets_go_of_its_callbacks(tiny_images):
 
 
 def test_every_epoch_is_a_task_and_a_callback_may_stop(tiny_images):
+    pytest.importorskip("sklearn.callback")
     X, y = tiny_images()
 
     class Stop:
@@ -327,7 +340,7 @@ def test_every_epoch_is_a_task_and_a_callback_may_stop(tiny_images):
 
 def test_scoring_monitor_scores_every_epoch(tiny_images):
     X, y = tiny_images(["bag", "coat"])
-    monitor = ScoringMonitor(scoring="accuracy")
+    monitor = pytest.importorskip("sklearn.callback").ScoringMonitor(scoring="accuracy")
     classifier = small("ImageClassifier", max_epochs=4).set_callbacks(monitor).fit(X, y)
     epochs = [row for row in monitor.get_logs().data if row["task_name"] == "epoch"]
     assert len(epochs) == 4

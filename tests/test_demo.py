@@ -63,7 +63,7 @@ def test_writes_what_it_sees(demo, tmp_path, suffix, capsys):
     assert len(after) == len(before) == 12
     assert after[0].shape == before[0].shape
     left, top, side = demo.rectangle(before[0])
-    for x, y in ((left, top + 10), (left + side, top + 10), (left + 30, top), (left + 30, top + side)):
+    for x, y in ((left, top + 60), (left + side, top + 60), (left + 30, top), (left + 30, top + side)):
         blue, green, red = after[5][y, x].astype(int)
         assert blue > 150
         assert max(green, red) < 110                                           # the rectangle

@@ -9,7 +9,6 @@ import pytest
 import torch
 from estimators import CLASSIFIERS, small
 from sklearn.base import clone
-from sklearn.callback import ScoringMonitor
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
@@ -148,7 +147,8 @@ def test_networks_that_would_mix_are_trained_in_turn(how, zeros, tiny_images):
 
 
 def test_members_with_callbacks_of_scikit_learn_are_trained_in_turn(tiny_images):
-    estimator = net(max_epochs=1).set_callbacks(ScoringMonitor(scoring="accuracy"))
+    monitor = pytest.importorskip("sklearn.callback").ScoringMonitor(scoring="accuracy")
+    estimator = net(max_epochs=1).set_callbacks(monitor)
     ensemble = DeepEnsembleClassifier(estimator, 2, together=True, random_state=0).fit(*tiny_images())
     assert not ensemble.trained_together_
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from estimators import CLASSIFIERS, OPTIMIZERS, small
-from sklearn.callback import ScoringMonitor
 from sklearn.metrics import log_loss
 from torch import nn
 
@@ -184,7 +183,7 @@ def test_averages_are_validated_kept_and_do_not_disturb_training(params, tiny_im
 def test_callbacks_of_scikit_learn_see_the_average(tiny_images):
     X, _ = tiny_images()
     y = np.random.default_rng(0).integers(0, 3, 60)
-    monitor = ScoringMonitor(scoring="neg_log_loss")
+    monitor = pytest.importorskip("sklearn.callback").ScoringMonitor(scoring="neg_log_loss")
     net = small("ConvNetClassifier", ema=0.9, max_epochs=3, precision="fp32").set_callbacks(monitor).fit(X, y)
     scores = [row["neg_log_loss"] for row in monitor.get_logs().data if row["task_name"] == "epoch"]
     assert scores[-1] == pytest.approx(-log_loss(y, net.predict_proba(X)), rel=1e-6)

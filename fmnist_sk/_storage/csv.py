@@ -136,7 +136,8 @@ def _is_header(line: str) -> bool:
 
 def _checked(lines: list[str], path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Pixels and labels of some rows."""
-    table = pd.read_csv(io.StringIO("".join(lines)), header=None, quoting=csv.QUOTE_NONE, low_memory=False)
+    text = "".join(lines).replace("\0", "?")            # pandas before 3.1 reads "3\0" as 3
+    table = pd.read_csv(io.StringIO(text), header=None, quoting=csv.QUOTE_NONE, low_memory=False)
     if wrong := [i for i, kind in enumerate(table.dtypes) if kind.kind not in "iu"]:
         is_none = pd.to_numeric(table[wrong[0]], errors="coerce") % 1 != 0          # so is a missing one
         value = lines[int(is_none.to_numpy().argmax())].split(",")[wrong[0]].strip()
