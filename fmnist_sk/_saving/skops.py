@@ -7,12 +7,12 @@ import pickle
 import warnings
 import zipfile
 from types import FunctionType, ModuleType
+from typing import Any
 
 import numpy as np
 import sklearn.metrics
 from sklearn.base import BaseEstimator
 from sklearn.metrics._scorer import _Scorer
-from sklearn.tree._tree import Tree
 
 from fmnist_sk import augmentation
 from fmnist_sk._runtime.optional import optional
@@ -133,20 +133,22 @@ def _check_attributes(part) -> None:
 
 def _check_memory(part) -> None:
     """Raise ValueError if scikit-learn's compiled code would read beyond its memory: in trees and support vectors."""
-    if isinstance(part, Tree):
+    if _is_tree(part):
         _check_tree(part)
     if not isinstance(part, BaseEstimator):
         return
     values = vars(part)
     n_features = values.get("n_features_in_")
-    if isinstance(tree := values.get("tree_"), Tree) and tree.n_features != n_features:
+    tree: Any = values.get("tree_")
+    if _is_tree(tree) and tree.n_features != n_features:
         raise ValueError(f"it holds a decision tree for {tree.n_features} features in an estimator for {n_features}.")
     if hasattr(type(part), "n_features_in_"):           # of votes and stacks, whose members look themselves
         return
     members = np.asarray(values.get("estimators_", ()), dtype=object).ravel()
     given = values.get("estimators_features_")          # of each member, where it is not given all
     for i, member in enumerate(members):
-        if isinstance(tree := getattr(member, "tree_", None), Tree):
+        tree = getattr(member, "tree_", None)
+        if _is_tree(tree):
             n_given = n_features if given is None else len(given[i])
             if tree.n_features != n_given:
                 raise ValueError(f"it holds a decision tree for {tree.n_features} features, and gives it {n_given}.")
@@ -168,7 +170,12 @@ def _check_support_vectors(values: dict) -> None:
         raise ValueError("it holds support vectors that do not fit together.")
 
 
-def _check_tree(tree: Tree) -> None:
+def _is_tree(part: Any) -> bool:
+    """Whether this is a decision tree's inner object, whose module takes long to import."""
+    return any(full_name(kind) == "sklearn.tree._tree.Tree" for kind in type(part).__mro__)
+
+
+def _check_tree(tree: Any) -> None:
     """Raise ValueError unless children come after their parent, and features exist, in every node of a tree."""
     nodes = np.arange(tree.node_count)
     inner = tree.children_left >= 0
