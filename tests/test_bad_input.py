@@ -340,7 +340,8 @@ def test_bad_weights_are_refused(tiny_images):
     for weights, message in ((-np.ones(60), "Negative values"), (np.ones(59), "sample_weight.shape"),
                              (-torch.ones(60), "non-negative"), (torch.ones(59), "one weight for each"),
                              (np.full(60, 1e308), "finite sum"),
-                             ((y == 0).astype(float), "at least 2 classes"), (np.zeros(60), "non-zero")):
+                             ((y == 0).astype(float), "at least 2 classes"),
+                             (np.zeros(60), "non-zero|at least 2 classes")):
         with pytest.raises(ValueError, match=message):
             net(max_epochs=1).fit(X, y, sample_weight=weights)
 
