@@ -93,6 +93,25 @@ def test_what_a_net_overrides_is_called_and_changes_nothing_by_itself(hook, tiny
     assert calls
 
 
+def test_a_net_may_run_its_epochs_all_by_itself(tiny_images):
+    class Own(ConvNetClassifier):
+        def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):     # as skorch's, but for notify
+            for batch in iterator or ():
+                self.history.new_batch()
+                step = step_fn(batch, **fit_params)
+                self.history.record_batch(prefix + "_loss", step["loss"].item())
+                self.history.record_batch(prefix + "_batch_size", len(batch[1]))
+
+    X, y = tiny_images()
+    params = {"validation_fraction": 0.2, "monitor": "valid_loss", "schedule": "one_cycle", "ema": 0.9}
+    own, usual = (conv(kind, **params).fit(X, y) for kind in (Own, ConvNetClassifier))
+    np.testing.assert_array_equal(own.predict_proba(X), usual.predict_proba(X))
+    for name in ("train_loss", "valid_loss"):
+        assert own.history[:, name] == pytest.approx(usual.history[:, name])
+    with pytest.raises(ValueError, match="monitor must be a score that is in the history of every epoch, got"):
+        conv(Own, validation_fraction=0.2).fit(X, y)
+
+
 def test_gradients_of_two_batches_are_accumulated_as_in_skorchs_faq(tiny_images):
     X, y = tiny_images(n=64)
 

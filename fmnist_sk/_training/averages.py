@@ -115,6 +115,9 @@ class BestEpoch:
 
     def update(self) -> None:
         row = self.net.history[-1]
+        if self.net.monitor not in row:
+            raise ValueError(f"monitor must be a score that is in the history of every epoch, got monitor="
+                             f"{self.net.monitor!r} and {sorted(row)}.")
         score = self.sign * row[self.net.monitor]
         if self.epoch is None or score > self.score:
             self.score, self.epoch = score, row["epoch"]

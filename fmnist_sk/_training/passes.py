@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from skorch.history import History
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -77,24 +78,17 @@ class Pass:
         elif not self.hooked:
             del self.rows[self.first + 1:]                      # skorch's Checkpoint looks at the last one
         history.record(f"{self.prefix}_batch_count", len(self.losses))
-        self._record(f"{self.prefix}_loss", loss / n, lower_is_better=True)
+        record(history, f"{self.prefix}_loss", loss / n, lower_is_better=True)
         if self.training:
             hits = found[:1]
         else:
             hits, counts = found[:n_classes], found[n_classes + 1:2 * n_classes + 1]
             for code, (right, count) in enumerate(zip(hits, counts, strict=True)):
                 history.record(f"{self.prefix}_class_acc_{code}", right / count if count else math.nan)
-        self._record(f"{self.prefix}_acc", sum(hits) / n, lower_is_better=False)
+        record(history, f"{self.prefix}_acc", sum(hits) / n, lower_is_better=False)
 
     def _record_batch(self, row: dict, loss: float, size: int) -> None:
         row[f"{self.prefix}_loss"], row[f"{self.prefix}_batch_size"] = loss, size
-
-    def _record(self, name: str, value: float, *, lower_is_better: bool) -> None:
-        history = self.net.history
-        past = [row[name] for row in history[:-1] if not math.isnan(row.get(name, math.nan))]
-        is_best = not math.isnan(value) and all(value < other if lower_is_better else value > other for other in past)
-        history.record(name, value)
-        history.record(f"{name}_best", is_best)
 
     def _for_callbacks(self, batch: StepBatch) -> tuple[Any, Any]:
         """The batch with the labels that the user knows in the place of codes, for callbacks that compute scores."""
@@ -104,6 +98,24 @@ class Pass:
         if classes.dtype.kind in "biuf":
             return inputs, torch.from_numpy(classes).to(codes.device)[codes]
         return inputs, classes[codes.cpu().numpy()]
+
+
+def record(history: History, name: str, value: float, *, lower_is_better: bool) -> None:
+    """Write a score of the epoch, and whether it is the best so far."""
+    past = [row[name] for row in history[:-1] if not math.isnan(row.get(name, math.nan))]
+    is_best = not math.isnan(value) and all(value < other if lower_is_better else value > other for other in past)
+    history.record(name, value)
+    history.record(f"{name}_best", is_best)
+
+
+def record_mean_loss(history: History, prefix: str) -> None:
+    """The loss of an epoch out of its batches, where a net's own `run_single_epoch` has recorded only these."""
+    name, row = f"{prefix}_loss", history[-1]
+    batches = [batch for batch in row["batches"] if name in batch]
+    if name not in row and batches:
+        sizes = [batch.get(f"{prefix}_batch_size", 1) for batch in batches]
+        record(history, name, float(np.average([batch[name] for batch in batches], weights=sizes)),
+               lower_is_better=True)
 
 
 def not_finite(net: Net, what: str) -> ValueError:

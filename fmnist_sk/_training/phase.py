@@ -12,6 +12,7 @@ from fmnist_sk._runtime.memory import enough_memory
 from fmnist_sk._storage.fit_file import checked_copy, raise_if_interrupted
 from fmnist_sk._training.averages import WeightAverage, renew_statistics
 from fmnist_sk._training.net import PhasePlan, StepBatch
+from fmnist_sk._training.passes import record_mean_loss
 
 if TYPE_CHECKING:
     from fmnist_sk._training.fit import Fit
@@ -83,6 +84,7 @@ class Phase:
     def _end_epoch(self) -> None:
         net, average = self.net, self.average
         self.done += 1
+        record_mean_loss(net.history, "train")
         net.history.record("lr", net.optimizer_.param_groups[0]["lr"])
         if average is not None:
             average.end_epoch(self.done, self.plan.n_epochs)
@@ -92,6 +94,7 @@ class Phase:
                     renew_statistics(net, self.train_batches)
             net.run_single_epoch(self.valid_batches, training=False, prefix="valid",
                                  step_fn=self.fit.steps.evaluate)
+            record_mean_loss(net.history, "valid")
             if self.fit.best is not None:
                 self.fit.best.update()
             net.notify("on_epoch_end", dataset_train=self.train, dataset_valid=self.valid)
