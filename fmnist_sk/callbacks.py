@@ -27,7 +27,8 @@ class ProgressLog(PrintLog):
         if not net.verbose and self.sink is print:
             return
         durations = [row["dur"] for row in net.history[self.first_epoch_:] if "dur" in row]
-        remaining = net._fit.epochs - (len(net.history) - self.first_epoch_)
+        fit = getattr(net, "_fit", None)                   # none of a net that is skorch's own
+        remaining = (net.max_epochs if fit is None else fit.epochs) - (len(net.history) - self.first_epoch_)
         self.remaining_ = sum(durations) / max(1, len(durations)) * remaining
         super().on_epoch_end(net, **kwargs)
 

@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from fmnist_sk._estimator.fitting import fitting, plan_of
+from fmnist_sk._estimator.skorch import own_hooks
 from fmnist_sk._runtime.cpu import use_cpu
 from fmnist_sk._runtime.device import choose_device
 from fmnist_sk._runtime.parameters import Estimator
@@ -142,7 +143,7 @@ class DeepEnsembleClassifier(MetaEstimatorMixin, ClassifierMixin, Estimator):
 
     def _tries_together(self, member, X) -> bool:
         if not self.together or not isinstance(member, ImageClassifier) or self.n_members == 1 or hasattr(
-                member, "_skl_callbacks"):
+                member, "_skl_callbacks") or own_hooks(member):
             return False
         return self.together is True or choose_device(member.device, X).type != "cpu"
 

@@ -9,6 +9,7 @@ Needs the extra ``fmnist_sk[save]``: safetensors, and skops where there is more 
 """
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import json
@@ -28,6 +29,9 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from fmnist_sk._data.encoder import ImageEncoder
+from fmnist_sk._estimator.parts import network_builder
+from fmnist_sk._network.criterion import build_criterion, probabilities_of
+from fmnist_sk._network.generators import MIN_ROWS
 from fmnist_sk._runtime.device import choose_device
 from fmnist_sk._runtime.optional import optional
 from fmnist_sk._runtime.version import __version__
@@ -202,6 +206,7 @@ def _describe(classifier: ImageClassifier) -> dict:
     if not classifier.initialized_:
         return settings
     rows = [{key: value for key, value in row.items() if key != "batches"} for row in classifier.history_ or ()]
+    _check_as_fitted(classifier)
     encoder = classifier._encoder
     learned = {"classes_inferred_": encoder.classes, "image_shape_": encoder.image_shape,
                "value_range_": encoder.value_range, "_seed": classifier._generators.seed, "n_iter_": classifier.n_iter_,
@@ -214,6 +219,28 @@ def _describe(classifier: ImageClassifier) -> dict:
         "history": encode(rows, "history_"),
         "device": classifier.device_.type,
     }
+
+
+def _check_as_fitted(classifier: ImageClassifier) -> None:
+    """Raise ValueError if the parameters, which are saved, do not make the network and loss that were fitted."""
+    encoder, module = classifier._encoder, copy.deepcopy(classifier.module_).cpu().eval()
+    low, high = encoder.pixel_range
+    generator = torch.Generator().manual_seed(0)
+    x = low + (high - low) * torch.rand(MIN_ROWS, *encoder.network_shape, generator=generator)
+    try:
+        saved = network_builder(classifier, encoder).restore(module.state_dict(), classifier._generators.seed).eval()
+        criterion = build_criterion(classifier.criterion, classifier.get_params_for("criterion"),
+                                    classifier.label_smoothing, torch.device("cpu"))
+        with torch.no_grad():
+            logits = module(x)
+            expected = probabilities_of(copy.deepcopy(classifier.criterion_).cpu(), logits)
+            same = torch.allclose(logits, saved(x), rtol=1e-3, atol=1e-4 * float(logits.abs().max())) and torch.equal(
+                expected, probabilities_of(criterion, logits))
+    except (RuntimeError, TypeError, ValueError):
+        same = False
+    if not same:
+        raise ValueError(f"{type(classifier).__name__} cannot be saved: parameters were set after its fit, and make "
+                         "another network or other probabilities. Fit it again, or set them back.")
 
 
 def _restore(described: dict, tensors: dict[str, Tensor], device, known: Known) -> ImageClassifier:

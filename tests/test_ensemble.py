@@ -76,6 +76,25 @@ def check_same(together, alone, X, y):
         assert all(np.array_equal(*pair) for pair in zip(*batches, strict=True))
 
 
+class FreezesFeatures(Callback):
+    """Freezes the convolutions after the first epoch, and remembers what they were."""
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == 1:
+            net.module_.network.features.requires_grad_(False)
+            self.weights = [value.clone() for value in net.module_.network.features.parameters()]
+
+
+def test_layers_that_a_callback_freezes_stay_frozen_in_a_group(tiny_images):
+    X, y = tiny_images()
+    net = small("ConvNetClassifier", max_epochs=3, callbacks=[FreezesFeatures])
+    for ensemble in both(net, X, y):
+        for member in ensemble.estimators_:
+            frozen = next(callback for _, callback in member.callbacks_ if isinstance(callback, FreezesFeatures))
+            for kept, value in zip(frozen.weights, member.module_.network.features.parameters(), strict=True):
+                assert torch.equal(kept, value)
+
+
 @pytest.mark.parametrize("name", TOGETHER)
 def test_every_convolutional_network_is_trained_together(name, tiny_images):
     X, y = tiny_images(["bag", "coat", "shirt"])

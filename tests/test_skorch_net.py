@@ -134,6 +134,78 @@ def test_gradients_of_two_batches_are_accumulated_as_in_skorchs_faq(tiny_images)
     assert 2 * np.array(halves.history[:, "train_loss"]) == pytest.approx(whole.history[:, "train_loss"], rel=1e-4)
 
 
+@pytest.mark.parametrize("moment", ["on_train_begin", "on_epoch_begin"])
+def test_what_is_replaced_within_a_fit_counts_from_then_on(moment, tiny_images):
+    X, y = tiny_images()
+    losses, steps = [], []
+
+    class Loss(nn.CrossEntropyLoss):
+        def forward(self, logits, targets):
+            losses.append(1)
+            return super().forward(logits, targets)
+
+    def replace(net, **kwargs):
+        if not isinstance(net.criterion_, Loss):
+            vars(net)["criterion_"] = Loss()
+            original = net.train_step
+            net.train_step = lambda batch, **params: (steps.append(1), original(batch, **params))[1]
+
+    callback = Callback()
+    setattr(callback, moment, replace)
+    conv(callbacks=[callback]).fit(X, y)
+    assert len(losses) == len(steps) == 2 * N_BATCHES
+
+
+def test_modules_that_a_user_adds_are_switched_between_training_and_evaluation(tiny_images):
+    class Dropped(ConvNetClassifier):
+        def initialize_module(self):
+            super().initialize_module()
+            self.extra_ = nn.Dropout(0.9)
+            return self
+
+        def infer(self, x, **fit_params):
+            return self.extra_(super().infer(x, **fit_params))
+
+    X, y = tiny_images()
+    fitted = conv(Dropped, validation_fraction=0.2).fit(X, y)
+    np.testing.assert_array_equal(fitted.predict_proba(X), fitted.predict_proba(X))
+    assert not fitted.extra_.training
+
+
+def test_a_fit_that_cannot_begin_leaves_nothing_behind(tiny_images):
+    X, y = tiny_images()
+
+    class Fails(Callback):
+        def on_train_begin(self, net, **kwargs):
+            raise RuntimeError("power cut")
+
+    failing = conv(callbacks=[Fails()])
+    with pytest.raises(RuntimeError, match="power cut"):
+        failing.fit(X, y)
+    assert failing._fit is None
+    trimmed = conv().fit(X, y)
+    before = trimmed.predict_proba(X)
+    trimmed.trim_for_prediction()
+    with pytest.raises(Exception, match="trimmed"):
+        trimmed.fit(X, y)
+    np.testing.assert_array_equal(trimmed.predict_proba(X), before)
+
+
+def test_a_callback_that_is_switched_off_is_not_called_again(tiny_images):
+    X, y = tiny_images()
+    fitted = conv(validation_fraction=0.3, warm_start=True, callbacks=[("stop", EarlyStopping())]).fit(X, y)
+    assert fitted.set_params(callbacks__stop=None).fit(X, y).n_iter_ == 4
+
+
+def test_a_net_with_validation_images_of_its_own_may_be_stopped_early(tiny_images):
+    class Own(ConvNetClassifier):
+        def get_split_datasets(self, X, y=None, **fit_params):
+            return X, X.take(torch.arange(10))
+
+    X, y = tiny_images()
+    assert "valid_loss" in conv(Own, callbacks=[EarlyStopping()]).fit(X, y).history[-1]
+
+
 # ---------------------------------------------------------------------- the history
 
 class Records(Callback):
@@ -184,6 +256,35 @@ def test_callbacks_at_the_end_of_an_epoch_find_its_batches(tiny_images):
     reads = Reads()
     conv(callbacks=[reads]).fit(X, y)
     assert [size for _, size in reads.seen] == [16, 16, 16, 12]
+
+
+@pytest.mark.parametrize("where", ["net", "callback"])
+def test_hooks_at_the_end_of_an_epoch_find_its_batches_wherever_they_are(where, tiny_images):
+    X, y = tiny_images()
+    seen = []
+
+    def reads(net, *args, **kwargs):
+        seen.append(len(net.history[-1, "batches", :, "train_loss"]))
+
+    callback = Callback()
+    kind = type("Reads", (ConvNetClassifier,), {"on_epoch_end": reads}) if where == "net" else ConvNetClassifier
+    if where == "callback":
+        callback.on_epoch_end = reads
+    conv(kind, callbacks=[callback]).fit(X, y)
+    assert seen == [N_BATCHES] * 2
+
+
+def test_a_net_that_looks_at_every_notice_is_told_of_batches(tiny_images):
+    X, y = tiny_images()
+    seen = []
+
+    class Told(ConvNetClassifier):
+        def notify(self, method_name, **kwargs):
+            seen.append(method_name)
+            super().notify(method_name, **kwargs)
+
+    conv(Told).fit(X, y)
+    assert [seen.count(name) for name in BATCH_HOOKS] == [2 * N_BATCHES] * 3
 
 
 def test_passthrough_scoring_means_what_get_loss_records(tiny_images):
@@ -415,6 +516,23 @@ def test_a_net_that_was_trimmed_predicts_and_is_saved_as_before(tiny_images, tmp
 
 
 # ---------------------------------------------------------------------- an estimator without surprises
+
+@pytest.mark.parametrize("params", [{"criterion": "mse"}, {"architecture": "8C3-8N"}, {"activation": "gelu"},
+                                    {"standardize": False}, {"padding": "valid"}])
+def test_parameters_that_were_set_after_the_fit_are_not_saved_with_it(params, tiny_images, tmp_path):
+    X, y = tiny_images()
+    fitted = conv().fit(X, y).set_params(**params)
+    with pytest.raises(ValueError, match="cannot be saved: parameters were set after its fit"):
+        save(fitted, tmp_path / "model.safetensors")
+    fitted.set_params(lr=0.5, max_epochs=7, **{name: getattr(conv(), name) for name in params})
+    save(fitted, tmp_path / "model.safetensors")
+
+
+def test_rates_of_groups_of_parameters_stay_the_users(tiny_images):
+    X, y = tiny_images()
+    fitted = conv().set_params(optimizer__param_groups=[("*bias", {"lr": 0.1})]).fit(X, y)
+    fitted.set_params(**fitted.get_params(deep=False))
+    assert [group["lr"] for group in fitted.optimizer_.param_groups] == [0.1, fitted.lr]
 
 class Hidden(nn.Sequential):
     def __init__(self, in_channels, n_classes, hidden=8):

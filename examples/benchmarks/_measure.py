@@ -22,6 +22,7 @@ from sklearn.model_selection import train_test_split
 
 import fmnist_sk
 from fmnist_sk._runtime.precision import compute_dtype
+from fmnist_sk._storage.files import replacing
 
 HELD_OUT = 6_000            # training images that settings are chosen by
 RESULTS = Path(__file__).parent / "results"
@@ -122,12 +123,11 @@ def name_on(name: str, device: str) -> str:
 
 
 def write(name: str, content: dict) -> Path:
-    """Write results/NAME.json with the environment, by way of a temporary file."""
+    """Write results/NAME.json with the environment, whole or not at all."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    partial = path.with_suffix(".tmp")
-    partial.write_text(json.dumps({"environment": environment(), **content}, indent=1) + "\n")
-    partial.replace(path)
+    with replacing(path) as file:
+        file.write((json.dumps({"environment": environment(), **content}, indent=1) + "\n").encode())
     return path
 
 

@@ -73,9 +73,10 @@ def check_params(net: Any) -> None:
     if net.optimizer is torch.optim.LBFGS:
         raise ValueError("optimizer must take steps without a closure, got optimizer=LBFGS.")
     validates = net.validation_fraction is not None, net.validation_data is not None
+    has_validation = any(validates) or not type(net).get_split_datasets.__module__.startswith("fmnist_sk.")
     if all(validates):
         raise ValueError("validation_fraction and validation_data exclude each other: set one of them to None.")
-    if net.early_stopping and not any(validates):
+    if net.early_stopping and not has_validation:
         raise ValueError("early_stopping=True needs validation images: set validation_fraction=0.1, or "
                          "validation_data=(X, y).")
     if net.ema is not None and net.swa is not None:
@@ -95,10 +96,10 @@ def check_params(net: Any) -> None:
         raise TypeError(f"criterion must be one of {sorted(LOSSES)}, an nn.Module class or instance, got "
                         f"criterion={net.criterion!r}.")
     schedule = as_schedule(net.schedule)
-    if (schedule.monitored or "").startswith("valid_") and not any(validates):
+    if (schedule.monitored or "").startswith("valid_") and not has_validation:
         raise ValueError("schedule needs validation images: set validation_fraction=0.1 or validation_data=(X, y), "
                          f"or monitor='train_loss', got schedule={schedule!r}.")
-    _check_callbacks(net, has_validation=any(validates), has_schedule=not isinstance(schedule, Constant))
+    _check_callbacks(net, has_validation=has_validation, has_schedule=not isinstance(schedule, Constant))
     as_transformers(net.augment)
 
 

@@ -76,6 +76,7 @@ def fitting(net: SkorchNet, X, y, sample_weight, plan: Plan, task=None) -> Itera
 
     task : scikit-learn's callback context of this fit, or None
     """
+    net.check_training_readiness()
     if plan.restart:
         _forget(net)                # should the fit fail, nothing old is left to predict with
     images, is_first = _prepare_data(net, X, y, sample_weight, plan)
@@ -85,15 +86,15 @@ def fitting(net: SkorchNet, X, y, sample_weight, plan: Plan, task=None) -> Itera
     _prepare_network(net, images, plan.restart, is_first, file)
     try:
         net._fit = Fit(net, images, epochs=plan.epochs, planned=plan.planned, schedule=plan.schedule,
-                       steps=StepRunner(net, net._generators, net._encoder.network_shape, own_hooks(net)),
+                       steps=StepRunner(net, net._generators, net._encoder.network_shape, lambda: own_hooks(net)),
                        generators=net._generators,
                        pixel_range=net._encoder.pixel_range, file=file,
                        task=None if task is None else (task, X, y))
-        net.notify("on_train_begin", X=X, y=y)
         try:
+            net.notify("on_train_begin", X=X, y=y)
             yield net._fit
         finally:
-            net.module_.eval()
+            net._set_training(False)
             del net._fit
         _check_last_step(net, images)
         net.notify("on_train_end", X=X, y=y)
@@ -142,7 +143,8 @@ def _has_seen_data(net: SkorchNet) -> bool:
     if net._encoder.value_range is not None or len(net.history):
         return True
     as_new = network_builder(net, net._encoder).build(net._generators.seed).state_dict()
-    return not all(torch.equal(value.cpu(), as_new[name]) for name, value in net.module_.state_dict().items())
+    now = net.module_.state_dict()
+    return now.keys() != as_new.keys() or not all(torch.equal(now[name].cpu(), as_new[name]) for name in now)
 
 
 def _rebuild(net: SkorchNet, encoder: ImageEncoder) -> None:
@@ -174,7 +176,7 @@ def _check_size(net: SkorchNet, encoder: ImageEncoder, X: Checked, is_given: boo
 def _prepare_network(net: SkorchNet, images: LabelledImages, restart: bool, is_first: bool,
                      file: FitFile | None) -> None:
     if not restart:
-        if is_first and net.standardize:
+        if is_first and hasattr(net.module_, "standardize"):
             net.module_.standardize.learn(torch.tensor(net._encoder.mean), torch.tensor(net._encoder.std))
         if not any(True for _ in net.criterion_.parameters()):
             net.initialize_criterion()             # it may have been set anew

@@ -34,8 +34,8 @@ def check_names(kind: type, args: tuple, params: dict) -> None:
         part, _, rest = name.partition("__")
         if rest and part in PREFIXES:
             advice = f"set it after construction: {kind.__name__}(...).set_params({name}={params[name]!r:.100})"
-        elif rest and part in known:
-            advice = f"set it of the object that is passed as {part}, or by set_params"
+        elif rest and part in ("augment", "schedule"):
+            advice = f"give it to the object that is passed as {part}"
         elif part in INSTEAD:
             advice = INSTEAD[part]
         else:

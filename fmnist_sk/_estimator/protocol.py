@@ -160,6 +160,7 @@ class NetProtocol(CallbackSupportMixin, NeuralNetClassifier):
                 reason = f"no such callback with callbacks={self.callbacks!r}." if "unpack" in str(error) else error
                 raise ValueError(f"{', '.join(callbacks)} cannot be set to {list(callbacks.values())}: {reason}"
                                  ) from error
+            self.callbacks_ = [pair for pair in self.callbacks_ if pair[1] is not None]
         return self
 
     def __setattr__(self, name, value):
@@ -176,7 +177,9 @@ class NetProtocol(CallbackSupportMixin, NeuralNetClassifier):
         if optimizer is None:
             return
         if name in (self._lr_name, "weight_decay"):
-            set_option(optimizer, "lr" if name == self._lr_name else name, value, self.decay_biases)
+            option = "lr" if name == self._lr_name else name
+            if not {"optimizer__param_groups", f"optimizer__{option}"} & set(self.__dict__):       # which go before it
+                set_option(optimizer, option, value, self.decay_biases)
         elif name.startswith("optimizer__"):
             self._apply_virtual_params({name: value})
 

@@ -116,6 +116,7 @@ class SkorchNet(NetProtocol):
 
     def trim_for_prediction(self):
         """Free what only training needs; the loss stays, because probabilities are made by it."""
+        self.check_is_fitted()
         kept = {name: getattr(self, name) for name in ("criterion", "criterion_", "optimizer")}
         super().trim_for_prediction()
         self.__dict__.update(kept)
@@ -172,7 +173,6 @@ class SkorchNet(NetProtocol):
         """Train on X as `fit` has prepared it."""
         if self._fit is None:
             raise TypeError("fit_loop runs within fit and partial_fit: call one of them.")
-        self.check_training_readiness()
         self._fit.run()
         return self
 
@@ -187,7 +187,7 @@ class SkorchNet(NetProtocol):
     def _steps(self) -> StepRunner:
         if self._fit is not None:
             return self._fit.steps
-        return StepRunner(self, self._generators, self._encoder.network_shape, own_hooks(self))
+        return StepRunner(self, self._generators, self._encoder.network_shape, lambda: own_hooks(self))
 
     def train_step(self, batch, **fit_params) -> dict[str, Tensor]:
         """One step of the optimizer: {"loss": ..., "y_pred": logits}."""
@@ -222,7 +222,8 @@ class SkorchNet(NetProtocol):
             return super().evaluation_step(({"x": padded}, codes), training)[:len(pixels)]
 
     def _set_training(self, training: bool = True) -> None:
-        if self.module_.training != training:
+        modules = (getattr(self, f"{name}_", None) for name in self._modules)
+        if any(isinstance(module, nn.Module) and module.training != training for module in modules):
             super()._set_training(training)
 
     def notify(self, method_name, **kwargs):
@@ -236,7 +237,7 @@ class SkorchNet(NetProtocol):
 
 
 
-STEP_HOOKS = "train_step", "train_step_single", "validation_step", "get_loss", "infer"
+STEP_HOOKS = "train_step", "train_step_single", "validation_step", "get_loss", "infer", "run_single_epoch", "fit_loop"
 
 
 def own_hooks(net: SkorchNet) -> frozenset[str]:

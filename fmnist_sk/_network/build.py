@@ -25,6 +25,10 @@ class StandardizedNetwork(nn.Sequential):
     standardize: Standardize
     network: nn.Module
 
+    def scaled(self, x: Tensor) -> Tensor:
+        """What the network is given of pixels x (n, channels, height, width)."""
+        return self.standardize(x) if "standardize" in self._modules else x
+
 
 class NetworkBuilder:
     """Builds a network for images of one shape and a number of classes.

@@ -82,7 +82,7 @@ class WeightAverage:
 @torch.no_grad()
 def renew_statistics(net: Net, batches: Iterable) -> None:
     """Batch normalisation's statistics for weights that are an average: those of one pass over the training batches."""
-    net.module_.train()
+    net._set_training(True)
     norms = [m for m in net.module_.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
     if not norms:
         return

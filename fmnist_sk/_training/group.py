@@ -74,8 +74,16 @@ class Group:
         except CannotJoin:
             self.separate()
             raise
+        self.trained = self._which_are_trained()
         self.graph = Recorded(self._gradients, [member.fit.generators.draw for member in members]) \
             if first.device_.type == "cuda" else None
+
+    def fits(self, running: Sequence[Member]) -> bool:
+        """Whether these are its members, and nothing was frozen or unfrozen since it was made."""
+        return self.members == running and self.trained == self._which_are_trained()
+
+    def _which_are_trained(self) -> list[bool]:
+        return [parameter.requires_grad for member in self.members for parameter in member.steps.optimized()]
 
     def step(self, batches: Sequence[StepBatch]) -> list[dict[str, Tensor]]:
         """What each net's step does with its batch, up to the gradients."""
@@ -94,9 +102,10 @@ class Group:
         sizes = {tuple(inputs["x"].shape) for inputs, _ in batches}
         if len(sizes) > 1 or next(iter(sizes))[0] < 2:
             return [member.steps.gradient_step(batch) for member, batch in zip(self.members, batches, strict=True)]
-        for module in (self.module, *(member.net.module_ for member in self.members)):
-            if not module.training:
-                module.train()
+        for member in self.members:
+            member.net._set_training(True)
+        if not self.module.training:
+            self.module.train()
         tensors = [value for inputs, codes in batches
                    for value in (inputs["x"], codes, inputs.get("weights"), inputs.get("targets"))]
         if self.graph is None or any(member.steps.graph_key is None for member in self.members):
@@ -145,7 +154,7 @@ def train_together(fits: Sequence[Fit]) -> bool:
         running = [member for member in members if member.advance()]
         try:
             while running:
-                if group is None or group.members != running:
+                if group is None or not group.fits(running):
                     if group is not None:
                         group.separate()
                     group = Group(running)

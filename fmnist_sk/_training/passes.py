@@ -11,7 +11,7 @@ from skorch.history import History
 from torch import Tensor
 from torch.nn import functional as F
 
-from fmnist_sk._training.hooks import is_hooked, may_read_batches
+from fmnist_sk._training.hooks import for_callbacks, is_hooked, may_read_batches
 from fmnist_sk._training.net import Net, StepBatch
 
 
@@ -25,7 +25,6 @@ class Pass:
     def __init__(self, net: Net, training: bool, prefix: str):
         self.net, self.training, self.prefix = net, training, prefix
         self.hooked = is_hooked(net, "on_batch_begin", "on_batch_end")
-        self.codes_are_labels = np.array_equal(net.classes_, np.arange(len(net.classes_)))
         self.losses: list[Tensor] = []
         self.sizes: list[int] = []
         self.loss: Tensor | float = 0.0
@@ -38,7 +37,7 @@ class Pass:
         self.first = len(rows)
         for batch in batches:
             if self.hooked:
-                self.net.notify("on_batch_begin", batch=self._for_callbacks(batch), training=self.training)
+                self.net.notify("on_batch_begin", batch=for_callbacks(self.net.classes_, batch), training=self.training)
             else:
                 rows.append({})
             yield batch
@@ -57,7 +56,8 @@ class Pass:
             self.counts = self.counts + F.one_hot(codes, n_classes).sum(0)
         if self.hooked:
             self._record_batch(self.rows[-1], loss.item(), len(codes))
-            self.net.notify("on_batch_end", batch=self._for_callbacks(batch), training=self.training, **step)
+            self.net.notify("on_batch_end", batch=for_callbacks(self.net.classes_, batch), training=self.training,
+                            **step)
 
     def finish(self) -> None:
         """Write means into the history. Raises ValueError if the loss is not finite."""
@@ -65,7 +65,7 @@ class Pass:
             return
         history, n, n_classes = self.net.history, sum(self.sizes), len(self.net.classes_)
         batches_are_read = not self.hooked and (any(self.rows[self.first:])
-                                                or may_read_batches(self.net.callbacks_))
+                                                or may_read_batches(self.net))
         sums = [torch.as_tensor(self.loss).reshape(1), torch.as_tensor(self.hits).reshape(-1).float()]
         sums += [] if self.training else [torch.as_tensor(self.counts).float()]
         sums += [torch.stack(self.losses).float()] if batches_are_read else []
@@ -89,15 +89,6 @@ class Pass:
 
     def _record_batch(self, row: dict, loss: float, size: int) -> None:
         row[f"{self.prefix}_loss"], row[f"{self.prefix}_batch_size"] = loss, size
-
-    def _for_callbacks(self, batch: StepBatch) -> tuple[Any, Any]:
-        """The batch with the labels that the user knows in the place of codes, for callbacks that compute scores."""
-        (inputs, codes), classes = batch, self.net.classes_
-        if self.codes_are_labels:
-            return inputs, codes
-        if classes.dtype.kind in "biuf":
-            return inputs, torch.from_numpy(classes).to(codes.device)[codes]
-        return inputs, classes[codes.cpu().numpy()]
 
 
 def record(history: History, name: str, value: float, *, lower_is_better: bool) -> None:

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator
-from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from fmnist_sk._network.tracing import Hooks, trace_layers
 from fmnist_sk._runtime.graphs import Recorded, is_own_code
 from fmnist_sk._runtime.memory import enough_memory
 from fmnist_sk._runtime.precision import compute_dtype
-from fmnist_sk._training.hooks import BATCH_HOOKS, is_examined, is_hooked, may_read_batches
+from fmnist_sk._training.hooks import BATCH_HOOKS, for_callbacks, is_examined, is_hooked, may_read_batches
 from fmnist_sk._training.net import Net, StepBatch
 from fmnist_sk.augmentation import Augmentation
 from fmnist_sk.losses import TripletLoss
@@ -27,25 +26,29 @@ class StepRunner:
 
     generators : that the network draws random numbers from
     network_shape : (channels, height, width) of what the network takes in
-    own_hooks : which of skorch's hooks of a step ("train_step", "get_loss", ...) are the net's own code. They are
-        called; of the others what they would do is done here.
+    find_hooks : tells which of skorch's hooks of a step ("train_step", "get_loss", ...) are the net's own code; asked
+        in every epoch. They are called; of the others what they would do is done here.
     """
 
     def __init__(self, net: Net, generators: Generators, network_shape: tuple[int, int, int],
-                 own_hooks: Collection[str]):
-        self.net, self.generators, self.own_hooks = net, generators, own_hooks
+                 find_hooks: Callable[[], Collection[str]]):
+        self.net, self.generators, self.find_hooks = net, generators, find_hooks
         self.network_shape = network_shape
         # SkorchDoctor makes arrays of what layers give, and NumPy has no bfloat16.
         self.dtype = compute_dtype("fp32" if is_examined(net) else net.precision, net.device_)
-        self.step = net.train_step if "train_step" in own_hooks else self.default_step
-        self.evaluate = net.validation_step if "validation_step" in own_hooks else self.default_evaluate
-        self._gradient_step = net.train_step_single if "train_step_single" in own_hooks else self.gradient_step
-        self._loss: Callable[..., Tensor] = net.get_loss if "get_loss" in own_hooks else \
-            partial(batch_loss, net.criterion_)
+        self._look_for_hooks()
         self._last_layer = self._find_last_layer() if net.triplet_weight else None
-        self._is_hooked = is_hooked(net, "on_grad_computed")
         self.graph: Recorded | None = None              # on CUDA
         self.graph_key: tuple | None = None             # what the steps of this epoch depend on besides batches
+
+    def _look_for_hooks(self) -> None:
+        net, own = self.net, self.find_hooks()
+        self.own_hooks = own
+        self.step = net.train_step if "train_step" in own else self.default_step
+        self.evaluate = net.validation_step if "validation_step" in own else self.default_evaluate
+        self._gradient_step = net.train_step_single if "train_step_single" in own else self.gradient_step
+        self._own_loss: Callable[..., Tensor] | None = net.get_loss if "get_loss" in own else None
+        self._is_hooked = is_hooked(net, "on_grad_computed")
 
     # ------------------------------------------------------------------ a step
 
@@ -62,7 +65,7 @@ class StepRunner:
 
     def gradient_step(self, batch: StepBatch, **fit_params: Any) -> dict[str, Tensor]:
         """Loss and logits of a batch; the parameters get their gradients."""
-        self._train()
+        self.net._set_training(True)
         inputs, codes = batch
         tensors = inputs["x"], codes, inputs.get("weights"), inputs.get("targets")
         if self.graph is None or self.graph_key is None:
@@ -75,8 +78,8 @@ class StepRunner:
         if net.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self._trained(), net.gradient_clip)
         if self._is_hooked:
-            net.notify("on_grad_computed", named_parameters=list(net.get_all_learnable_params()), batch=batch,
-                       training=True)
+            net.notify("on_grad_computed", named_parameters=list(net.get_all_learnable_params()),
+                       batch=for_callbacks(net.classes_, batch), training=True)
         try:
             net.optimizer_.step()
         except (RuntimeError, TypeError) as error:
@@ -89,15 +92,12 @@ class StepRunner:
     def default_evaluate(self, batch: StepBatch, **fit_params: Any) -> dict[str, Tensor]:
         """Loss and logits of a batch of validation images."""
         inputs, codes = batch
-        if self.net.module_.training:
-            self.net.module_.eval()
+        self.net._set_training(False)
         with torch.no_grad(), enough_memory(self.net):
             logits = self.net.infer(inputs)
-            return {"loss": self._loss(logits, codes, X=inputs, training=False), "y_pred": logits}
-
-    def _train(self) -> None:
-        if not self.net.module_.training:
-            self.net.module_.train()
+            loss = batch_loss(self.net.criterion_, logits, codes, inputs) if self._own_loss is None else \
+                self._own_loss(logits, codes, X=inputs, training=False)
+            return {"loss": loss, "y_pred": logits}
 
     # ------------------------------------------------------------------ gradients
 
@@ -114,7 +114,8 @@ class StepRunner:
                 raise
             raise ValueError("Batch normalisation needs at least two images in a batch: raise batch_size "
                              f"(batch_size={self.net.batch_size}), or train on more images.") from error
-        loss = self._loss(logits, codes, X=inputs, training=True)
+        loss = batch_loss(self.net.criterion_, logits, codes, inputs) if self._own_loss is None else \
+            self._own_loss(logits, codes, X=inputs, training=True)
         if seen and (features := seen["last"][0]) is not None:
             loss = loss + self._triplet_term(features, codes, weights, targets)
         loss.backward()
@@ -178,11 +179,12 @@ class StepRunner:
         self.graph = self.graph_key = None
 
     def begin_epoch(self, batches: Iterable) -> None:
-        """On CUDA record what the steps of an epoch do, or go on with the recordings of the epoch before."""
-        self._is_hooked = is_hooked(self.net, "on_grad_computed")
+        """Look who takes part in steps. On CUDA record what they do, or go on with the recordings of the epoch before.
+        """
+        self._look_for_hooks()
         if self.net.device_.type != "cuda":
             return
-        if self.graph is None or may_read_batches(self.net.callbacks_):     # others may change anything between epochs
+        if self.graph is None or may_read_batches(self.net):     # others may change anything between epochs
             self.graph = Recorded(self._gradients, [self.generators.draw])
             augmentation = getattr(batches, "transform", None)
             if isinstance(augmentation, Augmentation) and not is_hooked(self.net, *BATCH_HOOKS):

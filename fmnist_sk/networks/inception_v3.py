@@ -236,12 +236,12 @@ class InceptionV3Classifier(ImageClassifier):
         rows = torch.cat([part.row_numbers for part in parts])
         _, inverse = torch.unique(content_hashes(pixels, codes)[rows], return_inverse=True)
         distinct = rows.new_empty(int(inverse.max()) + 1).scatter_(0, inverse, rows)
-        self.module_.eval()
+        self._set_training(False)
         features = pixels.new_empty(0)
         for start in range(0, len(distinct), self.batch_size):
             x = pixels[distinct[start:start + self.batch_size]].float().contiguous(memory_format=torch.channels_last)
             with torch.no_grad(), autocast(compute_dtype(self.precision, self.device_), self.device_):
-                x = self._network.frozen(self.module_.standardize(x) if self.standardize else x)
+                x = self._network.frozen(self.module_.scaled(x))
             if start == 0:
                 if x[0].numel() * x.element_size() * len(pixels) > MAX_CACHE_BYTES:
                     return None
