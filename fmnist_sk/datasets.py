@@ -10,7 +10,7 @@ import hashlib
 import os
 import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 import pandas as pd
@@ -86,6 +86,13 @@ as corrected on 31 August 2017 (duplicates between train and test removed).
 """
 
 
+@overload
+def load_fashion_mnist(subset: str = "train", *, data_home: str | os.PathLike | None = None,
+                       return_X_y: Literal[False] = False, as_frame: bool = False, download_if_missing: bool = True
+                       ) -> Bunch: ...
+@overload
+def load_fashion_mnist(subset: str = "train", *, data_home: str | os.PathLike | None = None, return_X_y: Literal[True],
+                       as_frame: bool = False, download_if_missing: bool = True) -> tuple[Any, Any]: ...
 def load_fashion_mnist(subset: str = "train", *, data_home: str | os.PathLike | None = None,
                        return_X_y: bool = False, as_frame: bool = False, download_if_missing: bool = True
                        ) -> Bunch | tuple:
@@ -132,6 +139,12 @@ def load_fashion_mnist(subset: str = "train", *, data_home: str | os.PathLike | 
     return _as_bunch(data, target, list(FEATURE_NAMES), return_X_y, as_frame, DESCR)
 
 
+@overload
+def load_csv(path: str | os.PathLike, *, member: str | None = None, return_X_y: Literal[False] = False,
+             as_frame: bool = False) -> Bunch: ...
+@overload
+def load_csv(path: str | os.PathLike, *, member: str | None = None, return_X_y: Literal[True],
+             as_frame: bool = False) -> tuple[Any, Any]: ...
 def load_csv(path: str | os.PathLike, *, member: str | None = None, return_X_y: bool = False,
              as_frame: bool = False) -> Bunch | tuple:
     """Load images from a CSV file: one row an image, the label first, then its pixels row by row.
