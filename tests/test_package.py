@@ -137,4 +137,5 @@ def test_few_private_names_of_the_estimator_are_used_across_files():
     assert attributes <= {"_encoder", "_generators", "_fit"}
     called = {name for path, (_, read, defined) in found.items() for name in read & methods - defined}
     assert "_plan_phases" in called                             # the training asks the net for it
-    assert len(called - {"_validate_params", "_lr_name"}) <= 6  # scikit-learn's, and a property
+    # _validate_params is scikit-learn's, _set_training skorch's, _lr_name a property.
+    assert len(called - {"_validate_params", "_set_training", "_lr_name"}) <= 6

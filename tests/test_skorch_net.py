@@ -36,7 +36,7 @@ from skorch.helper import SkorchDoctor, SliceDataset
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from fmnist_sk import ConvNetClassifier, ImageClassifier, ResNetClassifier, save
+from fmnist_sk import ConvNetClassifier, ImageClassifier, RandomCrop, ResNetClassifier, save
 from fmnist_sk.networks.convnet import ConvNet
 
 SMALL = {"architecture": "4C3-8N", "batch_size": 16, "max_epochs": 2, "random_state": 0, "precision": "fp32"}
@@ -565,6 +565,15 @@ def test_attributes_count_as_set_params_does(tiny_images):
     assert one.optimizer_.param_groups[0]["betas"] == (0.5, 0.5)
     assert one.fit(X, y).history[-1, "lr"] == 1e-6
     np.testing.assert_array_equal(one.predict_proba(X), other.fit(X, y).predict_proba(X))
+
+
+def test_attributes_of_nested_objects_are_set_as_by_set_params():
+    classifier = conv(augment=RandomCrop(padding=1))
+    classifier.augment__padding = 3
+    assert classifier.augment.padding == 3
+    assert "augment__padding" not in vars(classifier)
+    with pytest.raises(ValueError, match="augment__p needs an object with parameters, got augment='light'"):
+        conv(augment="light").augment__p = 0.5
 
 
 def test_a_fitted_net_has_one_joblib_hash(tiny_images):

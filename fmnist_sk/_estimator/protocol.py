@@ -168,8 +168,11 @@ class NetProtocol(CallbackSupportMixin, NeuralNetClassifier):
 
         A parameter may be anything until fit checks it; skorch would refuse networks and optimizers at once.
         """
-        is_parameter = name in getattr(type(self), "__dataclass_fields__", ())
-        if is_parameter or ("__" in name and name.partition("__")[0] in self.prefixes_):
+        parameters = getattr(type(self), "__dataclass_fields__", ())
+        is_parameter, part = name in parameters, name.partition("__")[0]
+        if not is_parameter and part in parameters and part not in self.prefixes_:
+            set_nested(self, {name: value})                # of a nested object, such as augment__p
+        elif is_parameter or ("__" in name and part in self.prefixes_):
             object.__setattr__(self, name, value)
         else:
             super().__setattr__(name, value)
