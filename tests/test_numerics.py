@@ -88,7 +88,8 @@ X, y = np.random.default_rng(0).integers(0, 256, (4000, 28, 28), dtype=np.uint8)
 net = ConvNetClassifier(architecture="64C3-64C3-MP2-4N", max_epochs=1, batch_size=32, random_state=0, precision="fp32")
 fitted = net.fit(X[:64], y[:64])
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 300 * 2**20,) * 2)
+limit = used + 300 * 2**20
+resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
 net.set_params(batch_size=4000)
 augmented = ConvNetClassifier(architecture="4N", augment=Wasteful(), batch_size=4000)
 large = ConvNetClassifier(architecture="6500N-6500N")
@@ -98,6 +99,7 @@ for action in (lambda: net.predict(X), lambda: DeepEnsembleClassifier(net, toget
         action()
     except ValueError as error:
         print(error)
+resource.setrlimit(resource.RLIMIT_AS, (limit + 300 * 2**20, resource.RLIM_INFINITY))  # for what fragments hold
 net.set_params(batch_size=32).fit(X[:320], y[:320])
 print("goes on")
 """
