@@ -200,6 +200,13 @@ def test_a_row_is_measured_in_a_process_of_its_own(peers, monkeypatch, tmp_path)
     assert text.count("**") == 2                               # no tables of parts that are not measured
 
 
+def test_every_table_names_the_machine_of_its_own_rows(peers):
+    environment = {"processor": "last", "torch": "2.13", "cores": 2, "gpu": None, "git": "0"}
+    rows = [{"processor": "first", "git": "1"}, {"processor": "first", "git": "2"}, {"processor": "last", "git": "3"}]
+    assert list(module("_peers_tables").machines({"environment": environment, "device": "cpu"}, rows)) == [
+        "2 cores of first, PyTorch 2.13", "2 cores of last, PyTorch 2.13"]
+
+
 def test_what_is_not_installed_is_left_out(peers, monkeypatch, capsys):
     for package in ("keras", "skimage", "safetensors"):
         monkeypatch.setitem(sys.modules, package, None)

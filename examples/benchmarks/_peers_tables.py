@@ -19,9 +19,15 @@ def tables(result):
             last = list(rows.values())[-1]
             versions = [f"{other.capitalize()} {last[other]}" for other in ("lightning", "keras")
                         if other in last and name in ("epochs", "fits")]
-            machine = ", ".join([where(result | settings).rpartition(", ")[0], *versions, revisions(rows.values())])
+            machine = ", ".join([*machines(result | settings, rows.values()), *versions, revisions(rows.values())])
             lines += ["", *table(settings, rows, machine)]
     return lines
+
+
+def machines(result, rows):
+    """Where these rows were measured, each machine once: a file may hold parts of several."""
+    environment = result["environment"]
+    return dict.fromkeys(where({**result, "environment": environment | row}).rpartition(", ")[0] for row in rows)
 
 
 def epochs(settings, rows, machine):
