@@ -37,7 +37,7 @@ class Fit:
         self.schedule, self.steps, self.generators = schedule, steps, generators
         self.pixel_range, self.file, self.task = pixel_range, file, task
         self.best: BestEpoch | None = None
-        self._stops = False             # a callback asked for the end, within a pass
+        self.stops = False              # a callback asked for the end, within a pass
 
     def run(self) -> None:
         """Train the net alone."""
@@ -53,7 +53,7 @@ class Fit:
                 with phase:
                     for batches in phase.epochs():
                         yield batches
-                        if self._stops:
+                        if self.stops:
                             raise StopTraining
         except StopTraining:
             pass
@@ -64,7 +64,7 @@ class Fit:
         try:
             yield
         except StopTraining:
-            self._stops = True
+            self.stops = True
 
     def _phases(self) -> Iterator[Phase]:
         train, valid = self.net.get_split_datasets(self.images)

@@ -1,8 +1,8 @@
 """Several networks of one architecture as one network of grouped convolutions, which trains them together."""
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, closing
 from itertools import islice
 
 import torch
@@ -26,7 +26,6 @@ class Member:
         self.fit, self.net, self.steps = fit, fit.net, fit.steps
         self.batches = self._all_batches()
         self.batch: StepBatch | None = None
-        self._stops = False             # a callback of skorch asks for the end of the fit
 
     def _all_batches(self) -> Generator[StepBatch, None, None]:
         with closing(self.fit.passes()) as passes:
@@ -39,18 +38,10 @@ class Member:
     def advance(self) -> bool:
         """Go on to the next batch; whether there is one."""
         try:
-            self.batch = self.batches.throw(StopTraining()) if self._stops else next(self.batches)
+            self.batch = self.batches.throw(StopTraining()) if self.fit.stops else next(self.batches)
         except StopIteration:
             self.batch = None
         return self.batch is not None
-
-    @contextmanager
-    def may_stop(self) -> Iterator[None]:
-        """Within this context a callback may end the fit of this member."""
-        try:
-            yield
-        except StopTraining:
-            self._stops = True
 
 
 class Group:
@@ -162,14 +153,14 @@ def train_together(fits: Sequence[Fit]) -> bool:
                 with enough_memory(running[0].net):
                     steps = group.step(batches)
                 for member, batch, step in zip(running, batches, steps, strict=True):
-                    with member.may_stop():
+                    with member.fit.may_stop():
                         member.steps.update(batch)
                         member.training.add(batch, step)
                 running = [member for member in running if member.advance()]
         except CannotJoin:
             for member in running:
                 while member.batch is not None:
-                    with member.may_stop():
+                    with member.fit.may_stop():
                         member.training.add(member.batch, member.steps.step(member.batch))
                     member.advance()
             return False
