@@ -236,7 +236,6 @@ class SkorchNet(NetProtocol):
             raise StopTraining from stop
 
 
-
 STEP_HOOKS = "train_step", "train_step_single", "validation_step", "get_loss", "infer", "run_single_epoch", "fit_loop"
 
 
