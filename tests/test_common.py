@@ -1,4 +1,4 @@
-"""What every estimator in ``__all__`` does: scikit-learn's whole suite of checks, and a sentence of our own each."""
+"""What every estimator in ``__all__`` does: scikit-learn's whole suite of checks, and sentences of our own."""
 import copy
 import io
 import pickle
@@ -25,6 +25,11 @@ from fmnist_sk import ImageScaler, InceptionV3Classifier, RandomCrop, RandomHori
 
 every_classifier = pytest.mark.parametrize("name", CLASSIFIERS)
 
+# For sentences about what the classifiers inherit, whatever their network is.
+OWN_NETWORK_ONLY = {"WideResNetClassifier", "DenseNetClassifier", "InceptionClassifier", "InceptionResNetClassifier",
+                    "InceptionV3Classifier", "MLPMixerClassifier"}
+every_kind_of_classifier = pytest.mark.parametrize("name", [
+    pytest.param(name, marks=pytest.mark.exhaustive) if name in OWN_NETWORK_ONLY else name for name in CLASSIFIERS])
 
 OWN_CHECKS = {"check_parameters_default_constructible", "check_no_attributes_set_in_init", "check_set_params",
               "check_do_not_raise_errors_in_init_or_set_params", "check_get_params_invariance",
@@ -70,7 +75,7 @@ LABELS = {
 }
 
 
-@every_classifier
+@every_kind_of_classifier
 @pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
 def test_predicts_the_labels_it_was_given(name, labels, tiny_images):
     X, y = tiny_images(labels)
@@ -81,7 +86,7 @@ def test_predicts_the_labels_it_was_given(name, labels, tiny_images):
     assert classifier.score(X, y) > 0.9
 
 
-@every_classifier
+@every_kind_of_classifier
 def test_takes_labels_as_series_category_list_and_tensor(name, tiny_images):
     X, y = tiny_images([4, 9])
     expected = small(name, max_epochs=2).fit(X, y).predict_proba(X)
@@ -103,7 +108,7 @@ def _forms(X):
     }
 
 
-@every_classifier
+@every_kind_of_classifier
 def test_takes_images_in_every_form(name, tiny_images):
     X, y = tiny_images()
     expected = small(name, max_epochs=2).fit(X, y).predict_proba(X)
@@ -125,7 +130,7 @@ def test_takes_images_of_three_channels(name, tiny_images):
     np.testing.assert_array_equal(flat.predict_proba(X), classifier.predict_proba(X))
 
 
-@every_classifier
+@every_kind_of_classifier
 def test_leaves_inputs_and_parameters_alone(name, tiny_images):
     X, y = tiny_images()
     weights = np.ones(len(y))
@@ -224,7 +229,7 @@ def test_a_copy_trains_on_as_the_original_does(name, tiny_images):
     np.testing.assert_array_equal(original.fit(X, y).predict_proba(X), copied.fit(X, y).predict_proba(X))
 
 
-@every_classifier
+@every_kind_of_classifier
 def test_clone_keeps_parameters_and_nothing_learned(name, tiny_images):
     X, y = tiny_images()
     original = small(name, max_epochs=1).set_params(optimizer__betas=(0.8, 0.9)).fit(X, y)
@@ -237,7 +242,7 @@ def test_clone_keeps_parameters_and_nothing_learned(name, tiny_images):
 
 # ---------------------------------------------------------------------- scikit-learn's meta-estimators
 
-@every_classifier
+@every_kind_of_classifier
 def test_grid_search_over_nested_names(name, tiny_images):
     X, y = tiny_images(["bag", "coat"])
     augment = make_pipeline(RandomCrop(padding=1), RandomHorizontalFlip(p=0.1))
@@ -264,7 +269,7 @@ META_ESTIMATORS = {
 }
 
 
-@every_classifier
+@every_kind_of_classifier
 @pytest.mark.parametrize("meta", META_ESTIMATORS.values(), ids=META_ESTIMATORS)
 def test_works_inside(name, meta, tiny_images):
     X, y = tiny_images(["bag", "coat", "shirt"])
@@ -274,14 +279,14 @@ def test_works_inside(name, meta, tiny_images):
     np.testing.assert_allclose(estimator.predict_proba(X).sum(1), 1, atol=1e-5)
 
 
-@every_classifier
+@every_kind_of_classifier
 def test_cross_val_predict(name, tiny_images):
     X, y = tiny_images()
     assert (cross_val_predict(small(name), X, y, cv=2) == y).mean() > held_out_accuracy(name)
     assert cross_val_predict(small(name), X, y, cv=2, method="predict_proba").shape == (60, 3)
 
 
-@every_classifier
+@every_kind_of_classifier
 def test_sample_weight_is_routed(name, tiny_images):
     X, y = tiny_images([0, 1])
     wrong = np.where(np.random.default_rng(0).random(len(y)) < 0.6, 1 - y, y)
@@ -294,7 +299,7 @@ def test_sample_weight_is_routed(name, tiny_images):
     assert search.score(X.reshape(len(X), -1), y) > held_out_accuracy(name)
 
 
-@every_classifier
+@every_kind_of_classifier
 def test_array_api_dispatch_returns_tensors(name, tiny_images):
     X, y = tiny_images([2, 5])
     X, y = torch.from_numpy(X), torch.from_numpy(y)
