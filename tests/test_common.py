@@ -34,7 +34,7 @@ every_kind_of_classifier = pytest.mark.parametrize("name", [
 OWN_CHECKS = {"check_parameters_default_constructible", "check_no_attributes_set_in_init", "check_set_params",
               "check_do_not_raise_errors_in_init_or_set_params", "check_get_params_invariance",
               "check_estimator_cloneable", "check_transformer_general", "check_transformer_preserve_dtypes",
-              "check_fit2d_1sample"}
+              "check_fit2d_1sample", "check_classifiers_train", "check_classifiers_classes"}
 
 
 FEWER_EPOCHS = {                                                 # scikit-learn's checks have up to 300 images
@@ -46,11 +46,11 @@ FEWER_EPOCHS = {                                                 # scikit-learn'
 
 
 def checks_of_scikit_learn():
-    """Every check of every estimator. Of the augmenters, which share their code, all but one have exhaustive ones."""
+    """Every check of every estimator. Where estimators share their code, all but some have exhaustive ones."""
     for name in ESTIMATORS:
         for estimator, check in estimator_checks_generator(small(name, **FEWER_EPOCHS.get(name, {}))):
             title = check.func.__name__
-            is_repeated = name in AUGMENTERS[1:] and title not in OWN_CHECKS
+            is_repeated = name in {*AUGMENTERS[1:], *OWN_NETWORK_ONLY} and title not in OWN_CHECKS
             yield pytest.param(estimator, check, id=f"{name}-{title}",
                                marks=pytest.mark.exhaustive if is_repeated else ())
 

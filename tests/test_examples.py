@@ -24,6 +24,7 @@ def check_quickstart(out, folder, least):
     return fmnist_sk.load(folder / "model.safetensors")
 
 
+@pytest.mark.exhaustive
 @real_data
 def test_quickstart_on_fashion_mnist(tmp_path):
     out = run("quickstart.py", "--epochs", 1, "--output", tmp_path)

@@ -3,7 +3,6 @@ import base64
 import json
 import re
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 from estimators import small
 from fashion import real_data
 from PIL import Image
-from scripts import EXAMPLES, pixels, run
+from scripts import EXAMPLES, fails, pixels, run
 from sklearn.base import clone
 from sklearn.ensemble import VotingClassifier
 from sklearn.frozen import FrozenEstimator
@@ -21,15 +20,6 @@ from sklearn.pipeline import make_pipeline
 
 import fmnist_sk
 from fmnist_sk import CLASS_NAMES, FeatureExtractor, ImageScaler, PhotoToFashion, load_fashion_mnist
-
-
-def fails(script, *arguments, cwd):
-    result = subprocess.run([sys.executable, str(EXAMPLES / script), *map(str, arguments)], capture_output=True,
-                            text=True, cwd=cwd)
-    assert result.returncode == 2
-    assert "Traceback" not in result.stderr
-    return result.stderr
-
 
 # ---------------------------------------------------------------------- evaluate.py
 

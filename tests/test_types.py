@@ -31,7 +31,7 @@ TYPES = {
     ".classes_)": "numpy.ndarray",
 }
 ERRORS = {
-    "ResNetClassifier(widht=3)": "XUnexpected keyword argument "widht"',
+    "ResNetClassifier(widht=3)": 'Unexpected keyword argument "widht"',
     'ResNetClassifier(width="wide")': "incompatible type",
     "ConvNetClassifier().fit(X)": 'Missing positional argument "y"',
     "ConvNetClassifier().predikt(X)": 'has no attribute "predikt"',
