@@ -38,3 +38,9 @@ def labels_for(model, data, name):
         raise ValueError(f"{name} must know the labels of the images, but knows {model.classes_.tolist()}, not "
                          f"{unknown}")
     return y
+
+
+def names_for(data, y):
+    """Names of the labels y, in their order; None where the labels are names already, or not all classes occur."""
+    is_code = np.issubdtype(np.asarray(y).dtype, np.integer)
+    return list(data.target_names) if is_code and len(np.unique(y)) == len(data.target_names) else None

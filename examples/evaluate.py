@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from _models import labels_for, load_model
+from _models import labels_for, load_model, names_for
 from jinja2 import Environment
 from sklearn.metrics import accuracy_score, classification_report, log_loss
 from sklearn.pipeline import Pipeline
@@ -113,7 +113,7 @@ def main():
     except (OSError, ValueError, ImportError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
     written = []
-    names = list(data.target_names) if len(model.classes_) == len(data.target_names) == len(np.unique(y)) else None
+    names = names_for(data, y)
     y_proba = model.predict_proba(X) if hasattr(model, "predict_proba") else None
     y_pred = model.predict(X) if y_proba is None else model.classes_[y_proba.argmax(1)]
     metrics = {"model": args.model, "accuracy": accuracy_score(y, y_pred), "n_images": len(y)}

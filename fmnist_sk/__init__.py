@@ -4,9 +4,10 @@ from fmnist_sk._runtime.version import __version__
 from fmnist_sk.attribution import grad_cam
 from fmnist_sk.augmentation import *
 from fmnist_sk.classifier import ImageClassifier
-from fmnist_sk.datasets import CLASS_NAMES, load_csv, load_fashion_mnist
+from fmnist_sk.datasets import CLASS_NAMES, load_fashion_mnist
 from fmnist_sk.ensemble import DeepEnsembleClassifier
 from fmnist_sk.inspection import FeatureExtractor, feature_maps, summary
+from fmnist_sk.loaders import load_csv, load_idx
 from fmnist_sk.losses import CrossEntropy, FocalLoss, SigmoidLoss, SquaredError, TripletLoss
 from fmnist_sk.networks import *
 from fmnist_sk.persistence import load, load_pretrained, save
@@ -57,6 +58,7 @@ __all__ = [
     "load_pretrained",
     "CLASS_NAMES",
     "load_csv",
+    "load_idx",
     "load_fashion_mnist",
     "SharedImages",
     "recipe",

@@ -18,7 +18,9 @@ from torch import Tensor
 
 from fmnist_sk._data.containers import wants_tensor
 from fmnist_sk._data.images import Images
-from fmnist_sk._data.statistics import value_range
+from fmnist_sk._data.labels import names_of
+from fmnist_sk._data.ranges import value_range
+from fmnist_sk._data.shapes import padding_to
 from fmnist_sk._estimator.constraints import PARAMETER_CONSTRAINTS, check_ready
 from fmnist_sk._estimator.fitting import Plan, fitting, plan_of
 from fmnist_sk._estimator.skorch import SkorchNet
@@ -50,7 +52,7 @@ class ImageClassifier(SkorchNet):
         `n_classes` and `image_shape` (C, H, W) that its ``__init__`` names, and the settings ``module__*``, which
         `set_params` sets. An instance is copied, so that each fit begins with its weights.
     image_shape : (H, W) or (C, H, W), optional
-        How flat rows form an image. Default: the square they fill; rows that fill no square are padded with zeros.
+        How flat rows form an image. Default: the square they fill; rows that fill no square are filled up.
     standardize : bool or "min_max"
         The network's first layer subtracts the mean and divides by the standard deviation of the training pixels,
         one for each channel, so that raw bytes need no preparation. "min_max" maps the smallest training pixel to 0 and
@@ -294,12 +296,16 @@ class ImageClassifier(SkorchNet):
         is_scored = isinstance(X, (Images, Mapping))        # by skorch's callbacks, which see what validation does
         with use_cpu(self.n_threads):
             images = self.get_dataset(X)
-            predictor = Predictor(lambda x: torch.cat(list(self.forward_iter(x, device=None))), self.criterion_,
-                                  None if is_scored else self.tta, self._encoder.background)
+            predictor = Predictor(self._logits, self.criterion_, None if is_scored else self.tta,
+                                  self._encoder.pixel_range.background)
             found = predictor(images if predictor.tta is None else images.tensor())
             if not torch.isfinite(found).all():
                 raise self._not_finite(images)
             return found
+
+    def _logits(self, x: Images | Tensor) -> Tensor:
+        """Logits (n, n_classes) of images that are as the network takes them, computed in batches."""
+        return torch.cat(list(self.forward_iter(x if isinstance(x, Images) else Images(x), device=None)))
 
     def _not_finite(self, images: Images) -> ValueError:
         (low, high), (least, most) = value_range(images.pixels, images.rows), self.value_range_ or (0, 0)
@@ -321,7 +327,7 @@ class ImageClassifier(SkorchNet):
 
         Raises scikit-learn's NotFittedError.
         """
-        return export_program(self._exportable(), self.image_shape_)
+        return export_program(self._exportable(), torch.zeros(2, *self.image_shape_))
 
     def to_onnx(self, path: str | os.PathLike, class_names: Sequence[str] | None = None) -> Path:
         """Write the fitted classifier as an ONNX model, which other languages and programs run.
@@ -343,16 +349,19 @@ class ImageClassifier(SkorchNet):
         RuntimeError if the labels differ, or the probabilities by more than 1e-5 and more than PyTorch's own rounding
         errors explain.
         """
-        return export_onnx(self._exportable(), path, self.image_shape_, self.classes_, class_names, self.value_range_)
+        predictor, range_ = self._exportable(), self._encoder.pixel_range
+        names = None if class_names is None else names_of(self.classes_, class_names)
+        images = torch.rand(3, *self.image_shape_, generator=torch.Generator().manual_seed(0))
+        images = range_.low.cpu() + range_.span.cpu() * images
+        return export_onnx(predictor, path, images, self.classes_, names, self.value_range_)
 
     def _exportable(self) -> Predictor:
         """All of a prediction as one module, in float32 on the CPU; a copy."""
         check_is_fitted(self)
-        _, height, width = self.image_shape_
-        _, padded_height, padded_width = self._encoder.network_shape
         module = in_memory_format(copy.deepcopy(self.module_).cpu(), torch.contiguous_format)
-        return Predictor(module, copy.deepcopy(self.criterion_).cpu(), self.tta, self._encoder.background,
-                         (0, padded_width - width, 0, padded_height - height)).eval().requires_grad_(False)
+        return Predictor(module, copy.deepcopy(self.criterion_).cpu(), self.tta,
+                         self._encoder.pixel_range.background.cpu(),
+                         padding_to(self.image_shape_, self._encoder.smallest_side)).eval().requires_grad_(False)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -5,7 +5,6 @@ https://arxiv.org/abs/1708.07747; MIT licence, Zalando SE).
 """
 from __future__ import annotations
 
-import gzip
 import hashlib
 import os
 import zlib
@@ -13,33 +12,20 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
-import pandas as pd
 from sklearn.utils import Bunch
 
-from fmnist_sk._storage.csv import read_rows
+from fmnist_sk._data.bunch import CLASS_NAMES, as_bunch
 from fmnist_sk._storage.download import DownloadError, download
-from fmnist_sk._storage.files import as_path, expanded
+from fmnist_sk._storage.files import expanded
+from fmnist_sk._storage.idx import decompressed
+from fmnist_sk.loaders import load_csv as load_csv
 
-CLASS_NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
-               "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 FEATURE_NAMES = tuple(f"pixel_{row}_{column}" for row in range(28) for column in range(28))
 SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")      # Debian's package dataset-fashion-mnist
 ADDRESSES = (
     "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
     "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
 )
-
-
-def fashion_labels(codes: tuple[int, ...], classes: np.ndarray, setting: str) -> list:
-    """The labels in `classes` that stand for the Fashion-MNIST classes `codes` (0 to 9).
-
-    Raise ValueError, which names `setting`, if the labels are neither codes nor names of Fashion-MNIST's classes.
-    """
-    known = {label: code for code, name in enumerate(CLASS_NAMES) for label in (code, name)}
-    if unknown := [label for label in classes.tolist() if label not in known]:
-        raise ValueError(f"{setting} is for Fashion-MNIST: y must hold the labels 0 to 9 or {', '.join(CLASS_NAMES)}, "
-                         f"got {unknown}.")
-    return [label for label in classes.tolist() if known[label] in codes]
 
 
 class _File(NamedTuple):
@@ -136,61 +122,7 @@ def load_fashion_mnist(subset: str = "train", *, data_home: str | os.PathLike | 
     data = np.concatenate([images for images, _ in payloads]) if subset == "all" else payloads[0][0]
     data = data.reshape(-1, 784)
     target = np.concatenate([labels for _, labels in payloads]).astype(np.int64)
-    return _as_bunch(data, target, list(FEATURE_NAMES), return_X_y, as_frame, DESCR)
-
-
-@overload
-def load_csv(path: str | os.PathLike, *, member: str | None = None, return_X_y: Literal[False] = False,
-             as_frame: bool = False) -> Bunch: ...
-@overload
-def load_csv(path: str | os.PathLike, *, member: str | None = None, return_X_y: Literal[True],
-             as_frame: bool = False) -> tuple[Any, Any]: ...
-def load_csv(path: str | os.PathLike, *, member: str | None = None, return_X_y: bool = False,
-             as_frame: bool = False) -> Bunch | tuple:
-    """Load images from a CSV file: one row an image, the label first, then its pixels row by row.
-
-    The form in which Fashion-MNIST is often passed on (``fashion-mnist_train.csv``: 785 columns). A header line is
-    recognised. The file may be plain or compressed (.gz, .bz2, .xz, .zip), or lie in a .tar, .tar.gz or .tgz archive.
-
-    Parameters
-    ----------
-    path : path
-        The file to read.
-    member : str, optional
-        The name of the CSV file inside the archive; needed only where the archive holds several.
-    return_X_y, as_frame : bool
-        As in `load_fashion_mnist`.
-
-    Returns
-    -------
-    The same Bunch (or pair) as `load_fashion_mnist`: data (n, 784) uint8, target (n,) int64.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no file at `path`.
-    ValueError
-        The content is not a table of 785 integer columns with pixels from 0 to 255, or is absurdly large, or the
-        archive does not hold exactly one CSV file, or not `member`.
-    """
-    path = as_path(path)
-    if not path.is_file():              # a pipe would be waited for
-        raise FileNotFoundError(f"path must name a CSV file, but there is none at {str(path)!r}.")
-    data, target = read_rows(path, member)
-    descr = f"Images read from {path.name}, in the CSV form of Fashion-MNIST."
-    return _as_bunch(data, target, list(FEATURE_NAMES), return_X_y, as_frame, descr)
-
-
-def _as_bunch(data, target, feature_names, return_X_y, as_frame, descr):
-    images, frame = data.reshape(-1, 28, 28), None
-    if as_frame:
-        frame = pd.DataFrame(data, columns=feature_names)
-        frame["target"] = target
-        data, target = frame[feature_names], frame["target"]
-    if return_X_y:
-        return data, target
-    return Bunch(data=data, images=images, target=target, frame=frame, feature_names=feature_names,
-                 target_names=np.array(CLASS_NAMES), DESCR=descr)
+    return as_bunch(data, target, (1, 28, 28), CLASS_NAMES, return_X_y, as_frame, DESCR, FEATURE_NAMES)
 
 
 def _cache_folder() -> Path:
@@ -222,19 +154,10 @@ def _payload(file: _File, data_home, download_if_missing: bool) -> np.ndarray:
         "dataset-fashion-mnist; or call again with a network connection and download_if_missing=True.")
 
 
-def _decompress(path: Path, file: _File) -> bytearray:
-    content = bytearray(file.size + 1)        # no more is ever read: a decompression bomb stays small
-    with open(path, "rb") as raw:
-        is_gzip = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        with gzip.open(raw) if is_gzip else raw as stream:
-            return content[:stream.readinto(content)]
-
-
 def _verify(path: Path, file: _File) -> bytearray:
     """The decompressed content of a file. Raise ValueError if it is not the published one."""
     try:
-        content = _decompress(path, file)
+        content = decompressed(path, file.size)
     except (OSError, EOFError, zlib.error) as error:
         if isinstance(error, PermissionError):
             raise

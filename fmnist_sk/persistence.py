@@ -19,6 +19,7 @@ import pickle
 import re
 import warnings
 from collections.abc import Iterable
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from fmnist_sk._data.encoder import ImageEncoder
+from fmnist_sk._data.ranges import PixelStatistics
 from fmnist_sk._estimator.parts import network_builder
 from fmnist_sk._network.criterion import build_criterion, probabilities_of
 from fmnist_sk._network.generators import MIN_ROWS
@@ -45,7 +47,7 @@ TENSORS_OF_SKOPS = "scikit-learn"
 NOT_SAVED = "validation_data", "callbacks", "checkpoint"          # of the training, not of the model
 PREFIXED_PARAM = re.compile("(module|criterion|optimizer)__.")         # settings in skorch's manner that are saved
 FITTED_ATTRIBUTES = "n_features_in_", "feature_names_in_", "best_epoch_"
-IN_FILE = {"classes_inferred_", "image_shape_", "value_range_", "_seed", "n_iter_", *FITTED_ATTRIBUTES}
+IN_FILE = {"classes_inferred_", "image_shape_", "value_range_", "pixels_", "_seed", "n_iter_", *FITTED_ATTRIBUTES}
 LARGEST_IMAGE = 2**26                   # values
 
 
@@ -209,7 +211,8 @@ def _describe(classifier: ImageClassifier) -> dict:
     _check_as_fitted(classifier)
     encoder = classifier._encoder
     learned = {"classes_inferred_": encoder.classes, "image_shape_": encoder.image_shape,
-               "value_range_": encoder.value_range, "_seed": classifier._generators.seed, "n_iter_": classifier.n_iter_,
+               "pixels_": None if encoder.pixels is None else asdict(encoder.pixels),
+               "_seed": classifier._generators.seed, "n_iter_": classifier.n_iter_,
                **{name: vars(classifier)[name] for name in FITTED_ATTRIBUTES if name in vars(classifier)}}
     return {
         **settings,
@@ -224,9 +227,9 @@ def _describe(classifier: ImageClassifier) -> dict:
 def _check_as_fitted(classifier: ImageClassifier) -> None:
     """Raise ValueError if the parameters, which are saved, do not make the network and loss that were fitted."""
     encoder, module = classifier._encoder, copy.deepcopy(classifier.module_).cpu().eval()
-    low, high = encoder.pixel_range
+    low, span = encoder.pixel_range.low.cpu(), encoder.pixel_range.span.cpu()
     generator = torch.Generator().manual_seed(0)
-    x = low + (high - low) * torch.rand(MIN_ROWS, *encoder.network_shape, generator=generator)
+    x = low + span * torch.rand(MIN_ROWS, *encoder.network_shape, generator=generator)
     try:
         saved = network_builder(classifier, encoder).restore(module.state_dict(), classifier._generators.seed).eval()
         criterion = build_criterion(classifier.criterion, classifier.get_params_for("criterion"),
@@ -265,7 +268,7 @@ def _restore(described: dict, tensors: dict[str, Tensor], device, known: Known) 
     mean, std = (tuple(np.asarray(decode(value, known), dtype=np.float32).tolist())
                  for value in described["statistics"])
     encoder = ImageEncoder(kind.__name__, learned["classes_inferred_"], learned["image_shape_"], 1,
-                           choose_device(classifier.device), learned.get("value_range_"), mean, std)
+                           choose_device(classifier.device), _pixels(learned), mean, std)
     if described["device"] != "cpu" and encoder.device.type == "cpu" and device == "auto":
         warnings.warn(f"The model was fitted on {described['device']}, which is not here: it is on the CPU now, and "
                       "slower.", UserWarning, stacklevel=3)
@@ -285,7 +288,7 @@ def _flat_row(row: dict) -> dict:
 
 def _check_learned(learned: dict) -> None:
     """Raise ValueError unless the attributes are such as a fit makes."""
-    classes, shape, value_range = (learned.get(name) for name in ("classes_inferred_", "image_shape_", "value_range_"))
+    classes, shape = learned.get("classes_inferred_"), learned.get("image_shape_")
     if not isinstance(classes, np.ndarray) or classes.ndim != 1 or (classes.dtype == object and not all(
             isinstance(label, str) for label in classes)) or not np.array_equal(np.unique(classes), classes):
         raise ValueError("its classes must be different numbers or texts, in order.")
@@ -294,11 +297,28 @@ def _check_learned(learned: dict) -> None:
         raise ValueError(f"its images must have a shape (channels, height, width), got {shape!r}.")
     if learned.get("n_features_in_", 1) not in range(1, math.prod(shape) + 1):         # fewer are padded
         raise ValueError(f"its rows of {learned['n_features_in_']!r} values are no images of shape {shape}.")
-    if value_range is not None and not (isinstance(value_range, tuple) and len(value_range) == 2 and all(
-            isinstance(value, (int, float)) for value in value_range)):
-        raise ValueError(f"its range of values must be two numbers, got {value_range!r}.")
     if not all(isinstance(learned.get(name, 0), int) for name in ("n_features_in_", "best_epoch_", "n_iter_", "_seed")):
         raise ValueError("its numbers of features and epochs and its seed must be whole numbers.")
+
+
+def _pixels(learned: dict) -> PixelStatistics | None:
+    """What a fit learned of its pixels; until 0.1.0 that was one range for all channels, the smallest the background.
+
+    Raises ValueError for what none learns.
+    """
+    n_channels, of_old = learned["image_shape_"][0], learned.get("value_range_")
+    found = learned.get("pixels_")
+    if of_old is not None:
+        low, high = of_old[:1] * n_channels, of_old[1:] * n_channels
+        found = {"low": low, "high": high, "background": low, "usual": of_old}
+    if found is None:
+        return None
+    for name in (field.name for field in fields(PixelStatistics)):
+        values, n = found.get(name), 2 if name == "usual" else n_channels
+        if not (isinstance(values, tuple) and len(values) == n and all(
+                isinstance(value, (int, float)) for value in values)):
+            raise ValueError(f"its range of values must have {n} numbers as {name}, got {values!r:.100}.")
+    return PixelStatistics(**found)
 
 
 def _versions() -> dict[str, str]:

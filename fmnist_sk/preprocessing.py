@@ -198,11 +198,8 @@ class HOGTransformer(CallbackSupportMixin, TransformerMixin, Estimator):
         """Features (n, blocks * block**2 * orientations) float32 of images X."""
         check_is_fitted(self)
         hog = optional("skimage.feature", "Histograms of gradients are made by", "hog").hog
-        pixels = as_tensor(check_pixels(self, X, reset=False))
-        if pixels.ndim > 2 and (shape := shape_of_images(pixels)) != self.image_shape_:
-            raise ValueError(f"X must hold images of shape {self.image_shape_} (channels, height, width) as in fit, "
-                             f"got {shape}.")
-        images = to_images(pixels, self.image_shape_)
+        pixels = as_tensor(check_pixels(self, X, reset=False, shape=self.image_shape_))
+        images = to_images(pixels, self.image_shape_, torch.zeros(self.image_shape_[0], 1, 1))
         return np.stack([hog(image, self.orientations, (self.cell, self.cell), (self.block, self.block),
                              channel_axis=0) for image in images.cpu().numpy()]).astype(np.float32)
 

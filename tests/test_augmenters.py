@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 import torch
-from augmented import N, draw, some_images
+from augmented import N, draw, pixel_range, some_images
 from estimators import small
 
 from fmnist_sk import (
@@ -15,7 +15,6 @@ from fmnist_sk import (
     RandomErasing,
     RandomHorizontalFlip,
 )
-from fmnist_sk.augmentation import PixelRange
 
 # ---------------------------------------------------------------------- geometry
 
@@ -28,7 +27,7 @@ def test_flip_mirrors_left_to_right():
 def test_crop_shifts_in_both_directions_equally_often_and_fills_with_background():
     x = torch.full((N, 2, 7, 7), 9.0)
     x[:, :, 3, 3] = 200
-    y = draw(RandomCrop(padding=2), x, pixel_range=PixelRange(5.0, 255.0)).x
+    y = draw(RandomCrop(padding=2), x, range_=pixel_range(5.0, 255.0)).x
     assert y.shape == x.shape
     torch.testing.assert_close(y[:, 0], y[:, 1])
     image, rows, columns = (y[:, 0] == 200).nonzero(as_tuple=True)
@@ -45,7 +44,7 @@ def test_crop_shifts_in_both_directions_equally_often_and_fills_with_background(
 
 def test_a_crop_from_far_outside_takes_no_more_memory_than_the_images():
     x = torch.rand(N, 1, 7, 9)
-    y = draw(RandomCrop(padding=10_000, p=0.5), x, pixel_range=PixelRange(-5.0, 255.0)).x
+    y = draw(RandomCrop(padding=10_000, p=0.5), x, range_=pixel_range(-5.0, 255.0)).x
     changed = (y != x).flatten(1).any(1)
     assert 0.4 < changed.float().mean() < 0.6
     assert (y[changed] == -5).float().mean() > 0.99
@@ -75,7 +74,7 @@ def bar(n=2000, height=40, width=56):
 
 def affine(**params):
     nothing = {"shift": 0.0, "zoom": 0.0, "rotation": 0.0, "shear": 0.0}
-    return moments(draw(RandomAffine(**{**nothing, **params}), bar(), pixel_range=PixelRange(10.0, 210.0)).x)
+    return moments(draw(RandomAffine(**{**nothing, **params}), bar(), range_=pixel_range(10.0, 210.0)).x)
 
 
 def spans(values, low, high):
@@ -116,7 +115,7 @@ def test_affine_turns_by_degrees_also_where_images_are_not_square():
 
 
 def test_affine_shears_columns_and_keeps_rows_horizontal():
-    x = draw(RandomAffine(shift=0, zoom=0, shear=20.0), bar().mT.contiguous(), pixel_range=PixelRange(10.0, 210.0)).x
+    x = draw(RandomAffine(shift=0, zoom=0, shear=20.0), bar().mT.contiguous(), range_=pixel_range(10.0, 210.0)).x
     down = torch.arange(56.0) - 27.5
     weight = x[:, 0] - 10
     middle = (weight * (torch.arange(40.0) - 19.5)).sum(2) / weight.sum(2)          # of each row, where there is any
@@ -127,7 +126,7 @@ def test_affine_shears_columns_and_keeps_rows_horizontal():
 
 def test_affine_fills_with_background():
     x = torch.full((50, 1, 8, 8), 100.0)
-    y = draw(RandomAffine(shift=1.0, zoom=0), x, pixel_range=PixelRange(10.0, 210.0)).x
+    y = draw(RandomAffine(shift=1.0, zoom=0), x, range_=pixel_range(10.0, 210.0)).x
     assert y.min() == pytest.approx(10)
     assert y.max() == pytest.approx(100)
 
@@ -179,15 +178,15 @@ def test_cutout_is_a_square_whose_centre_is_anywhere():
 
 def test_erasing_fills_with_random_values_the_mean_or_a_value_of_the_range():
     x = some_images(500, 12)
-    range_ = PixelRange(-50.0, 250.0)
+    range_ = pixel_range(-50.0, 250.0)
     settings = {"p": 1, "area": (0.3, 0.3), "aspect": (1, 1)}
-    noise = draw(RandomErasing(**settings), x, pixel_range=range_).x
+    noise = draw(RandomErasing(**settings), x, range_=range_).x
     new = noise[noise != x]
     assert new.mean() == pytest.approx(100, abs=3)
     assert new.std() == pytest.approx(300 / 12 ** 0.5, rel=0.03)
-    grey = draw(RandomErasing(fill=0.5, **settings), x, pixel_range=range_).x
+    grey = draw(RandomErasing(fill=0.5, **settings), x, range_=range_).x
     assert grey[grey != x].unique().tolist() == [100.0]
-    mean = draw(RandomErasing(fill="mean", **settings), x, pixel_range=range_).x
+    mean = draw(RandomErasing(fill="mean", **settings), x, range_=range_).x
     for before, after in zip(x, mean, strict=True):
         torch.testing.assert_close(after[after != before].unique(), before.mean().reshape(1))
 
@@ -195,18 +194,18 @@ def test_erasing_fills_with_random_values_the_mean_or_a_value_of_the_range():
 def test_noise_has_a_deviation_in_units_of_the_range():
     x = torch.full((500, 1, 10, 10), 100.0)
     x[:, :, :5] = 0
-    range_ = PixelRange(0.0, 200.0)
-    everywhere = draw(GaussianNoise(std=0.05, p=1), x, pixel_range=range_).x - x
+    range_ = pixel_range(0.0, 200.0)
+    everywhere = draw(GaussianNoise(std=0.05, p=1), x, range_=range_).x - x
     assert everywhere[:, :, 5:].std() == pytest.approx(10, rel=0.03)
     assert (everywhere[:, :, :5] > 0).float().mean() == pytest.approx(0.5, abs=0.02)      # darker than black is black
-    foreground = draw(GaussianNoise(std=0.05, p=1, where="foreground"), x, pixel_range=range_).x - x
+    foreground = draw(GaussianNoise(std=0.05, p=1, where="foreground"), x, range_=range_).x - x
     assert foreground[:, :, 5:].std() == pytest.approx(10, rel=0.03)
     assert (foreground[:, :, :5] == 0).all()
 
 
 def test_brightness_multiplies_what_is_above_the_background():
     x = some_images(2000) / 2 + 20
-    y = draw(RandomBrightness(strength=0.4, p=1), x, pixel_range=PixelRange(20.0, 1000.0)).x
+    y = draw(RandomBrightness(strength=0.4, p=1), x, range_=pixel_range(20.0, 1000.0)).x
     factors = ((y - 20) / (x - 20))[:, 0, :, :3]
     torch.testing.assert_close(factors.amin((1, 2)), factors.amax((1, 2)))
     spans(factors.mean((1, 2)), 0.6, 1.4)

@@ -28,6 +28,7 @@ from fmnist_sk import (
     MultiStep,
     RandomCrop,
     ReduceOnPlateau,
+    SharedImages,
     TorchSchedule,
     feature_maps,
     grad_cam,
@@ -120,6 +121,10 @@ BAD_DATA = {
     "too many images": (lambda X, y: (np.broadcast_to(np.uint8(1), (10**12, 8, 8)), y), ValueError,
                         r"X needs more memory than there is, got shape \(1000000000000, 8, 8\)"),
     "too many rows": (lambda X, y: (np.broadcast_to(np.uint8(1), (10**12, 64)), y), ValueError, "X needs more memory"),
+    **{f"objects: {kind.__name__}": (lambda X, y, kind=kind: (X, np.array([kind(label) for label in y], dtype=object)),
+                                     ValueError, rf"got dtype=object of \['{name}'\]: pass y.astype\({name}\)")
+       for name, kind in (("int", int), ("float", float), ("bool", bool), ("int", np.int64))},
+    "bytes": (lambda X, y: (X, y.astype("S1")), TypeError, r"\['bytes'\]: pass \[label.decode\(\) for label in y\]"),
     "days": (lambda X, y: (X, [datetime.date(2020, 1, 1 + label) for label in y]), ValueError,
              r"y must hold labels, texts or whole numbers of at most 64 bits, got dtype=object of \['date'\]"),
     "members of an Enum": (lambda X, y: (X, [list(Garment)[label] for label in y]), ValueError,
@@ -176,7 +181,7 @@ BAD_PARAMETERS = [
     ({"validation_fraction": 60}, ValueError, "validation_fraction must leave images to train on"),
     ({"validation_fraction": 1.5}, ValueError, "The 'validation_fraction' parameter"),
     ({"validation_data": (np.zeros((3, 8, 8)),)}, ValueError, r"validation_data must be a pair \(X, y\), got 1"),
-    ({"validation_data": (np.zeros((3, 9, 9)), [0, 1, 2])}, ValueError, "validation_data must be like .* 81 features"),
+    ({"validation_data": (np.zeros((3, 9, 9)), [0, 1, 2])}, ValueError, r"validation_data must .*, got \(1, 9, 9\)"),
     ({"validation_data": (np.zeros((2, 8, 8)), [0, 9])}, ValueError, "validation_data must be .*y must hold labels"),
     ({"augment": "stong"}, TypeError, r"augment must be None, one of \['fashion', 'light', 'rep"),
     ({"class_weight": "even"}, ValueError, "The 'class_weight' parameter"),
@@ -320,8 +325,10 @@ def test_a_loss_that_is_no_number_ends_the_fit_and_leaves_the_best_weights(tiny_
 
 def test_batch_normalisation_needs_two_images(tiny_images):
     X, y = tiny_images()
-    with pytest.raises(ValueError, match=r"raise batch_size \(batch_size=1\)"):
+    with pytest.raises(ValueError, match="got one with batch_size=1: raise batch_size"):
         small("ResNetClassifier", batch_size=1).fit(X, y)
+    with pytest.raises(ValueError, match="got one with batch_size=32: train on more images"):
+        small("ResNetClassifier").partial_fit(X[:2], y[:2], classes=[0, 1, 2], sample_weight=[1, 0])
 
 
 def test_classes_of_partial_fit_are_checked(tiny_images):
@@ -355,8 +362,18 @@ def test_prediction_errors(tiny_images):
         classifier.predict(torch.utils.data.TensorDataset(torch.from_numpy(X)))
     with pytest.raises(ValueError, match=re.escape("images of shape (1, 8, 8) (channels, height, width) as in fit")):
         classifier.predict(X.reshape(60, 4, 16))
+    for images, got in ((X[:, :7, :7], "got (1, 7, 7)"), (X[0], "got one image of shape (8, 8): pass X[None]"),
+                        (torch.from_numpy(X[0]), "got one image"), (np.stack([X] * 3, 1), "got (3, 8, 8)"),
+                        (X[0].tolist(), "got one image"), (SharedImages(X[:, :7]), "got (1, 7, 8)")):
+        with pytest.raises(ValueError, match=r"images of shape \(1, 8, 8\) .*" + re.escape(got)):
+            classifier.predict(images)
+    for images in (X.reshape(60, 64), X[:1], X[:, None]):
+        assert len(classifier.predict(images)) == len(images)
     with pytest.raises(ValueError, match="49 features"):
-        classifier.predict(X[:, :7, :7])
+        classifier.predict(X[:, :7, :7].reshape(60, 49))
+    colour = np.stack([X] * 3, 1)
+    with pytest.raises(ValueError, match=r"got one image of shape \(3, 8, 8\): pass X\[None\]"):
+        net(max_epochs=1).fit(colour, y).predict(colour[0])
     frame = pd.DataFrame(X.reshape(60, -1)).add_prefix("p")
     classifier.fit(frame, y)
     with pytest.raises(ValueError, match="feature names"):

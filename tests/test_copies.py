@@ -3,12 +3,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from augmented import pixel_range
 from estimators import Looks, small
 from imblearn.pipeline import make_pipeline
 
 from fmnist_sk import AugmentedCopies, RandomCrop
 from fmnist_sk._data.images import LabelledImages
-from fmnist_sk.augmentation import PixelRange
 
 
 def test_copies_follow_the_originals_mirrored_by_default(tiny_images):
@@ -68,7 +68,7 @@ def test_copies_have_the_weights_of_their_originals(tiny_images):
     assert (small("ImageClassifier", augment=copies).fit(X, wrong, weights).predict(X) == y).mean() > 0.9
     images = LabelledImages(torch.from_numpy(X)[:, None], torch.from_numpy(y), np.array([0, 1]), torch.arange(60) / 7,
                             torch.arange(20, 60))
-    larger = AugmentedCopies().enlarge(images, np.array([0, 1]), torch.Generator(), PixelRange(0.0, 255.0))
+    larger = AugmentedCopies().enlarge(images, np.array([0, 1]), torch.Generator(), pixel_range(0.0, 255.0))
     assert torch.equal(larger.weights[larger.rows], (torch.arange(20, 60) / 7).repeat(2))
 
 

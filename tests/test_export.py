@@ -82,15 +82,18 @@ def test_what_predictions_depend_on_is_inside(params, path, tiny_images):
 def test_small_images_are_padded_inside(path, tiny_images):
     X, y = tiny_images(size=3)
     model = small("ConvNetClassifier", architecture="4C3valid-4C3valid-MP2", max_epochs=1, precision="fp32")
-    with pytest.warns(UserWarning, match="padded with zeros"):
+    with pytest.warns(UserWarning, match="filled up to 6 x 6"):
         model.fit(X.reshape(len(X), -1), y)
     expected = model.predict_proba(X.reshape(len(X), -1))
     _, probabilities = run(model.to_onnx(path), X[:, None])
     np.testing.assert_allclose(probabilities, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("labels", [[3, 5], ["a", "ü"], [False, True], [1.0, 2.0], np.array(["x", "yy"], dtype=object)],
-                         ids=str)
+@pytest.mark.parametrize("labels", [
+    [3, 5], ["a", "ü"], [False, True], [1.0, 2.0], np.array(["x", "yy"], dtype=object), [16777217.0, 16777219.0],
+    np.array([200, 255], dtype=np.uint8), np.array([2**62, 2**63 - 1]), np.array([0.0, 1.0], dtype=np.float16),
+    np.array([-2, 1], dtype=np.int8), ["a longer text", "b" * 300],
+], ids=lambda labels: str(labels)[:30])
 def test_labels_are_inside(labels, path, tiny_images):
     X, y = tiny_images(labels)
     model = small("ConvNetClassifier", max_epochs=1).fit(X, y)
@@ -101,6 +104,27 @@ def test_labels_are_inside(labels, path, tiny_images):
     assert metadata["class_names"] is None
     assert metadata["image_shape"] == [1, 8, 8]
     assert metadata["value_range"] == [X.min(), X.max()]
+
+
+DAYS = np.array(["2024-01-01", "2024-01-02"], dtype="datetime64[D]")
+
+
+@pytest.mark.parametrize("labels", [np.array([1, 2**64 - 1], dtype=np.uint64), DAYS], ids=["uint64", "dates"])
+def test_labels_that_onnx_cannot_hold_are_refused(labels, path, tiny_images):
+    X, y = tiny_images(labels)
+    model = small("ConvNetClassifier", max_epochs=1).fit(X, y)
+    with pytest.raises(ValueError, match="y must have held labels that ONNX has a form for"):
+        model.to_onnx(path)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("labels", [["a", "b"], [3, 5]], ids=str)
+def test_names_that_are_the_labels_in_another_order_are_refused(labels, path, tiny_images):
+    X, y = tiny_images(labels)
+    model = small("ConvNetClassifier", max_epochs=1).fit(X, y)
+    with pytest.raises(ValueError, match="class_names must be in the order of the classes"):
+        model.to_onnx(path, class_names=labels[::-1])
+    model.to_onnx(path, class_names=labels)
 
 
 @real_data
@@ -154,14 +178,18 @@ def test_what_differs_is_not_written(path, tiny_images, monkeypatch):
     model = small("ConvNetClassifier", max_epochs=1).fit(X, y)
     run_session = onnxruntime.InferenceSession.run
 
-    def differently(session, names, inputs):
-        labels, probabilities = run_session(session, names, inputs)
-        return labels, probabilities + np.float32(1e-3)
+    def other_numbers(session, names, inputs):
+        return [value + np.float32(1e-3) if value.dtype == np.float32 else value
+                for value in run_session(session, names, inputs)]
 
-    monkeypatch.setattr(onnxruntime.InferenceSession, "run", differently)
-    with pytest.raises(RuntimeError, match=r"The ONNX model differs from PyTorch: .* It was not written"):
-        model.to_onnx(path)
-    assert not path.exists()
+    def other_labels(session, names, inputs):
+        return [value[::-1] for value in run_session(session, names, inputs)]
+
+    for differently, message in ((other_numbers, "differs from PyTorch: "), (other_labels, r"gives the labels \[2, 1")):
+        monkeypatch.setattr(onnxruntime.InferenceSession, "run", differently)
+        with pytest.raises(RuntimeError, match=rf"The ONNX model {message}.* It was not written"):
+            model.to_onnx(path)
+        assert not path.exists()
 
 
 def test_without_the_extra_the_error_names_it(path, tiny_images, monkeypatch):

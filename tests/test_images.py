@@ -11,7 +11,7 @@ from fmnist_sk._data.images import Batches, LabelledImages
 def test_flat_rows_become_the_square_they_fill(tiny_images):
     X, y = tiny_images()
     flat = X.reshape(60, -1)
-    with pytest.warns(UserWarning, match="rows of 60 values, which fill no square image: .* 8 x 8"):
+    with pytest.warns(UserWarning, match="rows of 60 values, which fill no square image: they are filled up to 8 x 8"):
         classifier = net(max_epochs=1).fit(flat[:, :60], y)
     assert classifier.image_shape_ == (1, 8, 8)
     oblong = net(max_epochs=1, image_shape=(4, 16)).fit(flat, y)

@@ -56,6 +56,11 @@ def test_evaluate_takes_pipelines_other_labels_and_what_is_no_network(tmp_path):
         fmnist_sk.save(model, tmp_path / f"{name}.safetensors")
         out = run("evaluate.py", tmp_path / f"{name}.safetensors", "--embed", 50, "--output", tmp_path / name)
         assert "Ankle boot" in out
+        rates = json.loads((tmp_path / name / "metrics.json").read_text())["accuracy_of_each_class"]
+        test = load_fashion_mnist("test")
+        right = model.predict(test.images) == (test.target_names[test.target] if name == "pipeline" else test.target)
+        assert rates == {str(label): pytest.approx(right[test.target == code].mean())
+                         for code, label in enumerate(CLASS_NAMES)}
         assert (tmp_path / name / "report.html").exists()
         assert (tmp_path / name / "class_history.png").exists() == (name == "pipeline")
         assert (tmp_path / name / "reliability.png").exists() == (name != "voting")

@@ -273,16 +273,21 @@ def test_interrupted_the_average_remains(tiny_images):
 
 # ---------------------------------------------------------------------- test-time views
 
+def _background(X):
+    edges = np.concatenate([part.ravel() for part in (X[:, 0], X[:, -1], X[:, 1:-1, 0], X[:, 1:-1, -1])])
+    return int(np.quantile(edges, 0.5, method="inverted_cdf"))
+
+
 @every_classifier
 def test_views_are_averaged_in_predictions(name, tiny_images):
     X, y = tiny_images()
     X = np.maximum(X, 5)
-    net = small(name, max_epochs=3, validation_fraction=0.3).fit(X, y)
+    net = small(name, max_epochs=3, validation_data=(X, y)).fit(X, y)
     plain = net.predict_proba(X)
     mirror = (plain + net.predict_proba(X[:, :, ::-1].copy())) / 2
     np.testing.assert_allclose(net.set_params(tta="mirror").predict_proba(X), mirror, atol=2e-6)
     np.testing.assert_array_equal(net.predict(X), net.classes_[mirror.argmax(1)])
-    padded = np.pad(X, ((0, 0), (1, 1), (1, 1)), constant_values=net.value_range_[0])
+    padded = np.pad(X, ((0, 0), (1, 1), (1, 1)), constant_values=_background(X))
     shifted = [padded[:, 1 + down:9 + down, 1 + right:9 + right].copy()
                for down, right in ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))]
     net.set_params(tta=None)

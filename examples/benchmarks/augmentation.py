@@ -25,7 +25,7 @@ from fmnist_sk import (
     load_fashion_mnist,
 )
 from fmnist_sk._data.images import Batch
-from fmnist_sk.augmentation import PRESETS, PixelRange, compile_augmentation
+from fmnist_sk.augmentation import PRESETS, compile_augmentation, learn_pixels
 
 STEPS = 40
 ALONE = [RandomHorizontalFlip(), RandomCrop(), RandomAffine(rotation=10.0, shear=5.0), RandomErasing(),
@@ -59,7 +59,7 @@ def main():
         return side
 
     def augmenting(augment):
-        change = compile_augmentation(augment, np.arange(10), PixelRange(0.0, 255.0),
+        change = compile_augmentation(augment, np.arange(10), learn_pixels(batches[0][0]).on(device),
                                       torch.Generator(device).manual_seed(0))
         return timed(lambda pixels, codes: change(Batch(pixels, codes)))
 

@@ -1,4 +1,4 @@
-"""X, y and sample_weight as users pass them, checked and turned into tensors.
+"""X and sample_weight as users pass them, checked and turned into tensors.
 
 NumPy arrays and DataFrames go through scikit-learn's own validation. Tensors stay on their device: they are checked
 there, and never pass through NumPy.
@@ -14,23 +14,24 @@ import pandas as pd
 import torch
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     _check_sample_weight,
-    check_consistent_length,
-    column_or_1d,
     validate_data,
 )
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from fmnist_sk._data.shapes import check_same_shape
+
 
 def check_pixels(estimator: BaseEstimator, X: Any, y: Any = None, *, reset: bool,
-                 dtypes: Sequence[str] = ("float32", "uint8")) -> np.ndarray | Tensor:
+                 dtypes: Sequence[str] = ("float32", "uint8"), shape: tuple[int, int, int] | None = None
+                 ) -> np.ndarray | Tensor:
     """X as a numeric array or tensor (n, ...) of 2, 3 or 4 dimensions without NaN or infinity.
 
     Sets or compares ``n_features_in_`` (values per image) and ``feature_names_in_`` of `estimator`. A type that is not
-    in `dtypes` becomes the first of them. With y, X needs two rows and y must not be None.
+    in `dtypes` becomes the first of them. With y, X needs two rows and y must not be None. `shape`, (channels, height,
+    width), is that of the images in fit, if those of X must have it.
     """
     if isinstance(X, Tensor):
         check_is_plain(X, "X")
@@ -43,22 +44,25 @@ def check_pixels(estimator: BaseEstimator, X: Any, y: Any = None, *, reset: bool
         except (RuntimeError, OverflowError) as error:          # such as a list of tensors that need gradients
             raise ValueError(_NO_ARRAY.format(type(X).__name__, error)) from error
     ndim = getattr(X, "ndim", 2)
-    if ndim == 4 and X.shape[1] not in (1, 3) and X.shape[3] in (1, 3):
+    if ndim == 4 and _ends_in_channels(*X.shape[1:]) and tuple(X.shape[1:]) != getattr(estimator, "image_shape", None):
         raise ValueError(f"X must be (n, channels, height, width), got the channels last: shape {tuple(X.shape)}. "
-                         "Pass X.transpose(0, 3, 1, 2) of an array, X.permute(0, 3, 1, 2) of a tensor.")
+                         "Pass X.transpose(0, 3, 1, 2) of an array, X.permute(0, 3, 1, 2) of a tensor, or name the "
+                         f"shape, image_shape={tuple(X.shape[1:])}, if it is as it should be.")
     if ndim > 4 or (isinstance(X, Tensor) and ndim < 2):
         raise ValueError(f"X must have 2, 3 or 4 dimensions, got {ndim}: shape {tuple(X.shape)}.")
+    if shape is not None and hasattr(X, "shape"):
+        check_same_shape(X, shape)
     if isinstance(X, Tensor):
         return _check_tensor(estimator, X, reset, dtypes)
-    _check_unmasked(X, "X")
+    check_unmasked(X, "X")
     for dtype in X.dtypes if isinstance(X, pd.DataFrame) else [getattr(X, "dtype", None)]:
         if getattr(dtype, "kind", None) in ("S", "U", "M", "m"):
             raise ValueError(f"X must hold pixel values, which are numbers, got dtype={dtype}.")
     if isinstance(X, pd.DataFrame) and X.shape[1] == 0:
         raise ValueError(_NO_PIXELS.format(X.shape))
-    shape = np.shape(X) if ndim in (3, 4) else None
+    whole = np.shape(X) if ndim in (3, 4) else None
     try:
-        flat = np.asarray(X).reshape(shape[0], math.prod(shape[1:])) if shape else X
+        flat = np.asarray(X).reshape(whole[0], math.prod(whole[1:])) if whole else X
         with np.errstate(over="ignore"):          # too large for float32: infinity, which is refused below
             checked = validate_data(estimator, flat, reset=reset, dtype=[np.dtype(kind) for kind in dtypes], order="C",
                                     ensure_all_finite=False, ensure_min_samples=1 if y is None else 2)
@@ -74,7 +78,12 @@ def check_pixels(estimator: BaseEstimator, X: Any, y: Any = None, *, reset: bool
         raise
     if checked.dtype.kind == "f" and not np.isfinite(checked).all():
         raise ValueError(_NOT_FINITE.format(checked.dtype))
-    return checked.reshape(shape) if shape else checked
+    return checked.reshape(whole) if whole else checked
+
+
+def _ends_in_channels(first: int, second: int, third: int) -> bool:
+    """Whether images of this shape seem to have their channels last: up to four, after sides that are more alike."""
+    return third <= 4 < first and abs(math.log(first / max(second, 1))) < abs(math.log(max(second, 1) / max(third, 1)))
 
 
 _NOT_FINITE = ("X contains NaN or infinity (or values too large for {}): replace them first, for example with "
@@ -99,7 +108,7 @@ def _check_tensor(estimator: BaseEstimator, X: Tensor, reset: bool, dtypes: Sequ
     return X.contiguous()
 
 
-def _check_unmasked(values: Any, name: str) -> None:
+def check_unmasked(values: Any, name: str) -> None:
     """Raise ValueError for a NumPy array that hides values behind a mask."""
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):       # arrays of pandas have masks too
         raise ValueError(f"{name} must not hold masked values, got {np.ma.count_masked(values)}: replace them first, "
@@ -121,52 +130,12 @@ def as_tensor(X: np.ndarray | Tensor) -> Tensor:
     return X if isinstance(X, Tensor) else torch.from_numpy(np.require(X, requirements=["C", "W"]))
 
 
-def encode_labels(y: Any, n: int) -> tuple[np.ndarray, Tensor]:
-    """The classes that occur in y, sorted, and for each of the n rows the index of its class.
-
-    A tensor's codes stay on its device; only the few distinct labels come to the host.
-    """
-    if y is None:
-        raise ValueError("requires y to be passed, but the target y is None: pass one label per image.")
-    if isinstance(y, Tensor):
-        check_is_plain(y, "y")
-        if y.ndim != 1 or len(y) != n:
-            raise ValueError(f"y must hold one label for each of the {n} images, got shape {tuple(y.shape)}.")
-        if y.is_complex():
-            raise ValueError(f"y must hold labels, got complex numbers: {y.dtype}.")
-        y = y.detach().double() if y.is_floating_point() else y.detach()
-        found, codes = torch.unique(y, return_inverse=True)
-        found = found.cpu().numpy()
-    else:
-        _check_unmasked(y, "y")
-        y = column_or_1d(y, warn=True)
-        if y.dtype.kind == "V":
-            raise ValueError(f"y must hold labels, numbers or texts, got dtype={y.dtype}.")
-        check_consistent_length(np.empty((n, 0)), y)
-        if pd.isna(y).any() or (y.dtype.kind == "f" and not np.isfinite(y).all()):
-            raise ValueError("Input y contains NaN, None or infinity: give every image a label.")
-        try:
-            check_classification_targets(y)
-            found, codes = np.unique(y, return_inverse=True)
-        except (TypeError, ValueError) as error:
-            kinds = sorted({type(label).__name__ for label in y})
-            if "Unknown label type: unknown" in str(error):
-                raise ValueError("Unknown label type: y must hold labels, texts or whole numbers of at most 64 bits, "
-                                 f"got dtype={y.dtype} of {kinds}.") from error
-            if isinstance(error, ValueError):
-                raise
-            raise TypeError(f"y must hold labels of one kind, all numbers or all texts, got {kinds}.") from error
-        codes = torch.from_numpy(codes.astype(np.int64))
-    check_classification_targets(found)
-    return found, codes
-
-
 def check_weights(sample_weight: Any, n: int) -> Tensor | None:
     """Non-negative float64 weights (n,), on the device they came on; None if none were given."""
     if sample_weight is None:
         return None
     if not isinstance(sample_weight, Tensor):
-        _check_unmasked(sample_weight, "sample_weight")
+        check_unmasked(sample_weight, "sample_weight")
         if getattr(dtype := getattr(sample_weight, "dtype", None), "kind", None) in ("c", "M", "m"):
             raise ValueError(f"sample_weight must hold real numbers, got dtype={dtype}.")
         try:

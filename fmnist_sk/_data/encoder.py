@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,26 +15,32 @@ from sklearn.utils.validation import validate_data
 from skorch.helper import SliceDataset
 from torch import Tensor
 
-from fmnist_sk._data.checks import as_tensor, check_pixels, encode_labels
-from fmnist_sk._data.images import Images, LabelledImages, PixelRange
-from fmnist_sk._data.shapes import check_image_shape, shape_of_images, square_shape, to_images
+from fmnist_sk._data.checks import as_tensor, check_pixels
+from fmnist_sk._data.images import Images, LabelledImages
+from fmnist_sk._data.labels import encode_labels
+from fmnist_sk._data.ranges import PixelRange, PixelStatistics, learn_pixels, value_range
+from fmnist_sk._data.shapes import check_image_shape, check_same_shape, shape_of_images, square_shape, to_images
 from fmnist_sk._data.shared import SharedImages
-from fmnist_sk._data.statistics import content_hashes, repeat_by_weight, value_range
+from fmnist_sk._data.statistics import content_hashes, repeat_by_weight
 
 Checked = np.ndarray | Tensor | SharedImages
 Labels = tuple[np.ndarray, Tensor]      # labels that occur, sorted, and of each image the index of its own
 
 
-def checked_images(estimator: BaseEstimator, X, y=None, *, reset: bool) -> Checked:
-    """X as images (n, ...) that can be computed with; sets or compares what `estimator` knows of their features.
+def checked_images(estimator: BaseEstimator, X, y=None, *, shape: tuple[int, int, int] | None = None) -> Checked:
+    """X as images (n, ...) that can be computed with: of the shape (channels, height, width) that those of a fit had.
+
+    With None for it, sets what `estimator` knows of their features, else compares.
 
     Raises TypeError or ValueError for anything else.
     """
     if isinstance(X, SliceDataset):
         X = X.__array__()
     if not isinstance(X, SharedImages):
-        return check_pixels(estimator, X, y, reset=reset)
-    validate_data(estimator, X.pixels.flatten(1), reset=reset, skip_check_array=True)
+        return check_pixels(estimator, X, y, reset=shape is None, shape=shape)
+    if shape is not None:
+        check_same_shape(X, shape)
+    validate_data(estimator, X.pixels.flatten(1), reset=shape is None, skip_check_array=True)
     if len(X) < (1 if y is None else 2):
         raise ValueError(f"X must hold at least {1 if y is None else 2} images, got {len(X)}.")
     return X
@@ -79,7 +87,7 @@ class ImageEncoder:
     image_shape : (channels, height, width)
     smallest_side : height and width in pixels up to which images are padded for the network
     device : where images go
-    value_range : (smallest, largest) training pixel; None before a fit
+    pixels : ranges and backgrounds of the training images; None before a fit
     mean, std : what the standardising first layer subtracts and divides by, (channels,) each; 0 and 1 before a fit
     """
 
@@ -88,7 +96,7 @@ class ImageEncoder:
     image_shape: tuple[int, int, int]
     smallest_side: int
     device: torch.device
-    value_range: tuple[float, float] | None = None
+    pixels: PixelStatistics | None = None
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
 
@@ -104,12 +112,9 @@ class ImageEncoder:
 
     @property
     def pixel_range(self) -> PixelRange:
-        """What pixels can be; before a fit, from 0 to 1."""
-        return PixelRange(*(self.value_range or (0.0, 1.0)))
-
-    @property
-    def background(self) -> float:
-        return 0.0 if self.value_range is None else float(self.value_range[0])
+        """What pixels can be, on the device; before a fit, from 0, the background, to 1."""
+        n = self.image_shape[0]
+        return (self.pixels or PixelStatistics((0.0,) * n, (1.0,) * n, (0.0,) * n, (0.0, 1.0))).on(self.device)
 
     # ------------------------------------------------------------------ images
 
@@ -117,19 +122,19 @@ class ImageEncoder:
         """Images to predict, with a warning if their values are not in the range of the training images."""
         pixels, rows = self._pixels(X)
         self._warn_of_other_range(pixels, rows)
-        return Images(pixels, rows)
+        return Images(self._filled_up(pixels), rows)
 
-    def training_images(self, X: Checked, labels: Labels, weights: Tensor | None, class_weight, *, is_first: bool,
-                        names_classes: bool) -> LabelledImages:
+    def training_images(self, X: Checked, labels: Labels, weights: Tensor | None, class_weight, *, names_classes: bool
+                        ) -> LabelledImages:
         """Images to train on, in an order that depends on their content alone, with the factors of their losses.
 
-        is_first : whether the range of values is still to be learned
+        Learns `pixels` from the first.
+
         names_classes : whether the user named the classes, so that not all of them need to occur
         """
         codes = self.codes(*labels).to(self.device)
         pixels, rows = self._pixels(X)
-        if not is_first:
-            self._warn_of_other_range(pixels, rows)
+        self._warn_of_other_range(pixels, rows)
         if rows is not None and len(rows.unique()) < len(rows):         # of a bootstrap sample, whose labels may differ
             pixels, rows = pixels[rows], None
         if rows is None:
@@ -144,7 +149,9 @@ class ImageEncoder:
             raise ValueError(f"{self.owner} needs images of at least 2 classes with a positive weight, "
                              f"got {n_present} class{'es' * (n_present != 1)}.")
         weights, class_factors = self._loss_factors(codes, weights, order, class_weight)
-        return LabelledImages(pixels, codes, self.classes, weights, order, class_factors)
+        if self.pixels is None:
+            self.pixels = learn_pixels(pixels, order)
+        return LabelledImages(self._filled_up(pixels), codes, self.classes, weights, order, class_factors)
 
     def validation_images(self, X: Checked, labels: Labels, class_factors: Tensor | None) -> LabelledImages:
         """Images to validate on; their losses have the factors of their classes in training."""
@@ -154,26 +161,32 @@ class ImageEncoder:
                               class_factors=class_factors)
 
     def _pixels(self, X: Checked) -> tuple[Tensor, Tensor | None]:
-        """(n, channels, height, width) on the device, and which of them are meant, or None for all."""
-        if X.ndim > 2 and shape_of_images(X) != self.image_shape:
-            raise ValueError(f"X must hold images of shape {self.image_shape} (channels, height, width) as in fit, "
-                             f"got {shape_of_images(X)}.")
+        """Images (n, channels, height, width) on the device, and which of them are meant, or None for all.
+
+        Rows that are too short for `image_shape` are images of one line.
+        """
         pixels, rows = (X.pixels, X.rows.to(self.device)) if isinstance(X, SharedImages) else (as_tensor(X), None)
-        pixels = to_images(pixels, self.image_shape, self.smallest_side)
-        try:
+        is_whole = pixels[0].numel() == math.prod(self.image_shape)
+        pixels = pixels.reshape(-1, *(self.image_shape if is_whole else (1, 1, pixels.shape[1])))
+        with self._enough_memory(pixels):
             return pixels.to(self.device), rows
+
+    def _filled_up(self, pixels: Tensor) -> Tensor:
+        """The same with the background on the right and below, up to the shape that the network takes."""
+        with self._enough_memory(pixels):
+            return to_images(pixels, self.image_shape, self.pixel_range.background, self.smallest_side)
+
+    @contextmanager
+    def _enough_memory(self, pixels: Tensor) -> Iterator[None]:
+        try:
+            yield
         except torch.OutOfMemoryError as error:
             raise ValueError(f"X needs {pixels.nbytes / 2**20:,.0f} MiB, more than there are on {self.device}: pass "
                              "fewer images at once, as bytes, or take device='cpu'.") from error
 
     def _warn_of_other_range(self, pixels: Tensor, rows: Tensor | None) -> None:
-        if self.value_range is None:        # parameters were loaded without a fit
-            return
-        low, high = value_range(pixels, rows)
-        lowest, highest = self.value_range
-        span = highest - lowest
-        outside = low < lowest - 0.5 * span or high > highest + 0.5 * span
-        if outside or 0 < high - low < 0.01 * span:
+        if self.pixels is not None and self.pixels.differ_from(pixels, rows):
+            (low, high), (lowest, highest) = value_range(pixels, rows), self.pixels.overall
             warnings.warn(f"X holds values from {low:g} to {high:g}, but {self.owner} was fitted on values "
                           f"from {lowest:g} to {highest:g}: scale X as the training images were, or predictions "
                           "will be wrong.", UserWarning, stacklevel=2)

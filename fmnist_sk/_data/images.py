@@ -8,7 +8,7 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import NamedTuple, NotRequired, Self, TypedDict
+from typing import NotRequired, Self, TypedDict
 
 import numpy as np
 import torch
@@ -23,13 +23,6 @@ class Inputs(TypedDict):
     x: Tensor
     weights: Tensor | None
     targets: NotRequired[Tensor]
-
-
-class PixelRange(NamedTuple):
-    """What pixels of the training images can be: from `low` to `high`. The background is `low`."""
-
-    low: float
-    high: float
 
 
 class Images(Dataset):
@@ -174,12 +167,13 @@ class Batches:
 
     A shuffled last batch of a single image, which batch normalisation cannot use, joins the one before it.
     `transform` changes every batch in place: the augmentation. Where it mixes images, "targets" join pixels and
-    weights, and the codes are those of the largest shares. `guard` gives a context in which they are made.
+    weights, and the codes are those of the largest shares. `guard` gives a context in which
+    batches of so many images are made.
     """
 
     def __init__(self, data: Images, batch_size: int, generator: torch.Generator | None = None,
                  transform: Callable[[Batch], None] | None = None,
-                 guard: Callable[[], AbstractContextManager] = nullcontext):
+                 guard: Callable[[int], AbstractContextManager] = nullcontext):
         self.data, self.batch_size, self.generator, self.transform = data, batch_size, generator, transform
         self.guard = guard
 
@@ -198,7 +192,7 @@ class Batches:
         if self.generator is not None:
             data = data.take(torch.randperm(len(data), generator=self.generator).to(data.pixels.device))
         for start, stop in self._bounds():
-            with self.guard():
+            with self.guard(stop - start):
                 inputs, codes = data.batch(slice(start, stop))
                 if self.transform is not None:
                     batch = Batch(inputs["x"], codes, inputs["weights"])

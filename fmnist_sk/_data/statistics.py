@@ -1,4 +1,4 @@
-"""Computations over a whole data set: hashes, ranges, means and splits."""
+"""Computations over a whole data set: hashes, means and splits."""
 from __future__ import annotations
 
 import torch
@@ -54,14 +54,6 @@ def repeat_by_weight(rows: Tensor, weights: Tensor | None) -> tuple[Tensor, Tens
     if (kept == kept.round()).all() and kept.sum() <= 4 * n:
         return rows.repeat_interleave(kept.long()), None
     return rows, (weights / kept.mean()).float()
-
-
-def value_range(pixels: Tensor, rows: Tensor | None = None) -> tuple[float, float]:
-    """The smallest and the largest pixel."""
-    parts = [pixels] if rows is None else (pixels[part] for part in rows.split(CHUNK))      # one copy at a time
-    ends = [torch.stack(part.aminmax()) for part in parts]
-    low, high = torch.stack([torch.stack(ends)[:, 0].amin(), torch.stack(ends)[:, 1].amax()]).tolist()
-    return low, high
 
 
 def pixel_statistics(pixels: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:

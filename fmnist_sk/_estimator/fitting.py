@@ -22,7 +22,7 @@ from fmnist_sk._data.encoder import (
     learn_image_shape,
 )
 from fmnist_sk._data.images import LabelledImages
-from fmnist_sk._data.statistics import content_hashes, value_range
+from fmnist_sk._data.statistics import content_hashes
 from fmnist_sk._estimator.parts import network_builder, new_seed
 from fmnist_sk._estimator.skorch import SkorchNet, own_hooks
 from fmnist_sk._network.build import become, ends_in_softmax
@@ -114,7 +114,7 @@ def _forget(net: SkorchNet) -> None:
 def _prepare_data(net: SkorchNet, X, y, sample_weight, plan: Plan) -> tuple[LabelledImages, bool]:
     """Images to train on, and whether they are the first, from which range and statistics were learned."""
     learns = plan.restart or not _has_seen_data(net)
-    checked = checked_images(net, X, y, reset=learns)
+    checked = checked_images(net, X, y, shape=None if learns else net.image_shape_)
     labels = encode(y, len(checked))
     weights = check_weights(sample_weight, len(checked))
     if learns:
@@ -127,12 +127,10 @@ def _prepare_data(net: SkorchNet, X, y, sample_weight, plan: Plan) -> tuple[Labe
             _rebuild(net, encoder)
         net._encoder = encoder
     encoder = net._encoder
-    is_first = encoder.value_range is None
+    is_first = encoder.pixels is None
     names_classes = plan.classes is not None or not plan.restart
-    images = encoder.training_images(checked, labels, weights, net.class_weight, is_first=is_first,
-                                     names_classes=names_classes)
+    images = encoder.training_images(checked, labels, weights, net.class_weight, names_classes=names_classes)
     if is_first:
-        encoder.value_range = value_range(images.pixels, images.rows)
         mean, std = net._pixel_statistics(images)
         encoder.mean, encoder.std = tuple(mean.tolist()), tuple(std.tolist())
     return images, is_first
@@ -140,7 +138,7 @@ def _prepare_data(net: SkorchNet, X, y, sample_weight, plan: Plan) -> tuple[Labe
 
 def _has_seen_data(net: SkorchNet) -> bool:
     """Whether the network was built for data, or has weights from elsewhere, rather than for images it guessed at."""
-    if net._encoder.value_range is not None or len(net.history):
+    if net._encoder.pixels is not None or len(net.history):
         return True
     as_new = network_builder(net, net._encoder).build(net._generators.seed).state_dict()
     now = net.module_.state_dict()
@@ -168,9 +166,9 @@ def _check_size(net: SkorchNet, encoder: ImageEncoder, X: Checked, is_given: boo
         reason = network_builder(net, encoder).why_too_small(encoder.image_shape)
         raise ValueError(f"{encoder.owner} needs images of at least {side} x {side} pixels, got "
                          f"{height} x {width}{reason}")
-    warnings.warn(f"X has rows of {X.shape[1]} values, which are padded with zeros to {side} x {side}, the smallest "
-                  f"images that {encoder.owner} takes. Pass image_shape=(height, width) if they are images.",
-                  UserWarning, stacklevel=2)
+    warnings.warn(f"X has rows of {X.shape[1]} values, which are filled up to {side} x {side}, the smallest images "
+                  f"that {encoder.owner} takes. If they are images, they are too small for it: enlarge them, or take a "
+                  "network with fewer poolings and strides.", UserWarning, stacklevel=2)
 
 
 def _prepare_network(net: SkorchNet, images: LabelledImages, restart: bool, is_first: bool,
@@ -198,7 +196,7 @@ def _whiten(net: SkorchNet, images: LabelledImages) -> None:
     layers = {name: layer for name, layer in net.module_.named_modules() if isinstance(layer, Whitening)}
     if layers:
         # Of 1,000 images, in no order that means anything.
-        with torch.no_grad(), Hooks(dict(layers)) as seen, enough_memory(net, for_batch=False):
+        with torch.no_grad(), Hooks(dict(layers)) as seen, enough_memory(net):
             net.infer(images.batch(slice(0, 1000))[0])
         for name, (given, _) in seen.items():
             if given is not None:

@@ -222,10 +222,8 @@ class NetProtocol(CallbackSupportMixin, NeuralNetClassifier):
     def _pixel_statistics(self, images: LabelledImages) -> tuple[Tensor, Tensor]:
         """What the standardising first layer subtracts and divides by: (channels,) each."""
         if self.standardize == "min_max":
-            low, high = self._encoder.pixel_range
-            mean, std = (torch.full((self.image_shape_[0],), value, dtype=torch.float64).float()
-                         for value in (low, high - low))
-            return mean, std
+            range_ = self._encoder.pixel_range
+            return range_.low.flatten().cpu(), range_.span.flatten().cpu()
         return pixel_statistics(images.pixels, images.rows)
 
     @property
@@ -245,7 +243,7 @@ class NetProtocol(CallbackSupportMixin, NeuralNetClassifier):
 
     @property
     def value_range_(self) -> tuple[float, float] | None:
-        return self._encoder.value_range
+        return None if self._encoder.pixels is None else self._encoder.pixels.overall
 
     @property
     def device_(self) -> torch.device:

@@ -49,7 +49,7 @@ class SkorchNet(NetProtocol):
         return super().initialize()
 
     def initialize_module(self):
-        with enough_memory(self, for_batch=False):
+        with enough_memory(self):
             self._encoder.smallest_side = self._minimum_size()
             self._install(network_builder(self, self._encoder).build(self._generators.seed), is_new=True)
         return self
@@ -133,7 +133,7 @@ class SkorchNet(NetProtocol):
             return X
         if isinstance(X, Mapping):              # of a batch
             return Images(X["x"])
-        checked = checked_images(self, X, reset=False)
+        checked = checked_images(self, X, shape=self.image_shape_)
         if y is None:
             return self._encoder.images(checked)
         return self._encoder.validation_images(checked, encode(y, len(checked)), None)
@@ -152,15 +152,15 @@ class SkorchNet(NetProtocol):
             raise ValueError(f"validation_data must be a pair (X, y), got {len(given)} items.")
         X, y = given
         try:
-            checked = checked_images(self, X, reset=False)
+            checked = checked_images(self, X, shape=self.image_shape_)
             return self._encoder.validation_images(checked, encode(y, len(checked)), class_factors)
         except (TypeError, ValueError) as error:
             raise type(error)(f"validation_data must be like the training data: {error}") from error
 
     def get_iterator(self, dataset: Images, training: bool = False) -> Batches:
         """Whole batches: shuffled and augmented if for training, in order if not."""
-        def guard():
-            return enough_memory(self)
+        def guard(n_images):
+            return enough_memory(self, n_images)
         if not training:
             size = self.batch_size * (LARGER_ON_CUDA if self.device_.type == "cuda" else 1)
             return Batches(dataset, size, guard=guard)
@@ -218,7 +218,7 @@ class SkorchNet(NetProtocol):
         pixels = inputs["x"]
         short = max(0, MIN_ROWS - len(pixels))
         padded = F.pad(pixels, (0, 0) * (pixels.ndim - 1) + (0, short)) if short else pixels
-        with enough_memory(self):
+        with enough_memory(self, len(pixels), least=MIN_ROWS):
             return super().evaluation_step(({"x": padded}, codes), training)[:len(pixels)]
 
     def _set_training(self, training: bool = True) -> None:

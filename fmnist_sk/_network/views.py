@@ -6,7 +6,8 @@ from itertools import product
 from typing import Any
 
 from torch import Tensor
-from torch.nn import functional as F
+
+from fmnist_sk._data.shapes import pad
 
 SHIFTS = (0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)         # rows down, columns to the right
 KINDS = "mirror", "shift"
@@ -20,8 +21,9 @@ def check_tta(tta: Any) -> tuple[str, ...]:
     return tuple(kinds)
 
 
-def views(x: Tensor, tta: Any, background: float) -> Iterator[Tensor]:
-    """Images (n, channels, height, width) and the views of them that `tta` names. Shifts bring in `background`."""
+def views(x: Tensor, tta: Any, background: Tensor) -> Iterator[Tensor]:
+    """Images (n, channels, height, width) and the views of them that `tta` names. Shifts bring in the background
+    (channels, 1, 1) of each channel."""
     kinds = check_tta(tta)
     for mirrored, shift in product((False, True) if "mirror" in kinds else (False,),
                                    SHIFTS if "shift" in kinds else SHIFTS[:1]):
@@ -29,8 +31,8 @@ def views(x: Tensor, tta: Any, background: float) -> Iterator[Tensor]:
         yield _shifted(x.flip(-1) if mirrored else x, down, right, background)
 
 
-def _shifted(x: Tensor, down: int, right: int, background: float) -> Tensor:
+def _shifted(x: Tensor, down: int, right: int, background: Tensor) -> Tensor:
     if (down, right) == (0, 0):
         return x
     height, width = x.shape[2:]
-    return F.pad(x, (1, 1, 1, 1), value=background)[:, :, 1 - down:1 - down + height, 1 - right:1 - right + width]
+    return pad(x, (1, 1, 1, 1), background)[:, :, 1 - down:1 - down + height, 1 - right:1 - right + width]

@@ -18,10 +18,11 @@ class TakesBatches(Protocol):
 
 
 @contextmanager
-def enough_memory(estimator: TakesBatches, for_batch: bool = True) -> Iterator[None]:
+def enough_memory(estimator: TakesBatches, n_images: int = 0, least: int = 1) -> Iterator[None]:
     """Within this context a lack of memory becomes a ValueError that says what to try.
 
-    for_batch : whether the memory is for a batch, so that a smaller one may do, or for the network itself
+    n_images : images in the batch that the memory is for, or 0 if it is for the network itself
+    least : images for which there is memory in any case, so that a smaller batch is of no use
     """
     try:
         yield
@@ -29,8 +30,8 @@ def enough_memory(estimator: TakesBatches, for_batch: bool = True) -> Iterator[N
         if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and "DefaultCPUAllocator" not in str(error):
             raise
         needed_by, advice = f"The network of {estimator!r}", "use a smaller one"
-        if for_batch and estimator.batch_size > 1:
+        if n_images > least:
             needed_by = f"batch_size={estimator.batch_size}"
-            advice = f"try batch_size={estimator.batch_size // 2}"
+            advice = f"try batch_size={n_images // 2}"
         where = estimator.device_ if isinstance(error, torch.OutOfMemoryError) else "cpu"
         raise ValueError(f"{needed_by} needs more memory than there is on {where}: {advice}.") from error

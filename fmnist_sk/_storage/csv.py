@@ -1,152 +1,147 @@
-"""Images from CSV files of any origin, within little more memory than the images need."""
+"""Images from CSV files of any origin, through pandas, within little more memory than the images need."""
 from __future__ import annotations
 
-import bz2
-import contextlib
 import csv
-import gzip
 import io
-import lzma
-import tarfile
-import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator
-from itertools import count, islice
+import math
+import re
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-COLUMNS = 785
-ROWS = 10_000                   # at a time
-LONGEST_LINE = 2**14            # characters; a usual one has at most 4,000, and a header 10,000
+from fmnist_sk._storage.archives import UNREADABLE, opened
+
+LABELS = "label", "labels", "class", "target", "y"                          # names of columns, in any case
+IDS = "id", "ids", "index", "image_id", "imageid", "", "unnamed: 0"         # the last two are pandas' own
+VALUES = 2**22                  # at a time
+LONGEST_LINE = 2**17            # characters: of 3 x 64 x 64 floats in quotes
 MOST_LINES = 1_000_000
-MOST_BYTES = 2**33              # of an archive after decompression, that are passed over
-MOST_MEMBERS = 1_000            # of an archive
-LARGEST_HEADER = 2**20          # of a member, bytes
-UNREADABLE = (UnicodeDecodeError, EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError,
-              RuntimeError)     # zipfile's of members that are encrypted
-OPEN: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".tgz": gzip.open, ".bz2": bz2.open, ".tbz2": bz2.open,
-                                       ".xz": lzma.open, ".txz": lzma.open}
+SMALLEST = 16                   # pixels of an image whose shape is guessed
 
 
-def read_rows(path: Path, member: str | None) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (n, 784) uint8 and labels (n,) int64 from a CSV file, of an archive the one that `member` names.
+class Table(NamedTuple):
+    """Images (n, values) uint8, the label of each (n,) int64 or texts, its id (n,), and the shape of an image."""
 
-    Raise ValueError for other content.
+    pixels: np.ndarray
+    labels: np.ndarray | None
+    ids: np.ndarray | None
+    shape: tuple[int, int, int]
+
+
+class _Layout(NamedTuple):
+    """Where a line has what: numbers of columns; of labels and ids at most one."""
+
+    is_header: bool
+    labels: list[int]
+    ids: list[int]
+    pixels: list[int]
+
+
+class _Lines:
+    """A text for pandas, line by line and within limits."""
+
+    def __init__(self, text: IO[str], path: Path):
+        self.text, self.path, self.n, self.pushed_back = text, path, 0, ""
+
+    def read(self, size: int = -1) -> str:
+        if self.pushed_back:
+            line, self.pushed_back = self.pushed_back, ""
+            return line
+        line, self.n = self.text.readline(LONGEST_LINE + 1), self.n + 1
+        if len(line) > LONGEST_LINE or self.n > MOST_LINES or line.count('"') % 2:
+            raise ValueError(f"{self.path} must have at most {MOST_LINES:,} lines, of at most {LONGEST_LINE:,} "
+                             f"characters and an even number of quotes, got line {self.n}: {line[:40]!r}.")
+        return line.replace("\0", "?")           # pandas before 3.1 reads "3\0" as 3
+
+    def __iter__(self):
+        return iter(self.read, "")
+
+
+def read_table(path: Path, member: str | None, shape: tuple[int, int, int] | None) -> Table:
+    """What is in a CSV file, of an archive the one that `member` names. `shape` is that of an image, None to guess it.
+
+    Raises ValueError for other content.
     """
     try:
-        with _opened(path, member) as stream:
-            parts = [_checked(lines, path) for lines in _parts(stream, path)]
-    except UNREADABLE as error:
-        raise ValueError(f"{path} cannot be read as CSV ({error}): give a file with one label and 784 pixels "
-                         f"per line.") from error
-    if not parts:
-        raise ValueError(f"{path} must hold at least one image, got no rows.")
-    data, target = (np.concatenate(values) for values in zip(*parts, strict=True))
-    return data, target
+        with opened(path, member) as stream, io.TextIOWrapper(stream, encoding="utf-8-sig") as text:
+            lines = _Lines(text, path)
+            first = next((line for line in lines if not line.isspace()), "0")
+            fields = next(csv.reader([first]))
+            layout = _layout(fields, None if shape is None else math.prod(shape), path)
+            lines.pushed_back = "" if layout.is_header else first
+            frames = pd.read_csv(lines, header=None, dtype=dict.fromkeys(layout.labels + layout.ids, str),
+                                 keep_default_na=False, low_memory=False, chunksize=max(1, VALUES // len(fields)))
+            parts = [_checked(frame, layout, len(fields), path) for frame in frames]
+    except pd.errors.EmptyDataError:
+        raise ValueError(f"{path} must hold at least one image, got no rows.") from None
+    except (*UNREADABLE, pd.errors.ParserError) as error:
+        raise ValueError(f"{path} cannot be read as CSV ({str(error).strip()}): give a file with the pixels of an "
+                         "image in each line.") from error
+    pixels, labels, ids = (np.concatenate(values) for values in zip(*parts, strict=True))
+    return Table(pixels, _as_labels(labels, path) if layout.labels else None, ids if layout.ids else None,
+                 shape or guessed_shape(len(layout.pixels)) or (1, 1, len(layout.pixels)))
 
 
-@contextlib.contextmanager
-def _opened(path: Path, member: str | None) -> Iterator[IO[bytes]]:
-    """The bytes of a CSV file that may be compressed or lie in an archive. Nothing is unpacked to the disk."""
-    with contextlib.ExitStack() as stack:
-        if path.suffix == ".zip":
-            archive = stack.enter_context(zipfile.ZipFile(path))
-            yield stack.enter_context(archive.open(_csv_member(archive.namelist(), member, path)))
-            return
-        stream = stack.enter_context(OPEN.get(path.suffix, open)(path, "rb"))
-        if path.suffix in (".tar", ".tgz", ".tbz2", ".txz") or path.suffixes[-2:-1] == [".tar"]:
-            tar = stack.enter_context(tarfile.open(fileobj=Bounded(stream, path), mode="r:"))
-            name = _csv_member((info.name for info in tar if info.isfile()), member, path)
-            found = tar.extractfile(name)
-            if found is None:
-                raise ValueError(f"{path} must hold its table as a file, but {name} is none.")
-            stream = stack.enter_context(found)
-        yield stream
+def guessed_shape(n_values: int) -> tuple[int, int, int] | None:
+    """(channels, height, width) of the square image, gray or in three colours, that so many values fill."""
+    for channels in (1, 3):
+        side = math.isqrt(n_values // channels)
+        if n_values >= SMALLEST and channels * side**2 == n_values:
+            return channels, side, side
+    return None
 
 
-def _csv_member(names: Iterable[str], member: str | None, path: Path) -> str:
-    names = list(islice(names, MOST_MEMBERS + 1))
-    if len(names) > MOST_MEMBERS:
-        raise ValueError(f"{path} must hold at most {MOST_MEMBERS:,} files.")
-    found = [name for name in names if name.endswith(".csv")]
-    if member is None and len(found) == 1:
-        return found[0]
-    if member in found:
-        return member
-    wanted = "exactly one CSV file, or member= must name one" if member is None else f"the member {member!r}"
-    more = f" and {len(found) - 10} more" if len(found) > 10 else ""
-    raise ValueError(f"{path} must hold {wanted}; it holds {sorted(found)[:10] or 'none'}{more}.")
+def _layout(fields: list[str], n_values: int | None, path: Path) -> _Layout:
+    """What the first line tells. A header's names all differ, and are no numbers or more than bytes can be."""
+    names = [field.strip().lower() for field in fields]
+    are_numbers = bool(pd.to_numeric(pd.Series(names), errors="coerce").notna().all())
+    is_header = len(set(names)) == len(names) and (not are_numbers or len(names) > 256)
+    columns = range(len(names))
+    labels, ids = ([i for i in columns if is_header and names[i] in known] for known in (LABELS, IDS))
+    pixels = [i for i in columns if i not in labels + ids]
+    fills = [guessed_shape(n) is not None if n_values is None else n == n_values
+             for n in (len(pixels), len(pixels) - 1)]
+    if not labels and fills == [False, True] and (are_numbers or not is_header):       # as Fashion-MNIST is passed on
+        labels, pixels, fills = pixels[:1], pixels[1:], [True, False]
+    if not fills[0] or len(labels) > 1 or len(ids) > 1 or (labels and pixels[0] < labels[0] < pixels[-1]):
+        size = "those of a square in gray or RGB, or as many as image_shape= says" if n_values is None else n_values
+        raise ValueError(f"{path} must have the pixels of an image in each line ({size}), before or after them at most "
+                         f"one column of labels, named {', '.join(LABELS)}, and at most one of ids, got {len(names)} "
+                         f"columns: {', '.join(fields)[:60]!r}.")
+    numbered = [re.fullmatch(r"(\D*)(\d+)", names[i]) for i in pixels]
+    if is_header and len({found and found[1] for found in numbered}) == 1 and numbered[0]:
+        pixels.sort(key=lambda i: int(re.sub(r"\D", "", names[i])))          # pixel10 may stand before pixel2
+    return _Layout(is_header, labels, ids, pixels)
 
 
-class Bounded(io.RawIOBase):
-    """The bytes of an archive for tarfile, which itself would read headers and pass over members of any length."""
-
-    def __init__(self, stream: IO[bytes], path: Path):
-        self.stream, self.path = stream, path
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self.stream.tell()
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        if offset > MOST_BYTES:
-            raise ValueError(f"{self.path} must hold at most {MOST_BYTES:,} bytes when it is decompressed.")
-        return self.stream.seek(offset, whence)
-
-    def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= LARGEST_HEADER:
-            raise ValueError(f"{self.path} must have headers of at most {LARGEST_HEADER:,} bytes, got {size:,}.")
-        return self.stream.read(size)
-
-
-def _parts(stream: IO[bytes], path: Path) -> Iterator[list[str]]:
-    """The lines without a header and without blank ones, some thousands at a time."""
-    text, lines = io.TextIOWrapper(stream, encoding="utf-8-sig"), []
-    for number in count(1):
-        line = text.readline(LONGEST_LINE + 1)
-        if len(line) > LONGEST_LINE or number > MOST_LINES:
-            raise ValueError(f"{path} must have at most {MOST_LINES:,} lines of at most {LONGEST_LINE:,} characters.")
-        if line and not line.isspace():
-            if line.count(",") + 1 != COLUMNS:
-                raise ValueError(f"{path} must have {COLUMNS} columns of integers (label, 784 pixels), got "
-                                 f"{line.count(',') + 1} in line {number}: {line.strip()[:40]!r}.")
-            if number > 1 or not _is_header(line):
-                lines.append(line)
-        if len(lines) == ROWS or (lines and not line):
-            yield lines
-            lines = []
-        if not line:
-            break
-
-
-def _is_header(line: str) -> bool:
-    """Whether a line begins with a column's name."""
-    name = line.partition(",")[0].strip().strip('"')
-    try:
-        float(name)                             # such as nan
-    except ValueError:
-        return name.isidentifier()
-    return False
-
-
-def _checked(lines: list[str], path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels and labels of some rows."""
-    text = "".join(lines).replace("\0", "?")            # pandas before 3.1 reads "3\0" as 3
-    table = pd.read_csv(io.StringIO(text), header=None, quoting=csv.QUOTE_NONE, low_memory=False)
-    if wrong := [i for i, kind in enumerate(table.dtypes) if kind.kind not in "iu"]:
-        is_none = pd.to_numeric(table[wrong[0]], errors="coerce") % 1 != 0          # so is a missing one
-        value = lines[int(is_none.to_numpy().argmax())].split(",")[wrong[0]].strip()
-        raise ValueError(f"{path} must have {COLUMNS} columns of integers (label, 784 pixels), got {value[:40]!r} in "
-                         f"column {wrong[0] + 1}.")
-    labels, pixels = table[0], table.iloc[:, 1:]
+def _checked(frame: pd.DataFrame, layout: _Layout, n_columns: int, path: Path
+             ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pixels (n, values) uint8 of some rows, and their labels and ids (n,) as texts, or (0,)."""
+    if frame.shape[1] != n_columns:
+        raise ValueError(f"{path} must have {n_columns} columns as in line 1, got {frame.shape[1]}.")
+    pixels = frame[layout.pixels]
+    for column, kind in pixels.dtypes.items():
+        if kind.kind not in "iu" and (wrong := (pd.to_numeric(pixels[column], errors="coerce") % 1 != 0)).any():
+            raise ValueError(f"{path} must hold whole numbers as pixels, got {pixels[column][wrong].iloc[0]!r:.40} in "
+                             f"column {column + 1}, image {wrong.idxmax() + 1}.")
     low, high = pixels.min(axis=None), pixels.max(axis=None)
     if low < 0 or high > 255:
-        raise ValueError(f"{path} must hold pixels from 0 to 255, got {low} to {high}.")
-    if labels.max() > np.iinfo(np.int64).max:
-        raise ValueError(f"{path} must hold labels of 64 bits, got {labels.max()}.")
-    return pixels.to_numpy(dtype=np.uint8), labels.to_numpy(dtype=np.int64)
+        raise ValueError(f"{path} must hold pixels from 0 to 255, got {low:g} to {high:g}.")
+    labels, ids = (frame[columns].to_numpy(dtype=object).ravel() for columns in (layout.labels, layout.ids))
+    return pixels.to_numpy(dtype=np.uint8), labels, ids
+
+
+def _as_labels(texts: np.ndarray, path: Path) -> np.ndarray:
+    """Labels (n,) int64 if they are whole numbers, also such as 3.0, else texts."""
+    labels = pd.Series(texts, dtype=object).fillna("").str.strip()
+    values = pd.to_numeric(labels, errors="coerce")
+    if values.isna().all() and labels.ne("").all():
+        return labels.to_numpy(dtype=str)
+    limit = 2**63 if values.dtype.kind in "iu" else 2**53          # beyond it floats leave out whole numbers
+    wrong = values.isna() | (values % 1 != 0) | (values.astype(float).abs() >= limit)
+    if wrong.any():
+        raise ValueError(f"{path} must hold labels that are all texts or all whole numbers of 64 bits, got "
+                         f"{labels[wrong].iloc[0]!r:.40} for image {wrong.idxmax() + 1}.")
+    return values.to_numpy(dtype=np.int64)

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any
 
 from fmnist_sk._data.images import LabelledImages
+from fmnist_sk._data.ranges import PixelRange
 from fmnist_sk._network.generators import Generators
 from fmnist_sk._storage.fit_file import FitFile
 from fmnist_sk._training.averages import BestEpoch
@@ -13,7 +14,7 @@ from fmnist_sk._training.net import Net
 from fmnist_sk._training.phase import Phase, StopTraining, TrainingBatches
 from fmnist_sk._training.schedule import Schedule
 from fmnist_sk._training.steps import StepRunner
-from fmnist_sk.augmentation import AugmentedCopies, PixelRange, as_transformers
+from fmnist_sk.augmentation import AugmentedCopies, as_transformers
 
 
 class Fit:
@@ -25,7 +26,7 @@ class Fit:
     schedule : of the learning rate
     steps : what takes a step with a batch
     generators : that random numbers are drawn from
-    pixel_range : smallest and largest training pixel
+    pixel_range : what pixels of the training images can be
     file : where checkpoints are written, and what an earlier process left there; None for no checkpoints
     task : scikit-learn's callback context of the fit and the X, y of the user, or None
     """

@@ -59,9 +59,9 @@ class Group:
         self.members = list(members)
         fit, first = members[0].fit, members[0].net
         x = torch.rand(4, *members[0].steps.network_shape, generator=torch.Generator().manual_seed(0)).to(first.device_)
-        low, high = fit.pixel_range
+        pixel_range = fit.pixel_range
         try:
-            self.module = join([member.net.module_ for member in members], low + (high - low) * x)
+            self.module = join([member.net.module_ for member in members], pixel_range.low + pixel_range.span * x)
         except CannotJoin:
             self.separate()
             raise
@@ -150,7 +150,7 @@ def train_together(fits: Sequence[Fit]) -> bool:
                         group.separate()
                     group = Group(running)
                 batches = [member.batch for member in running if member.batch is not None]
-                with enough_memory(running[0].net):
+                with enough_memory(running[0].net, max(len(codes) for _, codes in batches)):
                     steps = group.step(batches)
                 for member, batch, step in zip(running, batches, steps, strict=True):
                     with member.fit.may_stop():

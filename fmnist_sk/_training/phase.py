@@ -52,7 +52,7 @@ class Phase:
         with contextlib.ExitStack() as stack:
             stack.callback(self.schedule.finish)
             if net.ema is not None or net.swa is not None:
-                with enough_memory(net, for_batch=False):
+                with enough_memory(net):
                     self.average = WeightAverage(net.module_, net.ema, net.swa)
             self.fit.steps.begin_phase()
             if self.saved is not None:
@@ -90,7 +90,7 @@ class Phase:
             average.end_epoch(self.done, self.plan.n_epochs)
         with self.averaged():
             if net.swa is not None and average is not None and average.is_running:
-                with enough_memory(net, for_batch=False):
+                with enough_memory(net):
                     renew_statistics(net, self.train_batches)
             net.run_single_epoch(self.valid_batches, training=False, prefix="valid",
                                  step_fn=self.fit.steps.evaluate)

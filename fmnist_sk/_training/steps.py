@@ -54,7 +54,7 @@ class StepRunner:
 
     def default_step(self, batch: StepBatch, **fit_params: Any) -> dict[str, Tensor]:
         """One step of the optimizer: {"loss": mean loss of the batch, "y_pred": its logits (n, n_classes)}."""
-        with enough_memory(self.net):
+        with enough_memory(self.net, len(batch[1])):
             self.net.optimizer_.zero_grad()
             step = self._gradient_step(batch, **fit_params)
             if self.net.sam_rho:
@@ -93,7 +93,7 @@ class StepRunner:
         """Loss and logits of a batch of validation images."""
         inputs, codes = batch
         self.net._set_training(False)
-        with torch.no_grad(), enough_memory(self.net):
+        with torch.no_grad(), enough_memory(self.net, len(inputs["x"])):
             logits = self.net.infer(inputs)
             loss = batch_loss(self.net.criterion_, logits, codes, inputs) if self._own_loss is None else \
                 self._own_loss(logits, codes, X=inputs, training=False)
@@ -112,8 +112,9 @@ class StepRunner:
         except ValueError as error:
             if len(codes) > 1 or "more than 1 value per channel" not in str(error):
                 raise
-            raise ValueError("Batch normalisation needs at least two images in a batch: raise batch_size "
-                             f"(batch_size={self.net.batch_size}), or train on more images.") from error
+            advice = "raise batch_size" if self.net.batch_size == 1 else "train on more images"
+            raise ValueError("Batch normalisation needs at least two images in a batch, got one with "
+                             f"batch_size={self.net.batch_size}: {advice}.") from error
         loss = batch_loss(self.net.criterion_, logits, codes, inputs) if self._own_loss is None else \
             self._own_loss(logits, codes, X=inputs, training=True)
         if seen and (features := seen["last"][0]) is not None:

@@ -16,9 +16,11 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from fmnist_sk._data.checks import as_tensor, check_pixels, encode_labels
+from fmnist_sk._data.checks import as_tensor, check_pixels
 from fmnist_sk._data.containers import like
-from fmnist_sk._data.images import Batch, PixelRange
+from fmnist_sk._data.images import Batch
+from fmnist_sk._data.labels import encode_labels
+from fmnist_sk._data.ranges import PixelRange, learn_pixels
 from fmnist_sk._data.shapes import check_image_shape, shape_of_images
 from fmnist_sk._runtime.parameters import Estimator
 from fmnist_sk._runtime.sklearn_callbacks import CallbackSupportMixin, one_task, with_callbacks
@@ -169,8 +171,8 @@ def new_generator(random_state: int | np.random.RandomState | None, device: torc
 def draw_once(steps: list[tuple[RandomTransformer, Tensor | None]], images: Tensor, codes: Tensor | None,
               generator: torch.Generator, pixel_range: PixelRange | None = None) -> Tensor:
     """One draw of images (n, channels, height, width) whose labels stay: images are mixed within their class only."""
-    pixel_range = pixel_range or PixelRange(images.min().item(), images.max().item())
     x = images if images.is_floating_point() else images.float()
+    pixel_range = pixel_range or learn_pixels(images).on(x.device, x.dtype)
     codes = None if codes is None else codes.to(images.device)
     steps = [(step, None if allowed is None else allowed.to(images.device)) for step, allowed in steps]
     mixes = any(step._mixes for step, _ in steps)

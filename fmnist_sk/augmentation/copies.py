@@ -10,16 +10,17 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from fmnist_sk._data.checks import as_tensor, check_pixels, encode_labels
+from fmnist_sk._data.checks import as_tensor, check_pixels
 from fmnist_sk._data.containers import like
 from fmnist_sk._data.images import LabelledImages
+from fmnist_sk._data.labels import encode_labels
+from fmnist_sk._data.ranges import PixelRange
 from fmnist_sk._runtime.sklearn_callbacks import one_task, with_callbacks
 from fmnist_sk.augmentation._base import (
     DTYPES,
     LABELS,
     SHARE,
     Augmenter,
-    PixelRange,
     RandomTransformer,
     as_images,
     class_selection,

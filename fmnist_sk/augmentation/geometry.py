@@ -10,7 +10,8 @@ from sklearn.utils._param_validation import Interval
 from torch import Tensor
 from torch.nn import functional as F
 
-from fmnist_sk._data.images import PixelRange
+from fmnist_sk._data.ranges import PixelRange
+from fmnist_sk._data.shapes import pad
 from fmnist_sk.augmentation._base import RandomTransformer
 
 
@@ -64,7 +65,7 @@ class RandomCrop(RandomTransformer):
         # Where pixels come from: (n, height) and (n, width). One pixel of background on every side stands for all.
         rows, columns = ((1 - self.padding + part + torch.arange(side, device=x.device)).clamp(0, side + 1)
                          for part, side in zip(shift, (height, width), strict=True))
-        padded = F.pad(x, (1,) * 4, value=pixel_range.low)
+        padded = pad(x, (1, 1, 1, 1), pixel_range.background)
         image = torch.arange(n, device=x.device)[:, None, None]
         # Advanced indices around the channel slice: (n, height, width, channels), which is channels_last in memory.
         return padded[image, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
@@ -116,5 +117,6 @@ class RandomAffine(RandomTransformer):
         theta = torch.stack([torch.stack([cos, (cos * lean - sin) * height / width, 2 * self.shift * u[0]], 1),
                              torch.stack([sin * width / height, sin * lean + cos, 2 * self.shift * u[1]], 1)], 1)
         grid = F.affine_grid(theta, list(x.shape), align_corners=False)
-        moved = F.grid_sample(x - pixel_range.low, grid, align_corners=False) + pixel_range.low
+        background = pixel_range.background
+        moved = F.grid_sample(x - background, grid, align_corners=False) + background
         return torch.where(chosen[:, None, None, None], moved, x)

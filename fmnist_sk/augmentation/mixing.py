@@ -8,7 +8,8 @@ import torch
 from sklearn.utils._param_validation import Interval
 from torch import Tensor
 
-from fmnist_sk._data.images import Batch, PixelRange
+from fmnist_sk._data.images import Batch
+from fmnist_sk._data.ranges import PixelRange
 from fmnist_sk._network.random import DrawFrom
 from fmnist_sk.augmentation._base import RandomTransformer
 

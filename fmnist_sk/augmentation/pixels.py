@@ -9,7 +9,7 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import Tensor
 
-from fmnist_sk._data.images import PixelRange
+from fmnist_sk._data.ranges import PixelRange
 from fmnist_sk.augmentation._base import SHARE, RandomTransformer, check_range
 
 _POSITIVE = [Interval(numbers.Real, 0, None, closed="left")]
@@ -30,8 +30,8 @@ class RandomErasing(RandomTransformer):
         Smallest and largest ratio of its height to its width, drawn evenly on a logarithmic scale, and limited to what
         fits into the image.
     fill : "random", "mean" or float
-        Random values of their own for every pixel, the mean of the image's pixels (in each channel), or a value from
-        0, the background, to 1, the brightest of the training pixels.
+        In each channel: random values of their own for every pixel, the mean of the image's pixels, or a value from 0,
+        the background, to 1, the training pixel farthest from it.
     inside : bool
         The rectangle lies within the image; else its centre does.
     p, only, exclude, image_shape, random_state
@@ -60,13 +60,12 @@ class RandomErasing(RandomTransformer):
 
     def _apply(self, x: Tensor, chosen: Tensor, generator: torch.Generator, pixel_range: PixelRange) -> Tensor:
         hidden = self._rectangles(x, generator) & chosen[:, None, None, None]
-        fill: Tensor | float
         if self.fill == "random":
-            fill = torch.empty_like(x).uniform_(*pixel_range, generator=generator)
+            fill = torch.empty_like(x).uniform_(generator=generator) * pixel_range.span + pixel_range.low
         elif isinstance(self.fill, str):        # "mean"
             fill = x.mean(dim=(2, 3), keepdim=True)
         else:
-            fill = pixel_range.low + self.fill * (pixel_range.high - pixel_range.low)
+            fill = torch.lerp(pixel_range.background, pixel_range.foreground, self.fill)
         return torch.where(hidden, fill, x)
 
     def _rectangles(self, x: Tensor, generator: torch.Generator) -> Tensor:
@@ -94,9 +93,9 @@ class GaussianNoise(RandomTransformer):
     Parameters
     ----------
     std : float
-        Standard deviation, as a share of the range of the training pixels.
+        Standard deviation, as a share of the range of the training pixels in each channel.
     where : {"all", "foreground"}
-        All pixels, or those that are not background: brighter than the darkest training pixel.
+        All pixels, or those that differ from the background in any channel.
     p, only, exclude, image_shape, random_state
         As in `RandomHorizontalFlip`.
     """
@@ -113,17 +112,16 @@ class GaussianNoise(RandomTransformer):
     }
 
     def _apply(self, x: Tensor, chosen: Tensor, generator: torch.Generator, pixel_range: PixelRange) -> Tensor:
-        low, high = pixel_range
-        noise = torch.empty_like(x).normal_(0, self.std * (high - low), generator=generator)
+        noise = torch.empty_like(x).normal_(0, self.std, generator=generator) * pixel_range.span
         changed = chosen[:, None, None, None]
         if self.where == "foreground":
-            changed = changed & (x > low)
-        return torch.where(changed, (x + noise).clamp_(low, high), x)
+            changed = changed & (x != pixel_range.background).any(1, keepdim=True)
+        return torch.where(changed, (x + noise).clamp_(pixel_range.low, pixel_range.high), x)
 
 
 @dataclass(eq=False, repr=False)
 class RandomBrightness(RandomTransformer):
-    """Make an image brighter or darker; values stay within the range of the training pixels.
+    """Make what is on the background brighter or darker; values stay within the range of the training pixels.
 
     Parameters
     ----------
@@ -141,7 +139,7 @@ class RandomBrightness(RandomTransformer):
     _parameter_constraints = {**RandomTransformer._parameter_constraints, "strength": SHARE}
 
     def _apply(self, x: Tensor, chosen: Tensor, generator: torch.Generator, pixel_range: PixelRange) -> Tensor:
-        low, high = pixel_range
+        low, high, background = pixel_range
         u = torch.rand(len(x), 1, 1, 1, generator=generator, device=x.device, dtype=x.dtype) * 2 - 1
-        changed = (low + (x - low) * (1 + self.strength * u)).clamp_(low, high)
+        changed = (background + (x - background) * (1 + self.strength * u)).clamp_(low, high)
         return torch.where(chosen[:, None, None, None], changed, x)

@@ -10,13 +10,14 @@ import torch
 from sklearn.pipeline import Pipeline
 from torch import Tensor
 
+from fmnist_sk._data.bunch import fashion_labels
 from fmnist_sk._data.images import Batch
+from fmnist_sk._data.ranges import PixelRange
 from fmnist_sk._runtime.graphs import Recorded, is_own_code
-from fmnist_sk.augmentation._base import Augmenter, PixelRange, RandomTransformer, class_selection
+from fmnist_sk.augmentation._base import Augmenter, RandomTransformer, class_selection
 from fmnist_sk.augmentation.geometry import RandomAffine, RandomCrop, RandomHorizontalFlip
 from fmnist_sk.augmentation.mixing import CutMix
 from fmnist_sk.augmentation.pixels import GaussianNoise, RandomBrightness, RandomErasing
-from fmnist_sk.datasets import fashion_labels
 
 SHOES = 5, 7, 9         # sandal, sneaker, ankle boot
 

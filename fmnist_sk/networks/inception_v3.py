@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmnist_sk._data.images import LabelledImages
+from fmnist_sk._data.ranges import value_range
 from fmnist_sk._data.statistics import content_hashes
 from fmnist_sk._network.optimizer import build_optimizer
 from fmnist_sk._runtime.precision import autocast, compute_dtype
@@ -165,7 +166,7 @@ class InceptionV3Classifier(ImageClassifier):
         return "fine_tune_lr" if self._fine_tunes else "lr"
 
     def _pixel_statistics(self, images: LabelledImages) -> tuple[Tensor, Tensor]:
-        low, high = self._encoder.pixel_range if images.pixels.is_floating_point() else (0, 255)
+        low, high = value_range(images.pixels, images.rows) if images.pixels.is_floating_point() else (0, 255)
         return (torch.full((self.image_shape_[0],), (high + low) / 2),
                 torch.full((self.image_shape_[0],), (high - low) / 2))
 

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch import Tensor
 
 from fmnist_sk._data.checks import as_tensor, check_pixels, check_probabilities
-from fmnist_sk._data.shapes import check_image_shape, shape_of_images, to_images
+from fmnist_sk._data.shapes import check_image_shape, shape_of_images
 from fmnist_sk._runtime.optional import optional
 
 RIGHT, WRONG, NEUTRAL = "#3f90da", "#bd1f01", "#717581"       # of PALETTE: blue, red, gray
@@ -81,7 +81,7 @@ def pictures(X: ArrayLike | Tensor, image_shape: Sequence[int] | None = None) ->
         shape = check_image_shape(image_shape, n_features) or (1, side, side)
         if math.prod(shape) != n_features:
             raise ValueError(f"image_shape must be given, because rows of {n_features} values fill no square image.")
-    images = to_images(as_tensor(checked), shape)
+    images = as_tensor(checked).reshape(-1, *shape)
     is_bytes = images.dtype == torch.uint8
     images = images.float().cpu()
     low, high = (0.0, 255.0) if is_bytes else (value.item() for value in images.aminmax())
@@ -110,14 +110,6 @@ def shape_of(estimator) -> tuple[int, int, int] | None:
 def take(X, rows):
     """These rows (an array of indices) of images in any container."""
     return X.iloc[rows] if hasattr(X, "iloc") else X[rows if not isinstance(X, Tensor) else torch.as_tensor(rows)]
-
-
-def names_of(classes: np.ndarray, class_names: Sequence[str] | None) -> list[str]:
-    """Texts for the classes: `class_names`, or the labels themselves. Raise ValueError for another number of names."""
-    if class_names is not None and (isinstance(class_names, str) or not hasattr(class_names, "__len__")
-                                    or len(class_names) != len(classes)):
-        raise ValueError(f"class_names must name each of the {len(classes)} classes, got class_names={class_names!r}.")
-    return [str(name) for name in (classes if class_names is None else class_names)]
 
 
 def as_labels(y: ArrayLike | Tensor, parameter: str, n: int | None = None) -> np.ndarray:

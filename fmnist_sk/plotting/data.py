@@ -12,16 +12,16 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from fmnist_sk._data.checks import encode_labels
 from fmnist_sk._data.images import Batch
-from fmnist_sk.augmentation import PixelRange, compile_augmentation
+from fmnist_sk._data.labels import encode_labels, names_of
+from fmnist_sk._data.ranges import learn_pixels
+from fmnist_sk.augmentation import compile_augmentation
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.inspection import FeatureExtractor, classifier_of
 from fmnist_sk.plotting._base import (
     as_array,
     as_labels,
     check_count,
-    names_of,
     panels,
     pictures,
     pyplot,
@@ -236,7 +236,7 @@ class AugmentationDisplay:
         for name, augment in augmenters.items():
             generator = torch.Generator().manual_seed(int(seeds.randint(2**31 - 1)))
             batch = Batch(x.clone(), codes)
-            change = compile_augmentation(augment, classes, PixelRange(0.0, 255.0), generator)
+            change = compile_augmentation(augment, classes, learn_pixels(x).on("cpu"), generator)
             if change is not None:
                 change(batch)
             rows[str(name)] = pictures(batch.x.clamp(0, 255).to(torch.uint8))

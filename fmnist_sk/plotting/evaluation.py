@@ -11,6 +11,7 @@ from sklearn.metrics import confusion_matrix
 from sklearn.utils.multiclass import unique_labels
 from torch import Tensor
 
+from fmnist_sk._data.labels import names_of
 from fmnist_sk.plotting._base import (
     FEW,
     NEUTRAL,
@@ -21,7 +22,6 @@ from fmnist_sk.plotting._base import (
     check_classifier,
     check_count,
     class_codes,
-    names_of,
     panels,
     probabilities_of,
     style,

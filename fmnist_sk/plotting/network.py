@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from fmnist_sk._data.labels import names_of
 from fmnist_sk._network.tracing import layers_by_name
 from fmnist_sk.attribution import grad_cam
 from fmnist_sk.classifier import ImageClassifier
@@ -19,7 +20,6 @@ from fmnist_sk.plotting._base import (
     as_array,
     as_labels,
     check_count,
-    names_of,
     panels,
     pictures,
     probabilities_of,

@@ -11,11 +11,12 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from fmnist_sk._data.images import Batches
+from fmnist_sk._data.labels import names_of
 from fmnist_sk._data.split import n_held_out
 from fmnist_sk.augmentation import AugmentedCopies, as_transformers
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.inspection import classifier_of
-from fmnist_sk.plotting._base import NEUTRAL, PALETTE, names_of, panels, style
+from fmnist_sk.plotting._base import NEUTRAL, PALETTE, panels, style
 from fmnist_sk.schedules import as_schedule
 
 

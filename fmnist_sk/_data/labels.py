@@ -1,0 +1,76 @@
+"""Labels as users pass them: their codes, and names for them."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_consistent_length, column_or_1d
+from torch import Tensor
+
+from fmnist_sk._data.checks import check_is_plain, check_unmasked
+
+REMEDIES = {"int": ": pass y.astype(int)", "float": ": pass y.astype(float)", "bool": ": pass y.astype(bool)",
+            "bytes": ": pass [label.decode() for label in y]"}
+
+
+def encode_labels(y: Any, n: int) -> tuple[np.ndarray, Tensor]:
+    """The classes that occur in y, sorted, and for each of the n rows the index of its class.
+
+    A tensor's codes stay on its device; only the few distinct labels come to the host.
+    """
+    if y is None:
+        raise ValueError("requires y to be passed, but the target y is None: pass one label per image.")
+    if isinstance(y, Tensor):
+        check_is_plain(y, "y")
+        if y.ndim != 1 or len(y) != n:
+            raise ValueError(f"y must hold one label for each of the {n} images, got shape {tuple(y.shape)}.")
+        if y.is_complex():
+            raise ValueError(f"y must hold labels, got complex numbers: {y.dtype}.")
+        y = y.detach().double() if y.is_floating_point() else y.detach()
+        found, codes = torch.unique(y, return_inverse=True)
+        found = found.cpu().numpy()
+    else:
+        check_unmasked(y, "y")
+        y = column_or_1d(y, warn=True)
+        if y.dtype.kind == "V":
+            raise ValueError(f"y must hold labels, numbers or texts, got dtype={y.dtype}.")
+        check_consistent_length(np.empty((n, 0)), y)
+        if pd.isna(y).any() or (y.dtype.kind == "f" and not np.isfinite(y).all()):
+            raise ValueError("Input y contains NaN, None or infinity: give every image a label.")
+        try:
+            check_classification_targets(y)
+            found, codes = np.unique(y, return_inverse=True)
+        except (TypeError, ValueError) as error:
+            kinds = sorted({type(label).__name__.rstrip("_0123456789") for label in y})
+            advice = REMEDIES.get(kinds[0], "") if len(kinds) == 1 else ""
+            if "Unknown label type: unknown" in str(error):
+                raise ValueError("Unknown label type: y must hold labels, texts or whole numbers of at most 64 bits, "
+                                 f"got dtype={y.dtype} of {kinds}{advice}.") from error
+            if isinstance(error, ValueError):
+                raise
+            raise TypeError("y must hold labels of one kind, all numbers or all texts, "
+                            f"got {kinds}{advice}.") from error
+        codes = torch.from_numpy(codes.astype(np.int64))
+    check_classification_targets(found)
+    return found, codes
+
+
+def names_of(classes: np.ndarray, class_names: Sequence[str] | None) -> list[str]:
+    """Texts for the classes, in their order: `class_names`, or the labels themselves.
+
+    Raises ValueError for another number of names, and for the labels in another order, which would rename classes.
+    """
+    labels = [str(label) for label in classes]
+    if class_names is None:
+        return labels
+    if isinstance(class_names, str) or not hasattr(class_names, "__len__") or len(class_names) != len(classes):
+        raise ValueError(f"class_names must name each of the {len(classes)} classes, got class_names={class_names!r}.")
+    names = [str(name) for name in class_names]
+    if names != labels and sorted(names) == sorted(labels):
+        raise ValueError(f"class_names must be in the order of the classes, which are {labels}, got {names}. Labels "
+                         "that are names already need no class_names.")
+    return names
