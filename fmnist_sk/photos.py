@@ -1,46 +1,30 @@
 """Photos of clothes, in the form of Fashion-MNIST's images."""
 from __future__ import annotations
 
-import math
-import mmap
+import itertools
 import numbers
 import os
-import re
-import struct
 import warnings
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 from sklearn.base import TransformerMixin
 from sklearn.utils._param_validation import Interval, StrOptions
-from torch import Tensor
 
-from fmnist_sk._data.checks import check_is_plain
-from fmnist_sk._runtime.optional import optional
+from fmnist_sk._data.pictures import LARGEST, name_of, pillow, read_picture
 from fmnist_sk._runtime.parameters import Estimator
 from fmnist_sk._runtime.sklearn_callbacks import CallbackSupportMixin, one_task, with_callbacks
 
-# Formats that need memory for their pixels only (not so the tiles of a TIFF; others run programs or are rarely photos).
-FORMATS = "BMP", "GIF", "JPEG", "PNG", "PPM", "WEBP"
 WORKING_SIDE = 1024         # larger photos are reduced to this before anything else
 DENOISED_SIDE = 224         # pixels a side of the copy in which garment and background are told apart ...
 MEDIAN = 5                  # ... after a median filter of so many pixels (examples/benchmarks/photos.py compares)
 GRAY = 0.299, 0.587, 0.114  # red, green and blue in a gray value (ITU-R BT.601)
 EMPTY = 6                   # of 255: an image with a smaller mean shows next to nothing
-LARGEST = 89_478_485        # pixels; Pillow refuses larger pictures as attacks
-SCANS = 100                 # of a JPEG: each takes as long as decoding all of it, and progressive ones have about ten
-
-# A marker of a JPEG that a segment follows (ISO 10918-1, table B.1).
-MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
-START_OF_SCAN, END = b"\xff\xda", b"\xff\xd9"
-
-# For each orientation in EXIF data (EXIF 2.3, section 4.6.4) the method of Pillow that turns the picture upright.
-ORIENTATION = 0x0112
-TURNS = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE",
-         8: "ROTATE_90"}
-# Errors that Pillow raises for damaged files.
-DAMAGED = (OSError, SyntaxError, EOFError, MemoryError, LookupError, ArithmeticError, ValueError, TypeError,
-           struct.error)
+LIGHTEST = 245              # of 255: cut-out garments with no pixel that is darker would be black on white paper
+BRIGHT = 200                # of 255: of pale cut-outs, the brightest twentieth of the pixels becomes at least as bright
+FRAME = 12, 40              # of 255: how far the colours of a uniform frame may differ; more if it is a JPEG's
+EDGE = 0.95                 # share of a line of pixels just within a frame that differ from it
+LEAST = 0.6                 # share of a photo's height and width that is left within a frame at least
 
 
 class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
@@ -49,14 +33,15 @@ class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
     The steps are those by which the data set was made (Xiao, Rasul and Vollgraf, 2017, section 2,
     https://arxiv.org/abs/1708.07747): trim edges of the background's colour, reduce the longest edge to `size`,
     sharpen with a Gaussian of radius and deviation 1, extend the shortest edge to `size` with the garment in the
-    centre, invert, make gray. Before them, photos are turned as their EXIF data say, what is transparent becomes white
-    (black, if the garment is light), and what has the background's colour becomes white, as it was in the shop's
-    pictures, or black on a dark background. The background must be seen along most of the photo's edges. It may grow
-    darker to a side or to the corners, and may be noisy; strong wrinkles and patterns are taken for garments.
+    centre, invert, make gray. Before them, photos are turned as their EXIF data say, frames and bars of one colour are
+    cut off, and what has the background's colour becomes white, as it was in the shop's pictures, or black on a dark
+    background. The background must be seen along most of the photo's edges. It may grow darker to a side or to the
+    corners, and may be noisy; strong wrinkles and patterns are taken for garments. Of pictures that are transparent in
+    parts, the garment is what is not; pale ones become brighter, because white paper would hide them.
 
-    A photo is a path, a Pillow image, or an array or tensor (height, width), (height, width, 3) or (height, width, 4):
-    uint8, bool, or floats from 0 to 1. Files are read as BMP, GIF, JPEG, PNG, PPM or WebP, of several pictures the
-    first.
+    A photo is a path, the bytes of a file, a Pillow image, or an array or tensor (height, width), (height, width, 3) or
+    (height, width, 4): uint8, bool, or floats from 0 to 1. Files are read as BMP, GIF, JPEG, PNG, PPM or WebP, and as
+    AVIF and HEIC where Pillow can (HEIC with the package pillow-heif); of several pictures the first.
 
     Needs the extra ``fmnist_sk[photo]``.
 
@@ -68,7 +53,7 @@ class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
         On a light background the garment is inverted, on a dark one it is not. "auto": the background is light if it
         is lighter than the garment.
     trim : bool
-        Whether edges of the background's colour are cut off, so that the garment fills the frame.
+        Whether frames, and edges of the background's colour, are cut off, so that the garment fills the image.
     tolerance : float
         Largest difference from the background's colour, in each of red, green and blue, of a pixel that belongs to it:
         from 0 to 1, the difference of black and white.
@@ -120,44 +105,64 @@ class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
 
         Raises TypeError for other objects than photos, FileNotFoundError for paths without a file, and ValueError for
         files that cannot be read, are damaged or too large, and for arrays of other shapes or values; the message names
-        the photo. Warns of photos that show nothing but their background.
+        the photo. Warns of photos that show nothing but their background, and of those in which what is shown is a
+        rectangle.
         """
         self._validate_params()
-        if isinstance(X, (str, bytes, os.PathLike, Mapping)) or not isinstance(X, Iterable) or hasattr(
-                X, "getbands") or hasattr(X, "columns") or getattr(X, "ndim", 1) == 0:
-            raise TypeError(f"X must be a list of photos, such as [{'photo.jpg'!r}], got {type(X).__name__}.")
-        shape = tuple(getattr(X, "shape", ()))
-        if len(shape) == 3 and shape[2] in (1, 3, 4):
-            raise ValueError(f"X must hold photos, but this array of shape {shape} would be {shape[0]} photos of "
-                             f"{shape[1]} x {shape[2]} pixels: give one photo as a list, [X].")
-        images = [self._image(photo, i) for i, photo in enumerate(X)]
+        check_photos(X)
+        images = [self._image(photo, name_of(photo, i)) for i, photo in enumerate(X)]
         if not images:
             raise ValueError("X must hold at least one photo, got none.")
         return np.stack(images)
 
-    def _image(self, photo, i: int) -> np.ndarray:
-        Image = optional("PIL.Image", "Photos are read with", "photo")
-        name = str(photo) if isinstance(photo, (str, os.PathLike)) else f"X[{i}]"
-        image = self._rgb(Image, photo, name)
-        rgb = np.asarray(image, dtype=np.float32)
-        background = _background(rgb)
-        differs = self._differs(Image, image, background)
-        if not differs.any():
+    def _image(self, photo, name: str) -> np.ndarray:
+        Image = pillow()
+        image = read_picture(photo, name, max_pixels=self.max_pixels, side=WORKING_SIDE)
+        if image.mode == "RGBA":
+            rgb, shown, is_inverted = self._cut_out(Image, image)
+            background = np.full_like(rgb, 255.0 if is_inverted else 0.0)
+        else:
+            image = image.convert("RGB")
+            image = _without_frame(image) if self.trim else image
+            rgb = np.asarray(image, dtype=np.float32)
+            background = _background(rgb)
+            shown, is_inverted = self._differs(Image, image, background), None
+        if not shown.any():
             warnings.warn(f"{name} shows nothing but its background: its image is black.", UserWarning, stacklevel=4)
-        if self.trim and differs.any():
-            rows, columns = np.flatnonzero(differs.any(1)), np.flatnonzero(differs.any(0))
-            part = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-            rgb, differs, background = rgb[part], differs[part], background[part]
-        gray = rgb @ np.array(GRAY, dtype=np.float32)
-        garment = np.median(gray[differs]) if differs.any() else 0.0
-        is_inverted = self.background == "light" or (self.background == "auto" and
-                                                     float((background @ GRAY).mean()) > garment)
-        on_paper = np.where(differs[:, :, None], rgb, 255.0 if is_inverted else 0.0)
-        image = self._reduced(Image, on_paper.astype(np.uint8), is_inverted)
-        if differs.any() and image.mean() < EMPTY:
+            return np.zeros((self.size, self.size), dtype=np.uint8)
+        rows, columns = np.flatnonzero(shown.any(1)), np.flatnonzero(shown.any(0))
+        box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        if shown[box].mean() > 0.98 and min(shown[box].shape) > 1:
+            warnings.warn(f"{name} shows a rectangle on its background: a picture in a frame, or a garment whose edges "
+                          "lie outside of the photo, is not recognised.", UserWarning, stacklevel=4)
+        if self.trim:
+            rgb, shown, background = rgb[box], shown[box], background[box]
+        if is_inverted is None:
+            is_inverted = self._is_inverted((background @ GRAY).mean(), np.median((rgb @ GRAY)[shown]))
+        on_paper = np.where(shown[:, :, None], rgb, 255.0 if is_inverted else 0.0)
+        small = self._reduced(Image, on_paper.astype(np.uint8), is_inverted)
+        if image.mode == "RGBA":
+            return _brightened(small)
+        if small.mean() < EMPTY:
             warnings.warn(f"{name} gives an image that is nearly black. The garment must differ from a background that "
                           "is seen at the edges of the photo.", UserWarning, stacklevel=4)
-        return image
+        return small
+
+    def _is_inverted(self, background: float, garment: float) -> bool:
+        """Whether dark becomes bright, for a garment of this brightness on such a background."""
+        return self.background == "light" or (self.background == "auto" and background > garment)
+
+    def _cut_out(self, Image, image) -> tuple[np.ndarray, np.ndarray, bool]:
+        """What a transparent picture shows on paper (height, width, 3), where it shows it, and if that is inverted.
+
+        The paper is white, as in the shop, but where that would leave next to nothing of a white garment.
+        """
+        values = np.asarray(image)
+        shown = values[:, :, 3] > 127
+        gray = values[:, :, :3] @ np.array(GRAY)
+        is_inverted = self._is_inverted(LIGHTEST, np.quantile(gray[shown], 0.05) if shown.any() else 0.0)
+        paper = Image.new("RGBA", image.size, "white" if is_inverted else "black")
+        return np.asarray(Image.alpha_composite(paper, image).convert("RGB"), dtype=np.float32), shown, is_inverted
 
     def _differs(self, Image, image, background: np.ndarray) -> np.ndarray:
         """Mask (height, width) of the pixels that are not background; noise and specks are left out."""
@@ -190,97 +195,6 @@ class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
         result[top:top + shape[1], left:left + shape[0]] = 255 - gray if is_inverted else gray
         return result
 
-    def _rgb(self, Image, photo, name: str):
-        """The photo as a Pillow image in RGB, upright, opaque, of at most WORKING_SIDE pixels a side."""
-        is_file = isinstance(photo, (str, os.PathLike))
-        if is_file:
-            image = self._opened(Image, photo, name)
-        elif isinstance(photo, (np.ndarray, Tensor)):
-            image = self._from_array(Image, photo, name)
-        elif isinstance(photo, Image.Image):
-            image = photo
-        else:
-            raise TypeError(f"{name} must be a path, a Pillow image or an array, got {type(photo).__name__}.")
-        try:
-            self._check_size(image.size, name)
-            try:
-                return self._upright(Image, image, is_file)
-            except DAMAGED as error:
-                raise ValueError(f"{name} is damaged, or no picture that can be read: {error}") from error
-        finally:
-            if is_file:
-                image.close()
-
-    def _upright(self, Image, image, is_file: bool):
-        if is_file:
-            image.draft("RGB", (2 * WORKING_SIDE, 2 * WORKING_SIDE))      # JPEG: decode no more than needed
-        image.load()
-        turned = TURNS.get(_orientation(image) or 1)
-        image = image if turned is None else image.transpose(getattr(Image.Transpose, turned))
-        if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-            values = np.asarray(image, dtype=np.float32)
-            if not np.isfinite(values).all():
-                raise OSError("it holds NaN or infinity")
-            highest = values.max()
-            scale = 257 if image.mode.startswith("I;16") or highest > 255 else 1 / 255 if highest <= 1 else 1
-            image = Image.fromarray((values / scale).clip(0, 255).astype(np.uint8))
-        if not image.has_transparency_data:
-            image = image.convert("RGB")
-            image.thumbnail((WORKING_SIDE, WORKING_SIDE), Image.Resampling.BOX)
-            return image
-        image = image.convert("RGBA")
-        image.thumbnail((WORKING_SIDE, WORKING_SIDE), Image.Resampling.BOX)
-        gray, alpha = np.asarray(image.convert("RGB").convert("L")), np.asarray(image)[:, :, 3]
-        is_dark = self.background == "light" or (self.background == "auto" and (
-            not (alpha > 127).any() or np.median(gray[alpha > 127]) <= 127))
-        paper = Image.new("RGBA", image.size, "white" if is_dark else "black")
-        return Image.alpha_composite(paper, image).convert("RGB")
-
-    def _opened(self, Image, path, name: str):
-        if not os.path.isfile(path):        # a pipe would be waited for
-            raise FileNotFoundError(f"X must hold paths of photos, but there is no file at {name!r}.")
-        try:
-            image = Image.open(path, formats=FORMATS)
-            if image.format == "PNG":
-                image.verify()              # its checksums, which decoding does not look at
-                image = Image.open(path, formats=FORMATS)
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            raise ValueError(f"{name} is too large, more than max_pixels={self.max_pixels:,}: {error}") from error
-        except (OSError, SyntaxError, ValueError, EOFError, OverflowError) as error:
-            raise ValueError(f"{name} is no picture that can be read ({', '.join(FORMATS)}): {error}") from error
-        if image.format in ("JPEG", "MPO") and _scans(path) > SCANS:
-            image.close()
-            raise ValueError(f"{name} is damaged: a JPEG has at most {SCANS} scans.")
-        return image
-
-    def _from_array(self, Image, photo, name: str):
-        if isinstance(photo, Tensor):
-            check_is_plain(photo, name)
-            photo = photo.detach().resolve_neg().cpu()
-            photo = photo.float() if photo.is_floating_point() else photo              # NumPy has no bfloat16
-        if np.ma.is_masked(photo):
-            raise ValueError(f"{name} must not hold masked values, got {np.ma.count_masked(photo)}.")
-        array = np.asarray(photo)
-        if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) or not array.size:
-            raise ValueError(f"{name} must have the shape (height, width) or (height, width, 3 or 4), got "
-                             f"{array.shape}.")
-        self._check_size((array.shape[1], array.shape[0]), name)
-        if array.dtype == bool:
-            array = array.astype(np.uint8) * 255
-        if array.dtype.kind == "f":
-            low, high = float(array.min()), float(array.max())
-            if not (math.isfinite(low) and low >= 0 and high <= 1):
-                raise ValueError(f"{name} must hold floats from 0 to 1, or uint8, got {low:g} to {high:g}.")
-            array = (array * 255).round().astype(np.uint8)
-        if array.dtype != np.uint8:
-            raise ValueError(f"{name} must hold uint8, or floats from 0 to 1, got {array.dtype}.")
-        return Image.fromarray(array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array)
-
-    def _check_size(self, size: tuple[int, int], name: str) -> None:
-        if size[0] * size[1] > self.max_pixels or min(size) < 1:
-            raise ValueError(f"{name} must have from 1 to max_pixels={self.max_pixels:,} pixels, got {size[0]:,} x "
-                             f"{size[1]:,}.")
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
@@ -289,22 +203,67 @@ class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
         return tags
 
 
-def _scans(path) -> int:
-    """Number of a JPEG's scans, counted up to one more than SCANS."""
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        n = end = 0
-        while n <= SCANS and (found := MARKER.search(data, end)) and found[0] != END:
-            n += found[0] == START_OF_SCAN
-            end = found.end() + int.from_bytes(data[found.end():found.end() + 2], "big")
-        return n
+def _brightened(image: np.ndarray) -> np.ndarray:
+    """An image (height, width) whose garment is at least as bright as most of the data set's, if it was cut out.
+
+    A photo's noise would become brighter too.
+    """
+    if not image.any():
+        return image
+    bright = np.quantile(image[image > 0], 0.95)
+    factor = min(BRIGHT / bright, BRIGHT / (255 - LIGHTEST))
+    return image if factor <= 1 else (image * factor).round().clip(0, 255).astype(np.uint8)
 
 
-def _orientation(image) -> int | None:
-    """The orientation in a picture's EXIF data; None if there are no data, or damaged ones."""
-    try:
-        return image.getexif().get(ORIENTATION)
-    except DAMAGED:
-        return None
+def check_photos(X) -> None:
+    """Raise TypeError or ValueError unless X is a list or array of photos, of which each may be anything."""
+    if isinstance(X, (str, bytes, os.PathLike, Mapping)) or not isinstance(X, Iterable) or hasattr(
+            X, "getbands") or hasattr(X, "columns") or getattr(X, "ndim", 1) == 0:
+        raise TypeError(f"X must be a list of photos, such as [{'photo.jpg'!r}], got {type(X).__name__}.")
+    shape = tuple(getattr(X, "shape", ()))
+    if len(shape) == 3 and shape[2] in (1, 3, 4):
+        raise ValueError(f"X must hold photos, but this array of shape {shape} would be {shape[0]} photos of "
+                         f"{shape[1]} x {shape[2]} pixels: give one photo as a list, [X].")
+
+
+def _without_frame(image):
+    """A photo without what surrounds it in one colour and ends along straight lines: a frame, or bars on some sides."""
+    rgb = np.asarray(image, dtype=np.int16)
+    corners = rgb[0, 0], rgb[-1, -1], rgb[0, -1], rgb[-1, 0]
+    for tolerance, corner in itertools.product(FRAME, corners):
+        differs = (np.abs(rgb - corner) > tolerance).any(2)
+        rows, columns = (np.flatnonzero(differs.mean(axis) > LEAST / 2) for axis in (1, 0))
+        if not len(rows) or not len(columns):
+            continue
+        top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+        inner = differs[top:bottom, left:right]
+        is_frame = inner.shape != differs.shape and all(
+            small >= LEAST * large for small, large in zip(inner.shape, differs.shape, strict=True))
+        is_plain = differs.sum() - inner.sum() <= 0.01 * differs.size           # all around
+        if is_frame and is_plain and all(
+                line.mean() >= EDGE for line in (inner[:2], inner[-2:], inner[:, :2], inner[:, -2:])) and all(
+                _is_edge(lines, at) for lines, at in ((rgb[:, left:right], top), (rgb[::-1, left:right], -bottom),
+                                                      (rgb[top:bottom].swapaxes(0, 1), left),
+                                                      (rgb[top:bottom, ::-1].swapaxes(0, 1), -right))):
+            blurred = 1 + min(inner.shape) // 100                               # by JPEG, or by reducing the photo
+            inside = image.crop((left + blurred, top + blurred, right - blurred, bottom - blurred))
+            return _without_frame(inside) if _shows_something(inside) else image
+    return image
+
+
+def _is_edge(lines: np.ndarray, at: int) -> bool:
+    """Whether colours change at once from the lines (n, length, 3) before line `at`, if there are any, to those after.
+
+    A shade, which grows with the distance from the edge, does not.
+    """
+    at %= len(lines)
+    return at == 0 or bool(np.median(np.abs(lines[max(at - 3, 0)] - lines[at + 2]).max(1)) > FRAME[0])
+
+
+def _shows_something(image) -> bool:
+    """Whether what lies within a frame is a photo, and not what the photo shows, such as a bag of one colour."""
+    rgb = np.asarray(image, dtype=np.int16)
+    return bool((np.abs(rgb - np.median(rgb[[0, -1]], axis=(0, 1))) > FRAME[0]).any(2).mean() > 0.02)
 
 
 def _background(rgb: np.ndarray) -> np.ndarray:

@@ -51,7 +51,7 @@ def main():
     names = [*FORMS, "digits"]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="some forms (default: all)")
-    parser.add_argument("--seeds", type=_measure.seed, nargs="+", default=[0, 1, 2], help="random seeds (default: 0 1 2)")
+    parser.add_argument("--seeds", type=_measure.seed, nargs="+", default=[0, 1, 2], help="seeds (default: 0 1 2)")
     parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--name", type=_measure.file_name, default="forms", help="name of the result file")
     args = parser.parse_args()
@@ -71,7 +71,8 @@ def main():
             _measure.write(args.name, {"runs": runs})
     for form in args.only:
         found = [run["valid_accuracy"] for run in runs if run["form"] == form]
-        print(f"{form:26s} {100 * statistics.mean(found):.2f} % +- {100 * statistics.pstdev(found):.2f} of {len(found)}")
+        spread = statistics.pstdev(found)
+        print(f"{form:26s} {100 * statistics.mean(found):.2f} % +- {100 * spread:.2f} of {len(found)}")
 
 
 if __name__ == "__main__":

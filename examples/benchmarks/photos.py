@@ -52,7 +52,8 @@ BACKGROUNDS = {"white": plain(255), "light gray (220)": plain(220), "mid-gray (1
 CHANGES = {"as it is": {}, "tolerance 0.05": {"tolerance": 0.05}, "tolerance 0.15": {"tolerance": 0.15},
            "not sharpened": {"sharpen": False}, "denoised at 112": {"DENOISED_SIDE": 112},
            "denoised at 448": {"DENOISED_SIDE": 448}, "median of 3 x 3": {"MEDIAN": 3},
-           "median of 7 x 7": {"MEDIAN": 7}, "always inverted": {"background": "light"}}
+           "median of 7 x 7": {"MEDIAN": 7}, "always inverted": {"background": "light"},
+           "pale cut-outs stay pale": {"BRIGHT": 0}, "pale cut-outs at 160": {"BRIGHT": 160}}
 
 
 def make_photo(image, background, seed, is_white=False):

@@ -1,0 +1,193 @@
+"""Pictures from files, bytes, Pillow and arrays: upright, in 8 bits, within bounds of size and memory."""
+from __future__ import annotations
+
+import io
+import math
+import mmap
+import os
+import re
+import struct
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from fmnist_sk._data.checks import check_is_plain
+from fmnist_sk._runtime.optional import optional
+
+# Formats that need memory for their pixels only (not so the tiles of a TIFF; others run programs or are rarely photos).
+FORMATS = "BMP", "GIF", "JPEG", "PNG", "PPM", "WEBP"
+WHERE_PILLOW_CAN = "AVIF", "HEIF"       # from Pillow 11.3 on, and with the package pillow-heif
+LARGEST = 89_478_485                    # pixels; Pillow refuses larger pictures as attacks
+SCANS = 100                 # of a JPEG: each takes as long as decoding all of it, and progressive ones have about ten
+
+# A marker of a JPEG that a segment follows (ISO 10918-1, table B.1).
+MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
+START_OF_SCAN, END = b"\xff\xda", b"\xff\xd9"
+
+# For each orientation in EXIF data (EXIF 2.3, section 4.6.4) the method of Pillow that turns the picture upright.
+ORIENTATION = 0x0112
+TURNS = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE",
+         8: "ROTATE_90"}
+# Errors that Pillow raises for damaged files.
+DAMAGED = (OSError, SyntaxError, EOFError, MemoryError, LookupError, ArithmeticError, ValueError, TypeError,
+           struct.error)
+
+
+def pillow() -> Any:
+    """The module PIL.Image. Raises ImportError, which names the extra, without Pillow."""
+    return optional("PIL.Image", "Photos are read with", "photo")
+
+
+def read_picture(picture: Any, name: str, *, max_pixels: int, side: int | None = None) -> Any:
+    """A picture as a Pillow image, upright, in mode L, RGB or, if something is transparent, RGBA.
+
+    picture : path, bytes of a file, Pillow image, or array or tensor (height, width), (height, width, 3) or (height,
+        width, 4): uint8, bool, or floats from 0 to 1
+    name : of the picture, for messages
+    max_pixels : pictures with more are refused before they are decoded
+    side : larger pictures are reduced to at most so many pixels a side
+
+    Raises TypeError for other objects, FileNotFoundError for paths without a file, and ValueError for what cannot be
+    read, is damaged or too large, and for arrays of other shapes or values.
+    """
+    Image = pillow()
+    is_file = isinstance(picture, (str, os.PathLike, bytes, bytearray))
+    if is_file:
+        image = _opened(Image, picture, name, max_pixels)
+    elif isinstance(picture, (np.ndarray, Tensor)):
+        image = _from_array(Image, picture, name, max_pixels)
+    elif isinstance(picture, Image.Image):
+        image = picture
+    else:
+        raise TypeError(f"{name} must be a path, bytes, a Pillow image or an array, got {type(picture).__name__}.")
+    try:
+        _check_size(image.size, name, max_pixels)
+        try:
+            return _upright(Image, image, side, is_file)
+        except DAMAGED as error:
+            raise ValueError(f"{name} is damaged, or no picture that can be read: {error}") from error
+    finally:
+        if is_file:
+            image.close()
+
+
+def name_of(picture: Any, i: int) -> str:
+    """How messages call picture i of X: by its path if it has one."""
+    return str(picture) if isinstance(picture, (str, os.PathLike)) else f"X[{i}]"
+
+
+def _upright(Image, image, side: int | None, is_file: bool):
+    if is_file and side is not None:
+        image.draft("RGB", (2 * side, 2 * side))                # JPEG: decode no more than needed
+    image.load()
+    turned = TURNS.get(_orientation(image) or 1)
+    image = image if turned is None else image.transpose(getattr(Image.Transpose, turned))
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        image = Image.fromarray(_in_8_bits(np.asarray(image, dtype=np.float32), image.mode.startswith("I;16")))
+    is_gray = image.mode in ("1", "L")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        is_opaque = image.getextrema()[3][0] == 255
+        image = image.convert("RGB") if is_opaque else image
+    else:
+        image = image.convert("L" if is_gray else "RGB")
+    if side is not None:
+        image.thumbnail((side, side), Image.Resampling.BOX)
+    return image
+
+
+def _in_8_bits(values: np.ndarray, is_16_bits: bool) -> np.ndarray:
+    """Numbers from 0 to 65535, to 255 or to 1, which their largest tells, as uint8."""
+    if not np.isfinite(values).all():
+        raise OSError("it holds NaN or infinity")
+    highest = values.max()
+    scale = 257 if is_16_bits or highest > 255 else 1 / 255 if highest <= 1 else 1
+    return (values / scale).round().clip(0, 255).astype(np.uint8)
+
+
+def _opened(Image, source, name: str, max_pixels: int):
+    is_path = isinstance(source, (str, os.PathLike))
+    if is_path and not os.path.isfile(source):          # a pipe would be waited for
+        raise FileNotFoundError(f"X must hold paths of photos, but there is no file at {name!r}.")
+    formats = [*FORMATS, *(known for known in WHERE_PILLOW_CAN if known in _registered(Image))]
+
+    def opened():
+        return Image.open(source if is_path else io.BytesIO(source), formats=formats)
+    try:
+        image = opened()
+        if image.format == "PNG":
+            image.verify()              # its checksums, which decoding does not look at
+            image = opened()
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(f"{name} is too large, more than max_pixels={max_pixels:,}: {error}") from error
+    except (OSError, SyntaxError, ValueError, EOFError, OverflowError) as error:
+        raise ValueError(f"{name} is no picture that can be read ({', '.join(formats)}): {error}") from error
+    if image.format in ("JPEG", "MPO") and _scans(source, is_path) > SCANS:
+        image.close()
+        raise ValueError(f"{name} is damaged: a JPEG has at most {SCANS} scans.")
+    return image
+
+
+def _registered(Image) -> set[str]:
+    """What this Pillow reads; where the package pillow-heif is installed, HEIC too."""
+    try:
+        import pillow_heif
+        pillow_heif.register_heif_opener()
+    except ImportError:
+        pass
+    Image.init()
+    return set(Image.OPEN)
+
+
+def _from_array(Image, picture, name: str, max_pixels: int):
+    if isinstance(picture, Tensor):
+        check_is_plain(picture, name)
+        picture = picture.detach().resolve_neg().cpu()
+        picture = picture.float() if picture.is_floating_point() else picture          # NumPy has no bfloat16
+    if np.ma.is_masked(picture):
+        raise ValueError(f"{name} must not hold masked values, got {np.ma.count_masked(picture)}.")
+    array = np.asarray(picture)
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) or not array.size:
+        raise ValueError(f"{name} must have the shape (height, width) or (height, width, 3 or 4), got {array.shape}.")
+    _check_size((array.shape[1], array.shape[0]), name, max_pixels)
+    if array.dtype == bool:
+        array = array.astype(np.uint8) * 255
+    if array.dtype.kind == "f":
+        low, high = float(array.min()), float(array.max())
+        if not (math.isfinite(low) and low >= 0 and high <= 1):
+            raise ValueError(f"{name} must hold floats from 0 to 1, or uint8, got {low:g} to {high:g}.")
+        array = (array * 255).round().astype(np.uint8)
+    if array.dtype != np.uint8:
+        raise ValueError(f"{name} must hold uint8, or floats from 0 to 1, got {array.dtype}.")
+    return Image.fromarray(array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array)
+
+
+def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
+    if size[0] * size[1] > max_pixels or min(size) < 1:
+        raise ValueError(f"{name} must have from 1 to max_pixels={max_pixels:,} pixels, got {size[0]:,} x "
+                         f"{size[1]:,}.")
+
+
+def _scans(source, is_path: bool) -> int:
+    """Number of a JPEG's scans, counted up to one more than SCANS."""
+    if is_path:
+        with open(source, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return _count_scans(data)
+    return _count_scans(source)
+
+
+def _count_scans(data) -> int:
+    n = end = 0
+    while n <= SCANS and (found := MARKER.search(data, end)) and found[0] != END:
+        n += found[0] == START_OF_SCAN
+        end = found.end() + int.from_bytes(data[found.end():found.end() + 2], "big")
+    return n
+
+
+def _orientation(image) -> int | None:
+    """The orientation in a picture's EXIF data; None if there are no data, or damaged ones."""
+    try:
+        return image.getexif().get(ORIENTATION)
+    except DAMAGED:
+        return None
