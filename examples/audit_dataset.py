@@ -1,6 +1,6 @@
 """What is wrong with the data set itself: duplicates, images that leak into the test set, labels that look wrong.
 
-    python examples/audit_dataset.py
+    python examples/audit_dataset.py [--folder pictures --size 64 --color rgb]
 
 Finds equal and nearly equal images (mirrored ones too) within and between training and test images; trains networks on
 folds of all images to find labels that cross-validated probabilities contradict; and says what accuracy on the test
@@ -15,13 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from _data import add_data_options, is_test_of, load_data, to_show
 from _models import labels_for, load_model
 from scipy.stats import binomtest
 from sklearn.decomposition import PCA
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.neighbors import NearestNeighbors
 
-from fmnist_sk import ResNetClassifier, load_fashion_mnist
+from fmnist_sk import ResNetClassifier
 
 try:
     import matplotlib.pyplot as plt
@@ -43,7 +44,7 @@ def find_duplicates(X, is_test, threshold, neighbours=5):
         reduce.transform(flat.astype(np.float32)).astype(np.float32))
     rows = []
     for mirrored in (False, True):
-        queries = X[:, :, ::-1].reshape(len(X), -1) if mirrored else flat
+        queries = X[..., ::-1].reshape(len(X), -1) if mirrored else flat
         _, found = search.kneighbors(reduce.transform(queries.astype(np.float32)).astype(np.float32))
         for column in found.T:
             first, second = np.arange(len(X)), column
@@ -113,11 +114,11 @@ def main():
     parser.add_argument("--folds", type=int, default=3, help="folds for label errors, 0 for none (default: 3)")
     parser.add_argument("--epochs", type=int, help="epochs of a fold (default: the classifier's own)")
     parser.add_argument("--images", type=int, metavar="N", help="audit N random images only")
-    parser.add_argument("--model", default="pretrained", help="whose test accuracy to look at: a file that "
-                        "fmnist_sk.save wrote, or: pretrained (the default)")
+    parser.add_argument("--model", help="whose test accuracy to look at: a file that fmnist_sk.save wrote, or: "
+                        "pretrained (the default for Fashion-MNIST, else none)")
     parser.add_argument("--device", help="cpu or cuda (default: cuda if there is one)")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
-    parser.add_argument("--data-home", help="folder to look for the Fashion-MNIST files in first")
+    add_data_options(parser)
     parser.add_argument("--output", type=Path, default=Path("output/audit"), help="folder to write to")
     args = parser.parse_args()
     try:
@@ -125,24 +126,24 @@ def main():
                 args.images is None or args.images >= 100) or not (args.epochs is None or args.epochs >= 1):
             raise ValueError("--folds must be 0 or from 2 to 20, --threshold at least 0, --images at least 100, and "
                              "--epochs at least 1")
-        data = load_fashion_mnist("all", data_home=args.data_home)
+        source = {"data_home": args.data_home, "folder": args.folder, "csv": args.csv, "size": args.size,
+                  "color": args.color}
+        data = load_data("all", **source)
         classifier = ResNetClassifier(augment="fashion", random_state=args.seed, device=args.device)
         classifier.initialize()                                 # ValueError for a device that is not here
-        model = load_model(args.model)
-        y_model = labels_for(model, data, args.model)
+        name = args.model or (None if args.folder or args.csv else "pretrained")
+        model = name and load_model(name, data.images[0])
+        y_model = data.codes if model is None else labels_for(model, data, name)
         args.output.mkdir(parents=True, exist_ok=True)
         for name in WRITTEN:
             (args.output / name).unlink(missing_ok=True)
     except (OSError, ValueError, ImportError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
-    X, y, names = data.images, data.target, data.target_names
-    places = np.arange(len(X))
+    X, y, names, where, is_test = data.images, data.codes, np.array(data.names), data.where, is_test_of(data, **source)
     if args.images:
-        places = np.sort(np.random.default_rng(args.seed).choice(places, min(args.images, len(X)), replace=False))
-        X, y, y_model = X[places], y[places], y_model[places]
-    is_test = places >= 60_000                                  # the test images follow the training images
-    where = [f"{'test' if test else 'train'} {place - 60_000 * test}" for place, test in
-             zip(places.tolist(), is_test.tolist(), strict=True)]
+        rows = np.sort(np.random.default_rng(args.seed).choice(len(X), min(args.images, len(X)), replace=False))
+        X, y, y_model, where, is_test = X[rows], y[rows], y_model[rows], where[rows], is_test[rows]
+    shown = to_show(X)
 
     pairs = find_duplicates(X, is_test, args.threshold)
     pairs["labels differ"] = y[pairs["first"]] != y[pairs["second"]]
@@ -160,7 +161,7 @@ def main():
     table.to_csv(args.output / "duplicates.csv", index=False)
     order = pairs.sort_values(["labels differ", "where"], ascending=[False, True], kind="stable")
     if len(order):
-        draw_gallery([((X[row["first"]], X[row["second"]]), f"{where[row['first']]}: {names[y[row['first']]]}\n"
+        draw_gallery([((shown[row["first"]], shown[row["second"]]), f"{where[row['first']]}: {names[y[row['first']]]}\n"
                        f"{where[row['second']]}: {names[y[row['second']]]}\n{row['distance']:.1f}"
                        + ", one mirrored" * row["mirrored"]) for row in order.head(40).to_dict("records")],
                      5, args.output / "duplicates.png", f"{min(40, len(order))} of {len(order):,} pairs of equal or "
@@ -179,28 +180,32 @@ def main():
             np.mean(proba.argmax(1) == y)), "pairs": {f"{names[a]} labelled, {names[b]} guessed": int(count) for
                                                       (a, b), count in errors.groupby(["label", "guess"]).size()
                                                       .sort_values(ascending=False).head(8).items()}}
-        print(f"  accuracy {content['label_errors']['cross_validated_accuracy']:.4f}; {len(errors)} labels are suspect "
+        accuracy = content["label_errors"]["cross_validated_accuracy"]
+        if accuracy < 0.9:
+            print(f"  caution: the networks recognise only {accuracy:.0%} of the images, so that many suspects are "
+                  "mistakes of theirs and not of the labels")
+        print(f"  accuracy {accuracy:.4f}; {len(errors)} labels are suspect "
               f"({len(errors) / len(y):.2%}): " + ", ".join(
                   f"{name} {count}" for name, count in content["label_errors"]["pairs"].items()))
         errors.assign(image=[where[i] for i in errors["image"]], label=names[errors["label"]],
                       guess=names[errors["guess"]]).to_csv(args.output / "label_errors.csv", index=False)
         if len(errors):
-            draw_gallery([((X[row["image"]],), f"{where[row['image']]}\n{names[row['label']]}: {row['p_label']:.1%}\n"
-                           f"{names[row['guess']]}: {row['p_guess']:.1%}")
+            draw_gallery([((shown[row["image"]],), f"{where[row['image']]}\n{names[row['label']]}: "
+                           f"{row['p_label']:.1%}\n{names[row['guess']]}: {row['p_guess']:.1%}")
                           for row in errors.head(60).to_dict("records")], 10, args.output / "label_errors.png",
-                         f"{min(60, len(errors))} of {len(errors):,} suspect labels: place, then the label, then what "
-                         "networks say that have not seen the image, each with its probability")
+                         f"{min(60, len(errors))} of {len(errors):,} suspect labels: above each image its place, its "
+                         "label, and what networks say that have not seen it, each with its probability")
 
-    if is_test.any():
+    if model is not None and is_test.any():
         right = model.predict(X[is_test]) == y_model[is_test]
         leaked = pairs[pairs["where"] == "between train and test"][["first", "second"]].to_numpy().max(1, initial=-1)
         clean = ~np.isin(np.flatnonzero(is_test), leaked)
-        content["test_accuracy"] = {"model": args.model, "all": accuracy_of(right),
+        content["test_accuracy"] = {"model": name, "all": accuracy_of(right),
                                     "without copies in train": accuracy_of(right[clean])}
-        print(f"\ntest accuracy of {args.model}:")
-        for name, found in list(content["test_accuracy"].items())[1:]:
+        print(f"\ntest accuracy of {name}:")
+        for which, found in list(content["test_accuracy"].items())[1:]:
             low, high = found["interval_95"]
-            print(f"  {name:25s}{found['accuracy']:.4f} of {found['n']:,} (95 % interval {low:.4f} to {high:.4f})")
+            print(f"  {which:25s}{found['accuracy']:.4f} of {found['n']:,} (95 % interval {low:.4f} to {high:.4f})")
     (args.output / "audit.json").write_text(json.dumps(content, indent=1) + "\n")
     print("\n".join(f"wrote {args.output / name}" for name in WRITTEN if (args.output / name).exists()))
 

@@ -4,7 +4,9 @@
 
 MODEL is a file that `fmnist_sk.save` wrote (quickstart.py and train.py do), or "pretrained" for the model that comes
 with the package. Prints the test accuracy and a report for each class, and writes to output/evaluate/NAME: pictures,
-metrics.json, and report.html, which needs no other file.
+metrics.json, mistakes.csv, and report.html, which needs no other file. Images are Fashion-MNIST's, or your own:
+
+    python examples/evaluate.py MODEL --folder pictures
 """
 import argparse
 import base64
@@ -14,13 +16,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from _models import labels_for, load_model, names_for
+from _data import add_data_options, load_data
+from _models import labels_for, load_model, names_for, pictures_for, read_model
 from jinja2 import Environment
 from sklearn.metrics import accuracy_score, classification_report, log_loss
 from sklearn.pipeline import Pipeline
 
 import fmnist_sk
-from fmnist_sk import ImageClassifier, load_csv, load_fashion_mnist
+from fmnist_sk import ImageClassifier
 
 try:
     import matplotlib.pyplot as plt
@@ -49,15 +52,18 @@ Log loss {{ "%.3f" | format(metrics.log_loss) }}, expected calibration error \
 """
 
 
-def pictures_of(model, X, y, y_pred, y_proba, names, n_embedded):
+def pictures_of(model, X, y, y_pred, y_proba, names, where, n_embedded):
     """The name of a picture, its caption and its display, one after the other."""
+    seen = None if names is None else [name for name, label in zip(names, model.classes_, strict=True)
+                                       if label in y or label in y_pred]
     yield "class_accuracy", "How many images of each class are recognised", \
-        fmnist_sk.ClassAccuracyDisplay.from_predictions(y, y_pred, class_names=names)
+        fmnist_sk.ClassAccuracyDisplay.from_predictions(y, y_pred, class_names=seen)
     yield "confusion_matrix", "True and predicted classes, and images of the most frequent confusions", \
-        fmnist_sk.ConfusionDisplay.from_predictions(y, y_pred, X, class_names=names)
+        fmnist_sk.ConfusionDisplay.from_predictions(y, y_pred, X, class_names=seen)
     if y_proba is not None:
         yield "mistakes", "The most confident mistakes", \
-            fmnist_sk.MistakesDisplay.from_predictions(y, y_proba, X, classes=model.classes_, class_names=names)
+            fmnist_sk.MistakesDisplay.from_predictions(y, y_proba, X, classes=model.classes_, class_names=names,
+                                                       image_names=where)
         yield "reliability", "Whether predictions with a confidence of 90 % are right in 90 % of cases", \
             fmnist_sk.ReliabilityDisplay.from_predictions(y, y_proba, classes=model.classes_)
     network = model[-1] if isinstance(model, Pipeline) else model
@@ -69,7 +75,9 @@ def pictures_of(model, X, y, y_pred, y_proba, names, n_embedded):
             yield "class_history", "The accuracy of each class during the training", \
                 fmnist_sk.ClassHistoryDisplay.from_estimator(model, class_names=names)
     yield "features", "Images as the network's last layer sees them: near each other if they are alike to it", \
-        fmnist_sk.EmbeddingDisplay.from_estimator(model, X, y, class_names=names, max_images=n_embedded)
+        fmnist_sk.EmbeddingDisplay.from_estimator(model, X, y, max_images=n_embedded, class_names=None if names is None
+                                                  else [name for name, label in zip(names, model.classes_, strict=True)
+                                                        if label in y])
     first = [int(np.flatnonzero(y == label)[0]) for label in np.unique(y)][:8]
     for name, caption, draw in [
         ("grad_cam", "Where the evidence for its answers lies, which may be where nothing is (Grad-CAM)",
@@ -93,8 +101,9 @@ def name_of(path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", metavar="MODEL", help="a file that fmnist_sk.save wrote, or: pretrained")
-    parser.add_argument("--csv", metavar="PATH", help="images and labels in a CSV file instead of the test images")
-    parser.add_argument("--data-home", help="folder to look for the Fashion-MNIST files in first")
+    add_data_options(parser, is_sized=False)
+    parser.add_argument("--part", choices=["test", "all"], help="of a folder: the part that train.py holds out, or its "
+                        "subfolder test (test, the default), or all of it; of a CSV file: all is the default")
     parser.add_argument("--device", default="auto", help="cpu or cuda (default: cuda if there is one)")
     parser.add_argument("--embed", type=int, default=2000, metavar="N", help="images in the picture of features "
                         "(default: 2000)")
@@ -105,7 +114,10 @@ def main():
     try:
         if args.embed < 3 or args.dpi < 10:
             raise ValueError(f"--embed must be at least 3 and --dpi at least 10, got {args.embed} and {args.dpi}")
-        data = load_csv(args.csv) if args.csv else load_fashion_mnist("test", data_home=args.data_home)
+        model = read_model(args.model, args.device)
+        pictures = pictures_for(model) if args.folder else {}
+        part = args.part or ("all" if args.csv else "test")
+        data = load_data(part, data_home=args.data_home, folder=args.folder, csv=args.csv, **pictures)
         model = load_model(args.model, data.images[0], device=args.device)
         X, y = data.images, labels_for(model, data, args.model)
         output = args.output or Path("output/evaluate") / name
@@ -113,14 +125,15 @@ def main():
     except (OSError, ValueError, ImportError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
     written = []
-    names = names_for(data, y)
+    names = names_for(model, data)
     y_proba = model.predict_proba(X) if hasattr(model, "predict_proba") else None
     y_pred = model.predict(X) if y_proba is None else model.classes_[y_proba.argmax(1)]
     metrics = {"model": args.model, "accuracy": accuracy_score(y, y_pred), "n_images": len(y)}
-    report = classification_report(y, y_pred, target_names=names, digits=3, zero_division=0)
+    order = {"labels": model.classes_, "target_names": names, "zero_division": 0}
+    report = classification_report(y, y_pred, digits=3, **order)
     print(f"{model}\n\n{report}")
     pictures = {}
-    for key, caption, display in pictures_of(model, X, y, y_pred, y_proba, names, args.embed):
+    for key, caption, display in pictures_of(model, X, y, y_pred, y_proba, names, data.where, args.embed):
         buffer = io.BytesIO()
         display.figure_.savefig(buffer, dpi=args.dpi, format="png")
         plt.close(display.figure_)
@@ -136,13 +149,20 @@ def main():
     print(f"accuracy: {metrics['accuracy']:.4f} (95 % interval {metrics['interval'][0]:.4f} to "
           f"{metrics['interval'][1]:.4f})")
     (output / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
-    table = pd.DataFrame(classification_report(y, y_pred, target_names=names, output_dict=True, zero_division=0)).T
+    mistakes = pd.DataFrame({"image": data.where, "label": y, "prediction": y_pred})
+    if y_proba is not None:
+        mistakes["probability"] = y_proba.max(1)
+        mistakes = mistakes.sort_values("probability", ascending=False, kind="stable")
+    mistakes[mistakes["label"] != mistakes["prediction"]].to_csv(output / "mistakes.csv", index=False)
+    table = pd.DataFrame(classification_report(y, y_pred, output_dict=True, **order)).T
     page = Environment(autoescape=True).from_string(PAGE).render(
-        title=f"What {name} sees", data=args.csv or "Fashion-MNIST's test set", metrics=metrics, model=str(model),
-        pictures=pictures, version=fmnist_sk.__version__, table=table.drop("accuracy", errors="ignore").to_html(
-            float_format="{:.3f}".format, border=0, formatters={"support": "{:.0f}".format}))
+        title=f"What {name} sees", data=args.csv or args.folder or "Fashion-MNIST's test set", metrics=metrics,
+        model=str(model), pictures=pictures, version=fmnist_sk.__version__,
+        table=table.drop("accuracy", errors="ignore").to_html(float_format="{:.3f}".format, border=0,
+                                                              formatters={"support": "{:.0f}".format}))
     (output / "report.html").write_text(page, encoding="utf-8")
-    print("\n".join(f"wrote {path}" for path in [*written, output / "metrics.json", output / "report.html"]))
+    print("\n".join(f"wrote {path}" for path in [*written, *(output / name for name in (
+        "metrics.json", "mistakes.csv", "report.html"))]))
 
 
 if __name__ == "__main__":

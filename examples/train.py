@@ -4,9 +4,12 @@ r"""One training run from the command line: any network, any setting, and everyt
         --loss sigmoid
 
 Writes to output/train/MODEL: config.json (all settings, before training), results.json, history.csv (a row an epoch),
-curves.png, class_accuracy.png, schedule.png and model.safetensors. `--config FOLDER/config.json` repeats a run, with
+curves.png, class_history.png, schedule.png and model.safetensors. `--config FOLDER/config.json` repeats a run, with
 bit-identical results. A run that was killed, stopped with Ctrl-C, or could not write its files, goes on when the same
 command is given again.
+
+`--folder PICTURES --size 64 --color rgb` trains on pictures of your own, of which a fifth is held out for testing and
+whose labels are the names of their folders; `--csv FILE` on the images of a CSV file.
 
 A VALUE is a number, a word, none, true, false, or an expression of literals and classes of fmnist_sk, such as
 --augment "[RandomCrop(padding=2), MixUp(alpha=0.4)]" or --schedule "Exponential(factor=0.9, every=10000, per='batch')".
@@ -25,6 +28,7 @@ import numpy as np
 import pandas as pd
 import sklearn
 import torch
+from _data import add_data_options, load_data
 from sklearn.base import BaseEstimator, clone
 from sklearn.metrics import classification_report
 from sklearn.model_selection import train_test_split
@@ -44,8 +48,11 @@ CLASSES = {name: getattr(fmnist_sk, name) for name in fmnist_sk.__all__ if isins
 SYSTEMS = fmnist_sk.reference_systems()
 MODELS = [*fmnist_sk.networks.__all__, *SYSTEMS]
 AUGMENT = {f"report {i}": f"report_{i}" for i in (1, 2, 3)}          # what --augment is without a value
+WRITTEN = ("config.json", "results.json", "history.csv", "curves.png", "class_history.png", "schedule.png",
+           "model.safetensors")
 NOT_WRITTEN = {"module", "random_state", "checkpoint", "checkpoint_every", "callbacks", "verbose"}
 WORDS = {"none": None, "true": True, "false": False}
+DATA = {"n_train": None, "data_home": None, "folder": None, "csv": None, "size": 28, "color": "gray"}
 VERSIONS = {"fmnist_sk": fmnist_sk.__version__, "torch": torch.__version__, "scikit-learn": sklearn.__version__}
 OPTIONS = {         # parameter: option, meaning
     "batch_size": ("--batch-size", "images in a step"),
@@ -155,17 +162,18 @@ def parse(argv):
         "parameter, such as width=16, optimizer__betas=(0.9,0.95) or criterion__gamma=1; may be given often")
     add("--seed", type=int, help="random seed (default: 0)")
     add("--n-train", type=int, metavar="N", help="use N training images, in the proportions of the classes")
-    add("--data-home", metavar="PATH", help="folder to look for the Fashion-MNIST files in first")
+    add_data_options(parser)
+    parser.set_defaults(size=None, color=None)
     add("--tensorboard", action="store_true", help="also log to OUTPUT/tensorboard "
         "(pip install 'fmnist_sk[tensorboard]')")
     add("--output", type=Path, metavar="PATH", help="folder to write to (default: output/train/MODEL)")
+    add("--overwrite", action="store_true", help="replace what another run has written to that folder")
     return parser, parser.parse_args(argv)
 
 
 def configure(args):
     """The classifier that the options ask for, and the content of config.json."""
-    config = {"model": args.model or "ResNetClassifier", "seed": 0, "data": {"n_train": None, "data_home": None},
-              "versions": VERSIONS}
+    config = {"model": args.model or "ResNetClassifier", "seed": 0, "data": DATA, "versions": VERSIONS}
     if args.config:
         if args.model:
             raise ValueError("--model cannot be given beside --config, which names the model.")
@@ -178,7 +186,7 @@ def configure(args):
             raise ValueError(f"{args.config} is no config.json of this script, or of a model that it does not know.")
         config |= content
         data = config["data"]
-        if not isinstance(data, dict) or data.keys() != {"n_train", "data_home"}:
+        if not isinstance(data, dict) or not {"n_train", "data_home"} <= data.keys() <= DATA.keys():
             raise ValueError(f"{args.config}: data must hold n_train and data_home, got {data!r}.")
         if type(config["seed"]) is not int:
             raise ValueError(f"{args.config}: seed must be a whole number, got {config['seed']!r}.")
@@ -205,7 +213,8 @@ def configure(args):
     names = {*BaseEstimator.get_params(classifier, deep=False), *classifier._prefixed_params()} - NOT_WRITTEN
     config["params"] = {name: as_json(name, value) for name, value in sorted(classifier.get_params().items())
                         if name in names}
-    config["data"] |= {name: vars(args)[name] for name in ("n_train", "data_home") if vars(args)[name] is not None}
+    given = {name: vars(args)[name] for name in DATA if vars(args)[name] is not None}
+    config["data"] = {**DATA, **config["data"], **given}
     config["seed"] = config["seed"] if args.seed is None else args.seed
     classifier.set_params(random_state=config["seed"], verbose=dict(args.settings).get("verbose", 1))
     clone(classifier).initialize()              # what cannot be built fails now, before the data are read
@@ -238,16 +247,18 @@ def open_tensorboard(folder):
     return SummaryWriter(folder)
 
 
-def load(subset, data_home, n_train=None, seed=0):
-    """Images and labels, all or n_train of them, and the names of the classes."""
-    data = fmnist_sk.load_fashion_mnist(subset, data_home=data_home)
-    rows = np.arange(len(data.target))
-    if n_train is not None and n_train != len(rows):
+def load(subset, n_train, seed, **source):
+    """Training or test images, all or n_train of the former; pictures of a folder have names as labels."""
+    data = load_data(subset, **source)
+    if source["folder"] is not None:
+        data = data._replace(labels=np.array(data.names))
+    rows = np.arange(len(data.codes))
+    if subset == "train" and n_train is not None and n_train != len(rows):
         try:
-            rows, _ = train_test_split(rows, train_size=n_train, stratify=data.target, random_state=seed)
+            rows, _ = train_test_split(rows, train_size=n_train, stratify=data.codes, random_state=seed)
         except ValueError as error:
             raise ValueError(f"--n-train {n_train}: {error}") from error
-    return data.images[rows], data.target[rows], data.target_names
+    return data.take(rows)
 
 
 def epoch_row(row, names):
@@ -258,25 +269,25 @@ def epoch_row(row, names):
     return {**{name: row[name] for name in columns if name in row}, **classes}
 
 
-def draw(classifier, n_samples, names, output):
+def draw(classifier, n_samples, class_names, output):
     displays = {"curves": HistoryDisplay.from_estimator(classifier),
                 "schedule": ScheduleDisplay.from_estimator(classifier, n_samples, rows=classifier.history_)}
     if hasattr(classifier, "best_epoch_"):          # there were validation images
-        displays["class_accuracy"] = ClassHistoryDisplay.from_estimator(classifier, class_names=names)
+        displays["class_history"] = ClassHistoryDisplay.from_estimator(classifier, class_names=class_names)
     for name, display in displays.items():
         display.figure_.savefig(output / f"{name}.png", dpi=120)
         plt.close(display.figure_)
 
 
-def evaluation(classifier, data_home):
+def evaluation(classifier, test):
     """Prints what the classifier makes of the test images, and returns what results.json holds."""
-    X, y, names = load("test", data_home)
-    y_pred = classifier.predict(X)
+    y, y_pred = test.target, classifier.predict(test.images)
     history, best_epoch = classifier.history_, getattr(classifier, "best_epoch_", None)
     kept = history[(best_epoch or len(history)) - 1]
-    by_class = {name: np.mean(y_pred[y == code] == code) for code, name in enumerate(names)}
-    print("\n" + classification_report(y, y_pred, target_names=names, digits=3, zero_division=0))
-    print("accuracy of each class:\n" + "".join(f"  {name:12s} {value:6.1%}\n" for name, value in by_class.items()))
+    by_class = {name: np.mean(y_pred[y == label] == label)
+                for label, name in zip(test.labels, test.names, strict=True)}
+    print("\nrecall is the accuracy of a class\n" + classification_report(
+        y, y_pred, labels=test.labels, target_names=test.names, digits=3, zero_division=0))
     print(f"test accuracy: {np.mean(y_pred == y):.4f}")
     return {"test_accuracy": np.mean(y_pred == y), "test_accuracy_of_each_class": by_class,
             "validation_accuracy": kept.get("valid_acc"), "training_accuracy": kept["train_acc"],
@@ -284,15 +295,30 @@ def evaluation(classifier, data_home):
             "parameters": sum(parameter.numel() for parameter in classifier.module_.network.parameters())}
 
 
-def write(classifier, config, names, n_samples, output):
+def write(classifier, test, n_samples, output):
     """The files of a run whose fit is complete."""
     run = {"callbacks": None, "checkpoint": None, "keep_checkpoint": False}
     classifier.set_params(**run).initialize_callbacks()                                # they belong to this run alone
     fmnist_sk.save(classifier, output / "model.safetensors")
-    pd.DataFrame([epoch_row(row, names) for row in classifier.history_]).to_csv(output / "history.csv", index=False)
-    draw(classifier, n_samples, names, output)
-    results = evaluation(classifier, config["data"]["data_home"])
+    rows = [epoch_row(row, test.names) for row in classifier.history_]
+    pd.DataFrame(rows).to_csv(output / "history.csv", index=False)
+    draw(classifier, n_samples, test.class_names, output)
+    results = evaluation(classifier, test)
     (output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+
+
+def make_folder(output, config, overwrite):
+    """A folder for the files of a run, without those of another, which only `overwrite` removes."""
+    output.mkdir(parents=True, exist_ok=True)
+    found = [output / name for name in WRITTEN if (output / name).is_file()]
+    before = output / "config.json"
+    if not found or (before.exists() and before.read_text() == config):
+        return
+    if not overwrite and found != [before]:                     # which is of a run that wrote no results
+        raise ValueError(f"{output} holds the results of a run with other settings: give another --output, or "
+                         "--overwrite to replace them")
+    for path in found:
+        path.unlink()
 
 
 def main(argv=None):
@@ -300,17 +326,17 @@ def main(argv=None):
     try:
         classifier, config = configure(args)
         output = args.output or Path("output/train") / config["model"]
-        X, y, names = load("train", **config["data"], seed=config["seed"])
-        output.mkdir(parents=True, exist_ok=True)
+        train, test = (load(part, **config["data"], seed=config["seed"]) for part in ("train", "test"))
         text = json.dumps(config, indent=1) + "\n"
+        make_folder(output, text, args.overwrite)
         (output / "config.json").write_text(text)
-        print(f"{config['model']}, {len(X)} training images: {classifier}")
+        print(f"{config['model']}, {len(train.images)} training images: {classifier}")
         checkpoint = output / "checkpoint" / hashlib.sha256(text.encode()).hexdigest()[:8]      # of these settings
         classifier.set_params(checkpoint=checkpoint, keep_checkpoint=True)
         if args.tensorboard:
-            classifier.set_params(callbacks=[EpochScalars(output / "tensorboard", names)])
-        classifier.fit(X, y)
-        write(classifier, config, names, len(X), output)
+            classifier.set_params(callbacks=[EpochScalars(output / "tensorboard", train.names)])
+        classifier.fit(train.images, train.target)
+        write(classifier, test, len(train.images), output)
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on where this run stopped.")
         raise SystemExit(130) from None

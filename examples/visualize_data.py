@@ -1,6 +1,7 @@
 """What the data set looks like: images of every class, mean images, maps of similar images, and augmentation.
 
     python examples/visualize_data.py [--model output/quickstart/model.safetensors]
+    python examples/visualize_data.py --folder pictures --size 64 --color rgb
 
 Writes pictures to output/data: samples, class means, a t-SNE map and the principal components of the pixels; with
 --model (or --model pretrained) also a t-SNE map of the network's features.
@@ -9,10 +10,11 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from _data import add_data_options, load_data, to_show
 from _models import load_model
 from sklearn.pipeline import Pipeline
 
-from fmnist_sk import AugmentationDisplay, EmbeddingDisplay, ImageClassifier, load_fashion_mnist
+from fmnist_sk import AugmentationDisplay, EmbeddingDisplay, ImageClassifier
 
 try:
     import matplotlib.pyplot as plt
@@ -26,7 +28,7 @@ def draw_rows(rows, titles):
                                 layout="constrained", squeeze=False)
     for line, row, title in zip(axes, rows, titles, strict=True):
         for axis, image in zip(line, row, strict=True):
-            axis.imshow(image, cmap="gray", vmin=0, vmax=255)
+            axis.imshow(image / 255, cmap="gray", vmin=0, vmax=1)
             axis.set(xticks=[], yticks=[])
         line[0].set_ylabel(title, rotation=0, ha="right", va="center", fontsize=9)
     return figure
@@ -38,21 +40,23 @@ def main():
     parser.add_argument("--images", type=int, default=3000, metavar="N", help="images in a map (default: 3000)")
     parser.add_argument("--model", metavar="PATH", help="a file that fmnist_sk.save wrote, or: pretrained")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
-    parser.add_argument("--data-home", help="folder to look for the Fashion-MNIST files in first")
+    add_data_options(parser)
     parser.add_argument("--output", type=Path, default=Path("output/data"), help="folder for the pictures")
     args = parser.parse_args()
     try:
         if args.images < 3 or args.seed < 0:
             raise ValueError(f"--images must be at least 3 and --seed at least 0, got {args.images} and {args.seed}")
-        data = load_fashion_mnist(args.subset, data_home=args.data_home)
-        model = args.model and load_model(args.model)
+        data = load_data(args.subset, data_home=args.data_home, folder=args.folder, csv=args.csv, size=args.size,
+                         color=args.color)
+        model = args.model and load_model(args.model, data.images[0])
         network = model[-1] if isinstance(model, Pipeline) else model
         if model and not isinstance(network, ImageClassifier):
             raise ValueError(f"--model must hold a network, whose features are drawn, got {type(network).__name__}")
         args.output.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError, ImportError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
-    X, y, names = data.images, data.target, data.target_names
+    X, y, names = data.images, data.codes, data.names
+    shown = to_show(X)
 
     def write(name, figure):
         figure.savefig(args.output / f"{name}.png", dpi=110)
@@ -60,10 +64,11 @@ def main():
         print(f"wrote {args.output / f'{name}.png'}")
 
     rng = np.random.default_rng(args.seed)
-    chosen = [rng.choice(np.flatnonzero(y == code), 12, replace=False) for code in range(10)]
-    write("samples", draw_rows([X[rows] for rows in chosen], names))
-    means = np.stack([X[y == code].mean(0) for code in range(10)])
-    deviations = np.stack([X[y == code].std(0) for code in range(10)])
+    n_shown = min(12, *np.bincount(y))
+    chosen = [rng.choice(np.flatnonzero(y == code), n_shown, replace=False) for code in range(len(names))]
+    write("samples", draw_rows([shown[rows] for rows in chosen], names))
+    means, deviations = (np.stack([getattr(shown[y == code], what)(0) for code in range(len(names))])
+                         for what in ("mean", "std"))
     figure = draw_rows([means, deviations], ["mean", "deviation"])
     for axis, name in zip(figure.axes, names, strict=False):
         axis.set_title(name, fontsize=8)
@@ -75,9 +80,9 @@ def main():
         write("features_tsne", EmbeddingDisplay.from_estimator(model, X, y, **options).figure_)
     first = [rows[0] for rows in chosen]
     write("augmentation", AugmentationDisplay.from_augmenters(
-        {"as it is": None, 'augment="fashion"': "fashion", 'augment="strong"': "strong", 'augment="report_3"':
-         "report_3"}, X[first], y[first], random_state=args.seed).figure_)
-    print(f"{len(X):,} images of {X.shape[1]} x {X.shape[2]} pixels, values {X.min()} to {X.max()}, mean "
+        {"as it is": None, 'augment="fashion"': "fashion", 'augment="strong"': "strong", 'augment="report_2"':
+         "report_2"}, X[first], y[first], random_state=args.seed).figure_)
+    print(f"{len(X):,} images of {X.shape[-2]} x {X.shape[-1]} pixels, values {X.min()} to {X.max()}, mean "
           f"{X.mean():.1f}, deviation {X.std():.1f}; in each class " + ", ".join(
               f"{name} {np.sum(y == code):,}" for code, name in enumerate(names)))
 

@@ -7,13 +7,14 @@ from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.datasets import CLASS_NAMES, load_fashion_mnist
 from fmnist_sk.ensemble import DeepEnsembleClassifier
 from fmnist_sk.inspection import FeatureExtractor, feature_maps, summary
-from fmnist_sk.loaders import load_csv, load_idx
+from fmnist_sk.loaders import load_csv, load_idx, load_image_folder
 from fmnist_sk.losses import CrossEntropy, FocalLoss, SigmoidLoss, SquaredError, TripletLoss
 from fmnist_sk.networks import *
 from fmnist_sk.persistence import load, load_pretrained, save
 from fmnist_sk.photos import PhotoToFashion
 from fmnist_sk.plotting import *
 from fmnist_sk.preprocessing import HOGTransformer, ImageScaler, ImageStandardizer
+from fmnist_sk.reader import ImageReader
 from fmnist_sk.recipes import recipe
 from fmnist_sk.reference import reference_system, reference_systems
 from fmnist_sk.schedules import (
@@ -34,6 +35,7 @@ __all__ = [
     "ImageScaler",
     "ImageStandardizer",
     "HOGTransformer",
+    "ImageReader",
     "PhotoToFashion",
     *augmentation.__all__,
     "CrossEntropy",
@@ -59,6 +61,7 @@ __all__ = [
     "CLASS_NAMES",
     "load_csv",
     "load_idx",
+    "load_image_folder",
     "load_fashion_mnist",
     "SharedImages",
     "recipe",

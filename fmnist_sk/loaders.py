@@ -2,18 +2,24 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
+from joblib import Parallel, delayed
 from sklearn.utils import Bunch
+from tqdm import tqdm
 
 from fmnist_sk._data.bunch import CLASS_NAMES, as_bunch
+from fmnist_sk._data.pictures import COLORS, FITS, SUFFIXES, check_size, fit_to, pillow, read_picture
 from fmnist_sk._data.shapes import check_image_shape
 from fmnist_sk._storage.csv import read_table
 from fmnist_sk._storage.files import as_path
 from fmnist_sk._storage.idx import read_idx
+
+LABEL_FORMS = "folder", "name", None
 
 
 @overload
@@ -113,6 +119,122 @@ def load_idx(images: str | os.PathLike, labels: str | os.PathLike | None = None,
     n, channels, height, width = pixels.shape
     return as_bunch(pixels.reshape(n, -1), target, (channels, height, width), _names(target, path), return_X_y,
                     as_frame, f"Images read from {path.name}: an IDX file.")
+
+
+def load_image_folder(folder: str | os.PathLike, *, size: int | tuple[int, int] = 28, color: str = "gray",
+                      fit: str = "pad", label: str | None = "folder", on_error: str = "warn",
+                      max_pixels: int = 50_000_000, n_jobs: int | None = None, progress: bool = False) -> Bunch:
+    """Load pictures from a folder that has a subfolder for each class.
+
+    In a subfolder, pictures may lie at any depth. Files and folders whose names begin with a dot, and files whose
+    endings are not those of pictures, are passed over. Classes, and the pictures of each, are in the order of their
+    names, which is the same on every machine. Photos are turned as their EXIF data say; what is transparent becomes
+    white. No more is in memory than the images and a picture for each thread.
+
+    Needs the extra ``fmnist_sk[photo]``. `ImageReader` reads pictures as a step of a Pipeline.
+
+    Parameters
+    ----------
+    folder : path
+    size : int or (height, width)
+        Size of the images in pixels, from 1 to 4096 a side.
+    color : {"gray", "rgb"}
+        One channel (ITU-R BT.601) or three.
+    fit : {"pad", "crop", "stretch"}
+        How pictures of other proportions are made to fit. "pad": all of the picture, and at its sides the median colour
+        of its edges. "crop": its middle. "stretch": all of it, in other proportions.
+    label : {"folder", "name", None}
+        What target holds: for "folder" the number of the subfolder, for "name" its name. None: `folder` has no
+        subfolders for classes, all pictures in it are read, and target is None.
+    on_error : {"warn", "raise"}
+        Whether files that cannot be read are left out and named in one warning, or the first one is an error.
+    max_pixels : int
+        Pictures of more pixels are not decoded; at most 89,478,485.
+    n_jobs : int or None
+        Threads that read pictures; None is one, -1 as many as there are processors.
+    progress : bool
+        Whether a progress bar is shown.
+
+    Returns
+    -------
+    Bunch with data : (n, values) uint8; images : (n, H, W), or in colour (n, 3, H, W); target : (n,) int64, texts or
+    None; target_names : names of the subfolders; paths : (n,) pathlib.Path of the pictures; DESCR; feature_names,
+    frame (None).
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such folder.
+    ValueError
+        There are no pictures that can be read in it, or, on request, there is one that cannot.
+    ImportError
+        The extra is not installed.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> from PIL import Image
+    >>> from fmnist_sk import load_image_folder
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> for name, color in (("blue", (0, 0, 255)), ("red", (255, 0, 0))):
+    ...     (folder / name).mkdir()
+    ...     Image.new("RGB", (40, 30), color).save(folder / name / "a.png")
+    >>> pictures = load_image_folder(folder, size=32, color="rgb")
+    >>> pictures.images.shape, pictures.target, pictures.target_names
+    ((2, 3, 32, 32), array([0, 1]), array(['blue', 'red'], dtype='<U4'))
+    """
+    pillow()
+    folder, sides = as_path(folder, "folder"), check_size(size)
+    for name, value, allowed in (("color", color, COLORS), ("fit", fit, FITS), ("label", label, LABEL_FORMS),
+                                 ("on_error", on_error, ("warn", "raise"))):
+        if value not in allowed:
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {name}={value!r}.")
+    if not folder.is_dir():
+        raise FileNotFoundError(f"folder must name a folder of pictures, but there is none at {str(folder)!r}.")
+    parts = [folder] if label is None else sorted(
+        part for part in folder.iterdir() if part.is_dir() and not part.name.startswith("."))
+    files = [(path, part.name) for part in parts for path in _pictures_in(part)]
+    if not files:
+        where = "it" if label is None else "its subfolders, one for each class"
+        raise ValueError(f"folder must hold pictures ({', '.join(sorted(SUFFIXES))}) in {where}, got none in "
+                         f"{str(folder)!r}.")
+    images = np.empty((len(files), 1 if color == "gray" else 3, *sides), dtype=np.uint8)
+
+    def read(i: int) -> ValueError | None:
+        try:
+            picture = read_picture(files[i][0], str(files[i][0]), max_pixels=max_pixels, side=2 * max(sides))
+        except ValueError as error:
+            if on_error == "raise":
+                raise
+            return error
+        images[i] = fit_to(picture, sides, color, fit)
+        return None
+
+    reading = Parallel(n_jobs, prefer="threads", return_as="generator")(delayed(read)(i) for i in range(len(files)))
+    errors = list(tqdm(reading, total=len(files), unit=" pictures", disable=not progress))
+    kept = np.array([error is None for error in errors])
+    if not kept.all():
+        wrong = [str(error) for error in errors if error is not None]
+        more = f" and {len(wrong) - 10} more" if len(wrong) > 10 else ""
+        message = f"{len(wrong)} of {len(files)} pictures are left out: {' '.join(wrong[:10])}{more}"
+        if not kept.any():
+            raise ValueError(message)
+        warnings.warn(message, UserWarning, stacklevel=2)
+        images = images[kept]
+    files = [file for file, is_kept in zip(files, kept, strict=True) if is_kept]
+    names, codes = np.unique([name for _, name in files], return_inverse=True)
+    target = None if label is None else names[codes] if label == "name" else codes.astype(np.int64)
+    n, channels, height, width = images.shape
+    descr = f"{n} pictures of {folder}, as {height} x {width} pixels in {'gray' if channels == 1 else 'RGB'}."
+    return as_bunch(images.reshape(n, -1), target, (channels, height, width), [] if label is None else names.tolist(),
+                    False, False, descr, paths=[path for path, _ in files])
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    """Files whose endings are those of pictures, at any depth, in the order of their names."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()
+             and not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    return sorted(found, key=lambda path: path.relative_to(folder).parts)
 
 
 def _file(path: Any, name: str, kind: str) -> Path:

@@ -3,15 +3,14 @@ from __future__ import annotations
 
 import itertools
 import numbers
-import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 from sklearn.base import TransformerMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from fmnist_sk._data.pictures import LARGEST, name_of, pillow, read_picture
+from fmnist_sk._data.pictures import LARGEST, check_pictures, name_of, pillow, read_picture
 from fmnist_sk._runtime.parameters import Estimator
 from fmnist_sk._runtime.sklearn_callbacks import CallbackSupportMixin, one_task, with_callbacks
 
@@ -109,11 +108,7 @@ class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
         rectangle.
         """
         self._validate_params()
-        check_photos(X)
-        images = [self._image(photo, name_of(photo, i)) for i, photo in enumerate(X)]
-        if not images:
-            raise ValueError("X must hold at least one photo, got none.")
-        return np.stack(images)
+        return np.stack([self._image(photo, name_of(photo, i)) for i, photo in enumerate(check_pictures(X))])
 
     def _image(self, photo, name: str) -> np.ndarray:
         Image = pillow()
@@ -213,17 +208,6 @@ def _brightened(image: np.ndarray) -> np.ndarray:
     bright = np.quantile(image[image > 0], 0.95)
     factor = min(BRIGHT / bright, BRIGHT / (255 - LIGHTEST))
     return image if factor <= 1 else (image * factor).round().clip(0, 255).astype(np.uint8)
-
-
-def check_photos(X) -> None:
-    """Raise TypeError or ValueError unless X is a list or array of photos, of which each may be anything."""
-    if isinstance(X, (str, bytes, os.PathLike, Mapping)) or not isinstance(X, Iterable) or hasattr(
-            X, "getbands") or hasattr(X, "columns") or getattr(X, "ndim", 1) == 0:
-        raise TypeError(f"X must be a list of photos, such as [{'photo.jpg'!r}], got {type(X).__name__}.")
-    shape = tuple(getattr(X, "shape", ()))
-    if len(shape) == 3 and shape[2] in (1, 3, 4):
-        raise ValueError(f"X must hold photos, but this array of shape {shape} would be {shape[0]} photos of "
-                         f"{shape[1]} x {shape[2]} pixels: give one photo as a list, [X].")
 
 
 def _without_frame(image):

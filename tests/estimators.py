@@ -68,6 +68,7 @@ SMALL = {
     **{name: {"p": 0} for name in ("RandomHorizontalFlip", "RandomCrop", "RandomAffine", "RandomErasing",
                                    "GaussianNoise", "RandomBrightness", "MixUp", "CutMix")},
     "AugmentedCopies": {},
+    "ImageReader": {},
     "PhotoToFashion": {},
 }
 SMALL["DeepEnsembleClassifier"] = {"estimator": fmnist_sk.ConvNetClassifier(**SMALL["ConvNetClassifier"]),

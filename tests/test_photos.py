@@ -227,7 +227,7 @@ def test_what_is_under_transparency_and_who_is_opaque_does_not_matter():
         assert not one(np.zeros((20, 20, 4), dtype=np.uint8)).any()
 
 
-FRAMES = {"letterbox": (60, 60, 0, 0, "black"), "pillars": (0, 0, 70, 70, "black"), "a bar above": (80, 0, 0, 0, "navy"),
+FRAMES = {"letterbox": (60, 60, 0, 0, "black"), "pillars": (0, 0, 70, 70, "black"), "a bar": (80, 0, 0, 0, "navy"),
           "frame": (25, 25, 25, 25, (180, 30, 40)), "uneven": (10, 50, 5, 30, (90, 200, 90))}
 
 

@@ -2,6 +2,7 @@
 import importlib.util
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,10 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from fashion import real_data
+from PIL import Image
+from scripts import run
+from sklearn.datasets import load_digits
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import fmnist_sk
 from fmnist_sk import (
+    CLASS_NAMES,
     AugmentedCopies,
     ConvNetClassifier,
     Exponential,
@@ -29,6 +34,7 @@ from fmnist_sk.recipes import RECIPES
 SCRIPT = Path(__file__).parent.parent / "examples" / "train.py"
 ISSUE = ["--model", "cnn_1", "--batch-size", "128", "--lr", "0.004", "--weight-decay", "0.001", "--augment",
          "--loss", "sigmoid"]
+FASHION = {"data_home": None, "folder": None, "csv": None, "size": 28, "color": "gray"}
 SMALL = ["--model", "simple_cnn", "--n-train", "300", "--set", "architecture=8C3-MP2-16C3-MP2"]
 
 
@@ -36,12 +42,14 @@ SMALL = ["--model", "simple_cnn", "--n-train", "300", "--set", "architecture=8C3
 def train():
     spec = importlib.util.spec_from_file_location("train_script", SCRIPT)
     module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(SCRIPT.parent))
     spec.loader.exec_module(module)
+    sys.path.remove(str(SCRIPT.parent))
     load = module.load
 
     def load_few_test_images(subset, *args, **options):
-        X, y, names = load(subset, *args, **options)
-        return (X[:500], y[:500], names) if subset == "test" else (X, y, names)
+        data = load(subset, *args, **options)
+        return data.take(range(500)) if subset == "test" and len(data.codes) > 500 else data
 
     module.load = load_few_test_images
     return module
@@ -62,7 +70,7 @@ def settings(train, *options):
 def digest(folder):
     """What must be the same when a run is repeated."""
     model = fmnist_sk.load(folder / "model.safetensors")
-    images = np.random.default_rng(0).integers(0, 256, (20, 28, 28), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (20, *model.image_shape_), dtype=np.uint8)
     history = pd.read_csv(folder / "history.csv").drop(columns="dur")
     results = json.loads((folder / "results.json").read_text())
     del results["seconds"]
@@ -177,7 +185,7 @@ def test_options_override_a_config(train, tmp_path):
     path.write_text(json.dumps(config))
     classifier, other = settings(train, "--config", str(path), "--lr", "0.2", "--n-train", "600", "--augment", "light")
     assert classifier.random_state == 7
-    assert other == {**config, "data": {"n_train": 600, "data_home": None},
+    assert other == {**config, "data": {"n_train": 600, **FASHION},
                      "params": {**config["params"], "lr": 0.2, "augment": "light"}}
     assert settings(train, "--config", str(path), "--seed", "8")[1]["seed"] == 8
 
@@ -258,13 +266,13 @@ def test_the_run_of_the_request(issue):
     config = json.loads((issue / "config.json").read_text())
     assert config["model"] == "cnn_1"
     assert config["seed"] == 0
-    assert config["data"] == {"n_train": 300, "data_home": None}
+    assert config["data"] == {"n_train": 300, **FASHION}
     left_out = {"module", "random_state", "checkpoint", "checkpoint_every", "callbacks", "verbose"}
     assert set(config["params"]) == set(reference_system("cnn_1").get_params(deep=False)) - left_out
     assert config["params"].items() >= {"lr": 0.004, "weight_decay": 0.001, "augment": "report_1", "max_epochs": 2,
                                         "criterion": "sigmoid", "optimizer": "adam"}.items()
     assert set(config["versions"]) == {"fmnist_sk", "torch", "scikit-learn"}
-    for name in ("curves", "class_accuracy", "schedule"):
+    for name in ("curves", "class_history", "schedule"):
         assert (issue / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert not (issue / "checkpoint").exists()
 
@@ -292,23 +300,25 @@ def test_the_run_of_the_request(issue):
 @real_data
 def test_test_images_are_scored(train, issue):
     model, results = fmnist_sk.load(issue / "model.safetensors"), json.loads((issue / "results.json").read_text())
-    X, y, names = train.load("test", None)
-    hits = model.predict(X) == y
+    test = train.load("test", None, 0, **FASHION)
+    hits = model.predict(test.images) == test.target
     assert results["test_accuracy"] == hits.mean()
-    assert results["test_accuracy_of_each_class"] == {name: hits[y == code].mean() for code, name in enumerate(names)}
+    assert results["test_accuracy_of_each_class"] == {name: hits[test.codes == code].mean()
+                                                        for code, name in enumerate(CLASS_NAMES)}
 
 
 @real_data
 def test_results_are_those_of_the_best_epoch(train, issue):
     model = fmnist_sk.load(issue / "model.safetensors")
+    test = train.load("test", None, 0, **FASHION)
     for number, row in enumerate(model.history_, 1):
         row.update(train_acc=number / 10, valid_acc=number / 5)
     for best in (1, 2):
         model.best_epoch_ = best
-        results = train.evaluation(model, None)
+        results = train.evaluation(model, test)
         assert (results["training_accuracy"], results["validation_accuracy"]) == (best / 10, best / 5)
     del model.best_epoch_
-    assert train.evaluation(model, None)["training_accuracy"] == 0.2
+    assert train.evaluation(model, test)["training_accuracy"] == 0.2
 
 
 @real_data
@@ -317,27 +327,27 @@ def test_a_config_repeats_its_run_bit_for_bit(train, issue, tmp_path, capsys):
     assert digest(tmp_path) == digest(issue)
     assert (tmp_path / "config.json").read_bytes() == (issue / "config.json").read_bytes()
     out = capsys.readouterr().out
-    for text in ("train_loss", "precision    recall", "accuracy of each class:", "test accuracy: 0.",
+    for text in ("train_loss", "precision    recall", "test accuracy: 0.",
                  "report 1, sigmoid, augmented: 83.38 %", f"wrote {tmp_path / 'model.safetensors'}"):
         assert text in out
 
 
 @real_data
 def test_n_train_takes_all_classes_alike(train):
-    X, y, _ = train.load("train", None, 200, 1)
-    assert X.shape == (200, 28, 28)
-    assert np.bincount(y).tolist() == [20] * 10
-    assert not np.array_equal(train.load("train", None, 200, 2)[0], X)
-    assert len(train.load("train", None)[0]) == 60_000
+    data = train.load("train", 200, 1, **FASHION)
+    assert data.images.shape == (200, 28, 28)
+    assert np.bincount(data.codes).tolist() == [20] * 10
+    assert not np.array_equal(train.load("train", 200, 2, **FASHION).images, data.images)
+    assert len(train.load("train", None, 0, **FASHION).images) == 60_000
     with pytest.raises(ValueError, match="--n-train 5: "):
-        train.load("train", None, 5)
+        train.load("train", 5, 0, **FASHION)
 
 
 @real_data
 def test_without_validation_images(train, tmp_path):
     train.main([*SMALL, "--epochs", "1", "--validation-fraction", "none", "--output", str(tmp_path)])
     assert "valid" not in (tmp_path / "history.csv").read_text()
-    assert not (tmp_path / "class_accuracy.png").exists()
+    assert not (tmp_path / "class_history.png").exists()
     assert (tmp_path / "curves.png").exists()
     assert json.loads((tmp_path / "results.json").read_text())["best_epoch"] is None
 
@@ -396,6 +406,108 @@ def test_a_training_whose_files_cannot_be_written_is_not_lost(train, file, tmp_p
     assert [path.name for path in (failed / "checkpoint").iterdir()] == ["of other settings"]
     train.main([*command, str(whole)])
     assert digest(failed) == digest(whole)
+
+
+# ---------------------------------------------------------------------- pictures and files of the user's own
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Thirty pictures in colour of each of three classes, in their folders."""
+    rng = np.random.default_rng(0)
+    for name, colour in (("a bag", (200, 30, 30)), ("coat", (30, 200, 30)), ("shoe", (30, 30, 200))):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for i in range(30):
+            values = (np.array(colour) + rng.integers(-25, 25, (20 + i, 30, 3))).astype(np.uint8)
+            Image.fromarray(values).save(tmp_path / "pictures" / name / f"{i}.png")
+    return tmp_path / "pictures"
+
+
+OWN = ["--set", "architecture=4C3-MP2", "--epochs", "3", "--batch-size", "16", "--lr", "0.01", "--model",
+       "ConvNetClassifier"]
+
+
+def test_pictures_of_a_folder_are_trained_on_and_evaluated(train, pictures, tmp_path, capsys):
+    output = tmp_path / "run"
+    train.main([*OWN, "--folder", str(pictures), "--size", "16", "--color", "rgb", "--output", str(output)])
+    config, results = (json.loads((output / f"{name}.json").read_text()) for name in ("config", "results"))
+    assert config["data"] == {**FASHION, "n_train": None, "folder": str(pictures), "size": 16, "color": "rgb"}
+    assert list(results["test_accuracy_of_each_class"]) == ["a bag", "coat", "shoe"]
+    model = fmnist_sk.load(output / "model.safetensors")
+    assert model.classes_.tolist() == ["a bag", "coat", "shoe"]
+    assert model.image_shape_ == (3, 16, 16)
+    assert "72 training images" in capsys.readouterr().out
+    train.main(["--config", str(output / "config.json"), "--output", str(tmp_path / "again")])
+    assert digest(tmp_path / "again") == digest(output)
+
+    out = run("evaluate.py", output / "model.safetensors", "--folder", pictures, "--embed", 10, "--output",
+              tmp_path / "evaluation")
+    assert f"accuracy: {results['test_accuracy']:.4f}" in out
+    mistakes = pd.read_csv(tmp_path / "evaluation" / "mistakes.csv")
+    assert len(mistakes) == round(18 * (1 - results["test_accuracy"]))
+    assert mistakes["image"].str.match(r"pictures/.*/\d+.png").all()
+    run("evaluate.py", output / "model.safetensors", "--folder", pictures, "--part", "all", "--embed", 10, "--output",
+        tmp_path / "all")
+    assert json.loads((tmp_path / "all" / "metrics.json").read_text())["n_images"] == 90
+
+
+def test_parts_of_a_folder_are_used(train, pictures, tmp_path):
+    for part, rows in (("train", range(20)), ("test", range(20, 30))):
+        for name in ("a bag", "coat", "shoe"):
+            (tmp_path / "parts" / part / name).mkdir(parents=True)
+            for i in rows:
+                shutil.copy(pictures / name / f"{i}.png", tmp_path / "parts" / part / name)
+    source = {**FASHION, "folder": str(tmp_path / "parts")}
+    parts = [train.load(part, None, 0, **source) for part in ("train", "test")]
+    assert [len(part.images) for part in parts] == [60, 30]
+    assert {name.split("/")[0] for name in parts[1].where} == {"test"}
+    everything = train.load_data("all", **source)
+    assert len(set(everything.where)) == 90
+    assert np.isin(everything.where, parts[1].where).sum() == 30
+
+
+@pytest.mark.parametrize("labels", ["texts", "numbers"])
+def test_images_of_a_csv_file_are_trained_on_and_evaluated(labels, train, tmp_path):
+    digits = load_digits()
+    rows = digits.target < 3
+    target = np.array(["zero", "one", "two"])[digits.target[rows]] if labels == "texts" else digits.target[rows] + 5
+    frame = pd.DataFrame(digits.data[rows].astype(int)).add_prefix("p").assign(label=target)
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    train.main([*OWN, "--csv", str(tmp_path / "a.csv"), "--output", str(tmp_path / "run")])
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert set(results["test_accuracy_of_each_class"]) == {str(label) for label in set(target)}
+    out = run("evaluate.py", tmp_path / "run" / "model.safetensors", "--csv", tmp_path / "a.csv", "--part", "test",
+              "--embed", 10, "--output", tmp_path / "evaluation")
+    assert f"accuracy: {results['test_accuracy']:.4f}" in out
+
+
+def test_a_config_never_stands_beside_results_of_another_run(train, pictures, tmp_path, capsys):
+    command = [*OWN, "--folder", str(pictures), "--output", str(tmp_path / "run")]
+    train.main(command)
+    before = digest(tmp_path / "run"), (tmp_path / "run" / "config.json").read_text()
+    with pytest.raises(SystemExit):
+        train.main([*command, "--seed", "1"])
+    assert "holds the results of a run with other settings: give another --output, or --overwrite" in \
+        capsys.readouterr().err
+    assert (digest(tmp_path / "run"), (tmp_path / "run" / "config.json").read_text()) == before
+    train.main(command)                                                     # the same again
+    assert digest(tmp_path / "run") == before[0]
+    with pytest.raises(SystemExit):
+        train.main([*command, "--seed", "1", "--overwrite", "--lr", "1e30"])         # a fit that fails
+    assert {path.name for path in (tmp_path / "run").iterdir()} <= {"checkpoint", "config.json"}
+    train.main([*command, "--seed", "2"])                                   # there are no results to lose
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["seed"] == 2
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    (["--folder", "/nowhere"], "there is none at '/nowhere'"), (["--csv", "/nowhere"], "there is none at '/nowhere'"),
+    (["--folder", "{folder}", "--size", "0"], "size must be a whole number"),
+    (["--folder", "{folder}", "--csv", "a"], "not allowed with argument"),
+])
+def test_what_is_wrong_with_a_source_is_said(options, message, train, pictures, capsys):
+    with pytest.raises(SystemExit) as stop:
+        train.main([*OWN, *(text.format(folder=pictures) for text in options)])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------------- TensorBoard

@@ -6,6 +6,7 @@ there, and never pass through NumPy.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,6 +39,9 @@ def check_pixels(estimator: BaseEstimator, X: Any, y: Any = None, *, reset: bool
     if isinstance(X, Dataset):
         raise TypeError(f"X must be an array, a DataFrame or a tensor, got a {type(X).__name__}: pass its images "
                         "as X and its labels as y.")
+    if _holds_pictures(X):
+        raise TypeError("X must hold pixel values, which are numbers, but holds files or pictures: read them first, "
+                        f"with make_pipeline(ImageReader(28), {type(estimator).__name__}(...)) or load_image_folder.")
     if not (hasattr(X, "shape") or hasattr(X, "columns") or issparse(X)):
         try:
             X = np.asarray(X)
@@ -79,6 +83,13 @@ def check_pixels(estimator: BaseEstimator, X: Any, y: Any = None, *, reset: bool
     if checked.dtype.kind == "f" and not np.isfinite(checked).all():
         raise ValueError(_NOT_FINITE.format(checked.dtype))
     return checked.reshape(whole) if whole else checked
+
+
+def _holds_pictures(X: Any) -> bool:
+    """Whether X is a list, an array or a Series of paths, bytes of files, or Pillow images; or one of these."""
+    is_list = isinstance(X, (list, tuple)) or getattr(X, "ndim", 0) == 1
+    first = next(iter(X), None) if is_list else X
+    return isinstance(first, (str, bytes, os.PathLike)) or hasattr(first, "getbands")
 
 
 def _ends_in_channels(first: int, second: int, third: int) -> bool:

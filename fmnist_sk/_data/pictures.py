@@ -4,9 +4,11 @@ from __future__ import annotations
 import io
 import math
 import mmap
+import numbers
 import os
 import re
 import struct
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,10 @@ from fmnist_sk._runtime.optional import optional
 # Formats that need memory for their pixels only (not so the tiles of a TIFF; others run programs or are rarely photos).
 FORMATS = "BMP", "GIF", "JPEG", "PNG", "PPM", "WEBP"
 WHERE_PILLOW_CAN = "AVIF", "HEIF"       # from Pillow 11.3 on, and with the package pillow-heif
+SUFFIXES = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".webp"}
 LARGEST = 89_478_485                    # pixels; Pillow refuses larger pictures as attacks
+LARGEST_SIDE = 4096                     # pixels of a side of what pictures are fitted to
+COLORS, FITS = ("gray", "rgb"), ("pad", "crop", "stretch")
 SCANS = 100                 # of a JPEG: each takes as long as decoding all of it, and progressive ones have about ten
 
 # A marker of a JPEG that a segment follows (ISO 10918-1, table B.1).
@@ -70,6 +75,58 @@ def read_picture(picture: Any, name: str, *, max_pixels: int, side: int | None =
     finally:
         if is_file:
             image.close()
+
+
+def check_pictures(X: Any) -> list:
+    """X as a list of pictures, which may be anything. Raises TypeError or ValueError unless it is a list or array."""
+    if isinstance(X, (str, bytes, os.PathLike, Mapping)) or not isinstance(X, Iterable) or hasattr(
+            X, "getbands") or hasattr(X, "columns") or getattr(X, "ndim", 1) == 0:
+        raise TypeError(f"X must be a list of photos, such as [{'photo.jpg'!r}], got {type(X).__name__}.")
+    shape = tuple(getattr(X, "shape", ()))
+    if len(shape) == 3 and shape[2] in (1, 3, 4):
+        raise ValueError(f"X must hold photos, but this array of shape {shape} would be {shape[0]} photos of "
+                         f"{shape[1]} x {shape[2]} pixels: give one photo as a list, [X].")
+    pictures = list(X)
+    if not pictures:
+        raise ValueError("X must hold at least one photo, got none.")
+    return pictures
+
+
+def fit_to(image: Any, size: tuple[int, int], color: str, fit: str) -> np.ndarray:
+    """A Pillow image as (1 or 3, height, width) uint8: in "gray" or "rgb", fitted to `size` (height, width).
+
+    fit : "pad" keeps all of the picture and its proportions and fills the rest with the median colour of its edges;
+        "crop" keeps the middle; "stretch" changes the proportions
+    What is transparent becomes white.
+    """
+    from PIL import ImageOps
+    Image, (height, width) = pillow(), size
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("L" if color == "gray" else "RGB")
+    method = Image.Resampling.LANCZOS
+    if fit == "pad":
+        values = np.asarray(image)
+        edges = np.concatenate([values[[0, -1]].reshape(-1, *values.shape[2:]),
+                                values[:, [0, -1]].reshape(-1, *values.shape[2:])])
+        median = np.median(edges, axis=0).round().astype(int).tolist()
+        image = ImageOps.pad(image, (width, height), method, color=tuple(median) if color == "rgb" else median)
+    elif fit == "crop":
+        image = ImageOps.fit(image, (width, height), method)
+    else:
+        image = image.resize((width, height), method)
+    values = np.asarray(image)
+    return values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
+
+
+def check_size(size: Any) -> tuple[int, int]:
+    """The parameter size, a number or (height, width), as (height, width). Raises ValueError for other values."""
+    sides = (size, size) if isinstance(size, numbers.Integral) else size
+    if not isinstance(sides, (tuple, list)) or len(sides) != 2 or not all(
+            isinstance(side, numbers.Integral) and 1 <= int(side) <= LARGEST_SIDE for side in sides):
+        raise ValueError(f"size must be a whole number or (height, width), from 1 to {LARGEST_SIDE} pixels, got "
+                         f"size={size!r}.")
+    return int(sides[0]), int(sides[1])
 
 
 def name_of(picture: Any, i: int) -> str:

@@ -23,6 +23,7 @@ from fmnist_sk.ensemble import DeepEnsembleClassifier
 from fmnist_sk.inspection import FeatureExtractor
 from fmnist_sk.photos import PhotoToFashion
 from fmnist_sk.preprocessing import HOGTransformer, ImageScaler, ImageStandardizer
+from fmnist_sk.reader import ImageReader
 
 EXTRA = "Models are saved and loaded with", "save"
 # What fitted ensembles and searches are made of, beyond the estimators that skops trusts by itself. All hold data only.
@@ -241,8 +242,8 @@ def _check_nodes(schema, known: Known) -> None:
 
 
 def _trusted_names(known: Known) -> list[str]:
-    own = (DeepEnsembleClassifier, FeatureExtractor, HOGTransformer, ImageScaler, ImageStandardizer, PhotoToFashion,
-           SavedClassifier, *(getattr(augmentation, name) for name in augmentation.__all__))
+    own = (DeepEnsembleClassifier, FeatureExtractor, HOGTransformer, ImageReader, ImageScaler, ImageStandardizer,
+           PhotoToFashion, SavedClassifier, *(getattr(augmentation, name) for name in augmentation.__all__))
     # Never a classifier: its __setstate__ reads pickles.
     return [*PARTS_OF_SKLEARN, *(full_name(kind) for kind in (*own, *known.trusted)
                                  if not (isinstance(kind, type) and issubclass(kind, ImageClassifier)))]

@@ -143,6 +143,9 @@ class ConfusionDisplay:
         return self
 
 
+LONGEST_NAME = 22       # characters of an image's name that fit above it
+
+
 @dataclass(eq=False)
 class MistakesDisplay:
     """A gallery of the most confident mistakes.
@@ -153,6 +156,7 @@ class MistakesDisplay:
     true, predicted : (n,) names of classes
     confidence : (n,) probability of the predicted class
     rows : (n,) where the images are in X
+    image_names : (n,) texts that name the images, such as their files, or None
 
     Attributes
     ----------
@@ -165,11 +169,12 @@ class MistakesDisplay:
     predicted: Sequence[str]
     confidence: np.ndarray
     rows: np.ndarray
+    image_names: Sequence[str] | None = None
 
     @classmethod
     def from_estimator(cls, estimator, X: ArrayLike | Tensor, y: ArrayLike | Tensor, *,
                        class_names: Sequence[str] | None = None, image_shape: Sequence[int] | None = None,
-                       n_images: int = 24, ax=None) -> MistakesDisplay:
+                       n_images: int = 24, image_names: Sequence[str] | None = None, ax=None) -> MistakesDisplay:
         """What a fitted classifier with predict_proba makes of images X (n, ...) with labels y (n,).
 
         Parameters
@@ -178,6 +183,7 @@ class MistakesDisplay:
         class_names : names in the order of ``estimator.classes_``; default: the labels
         image_shape : (H, W) or (C, H, W) of flat rows that are not square
         n_images : how many mistakes to show at most
+        image_names : (n,) texts that name the images, such as their files; the ends of long ones are shown
         ax : one matplotlib axes, whose place is divided
 
         Raises TypeError for other estimators, ValueError for labels, names or numbers that do not fit.
@@ -185,12 +191,13 @@ class MistakesDisplay:
         images = as_array(X)
         return cls.from_predictions(y, probabilities_of(estimator, images), images, classes=estimator.classes_, ax=ax,
                                     class_names=class_names, image_shape=image_shape or shape_of(estimator),
-                                    n_images=n_images)
+                                    n_images=n_images, image_names=image_names)
 
     @classmethod
     def from_predictions(cls, y_true: ArrayLike | Tensor, y_proba: ArrayLike, X: ArrayLike | Tensor, *,
                          classes: ArrayLike | None = None, class_names: Sequence[str] | None = None,
-                         image_shape: Sequence[int] | None = None, n_images: int = 24, ax=None) -> MistakesDisplay:
+                         image_shape: Sequence[int] | None = None, n_images: int = 24,
+                         image_names: Sequence[str] | None = None, ax=None) -> MistakesDisplay:
         """From true labels (n,), probabilities (n, n_classes) in the order of `classes` and the images X (n, ...)."""
         check_count(n_images, "n_images")
         images = as_array(X)
@@ -201,8 +208,11 @@ class MistakesDisplay:
         wrong = np.flatnonzero(codes != guesses)
         rows = wrong[np.argsort(-confidence[wrong], kind="stable")][:n_images]
         names = np.array(names_of(classes, class_names))
+        if image_names is not None and (isinstance(image_names, str) or len(image_names) != len(images)):
+            raise ValueError(f"image_names must name each of the {len(images)} images, got {len(image_names)} names.")
         shown = pictures(take(images, rows), image_shape) if len(rows) else np.empty((0, 1, 1))
-        return cls(shown, names[codes[rows]], names[guesses[rows]], confidence[rows], rows).plot(ax)
+        return cls(shown, names[codes[rows]], names[guesses[rows]], confidence[rows], rows,
+                   None if image_names is None else [str(image_names[row]) for row in rows]).plot(ax)
 
     def plot(self, ax=None) -> MistakesDisplay:
         """Draw into the place of `ax` or a new figure."""
@@ -210,13 +220,15 @@ class MistakesDisplay:
         columns = min(8, max(1, n))
         lines = max(1, -(-n // columns))
         self.figure_, self.ax_ = panels(ax, lines, columns, (max(6.5, 1.35 * columns + 0.2), 1.85 * lines + 0.5))
+        named = [""] * n if self.image_names is None else [
+            f"{name if len(name) <= LONGEST_NAME else '…' + name[1 - LONGEST_NAME:]}\n" for name in self.image_names]
         for axis in self.ax_.flat:
             axis.set_axis_off()
-        for axis, picture, true, predicted, share in zip(self.ax_.flat, self.pictures, self.true, self.predicted,
-                                                         self.confidence, strict=False):
+        for axis, picture, name, true, predicted, share in zip(self.ax_.flat, self.pictures, named, self.true,
+                                                               self.predicted, self.confidence, strict=False):
             axis.set_axis_on()
             show_image(axis, picture)
-            axis.set_title(f"{true}", fontsize=8)
+            axis.set_title(f"{name}{true}", fontsize=8)
             axis.set_xlabel(f"{predicted}\n{share:.0%}", fontsize=8, color=WRONG)
         if ax is None:
             self.figure_.suptitle("Most confident mistakes: the true class above, the predicted class below" if n else
