@@ -1,4 +1,5 @@
 """The images that a script is to use: Fashion-MNIST's, those of a folder of pictures, or those of a CSV file."""
+import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -87,7 +88,7 @@ def _of_folder(folder, part, size, color):
 
 @lru_cache
 def _pictures(folder, size, color):
-    found = load_image_folder(folder, size=size, color=color, n_jobs=-1, progress=True)
+    found = load_image_folder(folder, size=size, color=color, n_jobs=-1, progress=sys.stderr.isatty())
     where = np.array([f"{folder.name}/{path.relative_to(folder).as_posix()}" for path in found.paths])
     return Data(found.images, found.target, found.target_names, found.target_names.tolist(), where)
 

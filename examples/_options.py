@@ -1,11 +1,12 @@
 """What scripts do with their options before any other work: a bad one ends the script with one line."""
 import numpy as np
+from _data import load_data
 
-from fmnist_sk import SharedImages, load_fashion_mnist
+from fmnist_sk import SharedImages
 
 
 def prepare(parser, args, **least):
-    """Check options, make the folder to write to, and load training and test images.
+    """Check options, make the folder to write to, and load training and test images, all of them by default.
 
     `least` are the smallest values of options. A bad option ends the script with one line.
     """
@@ -17,9 +18,12 @@ def prepare(parser, args, **least):
         if args.device is not None:
             SharedImages(np.zeros((1, 1, 1)), args.device)              # is there such a device?
         args.output.mkdir(parents=True, exist_ok=True)
-        data = [load_fashion_mnist(subset, data_home=args.data_home) for subset in ("train", "test")]
-    except (OSError, ValueError) as error:
+        source = {name: vars(args)[name] for name in ("data_home", "folder", "csv", "size", "color") if name in args}
+        data = [load_data(part, **source) for part in ("train", "test")]
+    except (OSError, ValueError, ImportError) as error:
         parser.error(str(error))
+    if args.images is None:
+        args.images = len(data[0].images)
     if args.images > len(data[0].images):
         parser.error(f"--images must be at most {len(data[0].images):,}, got {args.images}")
     return data

@@ -63,7 +63,8 @@ def draw(table, path):
         low = max(table["accuracy"].min(), best - 3 * (best - table["accuracy"].median()))
         scale = plt.Normalize(low, best)
         for line, accuracy in sorted(zip(lines, table["accuracy"], strict=True), key=lambda pair: pair[1]):
-            axis.plot(line, color=plt.cm.viridis_r(scale(max(accuracy, low))), linewidth=1.2 + 1.8 * (accuracy == best))
+            color = plt.cm.viridis_r(0.15 + 0.85 * scale(max(accuracy, low)))       # its lightest is hardly seen
+            axis.plot(line, color=color, linewidth=1.2 + 1.8 * (accuracy == best))
         for i, name in enumerate(names):
             axis.axvline(i, color="black", linewidth=0.8)
             for place, text in placed[name][1]:

@@ -31,10 +31,12 @@ except ImportError:
     raise SystemExit("This script draws pictures with matplotlib: pip install 'fmnist_sk[plot]'") from None
 
 PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title><style>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{{ title }}</title><style>
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
 img { max-width: 100%; height: auto } table { border-collapse: collapse } pre { white-space: pre-wrap }
 td, th { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #ddd } th:first-child { text-align: left }
+.wide { overflow-x: auto } @media (max-width: 600px) { td, th { padding: .2rem .4rem } body { margin: 1rem auto } }
 figure { margin: 2.5rem 0 } figcaption { color: #555 } .big { font-size: 2rem; font-weight: 600 }
 </style></head><body>
 <h1>{{ title }}</h1>
@@ -44,7 +46,7 @@ images of {{ data }} are recognised (95 % interval {{ "%.2f" | format(100 * metr
 Log loss {{ "%.3f" | format(metrics.log_loss) }}, expected calibration error \
 {{ "%.3f" | format(metrics.calibration_error) }}.{% endif %}</p>
 <pre>{{ model }}</pre>
-{{ table | safe }}
+<div class="wide">{{ table | safe }}</div>
 {% for name, (caption, picture) in pictures.items() %}<figure id="{{ name }}"><figcaption>{{ caption }}</figcaption>
 <img alt="{{ caption }}" src="data:image/png;base64,{{ picture }}"></figure>
 {% endfor %}<p>Made by fmnist_sk {{ version }}.</p>

@@ -1,7 +1,8 @@
-"""Ensembles of different models on Fashion-MNIST: average, voting and stacking, with confidence intervals.
+"""Ensembles of different models: average, voting and stacking, with confidence intervals.
 
     python examples/stacking.py                                 # hours on two CPU cores
     python examples/stacking.py --images 3000 --epochs 2        # minutes
+    python examples/stacking.py --folder pictures --size 64 --color rgb
 
 Members are four networks of different kinds and a support vector machine on histograms of gradients. They are trained
 as often as the stacking's cross-validation needs, its `cv` times and once more on all training images; averages, voting
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from _data import add_data_options
 from _options import check_folds, prepare
 from scipy.special import softmax
 from scipy.stats import binomtest
@@ -82,9 +84,9 @@ def meta_learner():
 
 
 def combinations(stack, prefit, columns):
-    """For each member and combination its probabilities (n, 10) of images.
+    """For each member and combination its probabilities (n, n_classes) of images.
 
-    `columns` (n, 10 * members) are the members' outputs side by side, as `stack` gives them to its meta-learner.
+    `columns` (n, n_classes * members) are the members' outputs side by side, as `stack` gives them to its meta-learner.
     """
     found = {}
     for name, method, outputs in zip(stack.named_estimators, stack.stack_method_,
@@ -93,7 +95,7 @@ def combinations(stack, prefit, columns):
     everyone = np.stack(list(found.values()))
     nets = np.array(stack.stack_method_) == "predict_proba"
     return {**found,
-            HARD: np.eye(10)[everyone.argmax(2)].mean(0),           # shares of the votes
+            HARD: np.eye(len(stack.classes_))[everyone.argmax(2)].mean(0),           # shares of the votes
             AVERAGE: everyone[nets].mean(0),
             ALL: everyone.mean(0),                                  # what VotingClassifier(voting="soft") gives
             f"stacking, cv={stack.cv.n_splits}": stack.final_estimator_.predict_proba(columns),
@@ -101,27 +103,26 @@ def combinations(stack, prefit, columns):
 
 
 def calibration_error(y, proba):
-    display = ReliabilityDisplay.from_predictions(y, proba, classes=np.arange(10))
+    display = ReliabilityDisplay.from_predictions(y, proba, classes=np.arange(proba.shape[1]))
     plt.close(display.figure_)
     return display.ece_
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=60_000, help="training images, a tenth of them for validation "
-                        "(default: 60,000)")
+    parser.add_argument("--images", type=int, help="training images, a tenth of them for validation (default: all)")
     parser.add_argument("--epochs", type=int, help="epochs of the networks (default: each network's own)")
     parser.add_argument("--cv", type=int, default=3, help="folds of the stacking (default: 3)")
     parser.add_argument("--jobs", type=int, default=1, help="members and folds at a time, in processes (default: 1)")
     parser.add_argument("--device", help="cpu or cuda (default: cuda if there is one)")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
-    parser.add_argument("--data-home", help="folder to look for the Fashion-MNIST files in first")
+    add_data_options(parser)
     parser.add_argument("--output", type=Path, default=Path("output/stacking"), help="folder to write to")
     args = parser.parse_args()
-    train, test = prepare(parser, args, images=500, epochs=1, cv=2, jobs=1, seed=0)
+    train, test = prepare(parser, args, images=100, epochs=1, cv=2, jobs=1, seed=0)
     rows = np.random.default_rng(args.seed).permutation(len(train.images))[:args.images]
-    X, X_valid, y, y_valid = train_test_split(train.images[rows], train.target[rows], test_size=0.1,
-                                              stratify=train.target[rows], random_state=args.seed)
+    X, X_valid, y, y_valid = train_test_split(train.images[rows], train.codes[rows], test_size=0.1,
+                                              stratify=train.codes[rows], random_state=args.seed)
     check_folds(parser, "cv", args.cv, y)
 
     start = time.perf_counter()
@@ -140,7 +141,7 @@ def main():
     table, predicted = [], {}
     for name, proba in tested.items():
         row, predicted[name] = {"name": name, "member": name in stack.named_estimators}, proba.argmax(1)
-        for part, guess, labels in (("valid", valid[name].argmax(1), y_valid), ("test", predicted[name], test.target)):
+        for part, guess, labels in (("valid", valid[name].argmax(1), y_valid), ("test", predicted[name], test.codes)):
             if part == "test" or name != PREFIT:                    # which has learned from the validation images
                 right = int((guess == labels).sum())
                 row |= {f"{part}_accuracy": right / len(labels),
@@ -149,12 +150,12 @@ def main():
             given = FrozenEstimator(AsGiven().fit(valid[name], y_valid))
             warm = CalibratedClassifierCV(given, method="temperature", cv=2).fit(valid[name], y_valid)
             for suffix, shown in (("", proba), ("_after", warm.predict_proba(proba))):
-                row |= {f"calibration_error{suffix}": calibration_error(test.target, shown),
-                        f"log_loss{suffix}": log_loss(test.target, shown)}
+                row |= {f"calibration_error{suffix}": calibration_error(test.codes, shown),
+                        f"log_loss{suffix}": log_loss(test.codes, shown)}
         table.append(row)
     best = max((row for row in table if row["member"]), key=lambda row: row["valid_accuracy"])
     for row in table:
-        gain = (predicted[row["name"]] == test.target).astype(int) - (predicted[best["name"]] == test.target)
+        gain = (predicted[row["name"]] == test.codes).astype(int) - (predicted[best["name"]] == test.codes)
         spread = 1.96 * gain.std() / len(gain) ** 0.5
         row["gain"], row["gain_interval"] = gain.mean(), (gain.mean() - spread, gain.mean() + spread)
     content = {"images": args.images, "epochs": args.epochs, "cv": args.cv, "seed": args.seed,
@@ -167,7 +168,7 @@ def main():
         f"gain over {best['name']}": f"{row['gain']:+.4f}", "calibration error": row.get("calibration_error", np.nan),
         "with temperature": row.get("calibration_error_after", np.nan)} for row in table])
     print("\n" + shown.to_string(index=False, float_format="{:.4f}".format, na_rep="-"))
-    ComparisonDisplay.from_predictions(test.target, predicted, class_names=test.target_names).figure_.savefig(
+    ComparisonDisplay.from_predictions(test.codes, predicted, class_names=test.names).figure_.savefig(
         args.output / "comparison.png", dpi=110)
     print("\n".join(f"wrote {args.output / name}" for name in ("ensemble.json", "comparison.png")))
 

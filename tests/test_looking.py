@@ -41,6 +41,10 @@ def test_evaluate_writes_a_page_that_needs_no_other_file(tmp_path):
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
     for name in pictures:
         pixels(tmp_path / f"{name}.png")
+    assert 'name="viewport"' in page
+    mistakes = pd.read_csv(tmp_path / "mistakes.csv")
+    assert len(mistakes) == round(10_000 * (1 - metrics["accuracy"]))
+    assert mistakes["image"].str.match(r"test \d+$").all()
 
 
 @real_data

@@ -209,3 +209,14 @@ def test_classes_need_validation_images_and_as_many_names(fitted, tiny_images):
     X, y = tiny_images()
     with pytest.raises(ValueError, match="classifier must have been fitted with validation images"):
         ClassHistoryDisplay.from_estimator(small("ConvNetClassifier", max_epochs=1).fit(X, y))
+
+
+def test_a_single_epoch_stands_in_the_middle(tiny_images):
+    X, y = tiny_images()
+    display = HistoryDisplay.from_estimator(small("ConvNetClassifier", max_epochs=1, validation_fraction=0.3).fit(X, y))
+    for axis in display.ax_:
+        np.testing.assert_allclose(axis.get_xlim(), (0, 2), atol=1e-6)
+        assert all(tick == round(tick) for tick in axis.get_xticks())
+    low, high = display.ax_[0].get_ylim()
+    for line in display.ax_[0].lines[:2]:
+        assert low < line.get_ydata()[0] < high

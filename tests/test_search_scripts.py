@@ -17,19 +17,18 @@ import fmnist_sk
 from fmnist_sk import load_fashion_mnist
 
 
-def first_images(subset, **params):
-    data = load_fashion_mnist(subset, **params)
-    if subset == "test":
-        data.images, data.target = data.images[:500], data.target[:500]
-    return data
+def first_images(load_data):
+    return lambda part, **source: load_data(part, **source).take(range(500)) if part == "test" else load_data(
+        part, **source)
 
 
 def here(script, *arguments, monkeypatch):
     """Run in this process, with 500 test images: what several short runs have to import is imported once."""
     monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
     monkeypatch.syspath_prepend(str(EXAMPLES))
+    import _data
     import _options
-    monkeypatch.setattr(_options, "load_fashion_mnist", first_images)
+    monkeypatch.setattr(_options, "load_data", first_images(_data.load_data))
     runpy.run_path(str(EXAMPLES / script), run_name="__main__")
 
 

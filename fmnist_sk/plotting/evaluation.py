@@ -192,7 +192,7 @@ class ReliabilityDisplay:
         diagram.legend(loc="upper left" if self.confidence @ share > self.accuracy @ share else "lower right")
         middles = (np.minimum(self.confidence * self.n_bins, self.n_bins - 1).astype(int) + 0.5) / self.n_bins
         histogram.bar(middles, share, width=0.9 / self.n_bins, color=RIGHT)
-        histogram.set(xlim=(0, 1), xlabel="confidence: probability of the predicted class", ylabel="images")
+        histogram.set(xlim=(0, 1), xlabel="confidence: probability of the predicted class", ylabel="share of images")
         for axis in self.ax_:
             axis.xaxis.set_major_formatter("{x:.0%}")
             axis.yaxis.set_major_formatter("{x:.0%}")

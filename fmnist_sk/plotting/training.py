@@ -203,6 +203,10 @@ class ClassHistoryDisplay:
 
 
 def _decorate(axis) -> None:
+    first, last = axis.dataLim.intervalx
+    if last - first < 0.01:                 # a single epoch, which stands in the middle
+        axis.set_xlim(first - 1, last + 1)
+        axis.margins(y=0.5)
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.grid(alpha=0.3)
 
