@@ -11,6 +11,7 @@ import torch
 from devices import StaysOnDevice
 from estimators import small
 from fashion import real_data
+from PIL import Image
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import AdaBoostClassifier, BaggingClassifier, StackingClassifier, VotingClassifier
 from sklearn.linear_model import LogisticRegression
@@ -31,6 +32,10 @@ EXAMPLES = [(title, code) for title, section in re.findall(r"^## ([^\n]*)\n(.*?)
 def test_example_runs_as_written(code, capsys, tmp_path, monkeypatch):
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)                                 # where it may write
+    for name, colour in (("bags", "red"), ("coats", "green"), ("shoes", "blue")):
+        (tmp_path / "my_pictures" / name).mkdir(parents=True)
+        for i in range(12):
+            Image.new("RGB", (20 + i, 30), colour).save(tmp_path / "my_pictures" / name / f"{i}.png")
     exec(compile(code, "README.md", "exec"), {})
     assert capsys.readouterr().out
 
@@ -43,8 +48,9 @@ def test_halving_ends_with_all_epochs(capsys):
 
 def test_there_are_the_promised_examples():
     titles = [title for title, _ in EXAMPLES]
-    assert titles == ["What is in this photo?", "A first classifier", "Search", "Search", "Stack", "A deep ensemble",
-                      "Your own network", "Networks", "Training", "Features", "Pictures", "Save, load, export"]
+    assert titles == ["What is in this photo?", "A first classifier", "Your own pictures", "Search", "Search", "Stack",
+                      "A deep ensemble", "Your own network", "Networks", "Training", "Features", "Pictures",
+                      "Save, load, export"]
 
 
 def _cross_val_predict(net):
