@@ -41,7 +41,7 @@ def check_pixels(estimator: BaseEstimator, X: Any, y: Any = None, *, reset: bool
                         "as X and its labels as y.")
     if _holds_pictures(X):
         raise TypeError("X must hold pixel values, which are numbers, but holds files or pictures: read them first, "
-                        f"with make_pipeline(ImageReader(28), {type(estimator).__name__}(...)) or load_image_folder.")
+                        "with load_image_folder, or in a Pipeline, make_pipeline(ImageReader(28), ...).")
     if not (hasattr(X, "shape") or hasattr(X, "columns") or issparse(X)):
         try:
             X = np.asarray(X)
