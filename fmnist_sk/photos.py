@@ -213,7 +213,12 @@ def _brightened(image: np.ndarray) -> np.ndarray:
 def _without_frame(image):
     """A photo without what surrounds it in one colour and ends along straight lines: a frame, or bars on some sides."""
     rgb = np.asarray(image, dtype=np.int16)
-    corners = rgb[0, 0], rgb[-1, -1], rgb[0, -1], rgb[-1, 0]
+    edges = rgb[0], rgb[-1], rgb[:, 0], rgb[:, -1]
+    corners: list[np.ndarray] = []
+    for corner in (rgb[0, 0], rgb[-1, -1], rgb[0, -1], rgb[-1, 0]):
+        is_new = all(np.abs(corner - other).max() > FRAME[0] for other in corners)
+        if is_new and any((np.abs(edge - corner).max(1) <= FRAME[1]).mean() >= EDGE for edge in edges):
+            corners.append(corner)                      # the colour of a whole edge
     for tolerance, corner in itertools.product(FRAME, corners):
         differs = (np.abs(rgb - corner) > tolerance).any(2)
         rows, columns = (np.flatnonzero(differs.mean(axis) > LEAST / 2) for axis in (1, 0))

@@ -137,14 +137,14 @@ def test_a_bar_shows_the_progress(folder, capsys):
 
 def test_large_pictures_do_not_stay_in_memory(tmp_path):
     (tmp_path / "a").mkdir()
-    for i in range(12):
+    for i in range(4):
         Image.new("RGB", (4000, 3000), (i, i, i)).save(tmp_path / "a" / f"{i}.png")
     load_image_folder(tmp_path)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for path in (tmp_path / "a").iterdir():
-        for copy in range(4):
+        for copy in range(3):
             os.link(path, path.with_name(f"{copy}_{path.name}"))
-    assert len(load_image_folder(tmp_path).images) == 60
+    assert len(load_image_folder(tmp_path).images) == 16
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60 * 1024        # KiB: less than two of 34 MiB
 
 
