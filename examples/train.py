@@ -177,6 +177,8 @@ def configure(args):
     if args.config:
         if args.model:
             raise ValueError("--model cannot be given beside --config, which names the model.")
+        if not args.config.is_file():
+            raise FileNotFoundError(f"--config must name a config.json, but there is none at {str(args.config)!r}.")
         try:
             content = json.loads(args.config.read_text())
         except (ValueError, RecursionError) as error:

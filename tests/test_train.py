@@ -214,7 +214,7 @@ def test_a_config_of_other_versions_is_used_with_a_word(train, tmp_path, capsys)
     (["--schedule", "Cosine(warmup=3)"], "'warmup' parameter of Cosine must be"),
     (["--loss", "hinge"], "argument --loss: invalid choice: 'hinge'"),
     (["--seed", "-1"], "'random_state' parameter of ResNetClassifier must be"),
-    (["--config", "nowhere.json"], "No such file or directory: 'nowhere.json'"),
+    (["--config", "nowhere.json"], "there is none at 'nowhere.json'"),
     (["--config", str(SCRIPT)], "train.py is no JSON: Expecting value"),
     (["--ema", "0.9", "--swa", "0.5"], "ema and swa exclude each other"),
 ])
