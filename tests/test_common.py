@@ -34,7 +34,7 @@ every_kind_of_classifier = pytest.mark.parametrize("name", [
 OWN_CHECKS = {"check_parameters_default_constructible", "check_no_attributes_set_in_init", "check_set_params",
               "check_do_not_raise_errors_in_init_or_set_params", "check_get_params_invariance",
               "check_estimator_cloneable", "check_transformer_general", "check_transformer_preserve_dtypes",
-              "check_fit2d_1sample", "check_classifiers_train", "check_classifiers_classes"}
+              "check_fit2d_1sample", "check_classifiers_classes"}
 
 
 FEWER_EPOCHS = {                                                 # scikit-learn's checks have up to 300 images

@@ -322,7 +322,7 @@ def test_large_photos_are_reduced_first():
 @real_data
 def test_photos_made_of_the_data_set_are_recognised():
     data = load_fashion_mnist("test")
-    X, y = data.images[:300], data.target[:300]
+    X, y = data.images[:150], data.target[:150]
     photos = []
     for image in X:
         big = Image.fromarray(255 - image).resize((336, 336), Image.Resampling.BICUBIC)
