@@ -100,7 +100,8 @@ def _of_csv(path):
         raise ValueError(f"{path} must have labels")
     labels, codes = np.unique(found.target, return_inverse=True)
     where = np.array([f"row {i}" for i in range(len(codes))] if found.ids is None else found.ids, dtype=str)
-    return Data(found.images, codes, labels, [str(name) for name in found.target_names[:len(labels)]], where)
+    names = found.target_names if len(found.target_names) == len(labels) else found.target_names[labels]
+    return Data(found.images, codes, labels, names.tolist(), where)
 
 
 def _share(data, part):

@@ -143,7 +143,8 @@ def test_images_may_have_any_number_of_channels(shape):
 
 def test_a_shape_that_is_named_is_believed():
     X = np.random.default_rng(0).integers(0, 256, (20, 28, 28, 4), dtype=np.uint8)
-    assert net(max_epochs=1, image_shape=(28, 28, 4)).fit(X, np.arange(20) % 2).image_shape_ == (28, 28, 4)
+    for shape in ((28, 28, 4), [28, 28, 4]):
+        assert net(max_epochs=1, image_shape=shape).fit(X, np.arange(20) % 2).image_shape_ == (28, 28, 4)
 
 
 # ---------------------------------------------------------------------- the warning about another range

@@ -480,6 +480,14 @@ def test_images_of_a_csv_file_are_trained_on_and_evaluated(labels, train, tmp_pa
     assert f"accuracy: {results['test_accuracy']:.4f}" in out
 
 
+def test_fashion_mnist_in_a_csv_file_of_some_classes_keeps_their_names(train, tmp_path):
+    frame = pd.DataFrame(np.zeros((20, 784), dtype=int)).add_prefix("p").assign(label=[0, 3, 8, 9] * 5)
+    frame.to_csv(tmp_path / "fashion.csv", index=False)
+    data = train.load("train", None, 0, **{**FASHION, "csv": str(tmp_path / "fashion.csv")})
+    assert data.names == ["T-shirt/top", "Dress", "Bag", "Ankle boot"]
+    assert data.labels.tolist() == [0, 3, 8, 9]
+
+
 def test_a_config_never_stands_beside_results_of_another_run(train, pictures, tmp_path, capsys):
     command = [*OWN, "--folder", str(pictures), "--output", str(tmp_path / "run")]
     train.main(command)

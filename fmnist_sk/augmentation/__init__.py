@@ -10,7 +10,7 @@ Two uses of the same object:
 Presets, by name: "light" shifts by up to one pixel, "fashion" also mirrors, "strong" shifts by two pixels, mirrors,
 erases and pastes; "report_1", "report_2" and "report_3" are those of the reports.
 """
-from fmnist_sk._data.ranges import PixelRange, PixelStatistics, learn_pixels
+from fmnist_sk._data.ranges import PixelRange, learn_pixels
 from fmnist_sk.augmentation._base import RandomTransformer
 from fmnist_sk.augmentation.copies import AugmentedCopies
 from fmnist_sk.augmentation.geometry import RandomAffine, RandomCrop, RandomHorizontalFlip
