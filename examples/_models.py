@@ -16,13 +16,17 @@ def load_model(name, image=None, needs_probabilities=False, device="auto"):
     model = read_model(name, device)
     if needs_probabilities and not hasattr(model, "predict_proba"):
         raise ValueError(f"{name} must hold a classifier that gives probabilities, got {type(model).__name__}")
-    image = np.zeros((28, 28), dtype=np.uint8) if image is None else image
+    check_takes(model, name, np.zeros((28, 28), dtype=np.uint8) if image is None else image)
+    return model
+
+
+def check_takes(model, name, image):
+    """Raise ValueError for classifiers of other images than `image`."""
     try:
         model.predict(image[None])
     except (ValueError, TypeError) as error:
         raise ValueError(f"{name} must hold a classifier of images {' x '.join(map(str, image.shape))}: {error}"
                          ) from error
-    return model
 
 
 def read_model(name, device="auto"):

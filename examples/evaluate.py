@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from _data import add_data_options, load_data
-from _models import labels_for, load_model, names_for, pictures_for, read_model
+from _models import check_takes, labels_for, names_for, pictures_for, read_model
 from jinja2 import Environment
 from sklearn.metrics import accuracy_score, classification_report, log_loss
 from sklearn.pipeline import Pipeline
@@ -120,7 +120,7 @@ def main():
         pictures = pictures_for(model) if args.folder else {}
         part = args.part or ("all" if args.csv else "test")
         data = load_data(part, data_home=args.data_home, folder=args.folder, csv=args.csv, **pictures)
-        model = load_model(args.model, data.images[0], device=args.device)
+        check_takes(model, args.model, data.images[0])
         X, y = data.images, labels_for(model, data, args.model)
         output = args.output or Path("output/evaluate") / name
         output.mkdir(parents=True, exist_ok=True)
