@@ -542,7 +542,7 @@ class Hidden(nn.Sequential):
 @pytest.mark.parametrize("params", [{"module__hidden": 16}, {"criterion__gamma": 3.0}, {"criterion": "mse"},
                                     {"lr": 1.0}, {"module": Hidden}, {"label_smoothing": 0.5},
                                     {"optimizer__betas": (0.5, 0.5)}, {"standardize": False},
-                                    {"image_shape": (4, 16)}, {"augment": "strong"}, "all"])
+                                    {"image_shape": (4, 16)}, {"image_shape": True}, {"augment": "strong"}, "all"])
 def test_set_params_never_changes_what_a_fitted_net_predicts(params, tiny_images):
     X, y = tiny_images()
     fitted = ImageClassifier(module=Hidden, criterion="focal", max_epochs=2, random_state=0).set_params(

@@ -48,7 +48,7 @@ def check_pixels(estimator: BaseEstimator, X: Any, y: Any = None, *, reset: bool
         except (RuntimeError, OverflowError) as error:          # such as a list of tensors that need gradients
             raise ValueError(_NO_ARRAY.format(type(X).__name__, error)) from error
     ndim = getattr(X, "ndim", 2)
-    named = tuple(getattr(estimator, "image_shape", None) or ())
+    named = tuple(shape or getattr(estimator, "image_shape", None) or ())
     if ndim == 4 and _ends_in_channels(*X.shape[1:]) and tuple(X.shape[1:]) != named:
         raise ValueError(f"X must be (n, channels, height, width), got the channels last: shape {tuple(X.shape)}. "
                          "Pass X.transpose(0, 3, 1, 2) of an array, X.permute(0, 3, 1, 2) of a tensor, or name the "
