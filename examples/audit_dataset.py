@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from _data import add_data_options, is_test_of, load_data, to_show
-from _models import labels_for, load_model
+from _models import MODEL_HELP, labels_for, load_model
 from scipy.stats import binomtest
 from sklearn.decomposition import PCA
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -114,8 +114,8 @@ def main():
     parser.add_argument("--folds", type=int, default=3, help="folds for label errors, 0 for none (default: 3)")
     parser.add_argument("--epochs", type=int, help="epochs of a fold (default: the classifier's own)")
     parser.add_argument("--images", type=int, metavar="N", help="audit N random images only")
-    parser.add_argument("--model", help="whose test accuracy to look at: a file that fmnist_sk.save wrote, or: "
-                        "pretrained (the default for Fashion-MNIST, else none)")
+    parser.add_argument("--model", help="whose test accuracy to look at: " + MODEL_HELP +
+                        " (default: pretrained for Fashion-MNIST, else none)")
     parser.add_argument("--device", help="cpu or cuda (default: cuda if there is one)")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
     add_data_options(parser)

@@ -12,7 +12,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from _models import load_model
+from _models import MODEL_HELP, load_model
 
 from fmnist_sk import CLASS_NAMES, PhotoToFashion
 
@@ -72,8 +72,7 @@ def draw(paths, images, answers, output):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", nargs="+", metavar="PHOTO", help="picture files")
-    parser.add_argument("--model", default="pretrained", help="a file that fmnist_sk.save wrote (default: the model "
-                        "that comes with the package)")
+    parser.add_argument("--model", default="pretrained", help=f"{MODEL_HELP} (default: pretrained)")
     parser.add_argument("--background", choices=["auto", "light", "dark"], default="auto", help="of the photos "
                         "(default: judged by their edges)")
     parser.add_argument("--output", type=Path, default=Path("output/photos.png"), help="the picture to write")

@@ -17,7 +17,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from _models import load_model
+from _models import MODEL_HELP, load_model
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
@@ -153,8 +153,7 @@ def main(argv=None):
     parser.add_argument("--headless", action="store_true", help="no window")
     parser.add_argument("--write", type=Path, metavar="PATH", help="write the annotated video to this .mp4 or .avi")
     parser.add_argument("--frames", type=int, help="stop after so many frames")
-    parser.add_argument("--model", default="pretrained", help="a file that fmnist_sk.save wrote (default: the model "
-                        "that comes with the package)")
+    parser.add_argument("--model", default="pretrained", help=f"{MODEL_HELP} (default: pretrained)")
     parser.add_argument("--background", choices=BACKGROUNDS, default="auto", help="behind the garment (default: auto)")
     parser.add_argument("--output", type=Path, default=Path("output/demo"), help="folder for saved pictures")
     args = parser.parse_args(argv)

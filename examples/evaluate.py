@@ -2,9 +2,10 @@
 
     python examples/evaluate.py output/quickstart/model.safetensors
 
-MODEL is a file that `fmnist_sk.save` wrote (quickstart.py and train.py do), or "pretrained" for the model that comes
-with the package. Prints the test accuracy and a report for each class, and writes to output/evaluate/NAME: pictures,
-metrics.json, mistakes.csv, and report.html, which needs no other file. Images are Fashion-MNIST's, or your own:
+MODEL is a file that `fmnist_sk.save` wrote (quickstart.py and train.py do), or one of the package's networks:
+"pretrained" or "accurate". Prints the test accuracy and a report for each class, and writes to output/evaluate/NAME:
+pictures, metrics.json, mistakes.csv, and report.html, which needs no other file. Images are Fashion-MNIST's, or your
+own:
 
     python examples/evaluate.py MODEL --folder pictures
 """
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from _data import add_data_options, load_data
-from _models import check_takes, labels_for, names_for, pictures_for, read_model
+from _models import MODEL_HELP, check_takes, labels_for, names_for, pictures_for, read_model
 from jinja2 import Environment
 from sklearn.metrics import accuracy_score, classification_report, log_loss
 from sklearn.pipeline import Pipeline
@@ -102,7 +103,7 @@ def name_of(path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", metavar="MODEL", help="a file that fmnist_sk.save wrote, or: pretrained")
+    parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     add_data_options(parser, is_sized=False)
     parser.add_argument("--part", choices=["test", "all"], help="of a folder: the part that train.py holds out, or its "
                         "subfolder test (test, the default), or all of it; of a CSV file: all is the default")

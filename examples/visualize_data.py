@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from _data import add_data_options, load_data, to_show
-from _models import load_model
+from _models import MODEL_HELP, load_model
 from sklearn.pipeline import Pipeline
 
 from fmnist_sk import AugmentationDisplay, EmbeddingDisplay, ImageClassifier
@@ -38,7 +38,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--subset", choices=["train", "test", "all"], default="train", help="images (default: train)")
     parser.add_argument("--images", type=int, default=3000, metavar="N", help="images in a map (default: 3000)")
-    parser.add_argument("--model", metavar="PATH", help="a file that fmnist_sk.save wrote, or: pretrained")
+    parser.add_argument("--model", metavar="PATH", help=MODEL_HELP)
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
     add_data_options(parser)
     parser.add_argument("--output", type=Path, default=Path("output/data"), help="folder for the pictures")

@@ -48,6 +48,7 @@ NOT_SAVED = "validation_data", "callbacks", "checkpoint"          # of the train
 PREFIXED_PARAM = re.compile("(module|criterion|optimizer)__.")         # settings in skorch's manner that are saved
 FITTED_ATTRIBUTES = "n_features_in_", "feature_names_in_", "best_epoch_"
 IN_FILE = {"classes_inferred_", "image_shape_", "value_range_", "pixels_", "_seed", "n_iter_", *FITTED_ATTRIBUTES}
+PRETRAINED = {"small": "small_resnet.safetensors", "accurate": "accurate_inception.safetensors"}
 LARGEST_IMAGE = 2**26                   # values
 
 
@@ -177,15 +178,24 @@ def load(path: str | os.PathLike, device: str | torch.device = "auto", *, truste
         raise ValueError(f"{path} cannot be loaded: {error}") from error
 
 
-def load_pretrained(device: str | torch.device = "auto") -> ImageClassifier:
-    """The small network that comes with the package, trained on Fashion-MNIST: images (n, 28, 28) to labels 0 to 9.
+def load_pretrained(name: str = "small", device: str | torch.device = "auto") -> ImageClassifier:
+    """A network that comes with the package, trained on Fashion-MNIST: images (n, 28, 28) to labels 0 to 9.
 
     `CLASS_NAMES` names the labels; `PhotoToFashion` brings photos into the form of its images. Data, recipe, measured
-    accuracy and limits are in its card, fmnist_sk/pretrained/README.md.
+    accuracy and limits are in the card of each, fmnist_sk/pretrained/README.md.
 
-    `device` is as in `load`. Raises ImportError without the extra ``fmnist_sk[save]``.
+    Parameters
+    ----------
+    name : {"small", "accurate"}
+        A network of 24,506 parameters, or one of 292,570, which looks at ten views of each image.
+    device : device that the network is put on
+        As in `load`.
+
+    Raises ValueError for another name, ImportError without the extra ``fmnist_sk[save]``.
     """
-    return load(Path(__file__).parent / "pretrained" / "small_resnet.safetensors", device)
+    if name not in PRETRAINED:
+        raise ValueError(f"name must be one of {', '.join(map(repr, PRETRAINED))}, got name={name!r}.")
+    return load(Path(__file__).parent / "pretrained" / PRETRAINED[name], device)
 
 
 # ---------------------------------------------------------------------- classifiers

@@ -20,6 +20,9 @@ from sklearn.pipeline import make_pipeline
 
 import fmnist_sk
 from fmnist_sk import CLASS_NAMES, FeatureExtractor, ImageScaler, PhotoToFashion, load_fashion_mnist
+from fmnist_sk.persistence import PRETRAINED
+
+PRETRAINED_FOLDER = Path(fmnist_sk.__file__).parent / "pretrained"
 
 # ---------------------------------------------------------------------- evaluate.py
 
@@ -205,28 +208,41 @@ def test_a_picture_that_cannot_be_written_is_refused_first(output, message, tmp_
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
-def test_the_pretrained_network_is_small_and_has_a_card():
-    model = fmnist_sk.load_pretrained()
-    assert sum(parameter.numel() for parameter in model.module_.parameters()) < 25_000
-    folder = Path(fmnist_sk.__file__).parent / "pretrained"
-    path, = folder.glob("*.safetensors")
-    assert path.stat().st_size < 130_000
-    card = (folder / "README.md").read_text()
-    for part in ("Input", "Output", "Data", "Recipe", "Measured", "Limits"):
+@pytest.mark.parametrize(("name", "parameters", "size"), [("small", 25_000, 130_000), ("accurate", 300_000, 1_300_000)])
+def test_pretrained_networks_are_small_and_have_a_card(name, parameters, size):
+    model = fmnist_sk.load_pretrained(name)
+    assert sum(parameter.numel() for parameter in model.module_.parameters()) < parameters
+    assert (PRETRAINED_FOLDER / PRETRAINED[name]).stat().st_size < size
+    card = card_of(name)
+    for part in ("Network", "Recipe", "Measured"):
         assert part in card
     assert model.predict(np.zeros((1, 28, 28), dtype=np.uint8)).shape == (1,)
 
 
+def test_pretrained_networks_are_found_by_name():
+    assert type(fmnist_sk.load_pretrained()) is fmnist_sk.ResNetClassifier          # the small one
+    with pytest.raises(ValueError, match="name must be one of 'small', 'accurate', got name='cpu'"):
+        fmnist_sk.load_pretrained("cpu")
+    assert fmnist_sk.load_pretrained(device="cpu").module_.network is not None
+
+
+def card_of(name):
+    """The part of the card about one network."""
+    card = (PRETRAINED_FOLDER / "README.md").read_text()
+    return card.split(f'## `load_pretrained("{name}")`')[1].split("\n## ")[0]
+
+
 @real_data
-def test_the_pretrained_network_is_as_good_as_its_card_says():
+@pytest.mark.parametrize(("name", "least"), [("small", 0.925), pytest.param("accurate", 0.953,
+                                                                           marks=pytest.mark.exhaustive)])
+def test_pretrained_networks_are_as_good_as_their_cards_say(name, least):
     data = load_fashion_mnist("test")
-    accuracy = fmnist_sk.load_pretrained().score(data.images, data.target)
-    assert accuracy >= 0.925
-    card = (Path(fmnist_sk.__file__).parent / "pretrained" / "README.md").read_text()
-    measured, = re.findall(r"Measured\*\*: (\d+\.\d+) %", card)
+    accuracy = fmnist_sk.load_pretrained(name).score(data.images, data.target)
+    assert accuracy >= least
+    measured, = re.findall(r"Measured\*\*: (\d+\.\d+) %", card_of(name))
     assert float(measured) == pytest.approx(100 * accuracy, abs=0.06)        # other hardware rounds otherwise
     results = json.loads((EXAMPLES / "benchmarks/results/pretrained.json").read_text())
-    assert results["small"]["test_accuracy"] == pytest.approx(accuracy, abs=6e-4)
+    assert results[name]["test_accuracy"] == pytest.approx(accuracy, abs=6e-4)
 
 
 # ---------------------------------------------------------------------- models that do not fit

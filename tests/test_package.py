@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import fmnist_sk
+from fmnist_sk.persistence import PRETRAINED
 
 ROOT = Path(__file__).parent.parent
 
@@ -81,7 +82,8 @@ def test_wheel_and_sdist_are_complete(tmp_path):
                         f"build_{kind}({str(tmp_path)!r})"], cwd=source, check=True, capture_output=True)
     wheel, sdist = next(tmp_path.glob("*.whl")), next(tmp_path.glob("*.tar.gz"))
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "fmnist_sk").rglob("*.py")} | {
-        "fmnist_sk/py.typed", "fmnist_sk/pretrained/small_resnet.safetensors", "fmnist_sk/pretrained/README.md"}
+        "fmnist_sk/py.typed", "fmnist_sk/pretrained/README.md",
+        *(f"fmnist_sk/pretrained/{name}" for name in PRETRAINED.values())}
     assert sources <= set(zipfile.ZipFile(wheel).namelist())
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}

@@ -98,6 +98,14 @@ def photos():
             "How good it is on photographs of other kinds has not been measured."]
 
 
+def pretrained():
+    result = load("pretrained")
+    small, accurate = result["small"], result["accurate"]
+    return ['`load_pretrained("accurate")` is larger, slower and more often right: '
+            f"{accurate['parameters']:,} parameters and {accurate['test_accuracy']:.2%} of the test images, where the "
+            f"default has {small['parameters']:,} and {small['test_accuracy']:.2%} ({revisions([small, accurate])})."]
+
+
 def searches():
     result = load("searches")
     times, together, memory = result["times"], result["together"], result["memory"]
@@ -247,7 +255,8 @@ def reliability():
 
 
 # mark in README.md -> lines between its marks
-SECTIONS = {"results": figures, "networks": networks, "training": training_craft, "photos": photos, "forms": forms,
+SECTIONS = {"results": figures, "networks": networks, "training": training_craft, "photos": photos, "pretrained": pretrained,
+            "forms": forms,
             "search": searches, "cluster": cluster, "ensembles": ensembles, "reliability": reliability}
 
 
