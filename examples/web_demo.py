@@ -176,7 +176,8 @@ def main():
         look = Look(open_model(args.model, args.device), args.photos)
     except (OSError, ValueError, TypeError, ImportError) as error:
         parser.exit(2, f"{parser.prog}: error: MODEL, {args.model}: {error}\n")
-    subtitle = GARMENTS if look.is_fashion else f"{args.model} tells {', '.join(look.names)} apart."
+    names = ", ".join(look.names[:20]) + (f" and {len(look.names) - 20} more" if len(look.names) > 20 else "")
+    subtitle = GARMENTS if look.is_fashion else f"{args.model} tells {names} apart."
     with tempfile.TemporaryDirectory() as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder          # of all that is sent
         app = page(look, subtitle, args.keep)

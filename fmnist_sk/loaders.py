@@ -151,7 +151,8 @@ def load_image_folder(folder: str | os.PathLike, *, size: int | tuple[int, int] 
     max_pixels : int
         Pictures of more pixels are not decoded; at most 89,478,485.
     n_jobs : int or None
-        Threads that read pictures; None is one, -1 as many as there are processors.
+        Threads that read pictures; None is one, -1 as many as there are processors. More than one help with large
+        photos, and are slower where a picture is read in a millisecond.
     progress : bool
         Whether a progress bar is shown.
 

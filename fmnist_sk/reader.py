@@ -52,7 +52,8 @@ class ImageReader(CallbackSupportMixin, TransformerMixin, Estimator):
         Pictures of more pixels are refused before they are decoded; at most 89,478,485. Decoding takes up to 20 bytes a
         pixel.
     n_jobs : int or None
-        Threads that read pictures; None is one, -1 as many as there are processors.
+        Threads that read pictures; None is one, -1 as many as there are processors. More than one help with large
+        photos, and are slower where a picture is read in a millisecond.
 
     Examples
     --------

@@ -2,9 +2,10 @@
 
     python examples/benchmarks/photos.py
 
-An image is inverted again, enlarged 8 to 14 times, laid on a background at a random place, and stored as JPEG. Images
-whose garment has about the background's brightness (less than 60 of 255 apart) are left out there. The pretrained
-network looks at the photo through PhotoToFashion, and at the image itself; what counts is how often it says the same.
+An image is inverted again, enlarged 8 to 14 times, laid on a background at a random place, and stored as JPEG, or cut
+out with a mask of transparency. Images whose garment has about the background's brightness (less than 60 of 255 apart)
+are left out there. The pretrained network looks at the photo through PhotoToFashion, and at the image itself; what
+counts is how often it says the same.
 Settings are compared, one change at a time, on some images; the figures of the present ones come from others. Only
 training images are used: what the network knows of them does not matter here. Writes results/photos.json.
 """
@@ -48,7 +49,9 @@ BACKGROUNDS = {"white": plain(255), "light gray (220)": plain(220), "mid-gray (1
                "shade from 250 to 170": shaded(250, 170),
                "shade from 230 to 150, noise of deviation 10": shaded(230, 150, 10),
                "corners darker, from 240 to 170": vignette(240, 170), "dark gray (40), white garments": plain(40),
-               "mid-gray (127), white garments": plain(127)}
+               "mid-gray (127), white garments": plain(127), "cut out": None, "cut out, white garments": None,
+               "light gray in a black frame": plain(220), "light gray between white bars": plain(220)}
+FRAMES = {"frame": (24, 24, 0), "bars": (0, 90, 255)}               # pixels left and right, above and below; brightness
 CHANGES = {"as it is": {}, "tolerance 0.05": {"tolerance": 0.05}, "tolerance 0.15": {"tolerance": 0.15},
            "not sharpened": {"sharpen": False}, "denoised at 112": {"DENOISED_SIDE": 112},
            "denoised at 448": {"DENOISED_SIDE": 448}, "median of 3 x 3": {"MEDIAN": 3},
@@ -56,24 +59,31 @@ CHANGES = {"as it is": {}, "tolerance 0.05": {"tolerance": 0.05}, "tolerance 0.1
            "pale cut-outs stay pale": {"BRIGHT": 0}, "pale cut-outs at 160": {"BRIGHT": 160}}
 
 
-def make_photo(image, background, seed, is_white=False):
-    """A photo (600, 480) of an image (28, 28), dark where that is bright, as JPEG; None if it would hardly be seen.
+def make_photo(image, background, seed, is_white=False, frame=None):
+    """A photo of an image (28, 28), dark where that is bright, as JPEG; None if it would hardly be seen.
 
-    Of a white garment all pixels are from 200 to 255.
+    Of a white garment all pixels are from 200 to 255. Without a background the garment is cut out. The photo has
+    (600, 480) pixels without its frame: widths of that in pixels, left and right, above and below, and its brightness.
     """
     rng = np.random.default_rng(seed)
     side = int(28 * rng.uniform(8, 14))
     garment, mask = (Image.fromarray(part).resize((side, side), Image.Resampling.BICUBIC)
                      for part in (image, (image > EDGE) * np.uint8(255)))
-    photo = background(rng)
     darkest = 200.0 if is_white else 0.0
     brightness = 255 - (255 - darkest) / 255 * np.asarray(garment, dtype=np.float64)
+    if background is None:
+        shown = Image.fromarray(brightness.round().astype(np.uint8))
+        return Image.merge("LA", (shown, mask))
+    photo = background(rng)
     if abs(np.median(brightness[np.asarray(mask) > 127]) - photo.mean()) < 60:
         return None
     top, left = rng.integers(0, SIZE[1] - side + 1), rng.integers(0, SIZE[0] - side + 1)
     part = photo[top:top + side, left:left + side]
     alpha = np.asarray(mask) / 255
     part[:] = alpha * brightness + (1 - alpha) * part
+    if frame is not None:
+        sides, ends, value = frame
+        photo = np.pad(photo, ((ends, ends), (sides, sides)), constant_values=value)
     file = io.BytesIO()
     Image.fromarray(photo.round().clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=85)
     return Image.open(file)
@@ -89,7 +99,8 @@ def measure(model, data, where, change):
         for name in constants:
             setattr(photos, name, change[name])
         for name, background in BACKGROUNDS.items():
-            made = [make_photo(image, background, seed, "white garments" in name)
+            frame = next((frame for kind, frame in FRAMES.items() if name.endswith(kind)), None)
+            made = [make_photo(image, background, seed, "white garments" in name, frame)
                     for seed, image in zip(where, X, strict=True)]
             kept = np.array([photo is not None for photo in made])
             found = model.predict(transform.fit_transform([photo for photo in made if photo is not None]))
