@@ -26,12 +26,18 @@ def enough_memory(estimator: TakesBatches, n_images: int = 0, least: int = 1) ->
     """
     try:
         yield
-    except (RuntimeError, MemoryError) as error:
-        if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and "DefaultCPUAllocator" not in str(error):
+    except (RuntimeError, MemoryError, ValueError) as error:
+        lack = next(filter(is_lack, (error, error.__cause__)), None)
+        if lack is None:
             raise
         needed_by, advice = f"The network of {estimator!r}", "use a smaller one"
         if n_images > least:
             needed_by = f"batch_size={estimator.batch_size}"
             advice = f"try batch_size={n_images // 2}"
-        where = estimator.device_ if isinstance(error, torch.OutOfMemoryError) else "cpu"
+        where = estimator.device_ if isinstance(lack, torch.OutOfMemoryError) else "cpu"
         raise ValueError(f"{needed_by} needs more memory than there is on {where}: {advice}.") from error
+
+
+def is_lack(error: BaseException | None) -> bool:
+    """Whether an error says that there is not enough memory, on the CPU or a GPU."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "DefaultCPUAllocator" in str(error)
