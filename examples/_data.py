@@ -56,13 +56,13 @@ def add_data_options(parser, is_sized=True):
                             "folder get (default: gray)")
 
 
-def load_data(part, *, data_home=None, folder=None, csv=None, size=28, color="gray"):
+def load_data(part, *, data_home=None, folder=None, csv=None, size=28, color="gray", fit="pad"):
     """The images of the part "train", "test" or "all". Raises OSError, ValueError or ImportError if there are none.
 
     Of a folder or file that has no part for testing, a fifth of each class is that part, always the same.
     """
     if folder is not None:
-        return _of_folder(Path(folder), part, size, color)
+        return _of_folder(Path(folder), part, {"size": size, "color": color, "fit": fit})
     if csv is not None:
         return _share(_of_csv(csv), part)
     data = load_fashion_mnist(part, data_home=data_home)
@@ -73,13 +73,13 @@ def load_data(part, *, data_home=None, folder=None, csv=None, size=28, color="gr
     return Data(data.images, data.target, np.arange(10), list(data.target_names), np.array(where))
 
 
-def _of_folder(folder, part, size, color):
+def _of_folder(folder, part, options):
     has_parts = (folder / "train").is_dir() and (folder / "test").is_dir()
     if not has_parts:
-        return _share(_pictures(folder, size, color), part)
+        return _share(_pictures(folder, **options), part)
     if part != "all":
-        return _pictures(folder / part, size, color)
-    train, test = (_pictures(folder / name, size, color) for name in ("train", "test"))
+        return _pictures(folder / part, **options)
+    train, test = (_pictures(folder / name, **options) for name in ("train", "test"))
     if train.names != test.names:
         raise ValueError(f"{folder} must have the same classes in train and test, got {train.names} and {test.names}")
     return train._replace(**{name: np.concatenate([getattr(train, name), getattr(test, name)])
@@ -87,8 +87,8 @@ def _of_folder(folder, part, size, color):
 
 
 @lru_cache
-def _pictures(folder, size, color):
-    found = load_image_folder(folder, size=size, color=color, n_jobs=-1, progress=sys.stderr.isatty())
+def _pictures(folder, size, color, fit):
+    found = load_image_folder(folder, size=size, color=color, fit=fit, n_jobs=-1, progress=sys.stderr.isatty())
     where = np.array([f"{folder.name}/{path.relative_to(folder).as_posix()}" for path in found.paths])
     return Data(found.images, found.target, found.target_names, found.target_names.tolist(), where)
 

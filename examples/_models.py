@@ -6,23 +6,34 @@ from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 
 import fmnist_sk
-from fmnist_sk import PhotoToFashion
+from fmnist_sk import CLASS_NAMES, ImageReader, PhotoToFashion
 
 PRETRAINED = {"pretrained": "small", "accurate": "accurate"}        # by the names that the scripts take for them
 MODEL_HELP = "a file that fmnist_sk.save wrote, or one of the package's networks: pretrained, accurate"
 
 
 def load_model(name, image=None, needs_probabilities=False, device="auto"):
-    """The classifier in a file, or one of the package, without PhotoToFashion before it, which the scripts bring.
+    """The classifier in a file, or one of the package, without a first step that reads photos, which the scripts bring.
 
     Raises OSError, ValueError or ImportError for other files, for classifiers of other images than `image` (28 x 28
     bytes by default), and for those without probabilities where they are needed.
     """
-    model = read_model(name, device)
+    _, model = open_model(name, device)
     if needs_probabilities and not hasattr(model, "predict_proba"):
         raise ValueError(f"{name} must hold a classifier that gives probabilities, got {type(model).__name__}")
     check_takes(model, name, np.zeros((28, 28), dtype=np.uint8) if image is None else image)
     return model
+
+
+def open_model(name, device="auto"):
+    """What reads photos for the classifier in a file, or None, and the classifier itself; of a search, the best one."""
+    model = fmnist_sk.load_pretrained(PRETRAINED[name], device) if name in PRETRAINED else fmnist_sk.load(name, device)
+    model, reader = getattr(model, "best_estimator_", model), None
+    if isinstance(model, Pipeline) and isinstance(model[0], (ImageReader, PhotoToFashion)):
+        reader, model = model[0], model[1:] if len(model) > 2 else model[-1]
+    if not is_classifier(model):
+        raise ValueError(f"{name} must hold a classifier, got {type(model).__name__}")
+    return reader, model
 
 
 def check_takes(model, name, image):
@@ -34,61 +45,45 @@ def check_takes(model, name, image):
                          ) from error
 
 
-def read_model(name, device="auto"):
-    """The same, whatever its images are."""
-    model = open_model(name, device)
-    return rest_of(model) if isinstance(model, Pipeline) and isinstance(model[0], PhotoToFashion) else model
-
-
-def open_model(name, device="auto"):
-    """The same, with all of its steps."""
-    model = fmnist_sk.load_pretrained(PRETRAINED[name], device) if name in PRETRAINED else fmnist_sk.load(name, device)
-    if not is_classifier(model):
-        raise ValueError(f"{name} must hold a classifier, got {type(model).__name__}")
-    return model
-
-
-def rest_of(pipeline):
-    """A Pipeline without its first step."""
-    return pipeline[1:] if len(pipeline) > 2 else pipeline[-1]
-
-
-def shape_of(model):
-    """(channels, height, width) of the images that a model takes: as it says, or of squares of its values an image."""
+def reader_for(model):
+    """An ImageReader that makes what a model takes of photos. Raises ValueError for other images than gray and RGB."""
     network = model[-1] if isinstance(model, Pipeline) else model
-    n_values = getattr(model, "n_features_in_", 28 * 28)
+    n_values = getattr(model, "n_features_in_", 28 * 28)            # of models that say nothing else: squares
     squares = ((channels, math.isqrt(n_values // channels)) for channels in (1, 3))
     square = next(((channels, side, side) for channels, side in squares if channels * side**2 == n_values), None)
-    return getattr(network, "image_shape_", square or (1, 1, n_values))
-
-
-def pictures_for(model):
-    """Size and colour of the pictures of a folder that a model takes, as load_data wants them."""
-    channels, height, width = shape_of(model)
-    if height != width or channels not in (1, 3):
-        raise ValueError(f"the model must take square pictures in gray or RGB, got (channels, height, width) = "
+    channels, height, width = getattr(network, "image_shape_", square or (1, 1, n_values))
+    if channels not in (1, 3) or height == 1:
+        raise ValueError(f"the model must take pictures in gray or RGB, got (channels, height, width) = "
                          f"{(channels, height, width)}")
-    return {"size": height, "color": "rgb" if channels == 3 else "gray"}
+    return ImageReader((height, width), "rgb" if channels == 3 else "gray")
 
 
 def labels_for(model, data, name):
-    """The data's labels as the model names them: as they are, or class names.
+    """The data's labels as the model names them: as they are, class names, or numbers of the classes.
 
     Raises ValueError for labels that it does not know.
     """
-    known = set(model.classes_.tolist())
-    y = data.target
-    if any(isinstance(label, str) for label in known):
-        y = np.array(data.names)[data.codes]
-    if unknown := sorted(set(y.tolist()) - known, key=str):
-        raise ValueError(f"{name} must know the labels of the images, but knows {model.classes_.tolist()}, not "
-                         f"{unknown}")
-    return y
+    known = model.classes_.tolist()
+    for y in (data.target, np.array(data.names)[data.codes], _numbers_for(known, data)):
+        if y is not None and set(y.tolist()) <= set(known):
+            return y
+    raise ValueError(f"{name} must know the labels of the images, but knows {known}, not "
+                     f"{sorted(set(data.target.tolist()) - set(known), key=str)}")
+
+
+def _numbers_for(known, data):
+    """What a model that was given numbers calls the images: of classes in the order of names, or of Fashion-MNIST's."""
+    if data.labels.dtype.kind != "U":
+        return None
+    if known == list(range(len(CLASS_NAMES))) and set(data.names) <= set(CLASS_NAMES):
+        return np.array([CLASS_NAMES.index(label) for label in data.names])[data.codes]
+    return data.codes if known == list(range(len(data.names))) else None
 
 
 def names_for(model, data):
     """Names of the model's classes, in their order; None where its labels are names already."""
     if any(isinstance(label, str) for label in model.classes_.tolist()):
         return None
-    names = dict(zip(data.labels.tolist(), data.names, strict=True))
+    y = labels_for(model, data, "the model")
+    names = {label: data.names[code] for label, code in zip(y.tolist(), data.codes.tolist(), strict=True)}
     return [names.get(label, str(label)) for label in model.classes_.tolist()]

@@ -28,6 +28,7 @@ try:
     import matplotlib.pyplot as plt
 except ImportError:
     raise SystemExit("This script draws pictures with matplotlib: pip install 'fmnist_sk[plot]'") from None
+plt.rcParams["text.parse_math"] = False         # a "$" in a name begins no formula
 
 WRITTEN = "audit.json", "duplicates.csv", "duplicates.png", "label_errors.csv", "label_errors.png"
 

@@ -53,6 +53,7 @@ def draw(paths, images, answers, output):
         return
     from PIL import Image, ImageOps
 
+    plt.rcParams["text.parse_math"] = False         # a "$" in a name begins no formula
     figure, axes = plt.subplots(len(paths), 2, figsize=(6, 2.6 * len(paths)), layout="constrained", squeeze=False)
     for (left, right), path, image, answer in zip(axes, paths, images, answers, strict=True):
         with Image.open(path) as photo:

@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from _data import add_data_options, load_data
-from _models import MODEL_HELP, check_takes, labels_for, names_for, pictures_for, read_model
+from _models import MODEL_HELP, check_takes, labels_for, names_for, open_model, reader_for
 from jinja2 import Environment
 from sklearn.metrics import accuracy_score, classification_report, log_loss
 from sklearn.pipeline import Pipeline
 
 import fmnist_sk
-from fmnist_sk import ImageClassifier
+from fmnist_sk import ImageClassifier, ImageReader
 
 try:
     import matplotlib.pyplot as plt
@@ -105,8 +105,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     add_data_options(parser, is_sized=False)
-    parser.add_argument("--part", choices=["test", "all"], help="of a folder: the part that train.py holds out, or its "
-                        "subfolder test (test, the default), or all of it; of a CSV file: all is the default")
+    parser.add_argument("--part", choices=["test", "all"], default="test", help="of a folder or CSV file: the part "
+                        "that train.py holds out, or the subfolder test (test, the default), or all of it")
     parser.add_argument("--device", default="auto", help="cpu or cuda (default: cuda if there is one)")
     parser.add_argument("--embed", type=int, default=2000, metavar="N", help="images in the picture of features "
                         "(default: 2000)")
@@ -117,10 +117,13 @@ def main():
     try:
         if args.embed < 3 or args.dpi < 10:
             raise ValueError(f"--embed must be at least 3 and --dpi at least 10, got {args.embed} and {args.dpi}")
-        model = read_model(args.model, args.device)
-        pictures = pictures_for(model) if args.folder else {}
-        part = args.part or ("all" if args.csv else "test")
-        data = load_data(part, data_home=args.data_home, folder=args.folder, csv=args.csv, **pictures)
+        reader, model = open_model(args.model, args.device)
+        pictures = {}
+        if args.folder:
+            reader = reader if isinstance(reader, ImageReader) else reader_for(model)
+            size = reader.size if isinstance(reader.size, int) else tuple(reader.size)
+            pictures = {"size": size, "color": reader.color, "fit": reader.resize}
+        data = load_data(args.part, data_home=args.data_home, folder=args.folder, csv=args.csv, **pictures)
         check_takes(model, args.model, data.images[0])
         X, y = data.images, labels_for(model, data, args.model)
         output = args.output or Path("output/evaluate") / name

@@ -151,7 +151,7 @@ def main():
             warm = CalibratedClassifierCV(given, method="temperature", cv=2).fit(valid[name], y_valid)
             for suffix, shown in (("", proba), ("_after", warm.predict_proba(proba))):
                 row |= {f"calibration_error{suffix}": calibration_error(test.codes, shown),
-                        f"log_loss{suffix}": log_loss(test.codes, shown)}
+                        f"log_loss{suffix}": log_loss(test.codes, shown, labels=np.arange(shown.shape[1]))}
         table.append(row)
     best = max((row for row in table if row["member"]), key=lambda row: row["valid_accuracy"])
     for row in table:

@@ -8,6 +8,9 @@ Needs pip install 'fmnist_sk[web]'. The page is served to this machine only, unl
 deleted after ten minutes, or --keep, and when the page ends.
 """
 import argparse
+import base64
+import html
+import io
 import os
 import tempfile
 import threading
@@ -15,10 +18,9 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from _models import MODEL_HELP, open_model, pictures_for, rest_of, shape_of
-from sklearn.pipeline import Pipeline
+from _models import MODEL_HELP, PRETRAINED, open_model, reader_for
 
-from fmnist_sk import CLASS_NAMES, ImageReader, PhotoToFashion, grad_cam
+from fmnist_sk import CLASS_NAMES, PhotoToFashion, grad_cam
 
 try:
     import gradio
@@ -28,7 +30,6 @@ except ImportError as error:
     raise SystemExit(f"This script needs {error.name}: pip install 'fmnist_sk[web]'") from None
 
 LARGEST_FILE = 20 * 2**20           # bytes
-SHOWN_SIDE = 280                    # pixels of the images on the page
 TITLE = "What is in this photo?"
 GARMENTS = "One garment on a plain background works best. The model knows ten kinds of clothes and nothing else: " \
            "a cat is one of the ten to it."
@@ -40,52 +41,61 @@ FONTS = ["system-ui", "sans-serif"]                 # none that would have to be
 class Look:
     """What a model makes of a photo. For one thread at a time; others wait.
 
-    model : a classifier with predict_proba, or a Pipeline of one that may begin with what reads photos
-    photos : how photos become images where the model does not say: "fashion", as those of Fashion-MNIST, or "plain",
-        only made to fit; by default "fashion" for gray images of 28 x 28 pixels in Fashion-MNIST's classes
+    model : a classifier
+    reader : what makes images of photos; None: what `photos` says
+    photos : "fashion" for images as those of Fashion-MNIST, "plain" for photos that are only made to fit, None for what
+        the model's classes say
 
-    Raises ValueError for other models, and for those of images that no photo can be made into.
+    Raises ValueError for models of images that no photo can be made into, and for classes 0 to 9 of 28 x 28 pixels,
+    which are clothes or digits: only the user knows.
     """
 
-    def __init__(self, model, photos=None):
-        if not hasattr(model, "predict_proba"):
-            raise ValueError(f"it must give probabilities, which {type(model).__name__} does not")
+    def __init__(self, model, reader=None, photos=None):
         labels = model.classes_.tolist()
         is_numbered = labels == list(range(len(CLASS_NAMES)))
-        if isinstance(model, Pipeline) and isinstance(model[0], (ImageReader, PhotoToFashion)):
-            self.reader, self.model = model[0], rest_of(model)
-        else:
-            is_fashion = shape_of(model) == (1, 28, 28) and (is_numbered or set(labels) <= set(CLASS_NAMES))
-            photos = photos or ("fashion" if is_fashion else "plain")
-            self.reader = PhotoToFashion() if photos == "fashion" else ImageReader(**pictures_for(model))
-            self.model = model
+        plain = reader_for(model) if reader is None else None
+        if reader is None and photos is None:
+            is_small = plain.size == (28, 28) and plain.color == "gray"
+            if is_small and is_numbered:
+                raise ValueError("its classes are numbers from 0 to 9: say --photos fashion if they are those of "
+                                 "Fashion-MNIST, and --photos plain if they are not")
+            photos = "fashion" if is_small and set(labels) <= set(CLASS_NAMES) else "plain"
+        self.model, self.reader = model, reader or (PhotoToFashion() if photos == "fashion" else plain)
         self.is_fashion = isinstance(self.reader, PhotoToFashion)
         self.names = CLASS_NAMES if is_numbered and self.is_fashion else list(map(str, labels))
         self._one_at_a_time = threading.Lock()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             black = self.reader.transform([np.zeros((28, 28), dtype=np.uint8)])
-        self._as_rows = not works(self.model.predict_proba, black)
-        self.model.predict_proba(self._form(black))
-        self.shows_evidence = works(grad_cam, self.model, black)
+            self._as_rows = not works(model.predict, black)
+            model.predict(self._form(black))
+            self.shows_evidence = works(grad_cam, model, self._form(black))
 
     def __call__(self, photo):
         """Probabilities by name, the image and the evidence in it as pictures, and what there is to be said of it.
 
-        Raises OSError or ValueError for what is no photo.
+        Of models without probabilities, the name alone. Raises OSError or ValueError for what is no photo.
         """
         with self._one_at_a_time, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             images = self.reader.transform([photo])
-            proba = self.model.predict_proba(self._form(images))[0]
+            given = self._form(images)
+            if hasattr(self.model, "predict_proba"):
+                answer = dict(zip(self.names, self.model.predict_proba(given)[0].tolist(), strict=True))
+            else:
+                answer = self.names[np.searchsorted(self.model.classes_, self.model.predict(given)[0])]
             image = np.broadcast_to(np.atleast_3d(images[0].T).T, (3, *images.shape[-2:])).transpose(1, 2, 0) / 255
-            evidence = None
-            if self.shows_evidence:
-                evidence = enlarged(0.5 * image + 0.5 * colormaps["inferno"](grad_cam(self.model, images)[0])[..., :3])
-        told = " ".join(str(warning.message) for warning in caught if warning.category is UserWarning)
-        return dict(zip(self.names, proba.tolist(), strict=True)), enlarged(image), evidence, told
+            heat = grad_cam(self.model, given)[0] if self.shows_evidence else None
+        told = dict.fromkeys(str(warning.message) for warning in caught if warning.category is UserWarning)
+        evidence = None if heat is None else as_html(0.5 * image + 0.5 * colormaps["inferno"](heat)[..., :3])
+        is_empty = self.is_fashion and not images.any()
+        return None if is_empty else answer, as_html(image), evidence, " ".join(told)
 
     def _form(self, images):
+        """Images as the model takes them: of values as in its training, and as rows if it wants rows."""
+        low, high = getattr(self.model, "value_range_", None) or (0, 255)
+        if high <= 16:                          # from 0 to 1 or to 16, say: of scikit-learn's digits
+            images = (low + images / 255 * (high - low)).astype(np.float32)
         return images.reshape(len(images), -1) if self._as_rows else images
 
 
@@ -97,15 +107,22 @@ def works(function, *arguments):
     return True
 
 
-def enlarged(image):
-    """An image (H, W, 3) from 0 to 1 as a picture in which every pixel is a square."""
-    times = max(1, SHOWN_SIDE // max(image.shape[:2]))
-    return Image.fromarray(np.kron(np.rint(255 * image), np.ones((times, times, 1))).astype(np.uint8))
+def as_html(image):
+    """An image (H, W, 3) from 0 to 1, inside the page: a file of its own would be written while others read it."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.rint(255 * image).astype(np.uint8)).save(buffer, "PNG")
+    return (f'<img alt="{image.shape[0]} x {image.shape[1]} pixels" style="width: 100%; image-rendering: pixelated" '
+            f'src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">')
 
 
 def path_of(sent):
-    """Where the file lies that was sent, whatever it holds."""
-    return sent and sent.path
+    """Where the file lies that was sent, whatever it holds. Raises gradio's error for files that were not sent here."""
+    if not sent or not sent.path:
+        return None
+    path = Path(sent.path).resolve()
+    if str(path) not in PICTURES and Path(os.environ["GRADIO_TEMP_DIR"]).resolve() not in path.parents:
+        raise gradio.Error("The picture was not sent to this page.")
+    return str(path)
 
 
 def page(look, subtitle, keep):
@@ -119,11 +136,11 @@ def page(look, subtitle, keep):
                 raise ValueError(f"{photo} is larger than {LARGEST_FILE >> 20} MB.")
             *shown, told = look(photo)
         except (OSError, ValueError, TypeError) as error:
-            *shown, told = None, None, None, f"**{error}**"
-        return *shown, told.replace(str(photo), "The picture")
+            *shown, told = None, None, None, str(error)
+        return *shown, f"<p role='status'>{html.escape(told.replace(str(photo), 'The picture'))}</p>" if told else ""
 
     with gradio.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(max(1, keep // 10), keep)) as app:
-        gradio.Markdown(f"# {TITLE}\n{subtitle} Photos are deleted after {keep:,} seconds.")
+        gradio.HTML(f"<h1>{TITLE}</h1><p>{html.escape(subtitle)} Photos are deleted after {keep:,} seconds.</p>")
         with gradio.Row():
             with gradio.Column():
                 with gradio.Tab("Photo"):
@@ -140,15 +157,14 @@ def page(look, subtitle, keep):
                                                transforms=(), layers=False,
                                                brush=gradio.Brush(40, colors=SHADES, color_mode="fixed"))
                     button = gradio.Button("What is it?")
+                    gradio.HTML("<p>Choose the brush, and draw something filled.</p>")
             with gradio.Column():
-                told = gradio.Markdown(elem_id="told")
+                told = gradio.HTML(elem_id="told")
                 label = gradio.Label(num_top_classes=3, label="Answer", elem_id="answer")
                 with gradio.Row():
-                    seen, evidence = (
-                        gradio.Image(label=title, elem_id=name, format="png", interactive=False, buttons=[],
-                                     min_width=140, visible=is_shown)
-                        for name, title, is_shown in [("seen", "What it sees", True),
-                                                      ("evidence", "Where it looks", look.shows_evidence)])
+                    seen = gradio.HTML(label="What it sees", elem_id="seen", show_label=True, container=True)
+                    evidence = gradio.HTML(label="Where it looks", elem_id="evidence", show_label=True, container=True,
+                                           visible=look.shows_evidence)
         outputs = [label, seen, evidence, told]
         photo.change(answer, photo, outputs, api_name="look")
         button.click(answer, drawing, outputs, api_name="look_at_drawing")
@@ -173,7 +189,8 @@ def main():
         if value is not None and not 1 <= value <= largest:
             parser.error(f"--{name} must be from 1 to {largest}, got {value}")
     try:
-        look = Look(open_model(args.model, args.device), args.photos)
+        reader, model = open_model(args.model, args.device)
+        look = Look(model, reader, args.photos or ("fashion" if args.model in PRETRAINED else None))
     except (OSError, ValueError, TypeError, ImportError) as error:
         parser.exit(2, f"{parser.prog}: error: MODEL, {args.model}: {error}\n")
     names = ", ".join(look.names[:20]) + (f" and {len(look.names) - 20} more" if len(look.names) > 20 else "")
@@ -186,8 +203,9 @@ def main():
                 server_name=args.host, server_port=args.port, max_file_size=LARGEST_FILE, share=False, ssr_mode=False,
                 theme=gradio.themes.Default(font=FONTS, font_mono=["monospace"]), footer_links=[], run_history=False,
                 quiet=True, prevent_thread_lock=True)
-        except OSError as error:
-            parser.exit(2, f"{parser.prog}: error: {error}\n")
+        except OSError:
+            parser.exit(2, f"{parser.prog}: error: --host {args.host}" + f" --port {args.port}" * bool(args.port) +
+                        " must be an address of this machine and a free port, but no page can be served there\n")
         print(f"The page is at {url} (Ctrl-C ends it)", flush=True)
         app.block_thread()
 

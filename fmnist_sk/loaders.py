@@ -10,15 +10,27 @@ from typing import Any, Literal, overload
 import numpy as np
 from joblib import Parallel, delayed
 from sklearn.utils import Bunch
+from sklearn.utils._param_validation import validate_parameter_constraints
 from tqdm import tqdm
 
 from fmnist_sk._data.bunch import CLASS_NAMES, as_bunch
-from fmnist_sk._data.pictures import COLORS, FITS, SUFFIXES, check_size, fit_to, pillow, read_picture
+from fmnist_sk._data.pictures import (
+    COLORS,
+    FITS,
+    OTHER_SUFFIXES,
+    READING,
+    SUFFIXES,
+    check_size,
+    fit_to,
+    pillow,
+    read_picture,
+)
 from fmnist_sk._data.shapes import check_image_shape
 from fmnist_sk._storage.csv import read_table
 from fmnist_sk._storage.files import as_path
 from fmnist_sk._storage.idx import read_idx
 
+PARTS = {"train", "training", "test", "testing", "valid", "val", "validation"}       # names of folders, not of classes
 LABEL_FORMS = "folder", "name", None
 
 
@@ -127,9 +139,10 @@ def load_image_folder(folder: str | os.PathLike, *, size: int | tuple[int, int] 
     """Load pictures from a folder that has a subfolder for each class.
 
     In a subfolder, pictures may lie at any depth. Files and folders whose names begin with a dot, and files whose
-    endings are not those of pictures, are passed over. Classes, and the pictures of each, are in the order of their
-    names, which is the same on every machine. Photos are turned as their EXIF data say; what is transparent becomes
-    white. No more is in memory than the images and a picture for each thread.
+    endings are not those of pictures, are passed over; pictures of other formats, pictures beside the subfolders and
+    subfolders without pictures are warned of, and every subfolder is a class. Classes, and the pictures of each, are in
+    the order of their names, which is the same on every machine. Photos are turned as their EXIF data say; what is
+    transparent becomes white. No more is in memory than the images and a picture for each thread.
 
     Needs the extra ``fmnist_sk[photo]``. `ImageReader` reads pictures as a step of a Pipeline.
 
@@ -190,10 +203,14 @@ def load_image_folder(folder: str | os.PathLike, *, size: int | tuple[int, int] 
                                  ("on_error", on_error, ("warn", "raise"))):
         if value not in allowed:
             raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {name}={value!r}.")
+    validate_parameter_constraints(READING, {"max_pixels": max_pixels, "n_jobs": n_jobs}, "load_image_folder")
     if not folder.is_dir():
         raise FileNotFoundError(f"folder must name a folder of pictures, but there is none at {str(folder)!r}.")
     parts = [folder] if label is None else sorted(
         part for part in folder.iterdir() if part.is_dir() and not part.name.startswith("."))
+    if label is not None and parts and {part.name.lower() for part in parts} <= PARTS:
+        found = ", ".join(part.name for part in parts)
+        raise ValueError(f"folder must have a subfolder for each class, got {found} in {str(folder)!r}: load each.")
     files = [(path, part.name) for part in parts for path in _pictures_in(part)]
     if not files:
         where = "it" if label is None else "its subfolders, one for each class"
@@ -201,13 +218,13 @@ def load_image_folder(folder: str | os.PathLike, *, size: int | tuple[int, int] 
                          f"{str(folder)!r}.")
     images = np.empty((len(files), 1 if color == "gray" else 3, *sides), dtype=np.uint8)
 
-    def read(i: int) -> ValueError | None:
+    def read(i: int) -> str | None:
         try:
-            picture = read_picture(files[i][0], str(files[i][0]), max_pixels=max_pixels, side=2 * max(sides))
-        except ValueError as error:
+            picture = read_picture(files[i][0], str(files[i][0]), max_pixels=max_pixels, side=2 * max(sides), fit=fit)
+        except (ValueError, FileNotFoundError) as error:
             if on_error == "raise":
                 raise
-            return error
+            return str(error)               # an error itself would keep what was read in memory
         images[i] = fit_to(picture, sides, color, fit)
         return None
 
@@ -215,7 +232,7 @@ def load_image_folder(folder: str | os.PathLike, *, size: int | tuple[int, int] 
     errors = list(tqdm(reading, total=len(files), unit=" pictures", disable=not progress))
     kept = np.array([error is None for error in errors])
     if not kept.all():
-        wrong = [str(error) for error in errors if error is not None]
+        wrong = [error for error in errors if error is not None]
         more = f" and {len(wrong) - 10} more" if len(wrong) > 10 else ""
         message = f"{len(wrong)} of {len(files)} pictures are left out: {' '.join(wrong[:10])}{more}"
         if not kept.any():
@@ -223,7 +240,10 @@ def load_image_folder(folder: str | os.PathLike, *, size: int | tuple[int, int] 
         warnings.warn(message, UserWarning, stacklevel=2)
         images = images[kept]
     files = [file for file, is_kept in zip(files, kept, strict=True) if is_kept]
-    names, codes = np.unique([name for _, name in files], return_inverse=True)
+    if passed_over := _passed_over(folder, parts, files):
+        warnings.warn(passed_over, UserWarning, stacklevel=2)
+    names = np.array(sorted(part.name for part in parts))
+    codes = np.searchsorted(names, [name for _, name in files])
     target = None if label is None else names[codes] if label == "name" else codes.astype(np.int64)
     n, channels, height, width = images.shape
     descr = f"{n} pictures of {folder}, as {height} x {width} pixels in {'gray' if channels == 1 else 'RGB'}."
@@ -236,6 +256,20 @@ def _pictures_in(folder: Path) -> list[Path]:
     found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()
              and not any(part.startswith(".") for part in path.relative_to(folder).parts))
     return sorted(found, key=lambda path: path.relative_to(folder).parts)
+
+
+def _passed_over(folder: Path, parts: list[Path], files: list[tuple[Path, str]]) -> str:
+    """What a user may have expected to be loaded: pictures of other formats or places, and classes without any."""
+    others = [path for part in parts for path in sorted(part.rglob("*")) if path.suffix.lower() in OTHER_SUFFIXES]
+    if parts == [folder]:
+        beside, empty = [], []
+    else:
+        beside = [path for path in sorted(folder.glob("*.*")) if path.suffix.lower() in SUFFIXES]
+        empty = sorted({part.name for part in parts} - {name for _, name in files})
+    told = [f"{len(paths)} {what}, such as {paths[0]}" for paths, what in (
+        (others, "pictures of formats that are not read"), (beside, "pictures that lie in no subfolder")) if paths]
+    told += [f"classes without pictures, {', '.join(empty)}"] if empty else []
+    return f"Passed over are {'; '.join(told)}." if told else ""
 
 
 def _file(path: Any, name: str, kind: str) -> Path:

@@ -21,9 +21,11 @@ GRAY = 0.299, 0.587, 0.114  # red, green and blue in a gray value (ITU-R BT.601)
 EMPTY = 6                   # of 255: an image with a smaller mean shows next to nothing
 LIGHTEST = 245              # of 255: cut-out garments with no pixel that is darker would be black on white paper
 BRIGHT = 200                # of 255: of pale cut-outs, the brightest twentieth of the pixels becomes at least as bright
+CONTRAST, STRETCH = 100, 8  # of 255: what nine tenths of a cut-out's pixels differ by, if at most so many times as much
 FRAME = 12, 40              # of 255: how far the colours of a uniform frame may differ; more if it is a JPEG's
 EDGE = 0.95                 # share of a line of pixels just within a frame that differ from it
 LEAST = 0.6                 # share of a photo's height and width that is left within a frame at least
+LEAST_OF_BARS = 0.25        # the same between bars, which leave the other side whole: a wide photo on a high screen
 
 
 class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
@@ -152,8 +154,8 @@ class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
 
         The paper is white, as in the shop, but where that would leave next to nothing of a white garment.
         """
-        values = np.asarray(image)
-        shown = values[:, :, 3] > 127
+        values = _with_contrast(np.array(image))
+        image, shown = Image.fromarray(values), values[:, :, 3] > 127
         gray = values[:, :, :3] @ np.array(GRAY)
         is_inverted = self._is_inverted(LIGHTEST, np.quantile(gray[shown], 0.05) if shown.any() else 0.0)
         paper = Image.new("RGBA", image.size, "white" if is_inverted else "black")
@@ -198,6 +200,23 @@ class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
         return tags
 
 
+def _with_contrast(values: np.ndarray) -> np.ndarray:
+    """A cut-out (height, width, 4) whose garment has folds and seams that can be seen, if it has little contrast.
+
+    A photo's noise would become stronger too.
+    """
+    shown, rgb = values[:, :, 3] > 127, values[:, :, :3].astype(np.float32)
+    if not shown.any():
+        return values
+    low, middle, high = np.quantile((rgb @ np.array(GRAY, dtype=np.float32))[shown], (0.05, 0.5, 0.95))
+    factor = min(STRETCH, CONTRAST / max(high - low, 1))
+    if factor > 1 and high - low >= 1:              # a garment of one shade has nothing that could be seen
+        low, high = (middle + factor * (value - middle) for value in (low, high))
+        moved = min(0, 250 - high) + max(0, 5 - low)
+        values[:, :, :3] = (middle + factor * (rgb - middle) + moved).round().clip(0, 255)
+    return values
+
+
 def _brightened(image: np.ndarray) -> np.ndarray:
     """An image (height, width) whose garment is at least as bright as most of the data set's, if it was cut out.
 
@@ -221,13 +240,13 @@ def _without_frame(image):
             corners.append(corner)                      # the colour of a whole edge
     for tolerance, corner in itertools.product(FRAME, corners):
         differs = (np.abs(rgb - corner) > tolerance).any(2)
-        rows, columns = (np.flatnonzero(differs.mean(axis) > LEAST / 2) for axis in (1, 0))
+        rows, columns = (np.flatnonzero(differs.mean(axis) > LEAST_OF_BARS / 2) for axis in (1, 0))
         if not len(rows) or not len(columns):
             continue
         top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
         inner = differs[top:bottom, left:right]
-        is_frame = inner.shape != differs.shape and all(
-            small >= LEAST * large for small, large in zip(inner.shape, differs.shape, strict=True))
+        shares = sorted(small / large for small, large in zip(inner.shape, differs.shape, strict=True))
+        is_frame = LEAST <= shares[0] < 1 or (shares[1] == 1 and LEAST_OF_BARS <= shares[0] < 1)
         is_plain = differs.sum() - inner.sum() <= 0.01 * differs.size           # all around
         if is_frame and is_plain and all(
                 line.mean() >= EDGE for line in (inner[:2], inner[-2:], inner[:, :2], inner[:, -2:])) and all(

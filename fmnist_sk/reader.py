@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from fmnist_sk._data.pictures import (
     COLORS,
     FITS,
-    LARGEST,
+    READING,
     check_pictures,
     check_size,
     fit_to,
@@ -68,8 +68,7 @@ class ImageReader(CallbackSupportMixin, TransformerMixin, Estimator):
         "size": [Interval(numbers.Integral, 1, None, closed="left"), tuple, list],
         "color": [StrOptions(set(COLORS))],
         "resize": [StrOptions(set(FITS))],
-        "max_pixels": [Interval(numbers.Integral, 1, LARGEST, closed="both")],
-        "n_jobs": [numbers.Integral, None],
+        **READING,
     }
 
     def __init__(self, size: int | tuple[int, int] = 28, color: str = "gray", resize: str = "pad", *,
@@ -107,7 +106,7 @@ class ImageReader(CallbackSupportMixin, TransformerMixin, Estimator):
         return np.stack(images)
 
     def _image(self, picture: Any, name: str, size: tuple[int, int]) -> np.ndarray:
-        image = read_picture(picture, name, max_pixels=self.max_pixels, side=2 * max(size))
+        image = read_picture(picture, name, max_pixels=self.max_pixels, side=2 * max(size), fit=self.resize)
         return fit_to(image, size, self.color, self.resize)
 
     def __sklearn_tags__(self) -> Any:

@@ -143,6 +143,23 @@ def test_pixels_stand_in_the_order_of_their_numbers(frame, tmp_path):
     np.testing.assert_array_equal(read(numbered.set_axis(range(785), axis=1), tmp_path).target, y)
 
 
+def test_labels_that_seem_to_stand_last_are_not_taken_for_pixels(frame, tmp_path):
+    (frame, y), path = frame, tmp_path / "images.csv"
+    dark = frame.assign(**{frame.columns[0]: 0})
+    dark.assign(label=y).to_csv(path, index=False, header=False)
+    with pytest.raises(ValueError, match=r"labels in its first column, or a header .*: the first is 100% back"):
+        load_csv(path)
+    assert read(dark.assign(label=y), tmp_path).target.tolist() == y.tolist()
+    frame.assign(**{frame.columns[-1]: 0}).assign(**{frame.columns[0]: 0}).to_csv(path, index=False, header=False)
+    assert load_csv(path).target is None
+
+
+def test_a_header_of_numbers_is_no_image(tmp_path):
+    X = np.random.default_rng(0).integers(0, 17, (30, 64))
+    for first in (0, 1):
+        np.testing.assert_array_equal(read(pd.DataFrame(X, columns=range(first, 64 + first)), tmp_path).data, X)
+
+
 def test_shapes_are_guessed_or_named(tmp_path):
     y = np.arange(6) % 2
     for n, shape, given in ((3072, (3, 32, 32), None), (64, (8, 8), None), (768, (3, 16, 16), None),
@@ -154,12 +171,13 @@ def test_shapes_are_guessed_or_named(tmp_path):
             bunch.data, bunch.target).image_shape_[-2:] == shape[-2:]
 
 
+NO_ROWS = "must hold at least one image, got no rows"
 UNCLEAR = "must have the pixels of an image in each line .* columns"
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    ("", UNCLEAR), ("\n\n", UNCLEAR), ("label," + ",".join(NAMES) + "\n", "must hold at least one image, got no rows"),
-    ("label,pixel1\n1,2\n", UNCLEAR),
+    ("", NO_ROWS), ("\n\n", NO_ROWS), ("label," + ",".join(NAMES) + "\n", NO_ROWS),
+    ("label,pixel1\n1,2\n", UNCLEAR), (ROW.replace(",", ";"), "columns: '3;3;.*, and is it separated by ';', not by"),
     ("category," + ",".join(NAMES) + "\n" + ROW, UNCLEAR + ": 'category, pixel1"),
     ("label,class," + ",".join(NAMES) + "\n3," + ROW, UNCLEAR),
     (",".join([*NAMES[:5], "label", *NAMES[5:]]) + "\n" + ROW, UNCLEAR),

@@ -148,7 +148,60 @@ def test_large_pictures_do_not_stay_in_memory(tmp_path):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 60 * 1024        # KiB: less than two of 34 MiB
 
 
+def test_damaged_pictures_do_not_stay_in_memory_either(tmp_path):
+    (tmp_path / "a").mkdir()
+    Image.new("RGB", (4000, 3000)).save(tmp_path / "a" / "0.bmp")
+    whole = (tmp_path / "a" / "0.bmp").read_bytes()
+    load_image_folder(tmp_path)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for i in range(1, 8):
+        (tmp_path / "a" / f"{i}.bmp").write_bytes(whole[:-1000])
+    with pytest.warns(UserWarning, match="7 of 8 pictures are left out"):
+        load_image_folder(tmp_path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 110 * 1024        # KiB: about three of 34 MiB
+
+
+def test_what_a_user_may_have_expected_is_told(folder, tmp_path):
+    (folder / "hat").mkdir()
+    (folder / "note.txt").write_text("no picture")
+    Image.new("L", (9, 9)).save(folder / "beside.png")
+    Image.new("L", (9, 9)).save(next(part for part in folder.iterdir() if part.is_dir()) / "scan.tiff")
+    with pytest.warns(UserWarning, match=r"1 pictures of formats that are not read, such as .*scan\.tiff; 1 pictures "
+                      r"that lie in no subfolder, such as .*beside\.png; classes without pictures, hat\."):
+        names = load_image_folder(folder).target_names
+    assert "hat" in names
+    parts = tmp_path / "parts"
+    for part in ("train", "test"):
+        shutil.copytree(folder, parts / part)
+    with pytest.raises(ValueError, match=r"must have a subfolder for each class, got test, train in .*: load each"):
+        load_image_folder(parts)
+
+
 # ---------------------------------------------------------------------- how pictures are fitted
+
+@pytest.mark.parametrize("fit", ["pad", "crop", "stretch"])
+@pytest.mark.parametrize("size", [(1200, 1), (1, 3000), (3000, 9)])
+def test_pictures_may_be_thin(fit, size):
+    assert ImageReader(28, resize=fit).transform([Image.new("RGB", size, "red")]).shape == (1, 1, 28, 28)
+
+
+@pytest.mark.parametrize("width", [400, 1600])
+def test_no_detail_is_lost_by_proportions(width, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (25, 25), dtype=np.uint8)
+    detailed = Image.fromarray(noise).resize((200, 200))
+    wide = Image.new("L", (width, 200))
+    wide.paste(detailed, ((width - 200) // 2, 0))
+    wide.save(tmp_path / "wide.png")
+    cropped = ImageReader(28, resize="crop").transform([tmp_path / "wide.png"])
+    expected = np.asarray(detailed.resize((28, 28), Image.Resampling.LANCZOS), dtype=float)
+    assert np.corrcoef(cropped.ravel(), expected.ravel())[0, 1] > 0.97
+
+
+def test_numbers_of_16_bits_mean_the_same_in_every_picture(tmp_path):
+    for i, value in enumerate((1, 200, 65535)):
+        (tmp_path / f"{i}.pgm").write_bytes(b"P5 4 4 65535\n" + value.to_bytes(2, "big") * 16)
+    found = ImageReader(4).transform(sorted(tmp_path.iterdir()))
+    assert found[:, 0, 0, 0].tolist() == [0, 1, 255]
 
 def halves(width=80, height=40):
     """The left half is blue, the right half yellow; a white frame of a tenth of the height."""
@@ -248,6 +301,12 @@ def test_paths_go_through_searches_and_a_saved_model_takes_photos(folder, tmp_pa
 def test_classifiers_say_how_pictures_are_read(X):
     with pytest.raises(TypeError, match=r"files or pictures: read them first, .*make_pipeline\(ImageReader\(28"):
         net().fit(X, [0, 1])
+
+
+def test_images_of_several_sizes_are_to_be_read_first():
+    images = [np.zeros((8, 8)), np.zeros((9, 8))]
+    with pytest.raises(ValueError, match=r"X must hold images of one size: read them first, .*ImageReader\(28\)"):
+        net().fit(images, [0, 1])
 
 
 def test_without_pillow_the_error_names_the_extra(monkeypatch, folder):

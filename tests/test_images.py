@@ -25,6 +25,9 @@ def test_small_flat_rows_are_padded_small_images_raise():
     y = np.arange(20) % 2
     with pytest.raises(ValueError, match="needs images of at least 18 x 18 pixels, got 9 x 20"):
         deep.fit(rng.random((20, 9, 20)), y)
+    with pytest.warns(UserWarning, match="X has rows") as told:     # of one thing: no shape is large enough
+        deep.fit(rng.random((20, 75)), y)
+    assert [str(warning.message)[:38] for warning in told] == ["X has rows of 75 values, which are fil"]
     assert deep.fit(rng.random((20, 81)), y).predict(rng.random((20, 81))).shape == (20,)
     assert deep.fit(rng.random((20, 18, 18)), y).image_shape_ == (1, 18, 18)
 
@@ -38,6 +41,8 @@ def test_warns_when_asked_about_another_range_of_values(tiny_images, recwarn):
     assert not [warning for warning in recwarn if issubclass(warning.category, UserWarning)]
     with pytest.warns(UserWarning, match="values from 0 to .*was fitted on values from 0 to .*: scale X"):
         raw.predict(X / 255.0)
+    with pytest.warns(UserWarning, match="scale X"):
+        raw.predict((X - 72.0) / 90)
     with pytest.warns(UserWarning, match="scale X"):
         scaled.predict(X)
     with pytest.warns(UserWarning, match="scale X"):

@@ -202,15 +202,16 @@ def shirt(size=(300, 240), paper=255, gray=60):
 
 
 @real_data
-@pytest.mark.parametrize("darkest", [0, 120, 200, 225])
-def test_cut_outs_of_any_brightness_are_what_the_image_is(darkest):
+@pytest.mark.parametrize(("darkest", "brightest"), [(0, 255), (120, 255), (225, 255), (245, 255), (0, 30), (0, 10),
+                                                    (100, 160), (200, 210)])
+def test_cut_outs_of_any_brightness_are_what_the_image_is(darkest, brightest):
     data, model = load_fashion_mnist("train"), load_pretrained()
     X = data.images[40_000:40_150]
     photos = []
     for image in X:
         garment, alpha = (Image.fromarray(part).resize((280, 280), Image.Resampling.BICUBIC)
                           for part in (image, (image > 20) * np.uint8(255)))
-        values = (255 - (255 - darkest) / 255 * np.asarray(garment, dtype=float)).round().astype(np.uint8)
+        values = (brightest - (brightest - darkest) / 255 * np.asarray(garment, dtype=float)).round().astype(np.uint8)
         photos.append(np.dstack([values, values, values, np.asarray(alpha)]))
     assert (model.predict(PhotoToFashion().transform(photos)) == model.predict(X)).mean() >= 0.9
 
@@ -227,7 +228,8 @@ def test_what_is_under_transparency_and_who_is_opaque_does_not_matter():
         assert not one(np.zeros((20, 20, 4), dtype=np.uint8)).any()
 
 
-FRAMES = {"letterbox": (60, 60, 0, 0, "black"), "pillars": (0, 0, 70, 70, "black"), "a bar": (80, 0, 0, 0, "navy"),
+FRAMES = {"letterbox": (60, 60, 0, 0, "black"), "a screen": (250, 300, 0, 0, "black"),
+          "pillars": (0, 0, 70, 70, "black"), "a bar": (80, 0, 0, 0, "navy"),
           "frame": (25, 25, 25, 25, (180, 30, 40)), "uneven": (10, 50, 5, 30, (90, 200, 90))}
 
 

@@ -204,6 +204,8 @@ def test_each_class_has_a_line(fitted):
 def test_classes_need_validation_images_and_as_many_names(fitted, tiny_images):
     with pytest.raises(ValueError, match=r"class_names must be in the order of the classes, which are \["):
         ClassHistoryDisplay.from_estimator(fitted, class_names=["coat", "bag", "shirt"])
+    with pytest.raises(ValueError, match="class_names must be in the order of the classes"):
+        ClassHistoryDisplay.from_estimator(fitted, class_names=["coat", "other", "shirt"])
     with pytest.raises(ValueError, match=r"class_names must name each of the 3 classes, got class_names=\['a'\]"):
         ClassHistoryDisplay.from_estimator(fitted, class_names=["a"])
     X, y = tiny_images()

@@ -15,6 +15,8 @@ from fashion import real_data
 from PIL import Image
 from scripts import run
 from sklearn.datasets import load_digits
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import fmnist_sk
@@ -24,9 +26,11 @@ from fmnist_sk import (
     ConvNetClassifier,
     Exponential,
     FocalLoss,
+    ImageReader,
     MixUp,
     MultiStep,
     RandomCrop,
+    load_image_folder,
     reference_system,
 )
 from fmnist_sk.recipes import RECIPES
@@ -450,6 +454,46 @@ def test_pictures_of_a_folder_are_trained_on_and_evaluated(train, pictures, tmp_
     assert json.loads((tmp_path / "all" / "metrics.json").read_text())["n_images"] == 90
 
 
+@pytest.mark.parametrize("kind", ["pipeline", "search", "numbers"])
+def test_models_of_users_own_are_evaluated_on_their_folders(kind, pictures, tmp_path):
+    net = ConvNetClassifier(architecture="4C3-MP2", max_epochs=3, lr=0.01, random_state=0)
+    label = "folder" if kind == "numbers" else "name"
+    found = load_image_folder(pictures, size=16, color="rgb", fit="crop", label=label)
+    if kind == "numbers":
+        model = net.fit(found.images, found.target)
+    else:
+        reads = make_pipeline(ImageReader(16, "rgb", "crop"), net)
+        model = (reads if kind == "pipeline" else GridSearchCV(reads, {"convnetclassifier__lr": [0.01]}, cv=2)).fit(
+            found.paths, found.target)
+    accuracy = model.score(found.images if kind == "numbers" else found.paths, found.target)
+    fmnist_sk.save(model, tmp_path / "model.safetensors")
+    out = run("evaluate.py", tmp_path / "model.safetensors", "--folder", pictures, "--part", "all", "--embed", 10,
+              "--output", tmp_path / "all")
+    assert "a bag" in out
+    if kind != "numbers":                       # that one is shown pictures as they are padded, not cut
+        assert f"accuracy: {accuracy:.4f}" in out
+
+
+def test_pretrained_networks_know_garments_by_name(tmp_path):
+    for i, name in enumerate(("Dress", "Bag")):
+        (tmp_path / "garments" / name).mkdir(parents=True)
+        for j in range(6):
+            Image.new("L", (28, 28), 20 * i + j).save(tmp_path / "garments" / name / f"{j}.png")
+    run("evaluate.py", "pretrained", "--folder", tmp_path / "garments", "--part", "all", "--embed", 5, "--output",
+        tmp_path / "out")
+    assert set(pd.read_csv(tmp_path / "out" / "mistakes.csv")["label"]) <= {3, 8}
+
+
+def test_names_with_signs_of_formulas_are_names(train, pictures, tmp_path):
+    (pictures / "coat").rename(pictures / "under $5 and \\over$ x")
+    first = next((pictures / "shoe").iterdir())
+    first.rename(first.with_name("$_$ $.png"))
+    train.main([*OWN, "--folder", str(pictures), "--epochs", "1", "--output", str(tmp_path / "run")])
+    for script in ("evaluate.py", "audit_dataset.py", "visualize_data.py"):
+        run(script, *([tmp_path / "run" / "model.safetensors", "--embed", 10] if script == "evaluate.py" else []),
+            "--folder", pictures, "--output", tmp_path / script)
+
+
 def test_parts_of_a_folder_are_used(train, pictures, tmp_path):
     for part, rows in (("train", range(20)), ("test", range(20, 30))):
         for name in ("a bag", "coat", "shoe"):
@@ -475,8 +519,8 @@ def test_images_of_a_csv_file_are_trained_on_and_evaluated(labels, train, tmp_pa
     train.main([*OWN, "--csv", str(tmp_path / "a.csv"), "--output", str(tmp_path / "run")])
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert set(results["test_accuracy_of_each_class"]) == {str(label) for label in set(target)}
-    out = run("evaluate.py", tmp_path / "run" / "model.safetensors", "--csv", tmp_path / "a.csv", "--part", "test",
-              "--embed", 10, "--output", tmp_path / "evaluation")
+    out = run("evaluate.py", tmp_path / "run" / "model.safetensors", "--csv", tmp_path / "a.csv", "--embed", 10,
+              "--output", tmp_path / "evaluation")
     assert f"accuracy: {results['test_accuracy']:.4f}" in out
 
 

@@ -1,5 +1,8 @@
 """examples/web_demo.py, in a real browser and over its API."""
+import base64
+import io
 import os
+import re
 import shutil
 import signal
 import socket
@@ -17,13 +20,15 @@ from PIL import Image
 from scripts import EXAMPLES, fails
 from sklearn.ensemble import VotingClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 import fmnist_sk
-from fmnist_sk import CLASS_NAMES, ConvNetClassifier, ImageReader, PhotoToFashion, load_pretrained
+from fmnist_sk import CLASS_NAMES, ConvNetClassifier, ImageReader, PhotoToFashion, load_pretrained, save
 
 with warnings.catch_warnings():             # of gradio's and its packages' own code
     warnings.simplefilter("ignore")
+    httpx = pytest.importorskip("httpx", reason="gradio is not installed")
     gradio_client = pytest.importorskip("gradio_client", reason="gradio is not installed")
     pytest.importorskip("gradio")
 
@@ -42,9 +47,9 @@ def web_demo(monkeypatch):
     return web_demo
 
 
-def two_colours(n=60, size=12):
-    """Images (n, 3, size, size) that are red or blue, and which."""
-    X = np.random.default_rng(0).integers(0, 90, (n, 3, size, size), dtype=np.uint8)
+def two_colours(n=60, height=12):
+    """Images (n, 3, height, 12) that are red or blue, and which."""
+    X = np.random.default_rng(0).integers(0, 90, (n, 3, height, 12), dtype=np.uint8)
     y = np.array(["blue", "red"])[np.arange(n) % 2]
     X[y == "red", 0] += 150
     X[y == "blue", 2] += 150
@@ -58,49 +63,63 @@ def conv(**params):
     return ConvNetClassifier(architecture="8C3-16N", max_epochs=15, lr=0.01, random_state=0, **params)
 
 
-@pytest.mark.parametrize("kind", ["network", "reads photos", "votes"])
-def test_a_model_of_other_images_answers_in_its_own_classes(kind, web_demo):
-    X, y = two_colours()
-    model = {"network": conv(), "reads photos": make_pipeline(ImageReader(12, "rgb"), conv()),
-             "votes": VotingClassifier([("a", conv())], voting="soft")}[kind]
-    model.fit(list(np.moveaxis(X, 1, 3)) if kind == "reads photos" else X, y)
-    look = web_demo.Look(model)
-    proba, seen, evidence, told = look(RED)
-    assert list(proba) == ["blue", "red"]
-    assert proba["red"] > 0.8
-    assert np.asarray(seen)[100, 100].tolist() == [220, 40, 40]
-    assert (evidence is None) == (kind == "votes")
+@pytest.mark.parametrize("kind", ["network", "reads photos", "searches", "votes", "votes hard", "floats", "not square"])
+def test_a_model_of_other_images_answers_in_its_own_classes(kind, web_demo, tmp_path):
+    X, y = two_colours(height=14 if kind == "not square" else 12)
+    reads = make_pipeline(ImageReader(12, "rgb"), conv())
+    model = {"reads photos": reads, "searches": GridSearchCV(reads, {"convnetclassifier__lr": [0.01]}, cv=2),
+             "votes": VotingClassifier([("a", conv())], voting="soft"),
+             "votes hard": VotingClassifier([("a", conv())])}.get(kind, conv())
+    as_photos = kind in ("reads photos", "searches")
+    model.fit(list(np.moveaxis(X, 1, 3)) if as_photos else X / np.float32(255) if kind == "floats" else X, y)
+    reader, model = web_demo.open_model(save(model, tmp_path / "model.safetensors"))
+    assert (reader is not None) == as_photos
+    answer, seen, evidence, told = web_demo.Look(model, reader)(RED)
+    if kind == "votes hard":
+        assert answer == "red"
+    else:
+        assert list(answer) == ["blue", "red"]
+        assert answer["red"] > 0.8
+    picture = picture_in(seen)
+    assert picture[5, 5].tolist() == [220, 40, 40]
+    assert picture.shape == (*X.shape[2:], 3)
+    assert (evidence is None) == ("votes" in kind)
     assert told == ""
+
+
+def picture_in(html):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(re.search("base64,([^\"]+)", html)[1]))))
 
 
 def test_a_model_of_rows_gets_rows(web_demo, tiny_images):
     X, y = tiny_images()
-    look = web_demo.Look(LogisticRegression(max_iter=1000).fit(X.reshape(len(X), -1), y))
-    proba, seen, evidence, _ = look(X[1])
-    assert list(proba) == ["0", "1", "2"]
-    assert proba["1"] > 0.8
-    assert seen.size == (280, 280)
+    answer, seen, evidence, _ = web_demo.Look(LogisticRegression(max_iter=1000).fit(X.reshape(len(X), -1), y))(X[1])
+    assert list(answer) == ["0", "1", "2"]
+    assert answer["1"] > 0.8
+    assert picture_in(seen).shape == (8, 8, 3)
     assert evidence is None
 
 
 def test_a_model_of_garments_names_them(web_demo):
-    for model in (load_pretrained(), make_pipeline(PhotoToFashion(background="light"), load_pretrained())):
-        look = web_demo.Look(model)
-        proba, *_ = look(PICTURES / "sneaker.jpg")
-        assert tuple(proba) == CLASS_NAMES
+    for reader in (None, PhotoToFashion(background="light")):
+        look = web_demo.Look(load_pretrained(), reader, "fashion")
+        answer, *_ = look(PICTURES / "sneaker.jpg")
+        assert tuple(answer) == CLASS_NAMES
         expected = make_pipeline(look.reader, load_pretrained()).predict_proba([PICTURES / "sneaker.jpg"])[0]
-        np.testing.assert_allclose(list(proba.values()), expected)
+        np.testing.assert_allclose(list(answer.values()), expected)
     assert look.reader.background == "light"
-    assert list(web_demo.Look(load_pretrained(), "plain").names) == [str(code) for code in range(10)]
+    answer, *_, told = look(Image.new("RGB", (50, 50), "white"))
+    assert answer is None
+    assert "nothing but its background" in told
+    with pytest.raises(ValueError, match="its classes are numbers from 0 to 9: say --photos fashion if they are those"):
+        web_demo.Look(load_pretrained())            # digits, perhaps
+    assert list(web_demo.Look(load_pretrained(), photos="plain").names) == [str(code) for code in range(10)]
 
 
 def test_models_that_no_photo_can_be_shown_to_are_refused(web_demo, tiny_images):
     X, y = tiny_images(channels=5)
-    with pytest.raises(ValueError, match=r"square pictures in gray or RGB.*\(5, 8, 8\)"):
+    with pytest.raises(ValueError, match=r"must take pictures in gray or RGB.*\(5, 8, 8\)"):
         web_demo.Look(conv().fit(X, y))
-    X, y = tiny_images()
-    with pytest.raises(ValueError, match="it must give probabilities, which VotingClassifier does not"):
-        web_demo.Look(VotingClassifier([("a", conv())]).fit(X, y))
 
 
 # ---------------------------------------------------------------------- the page
@@ -135,11 +154,15 @@ def page(tmp_path_factory):
         yield address
 
 
+def visit(address, path):
+    """What the page answers: labels, what it sees, the evidence, and what it says."""
+    client = gradio_client.Client(address, verbose=False, download_files=False)
+    return client.predict(gradio_client.handle_file(path), api_name="/look")
+
+
 def ask(address, path):
     """Labels and probabilities that the page answers."""
-    client = gradio_client.Client(address, verbose=False, download_files=False)
-    answer = client.predict(gradio_client.handle_file(path), api_name="/look")[0]
-    return [(row["label"], row["confidence"]) for row in answer["confidences"]]
+    return [(row["label"], row["confidence"]) for row in visit(address, path)[0]["confidences"]]
 
 
 def photos(folder, n):
@@ -167,6 +190,22 @@ def test_twenty_people_at_once_get_the_answers_to_their_photos(page, tmp_path):
         np.testing.assert_allclose(values, proba[top], atol=1e-6)
 
 
+def test_twenty_people_with_one_photo_get_whole_answers(page):
+    with ThreadPoolExecutor(20) as people:
+        answers = list(people.map(lambda _: visit(page, PICTURES / "sneaker.jpg"), range(20)))
+    for answer, seen, evidence, _ in answers:
+        assert answer["label"] == "Sneaker"
+        assert picture_in(seen).shape == picture_in(evidence).shape == (28, 28, 3)
+
+
+def test_other_files_of_the_machine_are_not_read(page, tmp_path):
+    Image.new("RGB", (60, 60), "red").save(tmp_path / "secret.png")
+    for path in (tmp_path / "secret.png", "", "/etc/passwd"):
+        sent = httpx.post(f"{page}gradio_api/call/look", json={"data": [{"path": str(path)}]}).json()
+        with httpx.stream("GET", f"{page}gradio_api/call/look/{sent['event_id']}") as answer:
+            assert "base64" not in answer.read().decode()
+
+
 def test_only_this_machine_is_served(page):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outward:
         outward.connect(("192.0.2.1", 9))           # sends nothing, tells our address in the network
@@ -177,12 +216,17 @@ def test_only_this_machine_is_served(page):
 
 
 def test_a_saved_model_is_served_and_photos_are_not_kept(tmp_path):
-    model = fmnist_sk.save(conv().fit(*two_colours()), tmp_path / "colours.safetensors")
+    X, y = two_colours()
+    names = np.array(["<b>blue", "![red](http://192.0.2.1/red.png)"])[(y == "red").astype(int)]
+    model = save(conv().fit(X, names), tmp_path / "colours.safetensors")
     RED.save(tmp_path / "photo.png")
     (tmp_path / "temporary").mkdir()
     with serve(tmp_path / "temporary", model, "--keep", "2") as (address, kept):
-        assert ask(address, tmp_path / "photo.png")[0][0] == "red"
+        assert ask(address, tmp_path / "photo.png")[0][0] == "![red](http://192.0.2.1/red.png)"
         assert kept()
+        config = gradio_client.Client(address, verbose=False).config["components"]
+        subtitle = next(part["props"]["value"] for part in config if part["type"] == "html")
+        assert "tells ![red](http://192.0.2.1/red.png), &lt;b&gt;blue apart" in subtitle          # as it is
         end = time.monotonic() + SECONDS
         while kept() and time.monotonic() < end:
             time.sleep(0.2)

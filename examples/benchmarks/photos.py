@@ -11,6 +11,7 @@ training images are used: what the network knows of them does not matter here. W
 """
 import argparse
 import io
+import json
 
 import _measure
 import numpy as np
@@ -50,26 +51,29 @@ BACKGROUNDS = {"white": plain(255), "light gray (220)": plain(220), "mid-gray (1
                "shade from 230 to 150, noise of deviation 10": shaded(230, 150, 10),
                "corners darker, from 240 to 170": vignette(240, 170), "dark gray (40), white garments": plain(40),
                "mid-gray (127), white garments": plain(127), "cut out": None, "cut out, white garments": None,
+               "cut out, pale garments": None,
                "light gray in a black frame": plain(220), "light gray between white bars": plain(220)}
+DARKEST = {"white garments": 200, "pale garments": 240}             # pixel of garments
 FRAMES = {"frame": (24, 24, 0), "bars": (0, 90, 255)}               # pixels left and right, above and below; brightness
 CHANGES = {"as it is": {}, "tolerance 0.05": {"tolerance": 0.05}, "tolerance 0.15": {"tolerance": 0.15},
            "not sharpened": {"sharpen": False}, "denoised at 112": {"DENOISED_SIDE": 112},
            "denoised at 448": {"DENOISED_SIDE": 448}, "median of 3 x 3": {"MEDIAN": 3},
            "median of 7 x 7": {"MEDIAN": 7}, "always inverted": {"background": "light"},
-           "pale cut-outs stay pale": {"BRIGHT": 0}, "pale cut-outs at 160": {"BRIGHT": 160}}
+           "pale cut-outs stay pale": {"BRIGHT": 0}, "pale cut-outs at 160": {"BRIGHT": 160},
+           "cut-outs' contrast as it is": {"CONTRAST": 0}, "cut-outs' contrast 60": {"CONTRAST": 60},
+           "cut-outs' contrast 140": {"CONTRAST": 140}}
 
 
-def make_photo(image, background, seed, is_white=False, frame=None):
+def make_photo(image, background, seed, darkest=0, frame=None):
     """A photo of an image (28, 28), dark where that is bright, as JPEG; None if it would hardly be seen.
 
-    Of a white garment all pixels are from 200 to 255. Without a background the garment is cut out. The photo has
+    The garment's pixels are from `darkest` to 255. Without a background the garment is cut out. The photo has
     (600, 480) pixels without its frame: widths of that in pixels, left and right, above and below, and its brightness.
     """
     rng = np.random.default_rng(seed)
     side = int(28 * rng.uniform(8, 14))
     garment, mask = (Image.fromarray(part).resize((side, side), Image.Resampling.BICUBIC)
                      for part in (image, (image > EDGE) * np.uint8(255)))
-    darkest = 200.0 if is_white else 0.0
     brightness = 255 - (255 - darkest) / 255 * np.asarray(garment, dtype=np.float64)
     if background is None:
         shown = Image.fromarray(brightness.round().astype(np.uint8))
@@ -99,8 +103,9 @@ def measure(model, data, where, change):
         for name in constants:
             setattr(photos, name, change[name])
         for name, background in BACKGROUNDS.items():
+            darkest = next((value for kind, value in DARKEST.items() if name.endswith(kind)), 0)
             frame = next((frame for kind, frame in FRAMES.items() if name.endswith(kind)), None)
-            made = [make_photo(image, background, seed, "white garments" in name, frame)
+            made = [make_photo(image, background, seed, darkest, frame)
                     for seed, image in zip(where, X, strict=True)]
             kept = np.array([photo is not None for photo in made])
             found = model.predict(transform.fit_transform([photo for photo in made if photo is not None]))
@@ -118,15 +123,18 @@ def main():
     parser.add_argument("--images", type=_measure.count, default=500, help="images to compare settings on; twice as "
                         "many others are measured (default: 500)")
     parser.add_argument("--name", type=_measure.file_name, default="photos", help="name of the result file")
+    parser.add_argument("--measure-only", action="store_true", help="leave the comparison of settings as it is")
     args = parser.parse_args()
     data, model = load_fashion_mnist("train"), load_pretrained()
     places = np.random.default_rng(0).permutation(len(data.images))
-    content = {"settings": {}}
-    for name, change in CHANGES.items():
-        content["settings"][name] = {"change": change, **measure(model, data, places[:args.images], change)}
+    path = _measure.RESULTS / f"{args.name}.json"
+    content = {"settings": json.loads(path.read_text())["settings"] if args.measure_only else {}}
+    for name, change in ({} if args.measure_only else CHANGES).items():
+        content["settings"][name] = {"change": change, **measure(model, data, places[:args.images], change),
+                                     **_measure.of_a_row()}
         print(f"{name:20s} {content['settings'][name]['agrees']:.3f}", flush=True)
         _measure.write(args.name, content)
-    content["measured"] = measure(model, data, places[args.images:3 * args.images], {})
+    content["measured"] = {**measure(model, data, places[args.images:3 * args.images], {}), **_measure.of_a_row()}
     print("\n".join(f"{name:45s} {row['agrees']:.3f}" for name, row in content["measured"]["backgrounds"].items()))
     print(f"wrote {_measure.write(args.name, content)}")
 

@@ -40,12 +40,13 @@ def check_pixels(estimator: BaseEstimator, X: Any, y: Any = None, *, reset: bool
         raise TypeError(f"X must be an array, a DataFrame or a tensor, got a {type(X).__name__}: pass its images "
                         "as X and its labels as y.")
     if _holds_pictures(X):
-        raise TypeError("X must hold pixel values, which are numbers, but holds files or pictures: read them first, "
-                        "with load_image_folder, or in a Pipeline, make_pipeline(ImageReader(28), ...).")
+        raise TypeError(f"X must hold pixel values, which are numbers, but holds files or pictures: {_READ_FIRST}")
     if not (hasattr(X, "shape") or hasattr(X, "columns") or issparse(X)):
         try:
             X = np.asarray(X)
-        except (RuntimeError, OverflowError) as error:          # such as a list of tensors that need gradients
+        except (RuntimeError, OverflowError, ValueError) as error:      # such as of tensors that need gradients
+            if "inhomogeneous" in str(error) and isinstance(X, (list, tuple)) and np.ndim(X[0]) > 1:
+                raise ValueError("X must hold images of one size: " + _READ_FIRST) from error
             raise ValueError(_NO_ARRAY.format(type(X).__name__, error)) from error
     ndim = getattr(X, "ndim", 2)
     named = tuple(shape or getattr(estimator, "image_shape", None) or ())
@@ -100,6 +101,7 @@ def _ends_in_channels(first: int, second: int, third: int) -> bool:
 
 _NOT_FINITE = ("X contains NaN or infinity (or values too large for {}): replace them first, for example with "
                "np.nan_to_num(X).")
+_READ_FIRST = "read them first, with load_image_folder, or in a Pipeline, make_pipeline(ImageReader(28), ...)."
 _NO_ARRAY = "X must be an array, a DataFrame or a tensor, got a {} that cannot be made one: {}."
 _NO_PIXELS = "X must hold images of at least one pixel, got 0 feature(s): shape {}."
 

@@ -63,15 +63,17 @@ def learn_classes(found: np.ndarray, classes: ArrayLike | None = None) -> np.nda
     return named
 
 
-def learn_image_shape(X: Checked, image_shape: tuple[int, ...] | None) -> tuple[tuple[int, int, int], bool]:
+def learn_image_shape(X: Checked, image_shape: tuple[int, ...] | None, smallest_side: int = 1
+                      ) -> tuple[tuple[int, int, int], bool]:
     """(channels, height, width) of images X, and whether that was given rather than guessed.
 
-    `image_shape` is the classifier's parameter. Raises ValueError if it is not that of X.
+    `image_shape` is the classifier's parameter, `smallest_side` what its network needs. Raises ValueError for another
+    `image_shape` than that of X.
     """
     n_features = math.prod(X.shape[1:])
     given = check_image_shape(image_shape, n_features)
     if X.ndim == 2:
-        return given or square_shape(n_features), given is not None
+        return given or square_shape(n_features, smallest_side), given is not None
     shape = shape_of_images(X)
     if given not in (None, shape):
         raise ValueError(f"image_shape must be that of the images in X, {shape}, got image_shape={image_shape}.")

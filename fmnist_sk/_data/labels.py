@@ -62,7 +62,7 @@ def encode_labels(y: Any, n: int) -> tuple[np.ndarray, Tensor]:
 def names_of(classes: np.ndarray, class_names: Sequence[str] | None) -> list[str]:
     """Texts for the classes, in their order: `class_names`, or the labels themselves.
 
-    Raises ValueError for another number of names, and for the labels in another order, which would rename classes.
+    Raises ValueError for another number of names, and for labels in the place of others, which would rename classes.
     """
     labels = [str(label) for label in classes]
     if class_names is None:
@@ -70,7 +70,9 @@ def names_of(classes: np.ndarray, class_names: Sequence[str] | None) -> list[str
     if isinstance(class_names, str) or not hasattr(class_names, "__len__") or len(class_names) != len(classes):
         raise ValueError(f"class_names must name each of the {len(classes)} classes, got class_names={class_names!r}.")
     names = [str(name) for name in class_names]
-    if names != labels and sorted(names) == sorted(labels):
+    if (classes.dtype.kind in "UO" and any(name != label and name in labels
+                                          for name, label in zip(names, labels, strict=True))) or (
+            names != labels and sorted(names) == sorted(labels)):
         raise ValueError(f"class_names must be in the order of the classes, which are {labels}, got {names}. Labels "
                          "that are names already need no class_names.")
     return names

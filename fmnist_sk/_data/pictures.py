@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from sklearn.utils._param_validation import Interval
 from torch import Tensor
 
 from fmnist_sk._data.checks import check_is_plain
@@ -20,10 +21,17 @@ from fmnist_sk._runtime.optional import optional
 # Formats that need memory for their pixels only (not so the tiles of a TIFF; others run programs or are rarely photos).
 FORMATS = "BMP", "GIF", "JPEG", "PNG", "PPM", "WEBP"
 WHERE_PILLOW_CAN = "AVIF", "HEIF"       # from Pillow 11.3 on, and with the package pillow-heif
-SUFFIXES = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".webp"}
+SUFFIXES = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm",
+            ".webp"}
+OTHER_SUFFIXES = {".dng", ".jp2", ".jxl", ".psd", ".raw", ".svg", ".tif", ".tiff"}       # of pictures that are not read
 LARGEST = 89_478_485                    # pixels; Pillow refuses larger pictures as attacks
 LARGEST_SIDE = 4096                     # pixels of a side of what pictures are fitted to
 COLORS, FITS = ("gray", "rgb"), ("pad", "crop", "stretch")
+READING = {             # rules for parameters
+    "max_pixels": [Interval(numbers.Integral, 1, LARGEST, closed="both")],
+    "n_jobs": [Interval(numbers.Integral, 1, None, closed="left"), Interval(numbers.Integral, None, -1, closed="right"),
+               None],
+}
 SCANS = 100                 # of a JPEG: each takes as long as decoding all of it, and progressive ones have about ten
 
 # A marker of a JPEG that a segment follows (ISO 10918-1, table B.1).
@@ -44,14 +52,14 @@ def pillow() -> Any:
     return optional("PIL.Image", "Photos are read with", "photo")
 
 
-def read_picture(picture: Any, name: str, *, max_pixels: int, side: int | None = None) -> Any:
+def read_picture(picture: Any, name: str, *, max_pixels: int, side: int | None = None, fit: str = "pad") -> Any:
     """A picture as a Pillow image, upright, in mode L, RGB or, if something is transparent, RGBA.
 
     picture : path, bytes of a file, Pillow image, or array or tensor (height, width), (height, width, 3) or (height,
         width, 4): uint8, bool, or floats from 0 to 1
     name : of the picture, for messages
     max_pixels : pictures with more are refused before they are decoded
-    side : larger pictures are reduced to at most so many pixels a side
+    side : larger pictures are reduced to so many pixels: of the longer side for `fit` "pad", else of the shorter one
 
     Raises TypeError for other objects, FileNotFoundError for paths without a file, and ValueError for what cannot be
     read, is damaged or too large, and for arrays of other shapes or values.
@@ -69,7 +77,7 @@ def read_picture(picture: Any, name: str, *, max_pixels: int, side: int | None =
     try:
         _check_size(image.size, name, max_pixels)
         try:
-            return _upright(Image, image, side, is_file)
+            return _upright(Image, image, side, fit, is_file)
         except DAMAGED as error:
             raise ValueError(f"{name} is damaged, or no picture that can be read: {error}") from error
     finally:
@@ -110,7 +118,10 @@ def fit_to(image: Any, size: tuple[int, int], color: str, fit: str) -> np.ndarra
         edges = np.concatenate([values[[0, -1]].reshape(-1, *values.shape[2:]),
                                 values[:, [0, -1]].reshape(-1, *values.shape[2:])])
         median = np.median(edges, axis=0).round().astype(int).tolist()
-        image = ImageOps.pad(image, (width, height), method, color=tuple(median) if color == "rgb" else median)
+        ratio = max(image.width / width, image.height / height)
+        whole = image.resize([max(1, round(side / ratio)) for side in image.size], method)
+        image = Image.new(image.mode, (width, height), tuple(median) if color == "rgb" else median)
+        image.paste(whole, (round((width - whole.width) / 2), round((height - whole.height) / 2)))
     elif fit == "crop":
         image = ImageOps.fit(image, (width, height), method)
     else:
@@ -123,7 +134,8 @@ def check_size(size: Any) -> tuple[int, int]:
     """The parameter size, a number or (height, width), as (height, width). Raises ValueError for other values."""
     sides = (size, size) if isinstance(size, numbers.Integral) else size
     if not isinstance(sides, (tuple, list)) or len(sides) != 2 or not all(
-            isinstance(side, numbers.Integral) and 1 <= int(side) <= LARGEST_SIDE for side in sides):
+            isinstance(side, numbers.Integral) and type(side) is not bool and 1 <= int(side) <= LARGEST_SIDE
+            for side in sides):
         raise ValueError(f"size must be a whole number or (height, width), from 1 to {LARGEST_SIDE} pixels, got "
                          f"size={size!r}.")
     return int(sides[0]), int(sides[1])
@@ -134,14 +146,15 @@ def name_of(picture: Any, i: int) -> str:
     return str(picture) if isinstance(picture, (str, os.PathLike)) else f"X[{i}]"
 
 
-def _upright(Image, image, side: int | None, is_file: bool):
+def _upright(Image, image, side: int | None, fit: str, is_file: bool):
     if is_file and side is not None:
         image.draft("RGB", (2 * side, 2 * side))                # JPEG: decode no more than needed
     image.load()
     turned = TURNS.get(_orientation(image) or 1)
     image = image if turned is None else image.transpose(getattr(Image.Transpose, turned))
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        image = Image.fromarray(_in_8_bits(np.asarray(image, dtype=np.float32), image.mode.startswith("I;16")))
+        is_16_bits = image.mode.startswith("I;16") or (image.mode, getattr(image, "format", None)) == ("I", "PPM")
+        image = Image.fromarray(_in_8_bits(np.asarray(image, dtype=np.float32), is_16_bits))
     is_gray = image.mode in ("1", "L")
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -150,7 +163,8 @@ def _upright(Image, image, side: int | None, is_file: bool):
     else:
         image = image.convert("L" if is_gray else "RGB")
     if side is not None:
-        image.thumbnail((side, side), Image.Resampling.BOX)
+        longer = side if fit == "pad" else math.ceil(side * max(image.size) / min(image.size))
+        image.thumbnail((longer, longer), Image.Resampling.BOX)
     return image
 
 

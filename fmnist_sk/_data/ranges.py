@@ -63,7 +63,7 @@ class PixelStatistics:
         low, high = (value.item() for value in values.aminmax())
         least, most = self.usual
         margin = 0.5 * (most - least)
-        if 0 < high - low < 0.02 * margin:
+        if 0 < high - low < 0.02 * (most - least):          # bytes that were scaled to 0 to 1, or to deviation 1
             return True
         if least - margin <= low and high <= most + margin:
             return False

@@ -11,10 +11,13 @@ import torch
 from torch import Tensor
 
 
-def square_shape(n_features: int) -> tuple[int, int, int]:
-    """The smallest square image, one channel, that holds this many values."""
+def square_shape(n_features: int, least: int = 1) -> tuple[int, int, int]:
+    """The smallest square image, one channel, that holds this many values.
+
+    `least` is the smallest side that a network takes: rows that would be smaller images are told of elsewhere.
+    """
     side = math.isqrt(n_features - 1) + 1
-    if side * side != n_features:
+    if side * side != n_features and math.isqrt(n_features) >= least:
         warnings.warn(f"X has rows of {n_features} values, which fill no square image: they are filled up "
                       f"to {side} x {side}. Pass image_shape=(height, width) if they are images.", UserWarning,
                       stacklevel=2)

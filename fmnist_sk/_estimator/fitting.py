@@ -119,7 +119,7 @@ def _prepare_data(net: SkorchNet, X, y, sample_weight, plan: Plan) -> tuple[Labe
     weights = check_weights(sample_weight, len(checked))
     if learns:
         classes = learn_classes(labels[0], plan.classes)
-        image_shape, is_given = learn_image_shape(checked, net.image_shape)
+        image_shape, is_given = learn_image_shape(checked, net.image_shape, net._minimum_size())
         encoder = ImageEncoder(type(net).__name__, classes, image_shape, net._minimum_size(),
                                choose_device(net.device, checked))
         _check_size(net, encoder, checked, is_given)

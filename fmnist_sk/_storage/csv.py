@@ -16,8 +16,9 @@ from fmnist_sk._storage.archives import UNREADABLE, opened
 LABELS = "label", "labels", "class", "target", "y"                          # names of columns, in any case
 IDS = "id", "ids", "index", "image_id", "imageid", "", "unnamed: 0"         # the last two are pandas' own
 VALUES = 2**22                  # at a time
-LONGEST_LINE = 2**17            # characters: of 3 x 64 x 64 floats in quotes
+LONGEST_LINE = 2**20            # characters: of 3 x 256 x 256 pixels
 MOST_LINES = 1_000_000
+MOSTLY = 0.95                   # of a column: it is a corner of the images, not labels
 SMALLEST = 16                   # pixels of an image whose shape is guessed
 
 
@@ -67,7 +68,9 @@ def read_table(path: Path, member: str | None, shape: tuple[int, int, int] | Non
     try:
         with opened(path, member) as stream, io.TextIOWrapper(stream, encoding="utf-8-sig") as text:
             lines = _Lines(text, path)
-            first = next((line for line in lines if not line.isspace()), "0")
+            first = next((line for line in lines if not line.isspace()), None)
+            if first is None:
+                raise pd.errors.EmptyDataError
             fields = next(csv.reader([first]))
             layout = _layout(fields, None if shape is None else math.prod(shape), path)
             lines.pushed_back = "" if layout.is_header else first
@@ -80,6 +83,8 @@ def read_table(path: Path, member: str | None, shape: tuple[int, int, int] | Non
         raise ValueError(f"{path} cannot be read as CSV ({str(error).strip()}): give a file with the pixels of an "
                          "image in each line.") from error
     pixels, labels, ids = (np.concatenate(values) for values in zip(*parts, strict=True))
+    if layout.labels and (not layout.is_header or fields[layout.labels[0]].strip().lower() not in LABELS):
+        _check_first_is_label(labels, pixels[:, -1], path)
     return Table(pixels, _as_labels(labels, path) if layout.labels else None, ids if layout.ids else None,
                  shape or guessed_shape(len(layout.pixels)) or (1, 1, len(layout.pixels)))
 
@@ -94,10 +99,11 @@ def guessed_shape(n_values: int) -> tuple[int, int, int] | None:
 
 
 def _layout(fields: list[str], n_values: int | None, path: Path) -> _Layout:
-    """What the first line tells. A header's names all differ, and are no numbers or more than bytes can be."""
+    """What the first line tells. A header's names differ, and are no numbers, or 0, 1, 2, ... or too many."""
     names = [field.strip().lower() for field in fields]
     are_numbers = bool(pd.to_numeric(pd.Series(names), errors="coerce").notna().all())
-    is_header = len(set(names)) == len(names) and (not are_numbers or len(names) > 256)
+    is_counted = [str(i) for i in range(len(names))] == names or [str(i + 1) for i in range(len(names))] == names
+    is_header = len(set(names)) == len(names) and (not are_numbers or len(names) > 256 or is_counted)
     columns = range(len(names))
     labels, ids = ([i for i in columns if is_header and names[i] in known] for known in (LABELS, IDS))
     pixels = [i for i in columns if i not in labels + ids]
@@ -106,10 +112,12 @@ def _layout(fields: list[str], n_values: int | None, path: Path) -> _Layout:
     if not labels and fills == [False, True] and (are_numbers or not is_header):       # as Fashion-MNIST is passed on
         labels, pixels, fills = pixels[:1], pixels[1:], [True, False]
     if not fills[0] or len(labels) > 1 or len(ids) > 1 or (labels and pixels[0] < labels[0] < pixels[-1]):
+        separator = next((f", and is it separated by {other!r}, not by commas?" for other in ";\t|"
+                          if len(fields) == 1 and other in fields[0]), "")
         size = "those of a square in gray or RGB, or as many as image_shape= says" if n_values is None else n_values
         raise ValueError(f"{path} must have the pixels of an image in each line ({size}), before or after them at most "
                          f"one column of labels, named {', '.join(LABELS)}, and at most one of ids, got {len(names)} "
-                         f"columns: {', '.join(fields)[:60]!r}.")
+                         f"columns: {', '.join(fields)[:60]!r}{separator or '.'}")
     numbered = [re.fullmatch(r"(\D*)(\d+)", names[i]) for i in pixels]
     if is_header and len({found and found[1] for found in numbered}) == 1 and numbered[0]:
         pixels.sort(key=lambda i: int(re.sub(r"\D", "", names[i])))          # pixel10 may stand before pixel2
@@ -131,6 +139,14 @@ def _checked(frame: pd.DataFrame, layout: _Layout, n_columns: int, path: Path
         raise ValueError(f"{path} must hold pixels from 0 to 255, got {low:g} to {high:g}.")
     labels, ids = (frame[columns].to_numpy(dtype=object).ravel() for columns in (layout.labels, layout.ids))
     return pixels.to_numpy(dtype=np.uint8), labels, ids
+
+
+def _check_first_is_label(labels: np.ndarray, last: np.ndarray, path: Path) -> None:
+    """Raise ValueError if the first column seems to be of pixels, and the last of labels; no name tells them apart."""
+    share = max((labels == value).mean() for value in ("0", "255"))
+    if share >= MOSTLY > np.unique(last, return_counts=True)[1].max() / len(last):
+        raise ValueError(f"{path} must have labels in its first column, or a header that names theirs {LABELS[0]}: the "
+                         f"first is {share:.0%} background, and the last is not.")
 
 
 def _as_labels(texts: np.ndarray, path: Path) -> np.ndarray:

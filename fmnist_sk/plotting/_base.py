@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,15 @@ MARKERS = "osD^vP<>X*"
 
 def pyplot():
     return optional("matplotlib.pyplot", "Pictures are drawn with", "plot")
+
+
+def as_written(plot: Callable) -> Callable:
+    """Decorates the method `plot` of a display: a "$" in a user's name begins no formula."""
+    @wraps(plot)
+    def plot_as_written(self, ax=None):
+        with pyplot().rc_context({"text.parse_math": False}):
+            return plot(self, ax)
+    return plot_as_written
 
 
 def panels(ax, rows: int = 1, columns: int = 1, size: tuple[float, float] = (5.0, 4.0), **ratios):

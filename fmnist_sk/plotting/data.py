@@ -21,6 +21,7 @@ from fmnist_sk.inspection import FeatureExtractor, classifier_of
 from fmnist_sk.plotting._base import (
     as_array,
     as_labels,
+    as_written,
     check_count,
     panels,
     pictures,
@@ -139,6 +140,7 @@ class EmbeddingDisplay:
             title = f"t-SNE of {what}"
         return cls(points, codes, names, shown, f"{title}, {len(points):,} images", n_thumbnails).plot(ax)
 
+    @as_written
     def plot(self, ax=None) -> EmbeddingDisplay:
         """Draw into `ax` or a new figure."""
         self.figure_, ((self.ax_,),) = panels(ax, size=(9, 7.5))        # which names the extra if there is none
@@ -242,6 +244,7 @@ class AugmentationDisplay:
             rows[str(name)] = pictures(batch.x.clamp(0, 255).to(torch.uint8))
         return cls(rows).plot(ax)
 
+    @as_written
     def plot(self, ax=None) -> AugmentationDisplay:
         """Draw into the place of `ax` or a new figure."""
         n = len(next(iter(self.pictures.values())))

@@ -19,6 +19,7 @@ from fmnist_sk.plotting._base import (
     as_array,
     as_labels,
     as_probabilities,
+    as_written,
     check_classifier,
     check_count,
     class_codes,
@@ -86,6 +87,7 @@ class ClassAccuracyDisplay:
         return cls(matrix.diagonal()[present], counts[present],
                    [name for name, here in zip(names, present, strict=True) if here]).plot(ax)
 
+    @as_written
     def plot(self, ax=None) -> ClassAccuracyDisplay:
         """Draw into `ax` or a new figure."""
         self.figure_, ((self.ax_,),) = panels(ax, size=(7, 1 + 0.36 * len(self.class_names)))
@@ -173,6 +175,7 @@ class ReliabilityDisplay:
         count = np.bincount(np.searchsorted(edges[1:-1], confidence), minlength=n_bins)
         return cls(mean, accuracy, count[count > 0], n_bins).plot(ax)
 
+    @as_written
     def plot(self, ax=None) -> ReliabilityDisplay:
         """Draw into the axes `ax` or a new figure. Bins of fewer than 10 images are drawn faintly."""
         self.figure_, grid = panels(ax, 2, 1, (5, 6), height_ratios=(3, 1))
@@ -256,6 +259,7 @@ class ComparisonDisplay:
         right = [[np.sum(labels[y_true == label] == label) for label in classes] for labels in predicted.values()]
         return cls(np.array(right), counts, [str(name) for name in predicted], names_of(classes, class_names)).plot(ax)
 
+    @as_written
     def plot(self, ax=None) -> ComparisonDisplay:
         """Draw into the axes `ax` or a new figure; the best model is on top."""
         n_models, n_classes = self.n_right.shape

@@ -17,6 +17,7 @@ from fmnist_sk.plotting._base import (
     as_array,
     as_labels,
     as_probabilities,
+    as_written,
     check_classifier,
     check_count,
     class_codes,
@@ -108,6 +109,7 @@ class ConfusionDisplay:
                 confusions.append(Confusion(i, j, int(wrong[i, j]), pictures(take(X, rows), image_shape)))
         return cls(matrix, names_of(classes, class_names), confusions).plot(ax)
 
+    @as_written
     def plot(self, ax=None) -> ConfusionDisplay:
         """Draw into the place of `ax` or a new figure."""
         n, k = len(self.class_names), len(self.confusions)
@@ -214,6 +216,7 @@ class MistakesDisplay:
         return cls(shown, names[codes[rows]], names[guesses[rows]], confidence[rows], rows,
                    None if image_names is None else [str(image_names[row]) for row in rows]).plot(ax)
 
+    @as_written
     def plot(self, ax=None) -> MistakesDisplay:
         """Draw into the place of `ax` or a new figure."""
         n = len(self.rows)

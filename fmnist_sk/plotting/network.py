@@ -19,6 +19,7 @@ from fmnist_sk.plotting._base import (
     WRONG,
     as_array,
     as_labels,
+    as_written,
     check_count,
     panels,
     pictures,
@@ -76,6 +77,7 @@ class FeatureMapsDisplay:
         kinds = {name: type(inner.module_.network.get_submodule(name)).__name__ for name in maps}
         return cls(pictures(X, inner.image_shape_ if np.ndim(X) == 2 else None)[0], maps, n_channels, kinds).plot(ax)
 
+    @as_written
     def plot(self, ax=None) -> FeatureMapsDisplay:
         """Draw into the place of `ax` or a new figure. Each map has its own gray scale; maps of one pixel share one."""
         lines, columns = len(self.maps), 1 + min(self.n_channels, max(len(values) for values in self.maps.values()))
@@ -144,6 +146,7 @@ class FiltersDisplay:
                              f"{module!r}.")
         return cls(module.weight.detach().float().cpu().numpy(), layer).plot(ax)
 
+    @as_written
     def plot(self, ax=None) -> FiltersDisplay:
         """Draw into the place of `ax` or a new figure. One channel: blue is negative, red positive."""
         n, channels = self.filters.shape[:2]
@@ -221,6 +224,7 @@ class GradCAMDisplay:
         shown = pictures(images, inner.image_shape_ if np.ndim(images) == 2 else None)
         return cls(shown, maps, titles, colors).plot(ax)
 
+    @as_written
     def plot(self, ax=None) -> GradCAMDisplay:
         """Draw into the place of `ax` or a new figure. Bright is where the evidence is strong."""
         n = len(self.pictures)

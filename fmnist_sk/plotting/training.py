@@ -16,7 +16,7 @@ from fmnist_sk._data.split import n_held_out
 from fmnist_sk.augmentation import AugmentedCopies, as_transformers
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.inspection import classifier_of
-from fmnist_sk.plotting._base import NEUTRAL, PALETTE, panels, style
+from fmnist_sk.plotting._base import NEUTRAL, PALETTE, as_written, panels, style
 from fmnist_sk.schedules import as_schedule
 
 
@@ -71,6 +71,7 @@ class ScheduleDisplay:
         lr = np.concatenate(rates)[:steps * classifier.max_epochs]
         return cls(np.arange(len(lr)) / steps, lr).plot(ax)
 
+    @as_written
     def plot(self, ax=None) -> ScheduleDisplay:
         """Draw into `ax` or a new figure."""
         self.figure_, ((self.ax_,),) = panels(ax)
@@ -126,6 +127,7 @@ class HistoryDisplay:
         return cls(np.array([row["epoch"] for row in rows]), scores,
                    np.array([row.get("lr", math.nan) for row in rows]), best).plot(ax)
 
+    @as_written
     def plot(self, ax=None) -> HistoryDisplay:
         """Draw into the axes `ax` or a new figure."""
         self.figure_, (self.ax_,) = panels(ax, 1, 3, (13, 4))
@@ -191,6 +193,7 @@ class ClassHistoryDisplay:
         return cls(np.array([row["epoch"] for row in rows]), accuracy,
                    names_of(classifier.classes_, class_names)).plot(ax)
 
+    @as_written
     def plot(self, ax=None) -> ClassHistoryDisplay:
         """Draw into `ax` or a new figure."""
         self.figure_, ((self.ax_,),) = panels(ax, size=(8, 4))
