@@ -140,7 +140,8 @@ def page(look, subtitle, keep):
         return *shown, f"<p role='status'>{html.escape(told.replace(str(photo), 'The picture'))}</p>" if told else ""
 
     with gradio.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(max(1, keep // 10), keep)) as app:
-        gradio.HTML(f"<h1>{TITLE}</h1><p>{html.escape(subtitle)} Photos are deleted after {keep:,} seconds.</p>")
+        gradio.HTML(f"<h1>{TITLE}</h1><p>{html.escape(subtitle)} Photos are deleted after {keep:,} seconds.</p>",
+                    padding=False)
         with gradio.Row():
             with gradio.Column():
                 with gradio.Tab("Photo"):
@@ -157,9 +158,9 @@ def page(look, subtitle, keep):
                                                transforms=(), layers=False,
                                                brush=gradio.Brush(40, colors=SHADES, color_mode="fixed"))
                     button = gradio.Button("What is it?")
-                    gradio.HTML("<p>Choose the brush, and draw something filled.</p>")
+                    gradio.HTML("<p>Choose the brush, and draw something filled.</p>", padding=False)
             with gradio.Column():
-                told = gradio.HTML(elem_id="told")
+                told = gradio.HTML(elem_id="told", padding=False)
                 label = gradio.Label(num_top_classes=3, label="Answer", elem_id="answer")
                 with gradio.Row():
                     seen = gradio.HTML(label="What it sees", elem_id="seen", show_label=True, container=True)

@@ -298,7 +298,7 @@ def test_a_photo_is_answered_in_the_browser(page, browser, tmp_path):
     wait_for(browser, "Ankle boot", "#answer")
     for name in ("seen", "evidence"):
         assert find(browser, f"#{name} img").is_displayed()
-    for name, width, height in [("wide", 1280, 660), ("narrow", 400, 1080)]:       # as in examples/pictures/
+    for name, width, height in [("wide", 1280, 700), ("narrow", 400, 1140)]:       # as in examples/pictures/
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
                                 {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500})
         browser.save_screenshot(tmp_path / f"{name}.png")
