@@ -198,13 +198,13 @@ def load_image_folder(folder: str | os.PathLike, *, size: int | tuple[int, int] 
     ((2, 3, 32, 32), array([0, 1]), array(['blue', 'red'], dtype='<U4'))
     """
     pillow()
-    folder, sides = as_path(folder, "folder"), check_size(size)
+    is_named, folder, sides = folder != "", as_path(folder, "folder"), check_size(size)
     for name, value, allowed in (("color", color, COLORS), ("fit", fit, FITS), ("label", label, LABEL_FORMS),
                                  ("on_error", on_error, ("warn", "raise"))):
         if value not in allowed:
             raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {name}={value!r}.")
     validate_parameter_constraints(READING, {"max_pixels": max_pixels, "n_jobs": n_jobs}, "load_image_folder")
-    if not folder.is_dir():
+    if not folder.is_dir() or not is_named:
         raise FileNotFoundError(f"folder must name a folder of pictures, but there is none at {str(folder)!r}.")
     parts = [folder] if label is None else sorted(
         part for part in folder.iterdir() if part.is_dir() and not part.name.startswith("."))

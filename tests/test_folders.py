@@ -113,6 +113,11 @@ def test_pictures_that_cannot_be_read_are_named_once_or_an_error(folder):
     ({"folder": 3}, TypeError, "folder must be a text or a pathlib.Path, got folder=3"),
     ({"folder": "/nowhere"}, FileNotFoundError, "folder must name a folder of pictures, but there is none at '/nowh"),
     ({"folder": __file__}, FileNotFoundError, "folder must name a folder"),
+    ({"folder": ""}, FileNotFoundError, "folder must name a folder"),
+    ({"size": True}, ValueError, "size must be"),
+    ({"n_jobs": 0}, ValueError, "'n_jobs' parameter of load_image_folder"),
+    ({"max_pixels": "a"}, ValueError, "'max_pixels' parameter of load_image_folder must be an int in the range"),
+    ({"max_pixels": 10**12}, ValueError, "'max_pixels' parameter of load_image_folder must be an int in the range"),
 ])
 def test_what_is_wrong_is_named(params, error, message, folder):
     with pytest.raises(error, match=message):

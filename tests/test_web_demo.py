@@ -130,10 +130,12 @@ def serve(folder, *options):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}/"
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)       # which background jobs of a shell ignore
     process = subprocess.Popen(
         [sys.executable, EXAMPLES / "web_demo.py", "--port", address[17:-1], *options], text=True, cwd=folder,
         stdout=subprocess.PIPE, env={**os.environ, "TMPDIR": str(folder),
                                      "PYTHONPATH": str(Path(fmnist_sk.__file__).parent.parent)})
+    signal.signal(signal.SIGINT, before)
     examples = {"sneaker.jpg", "dress.png"}         # that the page offers
     try:
         assert process.stdout.readline() == f"The page is at {address} (Ctrl-C ends it)\n"

@@ -110,7 +110,7 @@ def photos():
     return [f"On photos made of training images, up to {max(row['n'] for row in rows.values())} on each background, "
             "the network says what it says of the image itself in: "
             + ", ".join(f"{name} {row['agrees']:.1%}" for name, row in rows.items())
-            + f" ({revisions([result['measured']])}). "
+            + f" ({where(result).partition(', ')[2]}). "
             "How good it is on photographs of other kinds has not been measured."]
 
 

@@ -25,8 +25,6 @@ def as_path(path: Any, name: str = "path") -> Path:
     """A user's path as a Path. Raise TypeError or ValueError, which name the parameter `name`, for other values."""
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"{name} must be a text or a pathlib.Path, got {name}={path!r}.")
-    if not os.fspath(path):
-        raise ValueError(f"{name} must be a name that files can have, got {name}={path!r}.")
     try:
         with contextlib.suppress(OSError):
             os.lstat(path)
