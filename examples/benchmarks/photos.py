@@ -123,13 +123,18 @@ def main():
     parser.add_argument("--images", type=_measure.count, default=500, help="images to compare settings on; twice as "
                         "many others are measured (default: 500)")
     parser.add_argument("--name", type=_measure.file_name, default="photos", help="name of the result file")
-    parser.add_argument("--measure-only", action="store_true", help="leave the comparison of settings as it is")
+    parser.add_argument("--settings", nargs="*", choices=CHANGES, metavar="NAME", default=list(CHANGES),
+                        help="settings to compare anew; rows of others stay (default: all)")
     args = parser.parse_args()
     data, model = load_fashion_mnist("train"), load_pretrained()
     places = np.random.default_rng(0).permutation(len(data.images))
     path = _measure.RESULTS / f"{args.name}.json"
-    content = {"settings": json.loads(path.read_text())["settings"] if args.measure_only else {}}
-    for name, change in ({} if args.measure_only else CHANGES).items():
+    before = json.loads(path.read_text()) if path.exists() else {"settings": {}, "environment": {}}
+    content = {"settings": {name: {**row, "git": row.get("git", before["environment"].get("git"))}
+                            for name, row in before["settings"].items() if name not in args.settings}}
+    for name, change in CHANGES.items():
+        if name not in args.settings:
+            continue
         content["settings"][name] = {"change": change, **measure(model, data, places[:args.images], change),
                                      **_measure.of_a_row()}
         print(f"{name:20s} {content['settings'][name]['agrees']:.3f}", flush=True)
