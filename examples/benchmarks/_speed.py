@@ -44,7 +44,7 @@ def epochs(network, args):
 CLASSIFIERS = {
     "ResNetClassifier": lambda device: ResNetClassifier(max_epochs=1, device=device, random_state=0).fit(
         *(values[:512] for values in load_fashion_mnist(return_X_y=True))),
-    "pretrained": load_pretrained,
+    "pretrained": lambda device: load_pretrained(device=device),
 }
 
 
