@@ -263,8 +263,8 @@ class ComparisonDisplay:
     def plot(self, ax=None) -> ComparisonDisplay:
         """Draw into the axes `ax` or a new figure; the best model is on top."""
         n_models, n_classes = self.n_right.shape
-        self.figure_, (self.ax_,) = panels(ax, 1, 2, (5 + 0.6 * n_classes, 1.6 + 0.4 * n_models),
-                                           width_ratios=(4, 0.6 * n_classes))
+        wide = max(2.0, 0.6 * n_classes)                # inches, for the title too
+        self.figure_, (self.ax_,) = panels(ax, 1, 2, (5 + wide, 1.7 + 0.4 * n_models), width_ratios=(4, wide))
         bars, table = self.ax_
         total = self.n_images.sum()
         self.accuracy_ = self.n_right.sum(1) / total
@@ -275,9 +275,11 @@ class ComparisonDisplay:
                           xerr=[[max(0, self.accuracy_[i] - low)], [max(0, high - self.accuracy_[i])]])
             bars.annotate(f"{self.accuracy_[i]:.2%}", (self.accuracy_[i], row), xytext=(0, 6),
                           textcoords="offset points", ha="center", fontsize=9)
-        bars.set(title="Accuracy with 95 % interval", ylim=(n_models - 0.4, -0.7))
+        bars.set_title("Accuracy with 95 % interval", fontsize=10)
+        bars.set(ylim=(n_models - 0.4, -0.7))
         bars.set_yticks(range(n_models), [self.names[i] for i in order])
         bars.margins(x=0.15)
+        bars.locator_params(axis="x", nbins=5)
         bars.xaxis.set_major_formatter("{x:.1%}")
         bars.grid(axis="x", alpha=0.3)
         shares = self.n_right[order] / self.n_images
@@ -286,7 +288,7 @@ class ComparisonDisplay:
             is_best = share == shares[:, column].max() and n_models > 1
             table.text(column, row, f"{100 * share:.1f}", ha="center", va="center", fontsize=9,
                        color="white" if share > 0.8 else "black", fontweight="bold" if is_best else "normal")
-        table.set(title="Accuracy of each class, % (best in bold)" if n_models > 1 else "Accuracy of each class, %",
-                  yticks=[], ylim=(n_models - 0.4, -0.7))
+        table.set_title("Accuracy of each class, %" + "\n(best in bold)" * (n_models > 1), fontsize=10)
+        table.set(yticks=[], ylim=(n_models - 0.4, -0.7))
         table.set_xticks(range(n_classes), self.class_names, rotation=40, ha="right", rotation_mode="anchor")
         return self
