@@ -489,9 +489,9 @@ def test_names_with_signs_of_formulas_are_names(train, pictures, tmp_path):
     first = next((pictures / "shoe").iterdir())
     first.rename(first.with_name("$_$ $.png"))
     train.main([*OWN, "--folder", str(pictures), "--epochs", "1", "--output", str(tmp_path / "run")])
-    for script in ("evaluate.py", "audit_dataset.py", "visualize_data.py"):
-        run(script, *([tmp_path / "run" / "model.safetensors", "--embed", 10] if script == "evaluate.py" else []),
-            "--folder", pictures, "--output", tmp_path / script)
+    for script, *options in [("evaluate.py", tmp_path / "run" / "model.safetensors", "--embed", 10),
+                             ("audit_dataset.py", "--folds", 0), ("visualize_data.py", "--images", 20)]:
+        run(script, *options, "--folder", pictures, "--output", tmp_path / script)
 
 
 def test_parts_of_a_folder_are_used(train, pictures, tmp_path):
