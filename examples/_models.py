@@ -64,26 +64,31 @@ def labels_for(model, data, name):
     Raises ValueError for labels that it does not know.
     """
     known = model.classes_.tolist()
-    for y in (data.target, np.array(data.names)[data.codes], _numbers_for(known, data)):
+    for y in (data.target, np.array(data.names)[data.codes], _numbers_for(known, data, name)):
         if y is not None and set(y.tolist()) <= set(known):
             return y
     raise ValueError(f"{name} must know the labels of the images, but knows {known}, not "
                      f"{sorted(set(data.target.tolist()) - set(known), key=str)}")
 
 
-def _numbers_for(known, data):
-    """What a model that was given numbers calls the images: of classes in the order of names, or of Fashion-MNIST's."""
+def _numbers_for(known, data, name):
+    """What a model that was given numbers calls the images: of classes in the order of names, or of Fashion-MNIST's.
+
+    None if it is neither, or if it may be both and only the user knows.
+    """
     if data.labels.dtype.kind != "U":
         return None
-    if known == list(range(len(CLASS_NAMES))) and set(data.names) <= set(CLASS_NAMES):
+    is_fashion = known == list(range(len(CLASS_NAMES))) and set(data.names) <= set(CLASS_NAMES)
+    is_ordered = known == list(range(len(data.names))) and name not in PRETRAINED
+    if is_fashion and not is_ordered:
         return np.array([CLASS_NAMES.index(label) for label in data.names])[data.codes]
-    return data.codes if known == list(range(len(data.names))) else None
+    return data.codes if is_ordered and not is_fashion else None
 
 
-def names_for(model, data):
+def names_for(model, data, name):
     """Names of the model's classes, in their order; None where its labels are names already."""
     if any(isinstance(label, str) for label in model.classes_.tolist()):
         return None
-    y = labels_for(model, data, "the model")
+    y = labels_for(model, data, name)
     names = {label: data.names[code] for label, code in zip(y.tolist(), data.codes.tolist(), strict=True)}
     return [names.get(label, str(label)) for label in model.classes_.tolist()]

@@ -131,7 +131,7 @@ def main():
     except (OSError, ValueError, ImportError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
     written = []
-    names = names_for(model, data)
+    names = names_for(model, data, args.model)
     y_proba = model.predict_proba(X) if hasattr(model, "predict_proba") else None
     y_pred = model.predict(X) if y_proba is None else model.classes_[y_proba.argmax(1)]
     metrics = {"model": args.model, "accuracy": accuracy_score(y, y_pred), "n_images": len(y)}

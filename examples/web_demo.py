@@ -34,7 +34,7 @@ TITLE = "What is in this photo?"
 GARMENTS = "One garment on a plain background works best. The model knows ten kinds of clothes and nothing else: " \
            "a cat is one of the ten to it."
 SHADES = ["#202020", "#707070", "#b0b0b0", "#ffffff"]
-PICTURES = [str(Path(__file__).parent / "pictures" / name) for name in ("sneaker.jpg", "dress.png")]
+PICTURES = [str(Path(__file__).resolve().parent / "pictures" / name) for name in ("sneaker.jpg", "dress.png")]
 FONTS = ["system-ui", "sans-serif"]                 # none that would have to be fetched from elsewhere
 
 
@@ -191,7 +191,8 @@ def main():
             parser.error(f"--{name} must be from 1 to {largest}, got {value}")
     try:
         reader, model = open_model(args.model, args.device)
-        look = Look(model, reader, args.photos or ("fashion" if args.model in PRETRAINED else None))
+        photos = args.photos or ("fashion" if args.model in PRETRAINED else None)
+        look = Look(model, None if args.photos else reader, photos)
     except (OSError, ValueError, TypeError, ImportError) as error:
         parser.exit(2, f"{parser.prog}: error: MODEL, {args.model}: {error}\n")
     names = ", ".join(look.names[:20]) + (f" and {len(look.names) - 20} more" if len(look.names) > 20 else "")

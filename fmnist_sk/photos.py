@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import TransformerMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from fmnist_sk._data.pictures import LARGEST, check_pictures, name_of, pillow, read_picture
+from fmnist_sk._data.pictures import READING, check_pictures, name_of, pillow, read_picture
 from fmnist_sk._runtime.parameters import Estimator
 from fmnist_sk._runtime.sklearn_callbacks import CallbackSupportMixin, one_task, with_callbacks
 
@@ -80,7 +80,7 @@ class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
         "trim": ["boolean"],
         "tolerance": [Interval(numbers.Real, 0, 1, closed="both")],
         "sharpen": ["boolean"],
-        "max_pixels": [Interval(numbers.Integral, 1, LARGEST, closed="both")],
+        "max_pixels": READING["max_pixels"],
     }
 
     def __init__(self, size: int = 28, background: str = "auto", trim: bool = True, tolerance: float = 0.1,

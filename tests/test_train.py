@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from fashion import real_data
 from PIL import Image
-from scripts import run
+from scripts import EXAMPLES, run
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -472,6 +472,19 @@ def test_models_of_users_own_are_evaluated_on_their_folders(kind, pictures, tmp_
     assert "a bag" in out
     if kind != "numbers":                       # that one is shown pictures as they are padded, not cut
         assert f"accuracy: {accuracy:.4f}" in out
+
+
+def test_numbers_that_may_mean_two_things_are_refused(train, monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    models = importlib.import_module("_models")
+    names = sorted(fmnist_sk.CLASS_NAMES)
+    codes = np.arange(10)
+    data = train.load_data.__globals__["Data"](np.zeros((10, 28, 28)), codes, np.array(names), names, codes.astype(str))
+    model = fmnist_sk.load_pretrained()
+    fashion = models.labels_for(model, data, "pretrained")
+    assert [fmnist_sk.CLASS_NAMES[code] for code in fashion] == names
+    with pytest.raises(ValueError, match="mine must know the labels of the images"):       # alphabetical, or not?
+        models.labels_for(model, data, "mine")
 
 
 def test_pretrained_networks_know_garments_by_name(tmp_path):
