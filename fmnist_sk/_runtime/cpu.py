@@ -31,10 +31,10 @@ with contextlib.suppress(AttributeError, OSError, TypeError):
 def use_cpu(n_threads: int | None) -> Iterator[None]:
     """Within this context, PyTorch computes with n_threads (None: as many as are set) and keeps the memory it frees.
 
-    In a forked process it computes with one thread.
+    There are never more than processors: a thousand are 60 times as slow. In a forked process it computes with one.
     """
     global _n_computing, _since, _n_setting, _before
-    n_threads = None if n_threads is None else 1 if _is_fork else int(n_threads)
+    n_threads = None if n_threads is None else 1 if _is_fork else min(int(n_threads), os.cpu_count() or 1)
     with _lock:
         _n_computing += 1
         if _n_computing == 1:
