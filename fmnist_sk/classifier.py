@@ -131,12 +131,12 @@ class ImageClassifier(SkorchNet):
         A further fit trains the same network on, for `max_epochs` more. Changed parameters of training count; network,
         optimizer class and device stay what they are.
     checkpoint : path of a folder, or None
-        Every `checkpoint_every` epochs the state of the fit is written there. A fit that was killed or interrupted goes
-        on from it when it is run again with the same data and parameters; on a CPU with the same number of threads its
-        result is bit-identical to that of an uninterrupted fit. Each fit has a file of its own, so that the fits of a
-        search share a folder; it is removed when the fit is complete. After changes of data, parameters or code (this
-        package, PyTorch, the classes and functions that a network of yours names) a fit begins anew, beside the old
-        file.
+        Every `checkpoint_every` epochs the state of the fit is written there (extra ``fmnist_sk[save]``). A fit that
+        was killed or interrupted goes on from it when it is run again with the same data and parameters; on a CPU with
+        the same number of threads its result is bit-identical to that of an uninterrupted fit. Each fit has a file of
+        its own, so that the fits of a search share a folder; it is removed when the fit is complete. After changes of
+        data, parameters or code (this package, PyTorch, the classes and functions that a network of yours names) a fit
+        begins anew, beside the old file.
         skorch's callbacks are not restored. Give a `random_state` if equal fits run at the same time. With `warm_start`
         it is the sequence of fits that must be repeated in a new process.
     checkpoint_every : int
@@ -153,9 +153,10 @@ class ImageClassifier(SkorchNet):
     device : str, torch.device or None
         None: where X is if that is no CPU, else CUDA if there is one, else the CPU.
     n_threads : int or None
-        CPU threads that PyTorch computes with in fit and predictions, 1,024 at most; None: as it is set. Candidates of
-        a search in threads of one process (``joblib.parallel_config("threading")``) should share the cores:
-        cores // n_jobs. joblib's processes do so of their own accord. A forked process computes with one.
+        CPU threads that PyTorch computes with in fit and predictions, from 1 to 1,024, but never more than there are
+        processors; None: as it is set. Candidates of a search in threads of one process
+        (``joblib.parallel_config("threading")``) should share the cores: cores // n_jobs. joblib's processes do so of
+        their own accord. A forked process computes with one.
     precision : {"auto", "bf16", "fp32"}
         Arithmetic of the network. "auto" is bfloat16 where the hardware multiplies it (AVX512-BF16, AMX, CUDA from
         Ampere), which is faster. Weights, loss and probabilities are float32 in any case.

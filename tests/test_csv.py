@@ -190,7 +190,7 @@ UNCLEAR = "must have the pixels of an image in each line .* columns"
     (ROW.replace("3,3", "3,nan", 1), "must hold whole numbers as pixels, got .* in column 2, image 1"),
     (ROW + ROW[2:], "must hold whole numbers as pixels, got '' in column 785, image 2"),
     (ROW + ROW[:-1] + ",3\n", "Expected 785 fields in line 2, saw 786"),
-    (ROW + '"3' + ROW[1:], "an even number of quotes, got line 2"),
+    (ROW + '"3' + ROW[1:], "an even number of quotes, .*, got line 2"),
     ("label," + ",".join(NAMES) + "\n" + ROW[2:], "must have 785 columns as in line 1, got 784"),
     (ROW + "\0" * 99 + "\n" + ROW, "must hold whole numbers as pixels, got '' in column 2, image 2"),
 ])

@@ -14,10 +14,11 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-MOST_BYTES = 2**33              # of an archive after decompression, that are passed over
+GROWTH, SMALL = 12, 2**24       # a file may become 12 times as long, and 16 MiB: digits compress to a tenth
 MOST_MEMBERS = 1_000            # of an archive
-LARGEST_HEADER = 2**20          # of a member, bytes
+LARGEST_HEADER = 2**13          # of a member, bytes; Python 3.11 reads them in quadratic time
 UNREADABLE = (UnicodeDecodeError, EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError,
+              MemoryError,      # of dictionaries of any size
               RuntimeError)     # zipfile's of members that are encrypted
 OPEN: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".tgz": gzip.open, ".bz2": bz2.open, ".tbz2": bz2.open,
                                        ".xz": lzma.open, ".txz": lzma.open}
@@ -29,17 +30,20 @@ def opened(path: Path, member: str | None) -> Iterator[IO[bytes]]:
     with contextlib.ExitStack() as stack:
         if path.suffix == ".zip":
             archive = stack.enter_context(zipfile.ZipFile(path))
-            yield stack.enter_context(archive.open(_csv_member(archive.namelist(), member, path)))
-            return
-        stream = stack.enter_context(OPEN.get(path.suffix, open)(path, "rb"))
+            stream = Bounded(stack.enter_context(archive.open(_csv_member(archive.namelist(), member, path))), path)
+        else:
+            stream = Bounded(stack.enter_context(OPEN.get(path.suffix, open)(path, "rb")), path)
         if path.suffix in (".tar", ".tgz", ".tbz2", ".txz") or path.suffixes[-2:-1] == [".tar"]:
-            tar = stack.enter_context(tarfile.open(fileobj=Bounded(stream, path), mode="r:"))
+            stream.most_at_once = LARGEST_HEADER
+            tar = stack.enter_context(tarfile.open(fileobj=stream, mode="r:"))
             name = _csv_member((info.name for info in tar if info.isfile()), member, path)
+            stream.most_at_once = None
             found = tar.extractfile(name)
             if found is None:
                 raise ValueError(f"{path} must hold its table as a file, but {name} is none.")
-            stream = stack.enter_context(found)
-        yield stream
+            yield stack.enter_context(found)
+            return
+        yield io.BufferedReader(stream)
 
 
 def _csv_member(names: Iterable[str], member: str | None, path: Path) -> str:
@@ -57,10 +61,19 @@ def _csv_member(names: Iterable[str], member: str | None, path: Path) -> str:
 
 
 class Bounded(io.RawIOBase):
-    """The bytes of an archive for tarfile, which itself would read headers and pass over members of any length."""
+    """The bytes of a file after decompression, which may not become much longer by it.
+
+    With `most_at_once` no more bytes may be asked for in one call: tarfile would read headers of any length.
+    """
+
+    most_at_once: int | None = None
 
     def __init__(self, stream: IO[bytes], path: Path):
         self.stream, self.path = stream, path
+        self.most = GROWTH * path.stat().st_size + SMALL
+
+    def readable(self) -> bool:
+        return True
 
     def seekable(self) -> bool:
         return True
@@ -69,11 +82,22 @@ class Bounded(io.RawIOBase):
         return self.stream.tell()
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        if offset > MOST_BYTES:
-            raise ValueError(f"{self.path} must hold at most {MOST_BYTES:,} bytes when it is decompressed.")
+        self._check(offset)
         return self.stream.seek(offset, whence)
 
     def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= LARGEST_HEADER:
-            raise ValueError(f"{self.path} must have headers of at most {LARGEST_HEADER:,} bytes, got {size:,}.")
-        return self.stream.read(size)
+        if self.most_at_once is not None and not 0 <= size <= self.most_at_once:
+            raise ValueError(f"{self.path} must have headers of at most {self.most_at_once:,} bytes, got {size:,}.")
+        data = self.stream.read(size)
+        self._check(self.stream.tell())
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.read(len(buffer))
+        buffer[:len(data)] = data
+        return len(data)
+
+    def _check(self, position: int) -> None:
+        if position > self.most:
+            raise ValueError(f"{self.path} must hold at most {self.most:,} bytes when it is decompressed, which are "
+                             f"{GROWTH} times its own, and {SMALL:,}.")

@@ -15,9 +15,9 @@ from fmnist_sk._storage.archives import UNREADABLE, opened
 
 LABELS = "label", "labels", "class", "target", "y"                          # names of columns, in any case
 IDS = "id", "ids", "index", "image_id", "imageid", "", "unnamed: 0"         # the last two are pandas' own
-VALUES = 2**22                  # at a time
+VALUES = 2**20                  # at a time
+MOST_BLANK = 1_000              # lines
 LONGEST_LINE = 2**20            # characters: of 3 x 256 x 256 pixels
-MOST_LINES = 1_000_000
 MOSTLY = 0.95                   # of a column: it is a corner of the images, not labels
 SMALLEST = 16                   # pixels of an image whose shape is guessed
 
@@ -44,16 +44,17 @@ class _Lines:
     """A text for pandas, line by line and within limits."""
 
     def __init__(self, text: IO[str], path: Path):
-        self.text, self.path, self.n, self.pushed_back = text, path, 0, ""
+        self.text, self.path, self.n, self.n_blank, self.pushed_back = text, path, 0, 0, ""
 
     def read(self, size: int = -1) -> str:
         if self.pushed_back:
             line, self.pushed_back = self.pushed_back, ""
             return line
         line, self.n = self.text.readline(LONGEST_LINE + 1), self.n + 1
-        if len(line) > LONGEST_LINE or self.n > MOST_LINES or line.count('"') % 2:
-            raise ValueError(f"{self.path} must have at most {MOST_LINES:,} lines, of at most {LONGEST_LINE:,} "
-                             f"characters and an even number of quotes, got line {self.n}: {line[:40]!r}.")
+        self.n_blank += line.isspace()
+        if len(line) > LONGEST_LINE or line.count('"') % 2 or self.n_blank > MOST_BLANK:
+            raise ValueError(f"{self.path} must have lines of at most {LONGEST_LINE:,} characters and an even number "
+                             f"of quotes, at most {MOST_BLANK:,} of them blank, got line {self.n}: {line[:40]!r}.")
         return line.replace("\0", "?")           # pandas before 3.1 reads "3\0" as 3
 
     def __iter__(self):
@@ -76,16 +77,21 @@ def read_table(path: Path, member: str | None, shape: tuple[int, int, int] | Non
             lines.pushed_back = "" if layout.is_header else first
             frames = pd.read_csv(lines, header=None, dtype=dict.fromkeys(layout.labels + layout.ids, str),
                                  keep_default_na=False, low_memory=False, chunksize=max(1, VALUES // len(fields)))
-            parts = [_checked(frame, layout, len(fields), path) for frame in frames]
+            pixels, parts = bytearray(), []         # grows in place, where joined arrays would be there twice
+            for frame in frames:
+                found, *columns = _checked(frame, layout, len(fields), path)
+                pixels += found.data
+                parts.append(columns)
     except pd.errors.EmptyDataError:
         raise ValueError(f"{path} must hold at least one image, got no rows.") from None
     except (*UNREADABLE, pd.errors.ParserError) as error:
         raise ValueError(f"{path} cannot be read as CSV ({str(error).strip()}): give a file with the pixels of an "
                          "image in each line.") from error
-    pixels, labels, ids = (np.concatenate(values) for values in zip(*parts, strict=True))
+    images = np.frombuffer(pixels, dtype=np.uint8).reshape(-1, len(layout.pixels))
+    labels, ids = (np.concatenate(values) for values in zip(*parts, strict=True))
     if layout.labels and (not layout.is_header or fields[layout.labels[0]].strip().lower() not in LABELS):
-        _check_first_is_label(labels, pixels[:, -1], path)
-    return Table(pixels, _as_labels(labels, path) if layout.labels else None, ids if layout.ids else None,
+        _check_first_is_label(labels, images[:, -1], path)
+    return Table(images, _as_labels(labels, path) if layout.labels else None, ids if layout.ids else None,
                  shape or guessed_shape(len(layout.pixels)) or (1, 1, len(layout.pixels)))
 
 
@@ -138,7 +144,7 @@ def _checked(frame: pd.DataFrame, layout: _Layout, n_columns: int, path: Path
     if low < 0 or high > 255:
         raise ValueError(f"{path} must hold pixels from 0 to 255, got {low:g} to {high:g}.")
     labels, ids = (frame[columns].to_numpy(dtype=object).ravel() for columns in (layout.labels, layout.ids))
-    return pixels.to_numpy(dtype=np.uint8), labels, ids
+    return np.ascontiguousarray(pixels.to_numpy(dtype=np.uint8)), labels, ids
 
 
 def _check_first_is_label(labels: np.ndarray, last: np.ndarray, path: Path) -> None:

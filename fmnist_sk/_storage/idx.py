@@ -9,17 +9,19 @@ from pathlib import Path
 import numpy as np
 
 DTYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4"}         # what the third byte says
-MOST_COMPRESSED = 1032                                    # by gzip (https://zlib.net/zlib_tech.html)
+GROWTH, SMALL = 8, 2**26          # by gzip a file may be of 8 times its size, and 64 MiB: digits are of 5 times
 
 
 def decompressed(path: Path, size: int) -> bytearray:
     """Up to `size` + 1 bytes of a file that may be gzipped: a decompression bomb stays small."""
-    content = bytearray(size + 1)
+    content = bytearray()
     with open(path, "rb") as raw:
         is_gzip = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
         with gzip.open(raw) if is_gzip else raw as stream:
-            return content[:stream.readinto(content)]
+            while part := stream.read(min(size + 1 - len(content), 2**20)):
+                content += part
+    return content
 
 
 def read_idx(path: Path, n_dims: tuple[int, ...]) -> np.ndarray:
@@ -36,14 +38,14 @@ def read_idx(path: Path, n_dims: tuple[int, ...]) -> np.ndarray:
         sizes = np.frombuffer(header[4:4 + 4 * header[3]], ">u4").tolist()
         dtype, start = np.dtype(DTYPES[header[2]]), 4 + 4 * len(sizes)
         size = start + math.prod(sizes) * dtype.itemsize
-        if size > MOST_COMPRESSED * path.stat().st_size:
-            raise ValueError(f"its header promises {size:,} bytes, more than it can hold")
+        if size > (most := GROWTH * path.stat().st_size + SMALL):
+            raise ValueError(f"its header promises {size:,} bytes, of at most {most:,} for a file of its size")
         content = decompressed(path, size)
         if len(content) != size:
             kind = "less" if len(content) < size else "more"
             raise ValueError(f"its header promises {size:,} bytes, and it has {kind}")
         return np.frombuffer(content, dtype, offset=start).reshape(sizes)
-    except (ValueError, OSError, EOFError, zlib.error) as error:
+    except (ValueError, OSError, EOFError, MemoryError, zlib.error) as error:
         if isinstance(error, PermissionError):
             raise
-        raise ValueError(f"{path} is no IDX file, or a damaged one: {error}.") from error
+        raise ValueError(f"{path} is no IDX file, or a damaged one: {str(error) or 'too large'}.") from error
