@@ -1,26 +1,23 @@
 """Trained models in one file, without pickle: safe to load, even from strangers.
 
-A file is in the safetensors format. Its tensors are the weights of all networks, its header holds the settings as
-JSON, and the parts of scikit-learn in a Pipeline, an ensemble or a search lie in it in the form of skops. Loading
-builds nothing but classes that are known: those of this package, PyTorch's optimizers and schedulers, what skops trusts
-of scikit-learn, and the classes that the caller trusts.
+A file is in the safetensors format: weights and arrays are its tensors, and its header holds settings as JSON. What may
+lie around classifiers is declared in _saving/schema.py, and built of nothing but what the declarations allow; other
+estimators are in the form of skops, and only read if the caller trusts them, for which nothing is promised.
 
-Needs the extra ``fmnist_sk[save]``: safetensors, and skops where there is more than a classifier of this package.
+Needs the extra ``fmnist_sk[save]``: safetensors, and skops for estimators that are not declared.
 """
 from __future__ import annotations
 
 import copy
-import hashlib
-import io
-import json
 import math
 import os
-import pickle
 import re
 import warnings
 from collections.abc import Iterable
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sklearn
@@ -31,25 +28,30 @@ from torch import Tensor
 
 from fmnist_sk._data.encoder import ImageEncoder
 from fmnist_sk._data.ranges import PixelStatistics
+from fmnist_sk._estimator.fitting import MAX_PADDED_SIDE
 from fmnist_sk._estimator.parts import network_builder
 from fmnist_sk._network.criterion import build_criterion, probabilities_of
 from fmnist_sk._network.generators import MIN_ROWS
 from fmnist_sk._runtime.device import choose_device
-from fmnist_sk._runtime.optional import optional
 from fmnist_sk._runtime.version import __version__
-from fmnist_sk._saving.encoding import Known, decode, encode, full_name
-from fmnist_sk._saving.skops import EXTRA, Join, SavedClassifier, Separate, dump_with_skops, load_with_skops
-from fmnist_sk._storage.files import as_path, write_whole
+from fmnist_sk._saving.foreign import full_name, load_old
+from fmnist_sk._storage.document import digest_of, read_document, write_document  # noqa: F401
+from fmnist_sk._storage.files import as_path
+from fmnist_sk._storage.values import to_columns, to_rows
 from fmnist_sk.classifier import ImageClassifier
 
-FORMAT = 1                              # grows when older versions can no longer read what is written
-TENSORS_OF_SKOPS = "scikit-learn"
+if TYPE_CHECKING:
+    from fmnist_sk._saving.values import EstimatorDecoder, EstimatorEncoder
+
+FORMAT, OLD_FORMAT = 2, 1               # grows when older versions can no longer read what is written
+TENSORS_OF_SKOPS = "scikit-learn"       # of the old format
 NOT_SAVED = "validation_data", "callbacks", "checkpoint"          # of the training, not of the model
 PREFIXED_PARAM = re.compile("(module|criterion|optimizer)__.")         # settings in skorch's manner that are saved
 FITTED_ATTRIBUTES = "n_features_in_", "feature_names_in_", "best_epoch_"
 IN_FILE = {"classes_inferred_", "image_shape_", "value_range_", "pixels_", "_seed", "n_iter_", *FITTED_ATTRIBUTES}
 PRETRAINED = {"small": "small_resnet.safetensors", "accurate": "accurate_inception.safetensors"}
 LARGEST_IMAGE = 2**26                   # values
+LARGEST_TRIED = 2**14                   # values of a row
 
 
 def save(estimator, path: str | os.PathLike) -> Path:
@@ -60,72 +62,40 @@ def save(estimator, path: str | os.PathLike) -> Path:
     estimator : fitted ImageClassifier, or any scikit-learn estimator around some
         Such as a Pipeline, a StackingClassifier, a CalibratedClassifierCV or a GridSearchCV.
     path : path
-        By custom it ends in ".safetensors".
+        By custom it ends in ".safetensors". A symbolic link is followed; a file that exists keeps its mode.
 
     Settings and what a fit has learned are saved, and everything that predictions depend on. `validation_data`,
-    `callbacks`, `checkpoint` and a Pipeline's `memory` become None (with a warning for the first two), and the states
-    of optimizer and random generators are left out: to go on with an interrupted training is what
-    `checkpoint` is for.
+    `callbacks`, `checkpoint`, `n_jobs` and a Pipeline's `memory` become None (with a warning for the first two), as do
+    settings of a search that have no form in a file, such as distributions (with a warning), and the states of
+    optimizer and random generators are left out: to go on with an interrupted training is what `checkpoint` is for.
 
-    What `load` will want to be trusted, because it is neither of this package nor known to hold only data, is warned
-    of: your own networks, and of scikit-learn those whose fitted form skops does not know, such as histogram gradient
-    boosting, and k-nearest neighbours that search a tree (by brute force they need no trust).
+    What `load` will want to be trusted, because it is neither of this package nor one of the estimators that it knows,
+    is warned of: your own networks and transformers, and of scikit-learn for example histogram gradient boosting.
 
-    Returns the path. Raises ValueError for settings that have no form in JSON and for modules that are instances
-    (give `module` a class instead), scikit-learn's NotFittedError, ImportError without the extra.
+    Returns the path. Raises ValueError for settings that have no form in a file, for modules that are instances (give
+    `module` a class instead) and for devices and pipes, scikit-learn's NotFittedError, ImportError without the extra.
     """
+    from fmnist_sk._saving.values import EstimatorEncoder  # here, because it imports much of scikit-learn
     check_is_fitted(estimator)
-    path = as_path(path)
-    safetensors = optional("safetensors.torch", *EXTRA)
-    classifiers: list[ImageClassifier] = []
+    path, encoder = as_path(path), EstimatorEncoder()
     content: dict = {"format": FORMAT, "versions": _versions()}
-    tensors: dict[str, Tensor] = {}
-    if isinstance(estimator, ImageClassifier):
-        classifiers.append(estimator)
-    else:
-        buffer = io.BytesIO()
-        try:
-            Separate(buffer, classifiers).dump(estimator)
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise ValueError(f"{type(estimator).__name__} cannot be saved: {error}") from error
-        data = dump_with_skops(Join(buffer, [SavedClassifier(i) for i in range(len(classifiers))]).load())
-        tensors[TENSORS_OF_SKOPS] = torch.frombuffer(bytearray(data), dtype=torch.uint8)
-    content["classifiers"] = [_describe(classifier) for classifier in classifiers]
-    for i, classifier in enumerate(classifiers):
+    described = encoder.encode(estimator, type(estimator).__name__)
+    if described != {"classifier": 0}:
+        content["estimator"] = described
+    content["classifiers"] = [_describe(classifier, encoder) for classifier in encoder.classifiers]
+    tensors = dict(encoder.tensors)
+    for i, classifier in enumerate(encoder.classifiers):
         for part in () if not classifier.initialized_ else (classifier.module_, classifier.criterion_):
             kind = "module" if part is classifier.module_ else "criterion"
-            tensors |= {f"{i}.{kind}.{name}": value.detach().cpu().contiguous().clone()
-                        for name, value in part.state_dict().items()}
-    if unknown := sorted(_unknown_classes(content["classifiers"], Known())):
-        warnings.warn(f"load() will take this file only with trusted=[...] of {', '.join(unknown)}.", UserWarning,
-                      stacklevel=2)
-    content["digest"] = digest_of(content, tensors)
-    data = safetensors.save(tensors, {"fmnist_sk": json.dumps(content, allow_nan=False)})
-    write_whole(path, data)
+            tensors |= {f"{i}.{kind}.{name}": value for name, value in part.state_dict().items()}
+    if encoder.untrusted:
+        warnings.warn(f"load() will take this file only with trusted=[...] of {', '.join(sorted(encoder.untrusted))}.",
+                      UserWarning, stacklevel=2)
+    write_document(path, content, tensors)
     return path
 
 
-def digest_of(content: dict, tensors: dict[str, Tensor]) -> str:
-    """SHA-256 of settings and tensors: tells damage, not forgery."""
-    digest = hashlib.sha256(json.dumps({name: value for name, value in content.items() if name != "digest"},
-                                       sort_keys=True).encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else b"")
-    return digest.hexdigest()
-
-
-def _unknown_classes(value, known: Known) -> set[str]:
-    """Names of classes in settings as JSON that `load` does not know."""
-    if isinstance(value, list):
-        return set().union(*(_unknown_classes(item, known) for item in value))
-    if not isinstance(value, dict):
-        return set()
-    names = {value[key] for key in ("class", "object") if isinstance(value.get(key), str)}
-    return (names - set(known.classes)).union(*(_unknown_classes(item, known) for item in value.values()))
-
-
-def load(path: str | os.PathLike, device: str | torch.device = "auto", *, trusted: Iterable[type] = ()):
+def load(path: str | os.PathLike, device: str | torch.device = "auto", *, trusted: Iterable[Any] = ()):
     """Read an estimator that `save` wrote.
 
     Parameters
@@ -134,48 +104,84 @@ def load(path: str | os.PathLike, device: str | torch.device = "auto", *, truste
     device : device that networks are put on
         "auto": CUDA if there is one, else the CPU. It becomes their parameter `device`, for "auto" None.
     trusted : classes and functions
-        Your own that the file may need, such as the `module` of an ImageClassifier, or estimators that skops does not
-        trust by itself. Nothing else is ever imported or built.
+        Your own that the file may need, such as the `module` of an ImageClassifier, or estimators that this package
+        does not know: what is in the file may then run any code through them. Nothing else is imported or called.
 
     Raises TypeError for what is no path, FileNotFoundError; ValueError for a file that is damaged, of a later version
     or not by `save`, and for classes that are not trusted; ImportError without the extra.
     """
-    path, known = as_path(path), Known(trusted)
-    safetensors = optional("safetensors", *EXTRA)
+    from fmnist_sk._saving.values import EstimatorDecoder  # here, because it imports much of scikit-learn
+    path = as_path(path)
     if device != "auto":
         choose_device(device)             # ValueError for none of this machine
-    if not path.is_file():
+    if not os.path.exists(path):
         raise FileNotFoundError(f"path must name a file that save() wrote, but there is none at {str(path)!r}.")
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            content = json.loads((file.metadata() or {}).get("fmnist_sk", "null"))
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}      # noqa: SIM118  (no mapping)
-    except (safetensors.SafetensorError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged, or no file that save() wrote: {error}") from error
-    if not isinstance(content, dict) or not all(isinstance(content.get(name), kind) for name, kind in
-                                                (("classifiers", list), ("versions", dict))):
+    content, tensors = read_document(path)
+    if not all(isinstance(content.get(name), kind) for name, kind in (("classifiers", list), ("versions", dict))):
         raise ValueError(f"{path} is a safetensors file, but none that save() wrote.")
-    if content.get("format") != FORMAT:
-        raise ValueError(f"{path} is of format {content.get('format')!r} (fmnist_sk "
-                         f"{content['versions'].get('fmnist_sk')}), this version reads format {FORMAT}: update "
+    if content.get("format") not in (FORMAT, OLD_FORMAT):
+        raise ValueError(f"{path} is of format {content.get('format')!r:.20} (fmnist_sk "
+                         f"{content['versions'].get('fmnist_sk')!r:.20}), this version reads format {FORMAT}: update "
                          "fmnist_sk, or save the model again.")
-    if content.get("digest") != digest_of(content, tensors):
-        raise ValueError(f"{path} is damaged: its content is not what was saved.")
+    decoder = EstimatorDecoder({name: value for name, value in tensors.items() if not name[:1].isdecimal()}, trusted)
     try:
-        classifiers = [_restore(described, {name.removeprefix(f"{i}."): value for name, value in tensors.items()
-                                            if name.startswith(f"{i}.")}, device, known)
-                       for i, described in enumerate(content["classifiers"])]
-        if TENSORS_OF_SKOPS not in tensors:
-            if len(classifiers) != 1:
-                raise ValueError(f"it must hold one classifier, got {len(classifiers)}.")
-            return classifiers[0]
-        buffer = io.BytesIO()
-        Separate(buffer, [], SavedClassifier).dump(load_with_skops(tensors[TENSORS_OF_SKOPS].numpy().tobytes(), known))
-        return Join(buffer, classifiers, known).load()
+        return _build(content, tensors, device, decoder)
     except ImportError:
         raise
     except Exception as error:                      # whatever forged content makes the parts raise
-        raise ValueError(f"{path} cannot be loaded: {error}") from error
+        raise ValueError(f"{path} cannot be loaded: {error!s:.300}") from error
+
+
+def _build(content: dict, tensors: dict[str, Tensor], device, decoder: EstimatorDecoder) -> Any:
+    described = content.get("estimator", {"classifier": 0})
+    of_classifiers: list[dict[str, Tensor]] = [{} for _ in content["classifiers"]]
+    for name, value in tensors.items():
+        number, _, rest = name.partition(".")
+        if number.isdecimal():
+            if int(number) >= len(of_classifiers):
+                raise ValueError(f"it holds weights of a classifier {number:.20} of {len(of_classifiers)}.")
+            of_classifiers[int(number)][rest] = value
+    for one, own in zip(content["classifiers"], of_classifiers, strict=True):
+        decoder.classifiers.append(_restore(one, own, device, decoder))
+    if TENSORS_OF_SKOPS in tensors:
+        return load_old(tensors[TENSORS_OF_SKOPS].numpy().tobytes(), decoder.classifiers, decoder.trusted)
+    estimator = decoder.decode(described)
+    if not isinstance(estimator, BaseEstimator):
+        raise ValueError(f"it must hold an estimator, got {type(estimator).__name__}.")
+    if len(decoder.used) < len(decoder.classifiers) or decoder.tensors:
+        raise ValueError("it holds classifiers or arrays that nothing refers to.")
+    if "estimator" in content and not decoder.trusted:
+        _try(estimator, decoder)
+    return estimator
+
+
+def _try(estimator: BaseEstimator, decoder: EstimatorDecoder) -> None:
+    """Raise ValueError for parts that do not work together, such as a vote by probabilities of who gives none.
+
+    Networks do not compute here, which might take any memory; of extractors of their features nothing is tried.
+    """
+    use = getattr(estimator, "predict", None) or getattr(estimator, "transform", None)
+    n_features = getattr(estimator, "n_features_in_", None)
+    if use is None or n_features is None or n_features > LARGEST_TRIED or "FeatureExtractor" in decoder.kinds:
+        return
+    networks = [classifier for classifier in decoder.classifiers if classifier.initialized_]
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            for classifier in networks:
+                vars(classifier)["_logits"] = partial(_no_logits, len(classifier.classes_))
+            use(1 + np.arange(2 * n_features).reshape(2, n_features) % 2)
+        except ValueError:                  # such as for rows where images are wanted
+            pass
+        except Exception as error:
+            raise ValueError(f"its parts do not work together: {error!s:.200}.") from error
+        finally:
+            for classifier in networks:
+                vars(classifier).pop("_logits", None)
+
+
+def _no_logits(n_classes: int, x: Any) -> Tensor:
+    return torch.zeros(len(x), n_classes)
 
 
 def load_pretrained(name: str = "small", device: str | torch.device = "auto") -> ImageClassifier:
@@ -200,7 +206,7 @@ def load_pretrained(name: str = "small", device: str | torch.device = "auto") ->
 
 # ---------------------------------------------------------------------- classifiers
 
-def _describe(classifier: ImageClassifier) -> dict:
+def _describe(classifier: ImageClassifier, encoder: EstimatorEncoder) -> dict:
     """Settings and learned attributes of a classifier, for JSON; of an unfitted one, such as a search's, settings."""
     params = BaseEstimator.get_params(classifier, deep=False)
     if isinstance(classifier.module, torch.nn.Module):
@@ -211,25 +217,24 @@ def _describe(classifier: ImageClassifier) -> dict:
     params |= dict.fromkeys(NOT_SAVED)
     settings = {
         "class": full_name(type(classifier)),
-        "params": {name: encode(value, name) for name, value in params.items()},
-        "prefixed": {name: encode(value, name) for name, value in classifier._prefixed_params().items()
+        "params": {name: encoder.encode(value, name) for name, value in params.items()},
+        "prefixed": {name: encoder.encode(value, name) for name, value in classifier._prefixed_params().items()
                      if PREFIXED_PARAM.match(name)},
     }
     if not classifier.initialized_:
         return settings
     rows = [{key: value for key, value in row.items() if key != "batches"} for row in classifier.history_ or ()]
     _check_as_fitted(classifier)
-    encoder = classifier._encoder
-    learned = {"classes_inferred_": encoder.classes, "image_shape_": encoder.image_shape,
-               "pixels_": None if encoder.pixels is None else asdict(encoder.pixels),
+    images = classifier._encoder
+    learned = {"classes_inferred_": images.classes, "image_shape_": images.image_shape,
+               "pixels_": None if images.pixels is None else asdict(images.pixels),
                "_seed": classifier._generators.seed, "n_iter_": classifier.n_iter_,
                **{name: vars(classifier)[name] for name in FITTED_ATTRIBUTES if name in vars(classifier)}}
     return {
         **settings,
-        "learned": {name: encode(value, name) for name, value in learned.items()},
-        "statistics": [encode(np.array(values, dtype=np.float32), "statistics")
-                       for values in (encoder.mean, encoder.std)],
-        "history": encode(rows, "history_"),
+        "learned": {name: encoder.encode(value, name) for name, value in learned.items()},
+        "statistics": [list(map(float, values)) for values in (images.mean, images.std)],
+        "history": encoder.encode(to_columns(rows), "history_"),
         "device": classifier.device_.type,
     }
 
@@ -256,36 +261,42 @@ def _check_as_fitted(classifier: ImageClassifier) -> None:
                          "another network or other probabilities. Fit it again, or set them back.")
 
 
-def _restore(described: dict, tensors: dict[str, Tensor], device, known: Known) -> ImageClassifier:
-    kind = known.find(described["class"])
-    if not issubclass(kind, ImageClassifier):
+def _restore(described: dict, tensors: dict[str, Tensor], device, decoder: EstimatorDecoder) -> ImageClassifier:
+    kind = decoder.find(described["class"], "classifier")
+    if not (isinstance(kind, type) and issubclass(kind, ImageClassifier)):
         raise ValueError(f"{described['class']} is no ImageClassifier.")
-    params = {name: decode(value, known) for name, value in described["params"].items()}
+    params = {name: decoder.decode(value, name) for name, value in described["params"].items()}
     classifier = kind(**params | dict.fromkeys(NOT_SAVED))
-    prefixed = {name: decode(value, known) for name, value in described["prefixed"].items()}
+    prefixed = {name: decoder.decode(value) for name, value in described["prefixed"].items()}
     if wrong := [name for name in prefixed if not PREFIXED_PARAM.match(name)]:
         raise ValueError(f"it sets {wrong}, which belong to no part of a network.")
     classifier.set_params(**prefixed)
     classifier.device = None if device == "auto" else device
     if "learned" not in described:
+        if tensors:
+            raise ValueError("it holds weights of a classifier that was not fitted.")
         return classifier
     classifier._validate_params()
-    learned = {name: decode(value, known) for name, value in described["learned"].items()}
+    learned = {name: decoder.decode(value) for name, value in described["learned"].items()}
     if set(learned) - IN_FILE:
         raise ValueError(f"it holds unknown attributes {sorted(set(learned) - IN_FILE)}.")
     _check_learned(learned)
     classifier.__dict__.update({name: learned[name] for name in FITTED_ATTRIBUTES if name in learned})
-    mean, std = (tuple(np.asarray(decode(value, known), dtype=np.float32).tolist())
+    n_channels = learned["image_shape_"][0]
+    mean, std = (tuple(np.asarray(decoder.decode(value), dtype=np.float32).reshape(n_channels).tolist())
                  for value in described["statistics"])
-    encoder = ImageEncoder(kind.__name__, learned["classes_inferred_"], learned["image_shape_"], 1,
-                           choose_device(classifier.device), _pixels(learned), mean, std)
-    if described["device"] != "cpu" and encoder.device.type == "cpu" and device == "auto":
+    images = ImageEncoder(kind.__name__, learned["classes_inferred_"], learned["image_shape_"], 1,
+                          choose_device(classifier.device), _pixels(learned), mean, std)
+    if min(learned["image_shape_"][1:]) < classifier._minimum_size() > MAX_PADDED_SIDE:
+        raise ValueError(f"its network needs images of {classifier._minimum_size()} pixels a side.")
+    if described["device"] != "cpu" and images.device.type == "cpu" and device == "auto":
         warnings.warn(f"The model was fitted on {described['device']}, which is not here: it is on the CPU now, and "
-                      "slower.", UserWarning, stacklevel=3)
-    parts = {name: {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
-             for name in ("module", "criterion")}
-    classifier.restore(encoder, learned.get("_seed", 0), **parts,
-                       history=[_flat_row(row) for row in decode(described["history"], known)])
+                      "slower.", UserWarning, stacklevel=4)
+    parts = {name: {key.removeprefix(f"{name}."): value for key, value in tensors.items()
+                    if key.startswith(f"{name}.")} for name in ("module", "criterion")}
+    history = decoder.decode(described["history"])
+    rows = [_flat_row(row) for row in history] if isinstance(history, list) else to_rows(history)
+    classifier.restore(images, learned.get("_seed", 0), **parts, history=rows)
     return classifier
 
 

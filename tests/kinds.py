@@ -6,6 +6,7 @@ from estimators import CLASSIFIERS, small
 from fuzzing import made, try_change, try_fit, try_folder, try_predict, try_rest
 from generated import FOLDERS, changes, data, estimators, images
 from hypothesis import strategies as st
+from nearly_saved import CASES, try_nearly
 
 PREDICTING = "ConvNetClassifier", "InceptionV3Classifier", "DeepEnsembleClassifier"
 
@@ -36,4 +37,5 @@ KINDS = {
     "saved, and further training": (estimators(most=2), lambda case: try_rest(made(case), *make_images(n=24))),
     "folders of checkpoints": (st.tuples(st.sampled_from(CLASSIFIERS), st.sampled_from(list(FOLDERS))),
                                lambda case: try_folder(few(case[0]), FOLDERS[case[1]], *make_images(n=24))),
+    "nearly saved models": (CASES, try_nearly),
 }

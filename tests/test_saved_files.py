@@ -1,9 +1,7 @@
 """Files that are not what save() wrote are refused, and nothing in them is run."""
-import contextlib
-import io
+import os
 import pickle
 import re
-import zipfile
 
 import numpy as np
 import pytest
@@ -11,13 +9,9 @@ import safetensors.torch
 import torch
 from estimators import small
 from forging import rewritten
-from sklearn.ensemble import RandomForestClassifier, VotingClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.svm import SVC
-from sklearn.tree import DecisionTreeClassifier
-from sklearn.tree._tree import Tree
 
-from fmnist_sk import FeatureExtractor, ImageScaler, load, save
+from fmnist_sk import ImageScaler, load, save
 
 
 @pytest.fixture
@@ -41,23 +35,24 @@ def set_learned(name, value):
 @pytest.mark.parametrize(("change", "message"), [
     (lambda content, tensors: content.update(format=99), r"is of format 99 \(fmnist_sk .*\), this version reads"),
     (lambda content, tensors: content.update(classifiers=3), "is a safetensors file, but none that save"),
-    (lambda content, tensors: content["classifiers"].clear(), "cannot be loaded: it must hold one classifier, got 0"),
+    (lambda content, tensors: content["classifiers"].clear(), "it holds weights of a classifier 0 of 0"),
     (lambda content, tensors: content["classifiers"].extend(content["classifiers"]), "cannot be loaded"),
     (lambda content, tensors: content["classifiers"][0].update({"class": "os.system"}), "the class 'os.system', which"),
     (lambda content, tensors: content["classifiers"][0].update({"class": "torch.nn.modules.linear.Linear"}),
-     "is no ImageClassifier"),
+     "the class 'torch.nn.modules.linear.Linear', which is not known"),
     (lambda content, tensors: content["classifiers"][0]["learned"].update(predict=1), r"unknown attributes .'predict'"),
     (lambda content, tensors: content["classifiers"][0].update(statistics=[]), "cannot be loaded"),
     (lambda content, tensors: tensors.popitem(), "cannot be loaded"),
     (lambda content, tensors: tensors.update({name: value.double() for name, value in tensors.items()}),
      "must be torch.float32"),
-    (set_param("criterion", {"object": "subprocess.Popen", "params": {"args": "true"}}), "class 'subprocess.Popen'"),
+    (set_param("criterion", {"object": "subprocess.Popen", "params": {"args": "true"}}),
+     "an object of subprocess.Popen, which is not known"),
     (set_param("module", {"class": "builtins.eval"}), "the class 'builtins.eval'"),
     (set_param("lr", -1), "'lr' parameter"),
     (set_param("architecture", "-".join(["1C1"] * 3000)), "it holds a text of 11,999 characters, which no fit makes"),
     (set_param("schedule", {"object": "fmnist_sk.networks.convnet.ConvNet", "params": {
         "in_channels": 1, "image_shape": {"tuple": [1, 8, 8]}, "n_classes": 2, "architecture": "8C3-400000N"}}),
-     "it holds an object of fmnist_sk.networks.convnet.ConvNet, which no setting is"),
+     "it holds an object of fmnist_sk.networks.convnet.ConvNet, which is not known"),
     (set_param("lr", {"array": ["a"] * 5000, "shape": [5000], "dtype": "<U4096"}), "an array of 5,000 <U4096, which"),
     (lambda content, tensors: content["classifiers"][0].update(prefixed={"checkpoint": "folder"}),
      r"it sets \['checkpoint'\], which belong to no part of a network"),
@@ -66,7 +61,7 @@ def set_learned(name, value):
     (lambda content, tensors: content.update(versions=[1], format=2), "is a safetensors file, but none that save"),
     (set_learned("classes_inferred_", {"array": [2, 1, 0], "shape": [3], "dtype": "<i8"}), "its classes must"),
     (set_learned("classes_inferred_", {"array": [{"class": "torch.optim.sgd.SGD"}], "shape": [1], "dtype": "O"}),
-     "its classes must be different"),
+     "the class 'torch.optim.sgd.SGD', which is not known"),
     (set_learned("value_range_", "bad"), "its range of values must have 1 numbers as low, got 'b'"),
     (set_learned("pixels_", {"dict": []}), "its range of values must have 1 numbers as low, got None"),
     (set_learned("pixels_", {"dict": [[name, {"tuple": [0.0]}] for name in ("low", "high", "background", "usual")]}),
@@ -111,56 +106,19 @@ def test_any_flipped_bit_is_noticed(path, tiny_images):
                 load(path)
 
 
-def test_forged_files_raise_nothing_else(path, tiny_images):
-    save(make_pipeline(ImageScaler(), small("ConvNetClassifier", max_epochs=1)).fit(*tiny_images()), path)
-    original, rng = path.read_bytes(), np.random.default_rng(0)
-
-    def damage(content, tensors):
-        data = tensors["scikit-learn"].clone()
-        data[int(rng.integers(len(data)))] ^= 1 << int(rng.integers(8))
-        tensors["scikit-learn"] = data
-
-    for _ in range(60):
-        path.write_bytes(original)
-        rewritten(path, damage)
-        with contextlib.suppress(ValueError):
-            load(path)
-    path.write_bytes(original)
-    rewritten(path, set_learned("classes_inferred_", {"array": [10**30, 1], "shape": [2], "dtype": "<i8"}))
-    with pytest.raises(ValueError, match="cannot be loaded"):
-        load(path)
-
-
 def test_other_files_are_refused(path, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"path must name a file that save.. wrote, but there is none at"):
         load(path)
+    for other in (tmp_path, "/dev/zero"):
+        with pytest.raises(ValueError, match=r"path must name a file, but .* is a folder, a pipe or a device"):
+            load(other)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match=r"path must name a file, but .* is a folder, a pipe or a device"):
+        load(tmp_path / "pipe")
     with pytest.raises(FileNotFoundError, match="path must name a file"):
-        load(tmp_path)
+        load("x" * 5000)
     path.write_bytes(safetensors.torch.save({"x": torch.zeros(3)}))
     with pytest.raises(ValueError, match=r"is a safetensors file, but none that save.. wrote"):
-        load(path)
-
-
-def test_a_classifier_in_the_part_of_skops_is_refused(path, tiny_images):
-    """Its __setstate__ reads pickles, so that such a file could run code."""
-    X, y = tiny_images()
-    save(make_pipeline(ImageScaler(), small("ConvNetClassifier", max_epochs=1)).fit(X, y), path)
-
-    def rename(archive, members):
-        for name, data in members.items():
-            archive.writestr(name, data.replace(b'"ImageScaler"', b'"ConvNetClassifier"').replace(
-                b'"fmnist_sk.preprocessing"', b'"fmnist_sk.networks.convnet"'))
-
-    rewritten(path, hostile_skops(rename))
-    with pytest.raises(ValueError, match=r"it needs \['fmnist_sk.networks.convnet.ConvNetClassifier'\]"):
-        load(path)
-
-
-def test_the_index_of_a_classifier_is_checked(path, tiny_images):
-    X, y = tiny_images()
-    save(make_pipeline(ImageScaler(), small("ConvNetClassifier", max_epochs=1)).fit(X, y), path)
-    rewritten(path, lambda content, tensors: content["classifiers"].clear())
-    with pytest.raises(ValueError, match="it refers to a classifier 0 of 0"):
         load(path)
 
 
@@ -169,86 +127,6 @@ def test_warns_that_the_cpu_is_slower(saved):
     rewritten(saved, lambda content, tensors: content["classifiers"][0].update(device="cuda"))
     with pytest.warns(UserWarning, match="was fitted on cuda, which is not here: it is on the CPU now, and slower"):
         load(saved)
-
-
-# ---------------------------------------------------------------------- the part of skops
-
-def hostile_skops(change):
-    """Replaces the members of the archive of skops in a file."""
-    def swap(content, tensors):
-        old, new = zipfile.ZipFile(io.BytesIO(tensors["scikit-learn"].numpy().tobytes())), io.BytesIO()
-        with zipfile.ZipFile(new, "w") as archive:
-            change(archive, {name: old.read(name) for name in old.namelist()})
-        tensors["scikit-learn"] = torch.frombuffer(bytearray(new.getvalue()), dtype=torch.uint8)
-    return swap
-
-
-def test_archives_that_grow_are_refused(path, tiny_images):
-    save(make_pipeline(ImageScaler(), small("ConvNetClassifier", max_epochs=1)).fit(*tiny_images()), path)
-
-    def bomb(archive, members):
-        for name, data in members.items():
-            archive.writestr(name, data + b" " * 50_000_000 if name == "schema.json" else data,
-                             compress_type=zipfile.ZIP_DEFLATED)
-
-    rewritten(path, hostile_skops(bomb))
-    assert path.stat().st_size < 500_000
-    with pytest.raises(ValueError, match="its parts would grow when they are read"):
-        load(path)
-
-
-def test_trees_that_lead_nowhere_are_refused(path, tiny_images):
-    X, y = tiny_images()
-    X = X.reshape(len(X), -1)
-    model = VotingClassifier([("net", small("ConvNetClassifier", max_epochs=1)),
-                              ("tree", DecisionTreeClassifier(max_depth=2))], voting="soft").fit(X, y)
-    save(model, path)
-    node = model.estimators_[1].tree_.__getstate__()["nodes"]
-    raw = node.tobytes()
-    wrong = node.copy()
-    wrong["left_child"][0] = 10**6
-
-    def lead_astray(archive, members):
-        for name, data in members.items():
-            archive.writestr(name, data.replace(raw, wrong.tobytes()))
-
-    rewritten(path, hostile_skops(lead_astray))
-    with pytest.raises(ValueError, match="it holds a decision tree that is none"):
-        load(path)
-
-
-def test_trees_and_support_vectors_that_would_read_elsewhere_are_refused(path, tiny_images):
-    X, y = tiny_images(["bag", "coat"])
-    forest = make_pipeline(ImageScaler(), FeatureExtractor(small("ConvNetClassifier", max_epochs=1)),
-                           RandomForestClassifier(2, random_state=0)).fit(X, y)
-    trees = forest[-1].estimators_
-    state = trees[0].tree_.__getstate__()
-    wide = Tree(10**9, np.array([2], dtype=np.intp), 1)
-    nodes = state["nodes"].copy()
-    nodes["feature"][nodes["left_child"] >= 0] = 10**9 - 1
-    wide.__setstate__({**state, "nodes": nodes})
-    trees[0].tree_ = wide
-    save(forest, path)
-    with pytest.raises(ValueError, match="it holds a decision tree for 1000000000 features"):
-        load(path)
-    trees[0].n_features_in_ = 10**9                     # but not that of the forest
-    save(forest, path)
-    with pytest.raises(ValueError, match="a decision tree for 1000000000 features, and gives it 16"):
-        load(path)
-
-    machine = make_pipeline(FeatureExtractor(small("ConvNetClassifier", max_epochs=1)), SVC()).fit(X, y)
-    expected = machine.predict(X)
-    np.testing.assert_array_equal(load(save(machine, path)).predict(X), expected)
-    counts = machine[-1]._n_support
-    for name, value in (("_n_support", counts + 1000), ("support_vectors_", machine[-1].support_vectors_[:, :3]),
-                        ("_dual_coef_", machine[-1]._dual_coef_[:, :2]), ("_intercept_", np.zeros(0)),
-                        ("_probA", np.zeros(7)), ("support_", machine[-1].support_ - 60)):
-        before = getattr(machine[-1], name)
-        setattr(machine[-1], name, value)
-        save(machine, path)
-        with pytest.raises(ValueError, match="it holds support vectors that do not fit together"):
-            load(path)
-        setattr(machine[-1], name, before)
 
 
 @pytest.mark.parametrize("label", ["x" * 5_000, "x" * 20_000, np.longdouble(3)])

@@ -115,7 +115,7 @@ def test_what_makes_another_fit(net, tiny_images, tmp_path):
     for estimator, images in given * 2:
         estimator.fit(images, y)
     assert Counting.epochs == len(given)
-    (tmp_path / "fits" / f"{next((tmp_path / 'fits').iterdir()).stem} copy.pt").write_text("by hand")
+    (tmp_path / "fits" / f"{next((tmp_path / 'fits').iterdir()).stem} copy.safetensors").write_text("by hand")
     for estimator, images in given:
         estimator.fit(images, y)
     assert Counting.epochs == len(given)

@@ -2,11 +2,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import io
 import os
 import pickletools
 import re
+import stat
+import tarfile
 import uuid
 import zipfile
 from collections.abc import Iterator
@@ -45,24 +48,56 @@ def expanded(path: Any, name: str) -> Path:
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A file to write to, which replaces `path` when the context ends, and is removed if the context raises an error.
 
-    It is written beside `path` and moved into place on the disk, so that whenever the process is killed, `path` is the
-    whole old file or the whole new one; only a part, which `leftovers` finds, may remain.
+    It is written beside `path`, or beside the file that a symbolic link leads to, and moved into place on the disk, so
+    that whenever the process is killed, there is the whole old file or the whole new one. The old one's mode is kept.
+    Parts that killed processes left are removed. Raises ValueError for what is no file, such as a device.
     """
+    path = path.resolve()
+    if path.exists():
+        check_is_regular(path)
+    for left in leftovers(path):
+        with contextlib.suppress(OSError):
+            left.unlink(missing_ok=True)
     partial = path.with_name(f".{path.name[:KEPT]}.{uuid.uuid4().hex}.part")
     try:
         with open(partial, "wb") as file:
+            hold(file)
+            if path.exists():
+                partial.chmod(stat.S_IMODE(path.stat().st_mode))
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
+            os.replace(partial, path)
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
 
 
+def hold(file: IO[bytes]) -> bool:
+    """Lock a file until it is closed, or its process ends. False if another holds it; True where there are no locks."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EAGAIN, errno.EACCES)
+    return True
+
+
 def leftovers(path: Path) -> Iterator[Path]:
-    """The parts of a file that processes left when they were killed, or are writing now."""
-    return path.parent.glob(f".{glob.escape(path.name[:KEPT])}.{'?' * 32}.part")
+    """The parts of a file that processes left when they were killed; not those that are being written."""
+    for part in path.parent.glob(f".{glob.escape(path.name[:KEPT])}.{'?' * 32}.part"):
+        with contextlib.suppress(OSError), open(part, "rb") as file:
+            if hold(file):
+                yield part
+
+
+def check_is_regular(path: Path) -> None:
+    """Raise ValueError for pipes and devices, which may never end, and for folders."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError(f"path must name a file, but {str(path)!r} is a folder, a pipe or a device.")
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -75,7 +110,7 @@ def write_whole(path: Path, data: bytes) -> None:
         with replacing(path) as file:
             file.write(data)
     except OSError as error:                        # which names the part, or no file
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 def check_stored(archive: zipfile.ZipFile, size: int) -> None:
@@ -96,6 +131,10 @@ def read_tensors(path: Path) -> Any:
     with open(path, "rb") as file:
         if file.read(2) == b"PK":
             return torch.load(_checked_copy(file), map_location="cpu", weights_only=True)
+        file.seek(0)
+        with contextlib.suppress(tarfile.HeaderError):              # PyTorch would read it as that
+            tarfile.TarInfo.frombuf(file.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
+            raise ValueError("it is a tar archive.")
         file.seek(0)                                                # as PyTorch wrote before version 1.6
         for part in ("magic number", "protocol", "system", "tensors", "keys"):
             _check_pickle(file, path.stat().st_size if part == "tensors" else None)

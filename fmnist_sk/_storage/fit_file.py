@@ -1,7 +1,6 @@
 """The state of an unfinished fit on disk."""
 from __future__ import annotations
 
-import json
 import math
 import numbers
 import os
@@ -9,15 +8,26 @@ import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fmnist_sk._storage.files import leftovers, read_tensors, replacing
+from fmnist_sk._storage.document import read_document, write_document
+from fmnist_sk._storage.files import leftovers
+from fmnist_sk._storage.values import Decoder, Encoder, to_columns, to_rows
 
-PLAIN = {"fit": str, "seed": int, "phase": int, "step": int, "first": int, "stopped": bool, "history": str}
+PLAIN = {"fit": str, "seed": int, "phase": int, "step": int, "first": int, "stopped": bool, "history": dict}
+SUFFIX = ".safetensors"
 CONTENT = *PLAIN, "module", "optimizer", "average", "best", "generators"
+
+
+class PlainEncoder(Encoder):
+    """Encodes NumPy's numbers, as in settings of an optimizer, as Python's."""
+
+    def _number(self, value: np.generic, name: str) -> Any:
+        return self.encode(value.item(), name)
 
 
 class FitFile:
@@ -30,8 +40,8 @@ class FitFile:
 
     def __init__(self, folder: str | os.PathLike, fingerprint: str, epochs: int | None = None, keep: bool = False):
         try:
-            self.path = Path(folder).expanduser() / (f"{fingerprint}.pt" if epochs is None else
-                                                     f"{fingerprint}-{epochs}.pt")
+            self.path = Path(folder).expanduser() / (f"{fingerprint}{SUFFIX}" if epochs is None else
+                                                     f"{fingerprint}-{epochs}{SUFFIX}")
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError, RuntimeError) as error:         # such as ~ of a user who does not exist
             raise ValueError(f"checkpoint must be a folder that can be written to, got checkpoint={str(folder)!r}: "
@@ -40,7 +50,7 @@ class FitFile:
         paths = [self.path]
         if epochs is not None:
             names = ((path, re.fullmatch(r"-(\d+)", path.stem.removeprefix(fingerprint)))
-                     for path in self.path.parent.glob(f"{fingerprint}-*.pt"))
+                     for path in self.path.parent.glob(f"{fingerprint}-*{SUFFIX}"))
             found = {path: int(match[1]) for path, match in names if match}
             paths += sorted((path for path, number in found.items() if number < epochs), key=lambda path: found[path],
                             reverse=True)
@@ -53,12 +63,14 @@ class FitFile:
     @staticmethod
     def _load(path: Path) -> dict | None:
         try:
-            content = read_tensors(path)
-            content = {name: content[name] for name in CONTENT}
+            described, tensors = read_document(path)
+            decoder = Decoder(tensors)
+            content = {name: decoder.decode(described[name], name) for name in CONTENT}
             wrong = [name for name, kind in PLAIN.items() if type(content[name]) is not kind]
             if wrong or not 0 <= content["seed"] < 2**31:
                 raise ValueError(f"its {wrong or 'seed'} is not that of a fit.")
-            content["history"] = _rows(content["history"])
+            content["history"] = to_rows(content["history"])
+            _check_history(content["history"])
         except FileNotFoundError:
             return None
         except Exception as error:                  # a damaged file may raise anything
@@ -67,28 +79,30 @@ class FitFile:
                           UserWarning, stacklevel=2)
             return None
         if content["fit"] != path.stem:
-            raise ValueError(f"checkpoint: {path} is of another fit, and was once called {content['fit'][:99]}.pt: "
-                             "rename or delete it.")
+            raise ValueError(f"checkpoint: {path} is of another fit, and was once called "
+                             f"{content['fit'][:99]}{SUFFIX}: rename or delete it.")
         return content
 
     def save(self, content: dict) -> None:
         """Replace the file at once: whenever the process is killed, the old or the new one is there and whole.
 
-        What cannot be written, because the disk is full, is warned of once; the fit goes on.
+        What cannot be written, because the disk is full or it has no form in a file, is warned of once; the fit goes
+        on.
         """
-        history = json.dumps(content["history"], default=_plain)
-        content = _portable({**content, "fit": self.path.stem, "history": history})
+        encoder = PlainEncoder()
+        rows = [{name: _plain(value) for name, value in row.items()} for row in content["history"]]
         try:
+            described = {name: encoder.encode(value, name) for name, value in
+                         {**content, "fit": self.path.stem, "history": to_columns(rows)}.items()}
             for attempt in range(5):
                 try:
-                    with replacing(self.path) as file:
-                        torch.save(content, file)
+                    write_document(self.path, described, encoder.tensors)
                     break
                 except FileNotFoundError:           # another process has completed the same fit and tidied up
                     self.path.parent.mkdir(parents=True, exist_ok=True)
                     if attempt == 4:
                         raise
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise_if_interrupted(error)
             if not self._has_warned:                # without the file's name: fits of a search warn alike, and once
                 self._has_warned, reason = True, getattr(error, "strerror", None) or error
@@ -113,7 +127,8 @@ def checked_copy(state, like, name: str):
     if isinstance(like, Tensor):
         if isinstance(state, Tensor) and (state.shape, state.dtype, state.layout) == (
                 like.shape, like.dtype, like.layout) and not state.is_meta:
-            return state.detach().clone()
+            own = torch.empty_strided(like.shape, like.stride(), dtype=like.dtype)      # such as channels_last
+            return own.copy_(state.detach())
     elif isinstance(like, Mapping):
         if isinstance(state, dict) and state.keys() == like.keys():
             return {key: checked_copy(state[key], value, f"{name} {key}") for key, value in like.items()}
@@ -128,14 +143,12 @@ def checked_copy(state, like, name: str):
     raise ValueError(f"its {name} is not that of this fit")
 
 
-def _rows(text: str) -> list[dict]:
-    """A history out of JSON. Raises ValueError for what is none."""
-    rows = json.loads(text)
+def _check_history(rows: Any) -> None:
+    """Raise ValueError for what is no history."""
     numbers = "train_loss", "train_acc", "valid_loss", "valid_acc", "lr", "dur"
     for number, row in enumerate(rows, 1):
         if row["epoch"] != number or any(type(row.get(name, 0)) not in (int, float) for name in numbers):
             raise ValueError("its history is none.")
-    return rows
 
 
 def raise_if_interrupted(error: BaseException) -> None:
@@ -147,21 +160,12 @@ def raise_if_interrupted(error: BaseException) -> None:
         cause = cause.__cause__ or cause.__context__
 
 
-def _portable(value):
-    """The same with plain numbers for NumPy's, and tensors without unused memory, so that torch.load reads it."""
-    if isinstance(value, dict):
-        return {key: _portable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(map(_portable, value))
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, Tensor) and value.untyped_storage().nbytes() > value.numel() * value.element_size():
-        return value.clone()
-    return value
-
-
-def _plain(value):
-    """Numbers of NumPy and PyTorch in a history, as Python's."""
+def _plain(value: Any) -> Any:
+    """A value of a history as Python's numbers, texts and lists; what is none of these as text."""
     if isinstance(value, (np.generic, np.ndarray, Tensor)):
         return value.tolist()
-    return repr(value)
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return value if value is None or isinstance(value, (bool, int, float, str)) else repr(value)

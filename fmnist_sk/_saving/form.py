@@ -1,0 +1,99 @@
+"""What is saved of one kind of estimator, and how it is built again."""
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sklearn.base import BaseEstimator
+
+from fmnist_sk._saving.fields import Field, Sizes, integer, texts
+
+Fitted = dict[str, Any]
+NOT_KEPT = {"n_jobs": None, "memory": None, "pre_dispatch": "2*n_jobs"}     # of a machine, not of a model
+ONLY_TO_FIT = {"random_state"}                                      # may be an object
+EVERY: dict[str, Field] = {"n_features_in_": integer(1, letter="p"), "feature_names_in_": texts("p")}
+
+
+@dataclass(frozen=True)
+class Form:
+    """A kind of estimator, or of another object that is made of its constructor's parameters.
+
+    kind : its class
+    fitted : attributes that a fit leaves, each of them needed, and what they may be
+    optional : attributes that only some fits leave
+    params : rules for parameters beyond scikit-learn's own
+    unsaved : parameters that may have no form in a file, and what they become then, with a warning
+    is_consistent : whether attributes fit together, where that takes more than types, shapes and ranges
+    pack, unpack : what is saved of a fitted one where that is not its attributes, and how it is set again
+    complete : sets attributes that follow from others
+    is_right : whether the parameters of a built one fit together
+    """
+
+    kind: type
+    fitted: dict[str, Field] = field(default_factory=dict)
+    optional: dict[str, Field] = field(default_factory=dict)
+    params: dict[str, Field] = field(default_factory=dict)
+    unsaved: dict[str, Any] = field(default_factory=dict)
+    is_consistent: Callable[[Any, Fitted], bool] = lambda part, fitted: True
+    pack: Callable[[Any], Fitted] = lambda part: vars(part)
+    unpack: Callable[[Any, Fitted], None] = lambda part, fitted: vars(part).update(fitted)
+    complete: Callable[[Any], None] = lambda part: None
+    is_right: Callable[[Any], bool] = lambda part: True
+
+    def params_of(self, part: Any) -> dict[str, Any]:
+        """Parameters of an object, without those that belong to a machine."""
+        if isinstance(part, BaseEstimator):
+            params = part.get_params(deep=False)
+        else:
+            own = {**vars(part), **vars(part).get("cvargs", {})}            # of scikit-learn's repeated splits
+            params = {name: own[name] for name in inspect.signature(self.kind).parameters if name in own}
+        return {name: NOT_KEPT.get(name, value) for name, value in params.items()}
+
+    def takes(self, part: Any) -> bool:
+        """Whether the parameters of an object are such as a file may hold, for what has rules of its own."""
+        params = self.params_of(part)
+        return all(rule(params.get(key), {}) for key, rule in self.params.items())
+
+    def fitted_of(self, part: Any) -> Fitted | None:
+        """What predictions need of what a fit left in an object; None for one that was not fitted."""
+        if not any(name in vars(part) for name in ("tree_", "_fit_X", *self.fitted)):
+            return None
+        found = self.pack(part)
+        return {name: found[name] for name in {**EVERY, **self.fitted, **self.optional} if name in found}
+
+    def build(self, params: dict[str, Any], fitted: Fitted | None) -> Any:
+        """An object with these parameters and attributes. Raises ValueError for those that no fit leaves."""
+        name = self.kind.__name__
+        for key, rule in self.params.items():
+            _check(rule(params.get(key), {}), name, key, params.get(key))
+        try:
+            part = self.kind(**{key: NOT_KEPT.get(key, value) for key, value in params.items()})
+            if hasattr(self.kind, "_parameter_constraints"):
+                part._validate_params()
+            if not self.is_right(part):
+                raise ValueError(f"its {name} has parameters that do not fit together.")
+            if fitted is not None:
+                self._set(part, fitted, name)
+        except (TypeError, AttributeError, IndexError, KeyError) as error:
+            raise ValueError(f"its {name} cannot be built: {error!s:.200}") from error
+        return part
+
+    def _set(self, part: Any, fitted: Fitted, name: str) -> None:
+        sizes: Sizes = {}
+        rules = {**EVERY, **self.fitted, **self.optional}
+        if unknown := fitted.keys() - rules.keys():
+            raise ValueError(f"its {name} has an unknown attribute {min(unknown):.50}.")
+        for key, rule in rules.items():
+            if key in self.fitted or key in fitted:
+                _check(key in fitted and rule(fitted[key], sizes), name, key, fitted.get(key))
+        if not self.is_consistent(part, fitted):
+            raise ValueError(f"its {name} has attributes that do not fit together.")
+        self.unpack(part, fitted)
+        self.complete(part)
+
+
+def _check(is_right: bool, kind: str, name: str, value: Any) -> None:
+    if not is_right:
+        raise ValueError(f"its {kind} has a wrong {name}: {value!r:.100}.")

@@ -1,0 +1,77 @@
+"""Files of JSON and tensors in the format of safetensors: what saved models and checkpoints are.
+
+Reading runs and imports nothing. The size that the file's header states is looked at before more is read; time and
+memory grow with the file's size.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fmnist_sk._runtime.optional import optional
+from fmnist_sk._storage.files import check_is_regular, write_whole
+
+EXTRA = "Models are saved and loaded with", "save"
+NAME = "fmnist_sk"              # of the JSON among the header's metadata
+LARGEST_HEADER = 2**23          # bytes: names, types and shapes of tensors, and the JSON
+LARGEST_JSON = 2**21            # bytes; Python's objects take up to 30 times as many
+
+
+def write_document(path: Path, content: dict, tensors: dict[str, Tensor]) -> None:
+    """Write a file whole or not at all. Raises ValueError for content that is too large or no JSON."""
+    safetensors = optional("safetensors.torch", *EXTRA)
+    tensors = {name: _own(value) for name, value in tensors.items()}
+    text = json.dumps({**content, "digest": digest_of(content, tensors)}, allow_nan=False)
+    if len(text) > LARGEST_JSON:
+        raise ValueError(f"settings must have at most {LARGEST_JSON:,} bytes as JSON, got {len(text):,}.")
+    data = safetensors.save(tensors, {NAME: text})
+    if int.from_bytes(data[:8], "little") > LARGEST_HEADER:
+        raise ValueError(f"a file holds at most about {LARGEST_HEADER // 150:,} tensors, got {len(tensors):,}.")
+    write_whole(path, data)
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """The same on the CPU, in its order, and in memory that it shares with no other, as safetensors wants it."""
+    own = tensor.detach().cpu().contiguous()
+    return own.clone() if own.data_ptr() == tensor.data_ptr() else own
+
+
+def read_document(path: Path) -> tuple[dict, dict[str, Tensor]]:
+    """Content and tensors of a file. Raises ValueError for other and damaged files."""
+    safetensors = optional("safetensors.torch", *EXTRA)
+    check_is_regular(path)
+    try:
+        with open(path, "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > LARGEST_HEADER:
+                raise ValueError(f"its header would have {length:,} bytes.")
+            text = json.loads(file.read(length)).get("__metadata__", {}).get(NAME, "null")
+            if len(text) > LARGEST_JSON:
+                raise ValueError(f"its settings have {len(text):,} bytes.")
+            content = json.loads(text)
+            file.seek(0)
+            tensors = safetensors.load(file.read())         # not mapped: a file that is cut meanwhile would end Python
+        digest = digest_of(content, tensors) if isinstance(content, dict) else None
+    except Exception as error:                              # safetensors has several
+        raise ValueError(f"{path} is damaged, or no file that save() wrote: {error!s:.200}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is a safetensors file, but none that save() wrote.")
+    if content.pop("digest", None) != digest:
+        raise ValueError(f"{path} is damaged: its content is not what was saved.")
+    return content, tensors
+
+
+def digest_of(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of content and tensors: tells damage, not forgery."""
+    digest = hashlib.sha256(json.dumps({name: value for name, value in content.items() if name != "digest"},
+                                       sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data if tensor.numel() else b"")
+    return digest.hexdigest()
