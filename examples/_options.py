@@ -1,12 +1,13 @@
 """What scripts do with their options before any other work: a bad one ends the script with one line."""
 import numpy as np
 from _data import load_data
+from _output import place_for
 
 from fmnist_sk import SharedImages
 
 
-def prepare(parser, args, **least):
-    """Check options, make the folder to write to, and load training and test images, all of them by default.
+def prepare(parser, args, default, written, **least):
+    """Check options, make the folder to write to, as `place_for` finds it, and load training and test images.
 
     `least` are the smallest values of options. A bad option ends the script with one line.
     """
@@ -17,6 +18,7 @@ def prepare(parser, args, **least):
     try:
         if args.device is not None:
             SharedImages(np.zeros((1, 1, 1)), args.device)              # is there such a device?
+        args.output = place_for(args, default, written)
         args.output.mkdir(parents=True, exist_ok=True)
         source = {name: vars(args)[name] for name in ("data_home", "folder", "csv", "size", "color") if name in args}
         data = [load_data(part, **source) for part in ("train", "test")]

@@ -11,12 +11,12 @@ CPU cores, most of it training; `--folds 0` leaves that out.
 """
 import argparse
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from _data import add_data_options, is_test_of, load_data, to_show
 from _models import MODEL_HELP, labels_for, load_model
+from _output import add_output, place_for
 from scipy.stats import binomtest
 from sklearn.decomposition import PCA
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -120,7 +120,7 @@ def main():
     parser.add_argument("--device", help="cpu or cuda (default: cuda if there is one)")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
     add_data_options(parser)
-    parser.add_argument("--output", type=Path, default=Path("output/audit"), help="folder to write to")
+    add_output(parser, "output/audit")
     args = parser.parse_args()
     try:
         if args.folds == 1 or not 0 <= args.folds <= 20 or not args.threshold >= 0 or not (
@@ -135,6 +135,7 @@ def main():
         name = args.model or (None if args.folder or args.csv else "pretrained")
         model = name and load_model(name, data.images[0])
         y_model = data.codes if model is None else labels_for(model, data, name)
+        args.output = place_for(args, "output/audit", WRITTEN)
         args.output.mkdir(parents=True, exist_ok=True)
         for name in WRITTEN:
             (args.output / name).unlink(missing_ok=True)

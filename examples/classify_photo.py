@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from _models import MODEL_HELP, load_model
+from _output import add_output, place_for
 
 from fmnist_sk import CLASS_NAMES, PhotoToFashion
 
@@ -76,12 +77,13 @@ def main():
     parser.add_argument("--model", default="pretrained", help=f"{MODEL_HELP} (default: pretrained)")
     parser.add_argument("--background", choices=["auto", "light", "dark"], default="auto", help="of the photos "
                         "(default: judged by their edges)")
-    parser.add_argument("--output", type=Path, default=Path("output/photos.png"), help="the picture to write")
+    add_output(parser, "output/photos.png", "the picture to write")
     args = parser.parse_args()
     try:
         if plt is not None:
             plt.switch_backend("agg")
-            check_output(args.output)
+            check_output(args.output or Path("output/photos.png"))
+            args.output = place_for(args, "output/photos.png")
         model = load_model(args.model, needs_probabilities=True)
     except (OSError, ValueError, ImportError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")

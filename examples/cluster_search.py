@@ -14,11 +14,11 @@ import os
 import signal
 import threading
 import time
-from pathlib import Path
 
 import joblib
 import numpy as np
 from _options import prepare
+from _output import add_output
 from sklearn.base import clone
 from sklearn.ensemble import StackingClassifier
 from sklearn.linear_model import LogisticRegression
@@ -54,9 +54,9 @@ def main():
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
     parser.add_argument("--data-home", help="folder to look for the Fashion-MNIST files in first")
-    parser.add_argument("--output", type=Path, default=Path("output/cluster"), help="folder to write to")
+    add_output(parser, "output/cluster")
     args = parser.parse_args()
-    data, _ = prepare(parser, args, workers=2, images=100, epochs=1, seed=0)
+    data, _ = prepare(parser, args, "output/cluster", ["cluster.json"], workers=2, images=100, epochs=1, seed=0)
     X, y = data.images[:args.images], data.target[:args.images]
     X_valid, y_valid = data.images[-2000:], data.target[-2000:]
 

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from _data import add_data_options, load_data
 from _models import MODEL_HELP, check_takes, labels_for, names_for, open_model, reader_for
+from _output import add_output, place_for
 from jinja2 import Environment
 from sklearn.metrics import accuracy_score, classification_report, log_loss
 from sklearn.pipeline import Pipeline
@@ -31,6 +32,7 @@ try:
 except ImportError:
     raise SystemExit("This script draws pictures with matplotlib: pip install 'fmnist_sk[plot]'") from None
 
+WRITTEN = "metrics.json", "mistakes.csv", "report.html"            # beside the pictures
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>{{ title }}</title><style>
@@ -111,7 +113,7 @@ def main():
     parser.add_argument("--embed", type=int, default=2000, metavar="N", help="images in the picture of features "
                         "(default: 2000)")
     parser.add_argument("--dpi", type=int, default=110, help="resolution of the pictures (default: 110)")
-    parser.add_argument("--output", type=Path, help="folder to write to (default: output/evaluate/NAME)")
+    add_output(parser, "output/evaluate/NAME")
     args = parser.parse_args()
     name = name_of(args.model)
     try:
@@ -126,7 +128,7 @@ def main():
         data = load_data(args.part, data_home=args.data_home, folder=args.folder, csv=args.csv, **pictures)
         check_takes(model, args.model, data.images[0])
         X, y = data.images, labels_for(model, data, args.model)
-        output = args.output or Path("output/evaluate") / name
+        output = place_for(args, Path("output/evaluate") / name, WRITTEN)
         output.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError, ImportError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
@@ -167,8 +169,7 @@ def main():
         table=table.drop("accuracy", errors="ignore").to_html(float_format="{:.3f}".format, border=0,
                                                               formatters={"support": "{:.0f}".format}))
     (output / "report.html").write_text(page, encoding="utf-8")
-    print("\n".join(f"wrote {path}" for path in [*written, *(output / name for name in (
-        "metrics.json", "mistakes.csv", "report.html"))]))
+    print("\n".join(f"wrote {path}" for path in [*written, *(output / name for name in WRITTEN)]))
 
 
 if __name__ == "__main__":

@@ -15,11 +15,11 @@ import functools
 import math
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from _options import check_folds, prepare
+from _output import add_output
 from scipy.stats import loguniform
 from sklearn.base import BaseEstimator, clone
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
@@ -43,6 +43,7 @@ try:
 except ImportError as error:
     raise SystemExit(f"This script needs {error.name}: pip install 'fmnist_sk[plot,save]'") from None
 
+WRITTEN = "ranking.csv", "search.png", "best.safetensors"
 FEATURES = "32C3-MP2-64C3-MP2-128C3-MP2-256C3-MP2"
 # For each space the model, and dicts of parameters: a list of choices, or a range (low, high) to be drawn from evenly
 # on a logarithmic scale.
@@ -191,9 +192,10 @@ def main():
     parser.add_argument("--device", help="cpu or cuda (default: cuda if there is one)")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
     parser.add_argument("--data-home", help="folder to look for the Fashion-MNIST files in first")
-    parser.add_argument("--output", type=Path, default=Path("output/search"), help="folder to write to")
+    add_output(parser, "output/search")
     args = parser.parse_args()
-    train, test = prepare(parser, args, candidates=1, folds=1, epochs=1, images=100, jobs=1, seed=0)
+    train, test = prepare(parser, args, "output/search", WRITTEN, candidates=1, folds=1, epochs=1, images=100,
+                          jobs=1, seed=0)
     rows = np.sort(np.random.default_rng(args.seed).permutation(len(train.images))[:args.images])
     X, y = train.images[rows], train.target[rows]
     check_folds(parser, "folds", args.folds, y)
@@ -231,7 +233,7 @@ def main():
     print(table.head(10).to_string(float_format=lambda value: f"{value:.4g}"))
     print(f"\nthe best, trained on all {len(X):,} images for {net.n_iter_} epoch{'s' * (net.n_iter_ > 1)}: test "
           f"accuracy {best.score(test.images, test.target):.4f}")
-    print("\n".join(f"wrote {args.output / name}" for name in ("ranking.csv", "search.png", "best.safetensors")))
+    print("\n".join(f"wrote {args.output / name}" for name in WRITTEN))
 
 
 if __name__ == "__main__":

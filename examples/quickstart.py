@@ -8,9 +8,9 @@ output/quickstart. Where Fashion-MNIST cannot be had, it says so and uses scikit
 import argparse
 import time
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
+from _output import add_output, place_for
 from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score, classification_report
 from sklearn.model_selection import train_test_split
@@ -21,6 +21,9 @@ from fmnist_sk import ConfusionDisplay, HistoryDisplay, ResNetClassifier, load_f
 for package in ("matplotlib", "safetensors"):        # asked for now, not after the training
     if find_spec(package) is None:
         raise SystemExit(f"The quickstart needs {package}: pip install 'fmnist_sk[plot,save]'")
+
+
+WRITTEN = "confusion_matrix.png", "learning_curves.png", "model.safetensors"
 
 
 def load(data_home, download):
@@ -46,9 +49,13 @@ def main():
     parser.add_argument("--device", help="cpu or cuda (default: cuda if there is one)")
     parser.add_argument("--data-home", help="folder to look for the Fashion-MNIST files in first")
     parser.add_argument("--no-download", action="store_true", help="never download")
-    parser.add_argument("--output", type=Path, default=Path("output/quickstart"), help="folder for pictures and model")
+    add_output(parser, "output/quickstart", "folder for pictures and model")
     args = parser.parse_args()
-    args.output.mkdir(parents=True, exist_ok=True)
+    try:
+        args.output = place_for(args, "output/quickstart", WRITTEN)
+        args.output.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
 
     start = time.perf_counter()
     X_train, y_train, X_test, y_test, names, is_fashion = load(args.data_home, not args.no_download)
@@ -74,7 +81,7 @@ def main():
     for truth, probabilities in zip(y_test[:5], reloaded.predict_proba(X_test[:5]), strict=True):
         guess = probabilities.argmax()
         print(f"  {names[truth]:12s} is predicted as: {names[guess]} ({probabilities[guess]:.1%})")
-    print(f"\nwrote {', '.join(str(args.output / name) for name in sorted(p.name for p in args.output.iterdir()))}"
+    print(f"\nwrote {', '.join(str(args.output / name) for name in WRITTEN)}"
           f"\n{time.perf_counter() - start:.0f} s in all")
 
 

@@ -5,9 +5,9 @@
 Every transformer is applied to all images (p=1); the last rows are presets as they are used in training.
 """
 import argparse
-from pathlib import Path
 
 import numpy as np
+from _output import add_output, place_for
 
 from fmnist_sk import (
     AugmentationDisplay,
@@ -48,13 +48,14 @@ def main():
                         help="images in a row (default: 10)")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
     parser.add_argument("--data-home", help="folder to look for the Fashion-MNIST files in first")
-    parser.add_argument("--output", type=Path, default=Path("output/augmentation.png"), help="the picture")
+    add_output(parser, "output/augmentation.png", "the picture")
     args = parser.parse_args()
 
     data = load_fashion_mnist(data_home=args.data_home)
     chosen = [np.flatnonzero(data.target == i % 10)[i // 10] for i in range(args.images)]
     rows = {**TRANSFORMERS, **{f'augment="{name}"': name for name in args.preset}}
     try:
+        args.output = place_for(args, "output/augmentation.png")
         display = AugmentationDisplay.from_augmenters(rows, data.images[chosen], data.target[chosen],
                                                       random_state=args.seed)
     except (ImportError, ValueError) as error:

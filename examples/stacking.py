@@ -14,12 +14,12 @@ and comparison.png to output/stacking. Needs pip install 'fmnist_sk[hog,plot]'.
 import argparse
 import json
 import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from _data import add_data_options
 from _options import check_folds, prepare
+from _output import add_output
 from scipy.special import softmax
 from scipy.stats import binomtest
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -49,6 +49,9 @@ except ImportError as error:
     raise SystemExit(f"This script needs {error.name}: pip install 'fmnist_sk[hog,plot]'") from None
 
 HARD, AVERAGE, ALL, PREFIT = "hard voting", "average of the networks", "soft voting of all", "stacking, prefit"
+
+
+WRITTEN = "ensemble.json", "comparison.png"
 
 
 def members(epochs, seed, device):
@@ -117,9 +120,9 @@ def main():
     parser.add_argument("--device", help="cpu or cuda (default: cuda if there is one)")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
     add_data_options(parser)
-    parser.add_argument("--output", type=Path, default=Path("output/stacking"), help="folder to write to")
+    add_output(parser, "output/stacking")
     args = parser.parse_args()
-    train, test = prepare(parser, args, images=100, epochs=1, cv=2, jobs=1, seed=0)
+    train, test = prepare(parser, args, "output/stacking", WRITTEN, images=100, epochs=1, cv=2, jobs=1, seed=0)
     rows = np.random.default_rng(args.seed).permutation(len(train.images))[:args.images]
     X, X_valid, y, y_valid = train_test_split(train.images[rows], train.codes[rows], test_size=0.1,
                                               stratify=train.codes[rows], random_state=args.seed)

@@ -11,8 +11,8 @@ command is given again.
 `--folder PICTURES --size 64 --color rgb` trains on pictures of your own, of which a fifth is held out for testing and
 whose labels are the names of their folders; `--csv FILE` on the images of a CSV file.
 
-A VALUE is a number, a word, none, true, false, or an expression of literals and classes of fmnist_sk, such as
---augment "[RandomCrop(padding=2), MixUp(alpha=0.4)]" or --schedule "Exponential(factor=0.9, every=10000, per='batch')".
+A VALUE is a number, a word, none, true, false, a tuple, or JSON, in which objects of fmnist_sk are named, such as
+--augment '[{"RandomCrop": {"padding": 2}}, {"MixUp": {"alpha": 0.4}}]'.
 """
 import argparse
 import ast
@@ -33,6 +33,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.metrics import classification_report
 from sklearn.model_selection import train_test_split
 from skorch.callbacks import Callback
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 import fmnist_sk
 from fmnist_sk import ClassHistoryDisplay, HistoryDisplay, ScheduleDisplay
@@ -51,6 +52,7 @@ AUGMENT = {f"report {i}": f"report_{i}" for i in (1, 2, 3)}          # what --au
 WRITTEN = ("config.json", "results.json", "history.csv", "curves.png", "class_history.png", "schedule.png",
            "model.safetensors")
 NOT_WRITTEN = {"module", "random_state", "checkpoint", "checkpoint_every", "callbacks", "verbose"}
+LARGEST = 100_000_000       # parameters: those and what training needs for each fill 2 GB
 WORDS = {"none": None, "true": True, "false": False}
 DATA = {"n_train": None, "data_home": None, "folder": None, "csv": None, "size": 28, "color": "gray"}
 VERSIONS = {"fmnist_sk": fmnist_sk.__version__, "torch": torch.__version__, "scikit-learn": sklearn.__version__}
@@ -59,7 +61,7 @@ OPTIONS = {         # parameter: option, meaning
     "lr": ("--lr", "learning rate"),
     "weight_decay": ("--weight-decay", "weight decay"),
     "max_epochs": ("--epochs", "passes over the training images"),
-    "schedule": ("--schedule", "learning rate over the run: a name such as one_cycle, or an expression"),
+    "schedule": ("--schedule", "learning rate over the run: a name such as one_cycle, or an object"),
     "optimizer": ("--optimizer", "sgd, adam, adamw, rmsprop or asgd"),
     "label_smoothing": ("--label-smoothing", "share of every target that is spread over all classes"),
     "ema": ("--ema", "moving average of the weights that keeps this share in every step"),
@@ -76,59 +78,56 @@ OPTIONS = {         # parameter: option, meaning
 # ---------------------------------------------------------------------- values and their texts
 
 def evaluate(text):
-    """The value that a text on the command line or in config.json stands for. Nothing but CLASSES is ever called."""
+    """The value that a text on the command line stands for: a word, a number, JSON, or a literal of Python."""
     if text.lower() in WORDS:
         return WORDS[text.lower()]
-    for number in (int, float):
-        with contextlib.suppress(ValueError):
-            return number(text)
-    if not set(text) & set("()[]{}'\",="):
-        return text
     try:
-        return value_of(ast.parse(text.strip(), mode="eval").body)
-    except (SyntaxError, TypeError, ValueError, RecursionError, MemoryError) as error:
-        raise argparse.ArgumentTypeError(f"{text!r} cannot be used: {error}") from error
+        for read in (json.loads, ast.literal_eval):
+            with contextlib.suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+                value = read(text)
+                break
+        else:
+            if set(text) & set("()[]{}'\",="):
+                raise ValueError("it is neither JSON nor a literal of Python")
+            return text
+        return from_json(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be used: {error}; an object is given as "
+                                         '{"RandomCrop": {"padding": 2}}') from error
 
 
-def value_of(node):
-    match node:
-        case ast.Constant(value=str() | int() | float() | None as value):
-            return value
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
-            return -value
-        case ast.List(elts=items):
-            return [value_of(item) for item in items]
-        case ast.Tuple(elts=items):
-            return tuple(value_of(item) for item in items)
-        case ast.Dict(keys=keys, values=values) if None not in keys:
-            return {value_of(key): value_of(value) for key, value in zip(keys, values, strict=True)}
-        case ast.Call(func=ast.Name(id=name), args=args, keywords=named) if name in CLASSES:
-            return CLASSES[name](*map(value_of, args), **{item.arg: value_of(item.value) for item in named})
-    raise ValueError(f"{ast.unparse(node)} is no number, text in quotes, list, tuple, dict or class of fmnist_sk")
+def from_json(value):
+    """What a value in config.json stands for: {"RandomCrop": {"padding": 2}} for an object, "(1, 2)" for a tuple.
 
-
-def as_text(value):
-    """The expression of which `evaluate` makes this value. Unlike repr it never leaves anything out."""
-    if isinstance(value, (BaseEstimator, torch.nn.Module)):
-        pairs = [(name, as_text(getattr(value, name)), as_text(parameter.default))
-                 for name, parameter in inspect.signature(type(value)).parameters.items()]
-        return f"{type(value).__name__}({', '.join(f'{name}={v}' for name, v, default in pairs if v != default)})"
+    Nothing but CLASSES is ever called.
+    """
+    if isinstance(value, str) and value.startswith(("(", "[", "{")):
+        with contextlib.suppress(ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            return ast.literal_eval(value)
     if isinstance(value, (list, tuple)):
-        inside = ", ".join(map(as_text, value))
-        return f"[{inside}]" if isinstance(value, list) else f"({inside}{',' * (len(value) == 1)})"
+        return type(value)(map(from_json, value))
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{as_text(key)}: {as_text(item)}" for key, item in value.items()) + "}"
-    return repr(value)
+        value = {name: from_json(item) for name, item in value.items()}
+        match list(value.items()):
+            case [(str() as name, dict() as params)] if name in CLASSES:
+                return CLASSES[name](**params)
+    if value is not None and not isinstance(value, (str, int, float, list, tuple, dict)):
+        raise ValueError(f"{value!r} is no number, text, list, tuple or dict")
+    return value
 
 
 def as_json(name, value):
-    """A number or word as it is, anything else as an expression."""
+    """A value as config.json holds it. Unlike repr it never leaves anything out."""
     if value is None or isinstance(value, (bool, int, float)):
         return value
-    for text in (value, as_text(value)):
-        with contextlib.suppress(argparse.ArgumentTypeError):
-            if isinstance(text, str) and as_text(evaluate(text)) == as_text(value):
-                return text
+    if isinstance(value, (BaseEstimator, torch.nn.Module)) and type(value).__name__ in CLASSES:
+        params = {key: getattr(value, key) for key in inspect.signature(type(value)).parameters}
+        return {type(value).__name__: {key: as_json(key, param) for key, param in params.items()}}
+    if isinstance(value, list):
+        return [as_json(name, item) for item in value]
+    text = value if isinstance(value, str) else repr(value)
+    if from_json(text) == value and type(from_json(text)) is type(value):
+        return text
     raise ValueError(f"{name}={value!r} cannot be written to config.json.")
 
 
@@ -155,7 +154,7 @@ def parse(argv):
     for parameter, (option, meaning) in OPTIONS.items():
         add(option, dest=parameter, type=evaluate, default=absent, metavar="VALUE", help=meaning)
     add("--augment", nargs="?", type=evaluate, const=True, default=absent, metavar="VALUE", help="random changes of "
-        "training images: a preset's name, an expression or none; without VALUE those of the model's report if that "
+        "training images: a preset's name, an object or none; without VALUE those of the model's report if that "
         "is report 1, 2 or 3, else fashion")
     add("--loss", dest="criterion", choices=LOSSES, default=absent, help="the loss")
     add("--set", dest="settings", action="append", type=setting, default=[], metavar="NAME=VALUE", help="any other "
@@ -167,8 +166,27 @@ def parse(argv):
     add("--tensorboard", action="store_true", help="also log to OUTPUT/tensorboard "
         "(pip install 'fmnist_sk[tensorboard]')")
     add("--output", type=Path, metavar="PATH", help="folder to write to (default: output/train/MODEL)")
+    add("--allow-large", action="store_true", help=f"train networks of more than {LARGEST:,} parameters")
     add("--overwrite", action="store_true", help="replace what another run has written to that folder")
     return parser, parser.parse_args(argv)
+
+
+@contextlib.contextmanager
+def small_networks():
+    """Raise ValueError within this context for networks with which a config.json could fill the memory."""
+    n = 0
+
+    def count(module, name, parameter):
+        nonlocal n
+        n += parameter.numel()
+        if n > LARGEST:
+            raise ValueError(f"the network has more than {LARGEST:,} parameters: --allow-large trains it all the same")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def configure(args):
@@ -192,8 +210,7 @@ def configure(args):
             raise ValueError(f"{args.config}: data must hold n_train and data_home, got {data!r}.")
         if type(config["seed"]) is not int:
             raise ValueError(f"{args.config}: seed must be a whole number, got {config['seed']!r}.")
-        params = {name: evaluate(value) if isinstance(value, str) else value
-                  for name, value in config["params"].items()}
+        params = {name: from_json(value) for name, value in config["params"].items()}
         if config["versions"] != VERSIONS:
             print(f"{args.config} was written with {config['versions']}, here is {VERSIONS}: results may differ.")
     system = SYSTEMS.get(config["model"])
@@ -219,7 +236,8 @@ def configure(args):
     config["data"] = {**DATA, **config["data"], **given}
     config["seed"] = config["seed"] if args.seed is None else args.seed
     classifier.set_params(random_state=config["seed"], verbose=dict(args.settings).get("verbose", 1))
-    clone(classifier).initialize()              # what cannot be built fails now, before the data are read
+    with contextlib.nullcontext() if args.allow_large else small_networks():
+        clone(classifier).initialize()          # what cannot be built fails now, before the data are read
     return classifier, {**config, "versions": VERSIONS}
 
 

@@ -7,11 +7,11 @@ Writes pictures to output/data: samples, class means, a t-SNE map and the princi
 --model (or --model pretrained) also a t-SNE map of the network's features.
 """
 import argparse
-from pathlib import Path
 
 import numpy as np
 from _data import add_data_options, load_data, to_show
 from _models import MODEL_HELP, load_model
+from _output import add_output, place_for
 from sklearn.pipeline import Pipeline
 
 from fmnist_sk import AugmentationDisplay, EmbeddingDisplay, ImageClassifier
@@ -21,6 +21,10 @@ try:
 except ImportError:
     raise SystemExit("This script draws pictures with matplotlib: pip install 'fmnist_sk[plot]'") from None
 plt.rcParams["text.parse_math"] = False         # a "$" in a name begins no formula
+
+
+WRITTEN = ("samples.png", "class_means.png", "pixels_tsne.png", "pixels_pca.png", "features_tsne.png",
+           "augmentation.png")
 
 
 def draw_rows(rows, titles):
@@ -42,7 +46,7 @@ def main():
     parser.add_argument("--model", metavar="PATH", help=MODEL_HELP)
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
     add_data_options(parser)
-    parser.add_argument("--output", type=Path, default=Path("output/data"), help="folder for the pictures")
+    add_output(parser, "output/data", "folder for the pictures")
     args = parser.parse_args()
     try:
         if args.images < 3 or args.seed < 0:
@@ -53,6 +57,7 @@ def main():
         network = model[-1] if isinstance(model, Pipeline) else model
         if model and not isinstance(network, ImageClassifier):
             raise ValueError(f"--model must hold a network, whose features are drawn, got {type(network).__name__}")
+        args.output = place_for(args, "output/data", WRITTEN)
         args.output.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError, ImportError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")

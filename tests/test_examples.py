@@ -39,6 +39,7 @@ def test_quickstart_falls_back_to_digits_and_says_so(tmp_path):
     code = ("import pathlib, runpy, sys; from fmnist_sk import datasets;"
             "datasets.SYSTEM_FOLDER = pathlib.Path('/nonexistent');"
             f"sys.argv = ['quickstart.py', '--no-download', '--output', {str(tmp_path)!r}];"
+            f"sys.path.insert(0, {str(EXAMPLES)!r}); "
             f"runpy.run_path({str(EXAMPLES / 'quickstart.py')!r}, run_name='__main__')")
     import os
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
