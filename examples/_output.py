@@ -1,5 +1,4 @@
 """Where scripts write: never over the results of another run, unless they are asked to."""
-from itertools import count
 from pathlib import Path
 
 
@@ -13,17 +12,27 @@ def add_output(parser, default, what="folder to write to"):
 def place_for(args, default, written=()):
     """The folder for files of the names `written`, or without any the file, that the options ask for.
 
-    Raises ValueError if results of another run are there, and it was named.
+    Raises ValueError if results of another run are there, and it was named, or what is no file, such as a pipe.
     """
-    def is_taken(path):
-        return any((path / name).exists() for name in written) if written else path.exists()
+    def files(path):
+        return [path / name for name in written] if written else [path]
 
     path = Path(default) if args.output is None else args.output
-    if args.overwrite or not is_taken(path):
-        return path
-    if args.output is not None:
-        raise ValueError(f"--output {path} holds results of another run: give another, or --overwrite to replace them")
-    return next(place for place in (numbered(path, i) for i in count(2)) if not is_taken(place))
+    if args.output is None and not args.overwrite:
+        return next(place for place in (path, *(numbered(path, i) for i in range(2, 10**6))) if not any(
+            file.exists() for file in files(place)))
+    check_free(files(path), args.overwrite)
+    return path
+
+
+def check_free(paths, overwrite, option="--output"):
+    """Raise ValueError for files that may not be written: what another run wrote, devices and pipes."""
+    for path in paths:
+        if path.exists() and not path.is_file():
+            raise ValueError(f"{option} must name what can be written, but {path} is a folder, a device or a pipe")
+        if path.exists() and not overwrite:
+            raise ValueError(f"{option} holds results of another run, {path}: give another, or --overwrite to replace "
+                             "them")
 
 
 def numbered(path, i):

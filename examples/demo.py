@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from _models import MODEL_HELP, load_model
+from _output import check_free
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
@@ -152,6 +153,7 @@ def main(argv=None):
     parser.add_argument("--video", type=Path, help="a video file instead of a camera")
     parser.add_argument("--headless", action="store_true", help="no window")
     parser.add_argument("--write", type=Path, metavar="PATH", help="write the annotated video to this .mp4 or .avi")
+    parser.add_argument("--overwrite", action="store_true", help="replace a video that is there")
     parser.add_argument("--frames", type=int, help="stop after so many frames")
     parser.add_argument("--model", default="pretrained", help=f"{MODEL_HELP} (default: pretrained)")
     parser.add_argument("--background", choices=BACKGROUNDS, default="auto", help="behind the garment (default: auto)")
@@ -167,6 +169,8 @@ def main(argv=None):
             raise FileNotFoundError(f"there is no video {args.video}")
         if args.video is not None and args.write is not None and args.write.resolve() == args.video.resolve():
             raise ValueError("--write must name another file than --video")
+        if args.write is not None:
+            check_free([args.write], args.overwrite, "--write")
         if args.frames is not None and args.frames < 1:
             raise ValueError(f"--frames must be at least 1, got {args.frames}")
         model = on_one_thread(load_model(args.model, needs_probabilities=True))

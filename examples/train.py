@@ -29,6 +29,7 @@ import pandas as pd
 import sklearn
 import torch
 from _data import add_data_options, load_data
+from _output import check_free
 from sklearn.base import BaseEstimator, clone
 from sklearn.metrics import classification_report
 from sklearn.model_selection import train_test_split
@@ -330,6 +331,7 @@ def write(classifier, test, n_samples, output):
 def make_folder(output, config, overwrite):
     """A folder for the files of a run, without those of another, which only `overwrite` removes."""
     output.mkdir(parents=True, exist_ok=True)
+    check_free([output / name for name in WRITTEN], overwrite=True)
     found = [output / name for name in WRITTEN if (output / name).is_file()]
     before = output / "config.json"
     if not found or (before.exists() and before.read_text() == config):

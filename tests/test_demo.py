@@ -124,6 +124,20 @@ def test_the_model_predicts_on_one_thread(demo, tmp_path, monkeypatch):
     assert [model.n_threads for model in used] == [1]
 
 
+def test_a_video_is_only_replaced_when_that_is_asked_for(demo, tmp_path, capsys):
+    make_video(tmp_path / "clip.avi", np.full((28, 28), 200, dtype=np.uint8), n_frames=1)
+    command = ["--video", str(tmp_path / "clip.avi"), "--headless", "--write", str(tmp_path / "o.avi")]
+    (tmp_path / "o.avi").write_text("another")
+    with pytest.raises(SystemExit) as stop:
+        demo.main(command)
+    assert stop.value.code == 2
+    assert f"--write holds results of another run, {tmp_path / 'o.avi'}: give another, or --overwrite" in \
+        capsys.readouterr().err
+    assert (tmp_path / "o.avi").read_text() == "another"
+    demo.main([*command, "--overwrite"])
+    assert (tmp_path / "o.avi").read_bytes() != b"another"
+
+
 def test_an_input_that_cannot_be_read_is_named(demo, tmp_path, capsys):
     """OpenCV opens a file that is named like a picture without a look at it."""
     path = tmp_path / "text.jpg"
