@@ -139,6 +139,8 @@ FORGERIES = {
         tensors[value["values"]].fill_(64) for value in found(content, "BaggingClassifier")["fitted"][
             "estimators_features_"]]),
     "histograms of an endless image": ("histograms", param("HOGTransformer", "orientations", 10**6)),
+    "pixels' means that are truth values": ("machine", lambda content, tensors: tensors.update({
+        name: value.bool() for name, value in tensors.items() if name.endswith("standardize.mean")})),
     # what compiled code would read outside of its memory
     "a child outside of the tree": ("tree", array("DecisionTreeClassifier", "node_left_child", put(0, 10**6))),
     "a child that is its parent": ("tree", array("DecisionTreeClassifier", "node_right_child", put(0, 0))),

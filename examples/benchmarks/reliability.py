@@ -4,8 +4,9 @@
     python examples/benchmarks/reliability.py --parts inputs --inputs 10000
     python examples/benchmarks/reliability.py --parts long          # memory, files and threads of one process
 
-Parts: "inputs" are generated images, labels, weights, parameters and folders; each has to end with a valid result or
-with a refusal that says something. "kills" ends fits, searches, saves and downloads with SIGKILL at random moments, and
+Parts: "inputs" are generated images, labels, weights, parameters and folders, and "models" saved models that are nearly
+what `save` writes; each has to end with a valid result or with a refusal that says something, and models within 2
+seconds and 300 MiB. "kills" ends fits, searches, saves and downloads with SIGKILL at random moments, and
 compares what they lead to with what it would have been. "damage" cuts files of every format, flips their bits,
 overwrites parts and swaps them. "full disk" lets writing fail at a random size. "long" is 200 fits and 10,000
 predictions. Each is a process of its own. Writes results/reliability.json, anew after each part. Needs the extra
@@ -38,16 +39,25 @@ import fuzzing
 from conftest import make_images
 from kinds import KINDS
 
+MODELS = "nearly saved models"
 FITS, PREDICTIONS = 200, 10_000
 ALLOWED = {"mib": 5.0, "files": 0, "threads": 0, "system_threads": 0}       # growth after the first fits
 
 
 def inputs(args):
+    return tried({name: kind for name, kind in KINDS.items() if name != MODELS}, args.inputs, args.seed)
+
+
+def models(args):
+    return tried({MODELS: KINDS[MODELS]}, args.models, args.seed)
+
+
+def tried(kinds, n_cases, first):
     """Cases by what they led to; those that failed with their text."""
     counts, failures = collections.Counter(), []
 
     def run(name, strategy, try_case, n):
-        @seed(args.seed)
+        @seed(first)
         @settings(max_examples=n, deadline=None, database=None, suppress_health_check=list(HealthCheck))
         @given(strategy)
         def try_it(case):
@@ -60,8 +70,8 @@ def inputs(args):
 
         try_it()
 
-    for left, (name, kind) in zip(range(len(KINDS), 0, -1), reversed(KINDS.items()), strict=True):
-        run(name, *kind, -(-(args.inputs - counts.total()) // left))        # of folders there are fewer than of others
+    for left, (name, kind) in zip(range(len(kinds), 0, -1), reversed(kinds.items()), strict=True):
+        run(name, *kind, -(-(n_cases - counts.total()) // left))        # of folders there are fewer than of others
     return {"tried": counts.total(), "lost": len(failures), "counts": dict(counts), "failures": failures}
 
 
@@ -93,14 +103,15 @@ def long(args):
             "lost": sum(growth[name] > most for name, most in ALLOWED.items())}
 
 
-PARTS = {"inputs": inputs, "kills": _kills.kills, "damage": _faults.damage, "full disk": _faults.full_disk,
-         "long": long}
+PARTS = {"inputs": inputs, "models": models, "kills": _kills.kills, "damage": _faults.damage,
+         "full disk": _faults.full_disk, "long": long}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="(default: all)")
     parser.add_argument("--inputs", type=_measure.count, default=10_000, help="generated cases (default: 10000)")
+    parser.add_argument("--models", type=_measure.count, default=20_000, help="generated files (default: 20000)")
     parser.add_argument("--faults", type=_measure.count, default=20, help="of each kind of kill, and full disks "
                         "(default: 20)")
     parser.add_argument("--damages", type=_measure.count, default=600, help="of each format (default: 600)")

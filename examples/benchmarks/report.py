@@ -248,11 +248,12 @@ def figures():
 def reliability():
     parts = load("reliability")["parts"]
     rows = {}
-    if "inputs" in parts:
-        found = parts["inputs"]["rows"]
-        valid = sum(number for name, number in found["counts"].items() if name.endswith("valid"))
-        rows["generated images, labels and parameters"] = found["tried"], found["lost"], \
-            f"{valid:,} valid results, the rest refused"
+    for part, text in (("inputs", "generated images, labels and parameters"),
+                       ("models", "generated files that are nearly saved models")):
+        if part in parts:
+            found = parts[part]["rows"]
+            valid = sum(number for name, number in found["counts"].items() if name.endswith("valid"))
+            rows[text] = found["tried"], found["lost"], f"{valid:,} valid results, the rest refused"
     for part, text in (("kills", "{}: SIGKILL at a random moment"), ("full disk", "{}: the disk is full"),
                        ("damage", "{}: bits flipped, cut off, overwritten")):
         for name, row in parts.get(part, {"rows": {}})["rows"].items():

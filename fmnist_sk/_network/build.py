@@ -57,13 +57,13 @@ class NetworkBuilder:
         """The same with weights from a file, without drawing any. Raises ValueError for those of other networks."""
         with torch.device("meta"), _at_most(4 * len(state) + 100):
             network = self.network(self.image_shape)
-        for name, value in network.state_dict(keep_vars=True).items():
-            given = state.get(f"network.{name}")
+        module = self._with_standardize(network)
+        for name, value in module.state_dict(keep_vars=True).items():
+            given = state.get(name)
             if given is None or (not isinstance(value, (nn.UninitializedParameter, nn.UninitializedBuffer))
                                  and (given.shape, given.dtype) != (value.shape, value.dtype)):
-                raise ValueError(f"the network's {name} must be {value.dtype} {tuple(value.shape)}, got "
-                                 f"{'none' if given is None else f'{given.dtype} {tuple(given.shape)}'}.")
-        module = self._with_standardize(network)
+                raise ValueError(f"the network's {name.removeprefix('network.')} must be {value.dtype} "
+                                 f"{tuple(value.shape)}, got {'none' if given is None else f'{given.dtype} {tuple(given.shape)}'}.")
         module.load_state_dict(state, assign=True)
         if any(value.is_meta for value in (*module.parameters(), *module.buffers())):     # such as buffers not saved
             module = self.build(seed)
