@@ -62,8 +62,9 @@ class NetworkBuilder:
             given = state.get(name)
             if given is None or (not isinstance(value, (nn.UninitializedParameter, nn.UninitializedBuffer))
                                  and (given.shape, given.dtype) != (value.shape, value.dtype)):
+                found = "none" if given is None else f"{given.dtype} {tuple(given.shape)}"
                 raise ValueError(f"the network's {name.removeprefix('network.')} must be {value.dtype} "
-                                 f"{tuple(value.shape)}, got {'none' if given is None else f'{given.dtype} {tuple(given.shape)}'}.")
+                                 f"{tuple(value.shape)}, got {found}.")
         module.load_state_dict(state, assign=True)
         if any(value.is_meta for value in (*module.parameters(), *module.buffers())):     # such as buffers not saved
             module = self.build(seed)
