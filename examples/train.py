@@ -22,6 +22,7 @@ import inspect
 import json
 import shutil
 import sys
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +30,15 @@ import pandas as pd
 import sklearn
 import torch
 from _data import add_data_options, load_data
-from _output import check_free
+from _output import check_free, numbered
 from sklearn.base import BaseEstimator, clone
 from sklearn.metrics import classification_report
 from sklearn.model_selection import train_test_split
 from skorch.callbacks import Callback
-from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
 import fmnist_sk
 from fmnist_sk import ClassHistoryDisplay, HistoryDisplay, ScheduleDisplay
@@ -54,6 +58,8 @@ WRITTEN = ("config.json", "results.json", "history.csv", "curves.png", "class_hi
            "model.safetensors")
 NOT_WRITTEN = {"module", "random_state", "checkpoint", "checkpoint_every", "callbacks", "verbose"}
 LARGEST = 100_000_000       # parameters: those and what training needs for each fill 2 GB
+LARGEST_IMAGE = 2**20       # values
+LONGEST_TEXT = 10_000       # characters of a literal of Python
 WORDS = {"none": None, "true": True, "false": False}
 DATA = {"n_train": None, "data_home": None, "folder": None, "csv": None, "size": 28, "color": "gray"}
 VERSIONS = {"fmnist_sk": fmnist_sk.__version__, "torch": torch.__version__, "scikit-learn": sklearn.__version__}
@@ -83,7 +89,7 @@ def evaluate(text):
     if text.lower() in WORDS:
         return WORDS[text.lower()]
     try:
-        for read in (json.loads, ast.literal_eval):
+        for read in (json.loads, literal):
             with contextlib.suppress(ValueError, SyntaxError, RecursionError, MemoryError):
                 value = read(text)
                 break
@@ -93,8 +99,15 @@ def evaluate(text):
             return text
         return from_json(value)
     except (TypeError, ValueError, RecursionError) as error:
-        raise argparse.ArgumentTypeError(f"{text!r} cannot be used: {error}; an object is given as "
+        raise argparse.ArgumentTypeError(f"{text[:200]!r} cannot be used: {error!s:.300}; an object is given as "
                                          '{"RandomCrop": {"padding": 2}}') from error
+
+
+def literal(text):
+    """A literal of Python. Raises ValueError for long ones, which take 500 times as much memory."""
+    if len(text) > LONGEST_TEXT:
+        raise ValueError(f"a literal has at most {LONGEST_TEXT:,} characters")
+    return ast.literal_eval(text)
 
 
 def from_json(value):
@@ -104,7 +117,7 @@ def from_json(value):
     """
     if isinstance(value, str) and value.startswith(("(", "[", "{")):
         with contextlib.suppress(ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-            return ast.literal_eval(value)
+            return literal(value)
     if isinstance(value, (list, tuple)):
         return type(value)(map(from_json, value))
     if isinstance(value, dict):
@@ -179,15 +192,17 @@ def small_networks():
 
     def count(module, name, parameter):
         nonlocal n
-        n += parameter.numel()
+        n += 0 if parameter is None else parameter.numel()
         if n > LARGEST:
             raise ValueError(f"the network has more than {LARGEST:,} parameters: --allow-large trains it all the same")
 
-    hook = register_module_parameter_registration_hook(count)
+    hooks = [register(count) for register in (register_module_parameter_registration_hook,
+                                              register_module_buffer_registration_hook)]
     try:
         yield
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
 
 
 def configure(args):
@@ -211,7 +226,10 @@ def configure(args):
             raise ValueError(f"{args.config}: data must hold n_train and data_home, got {data!r}.")
         if type(config["seed"]) is not int:
             raise ValueError(f"{args.config}: seed must be a whole number, got {config['seed']!r}.")
-        params = {name: from_json(value) for name, value in config["params"].items()}
+        try:
+            params = {name: from_json(value) for name, value in config["params"].items()}
+        except RecursionError as error:
+            raise ValueError(f"{args.config}: params must not be nested so deeply.") from error
         if config["versions"] != VERSIONS:
             print(f"{args.config} was written with {config['versions']}, here is {VERSIONS}: results may differ.")
     system = SYSTEMS.get(config["model"])
@@ -237,6 +255,9 @@ def configure(args):
     config["data"] = {**DATA, **config["data"], **given}
     config["seed"] = config["seed"] if args.seed is None else args.seed
     classifier.set_params(random_state=config["seed"], verbose=dict(args.settings).get("verbose", 1))
+    shape = classifier.get_params().get("module__image_shape") or vars(classifier).get("image_shape")
+    if shape is not None and not args.allow_large and np.prod(shape, dtype=float) > LARGEST_IMAGE:
+        raise ValueError(f"images must have at most {LARGEST_IMAGE:,} values, or --allow-large, got {shape!r:.99}")
     with contextlib.nullcontext() if args.allow_large else small_networks():
         clone(classifier).initialize()          # what cannot be built fails now, before the data are read
     return classifier, {**config, "versions": VERSIONS}
@@ -349,6 +370,8 @@ def main(argv=None):
         classifier, config = configure(args)
         output = args.output or Path("output/train") / config["model"]
         train, test = (load(part, **config["data"], seed=config["seed"]) for part in ("train", "test"))
+        config["digest"] = hashlib.sha256(b"".join(part.tobytes() for data in (train, test) for part in (
+            data.images, data.target))).hexdigest()[:16]
         text = json.dumps(config, indent=1) + "\n"
         make_folder(output, text, args.overwrite)
         (output / "config.json").write_text(text)
@@ -358,6 +381,10 @@ def main(argv=None):
         if args.tensorboard:
             classifier.set_params(callbacks=[EpochScalars(output / "tensorboard", train.names)])
         classifier.fit(train.images, train.target)
+        if (output / "config.json").read_text() != text:                # of another run that began meanwhile
+            output = next(place for place in (numbered(output, i) for i in count(2)) if not place.exists())
+            output.mkdir(parents=True)
+            (output / "config.json").write_text(text)
         write(classifier, test, len(train.images), output)
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on where this run stopped.")

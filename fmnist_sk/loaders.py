@@ -124,10 +124,11 @@ def load_idx(images: str | os.PathLike, labels: str | os.PathLike | None = None,
         raise ValueError("images must hold bytes of the shape (n, height, width) or (n, height, width, 3), n >= 1, "
                          f"got {pixels.dtype} of shape {pixels.shape} in {path}.")
     pixels = pixels[:, None] if pixels.ndim == 3 else np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
-    target = None if labels is None else read_idx(_file(labels, "labels", "an IDX file"), (1,)).astype(np.int64)
-    if target is not None and len(target) != len(pixels):
-        raise ValueError(f"labels must hold a label for each of the {len(pixels)} images, got {len(target)} in "
+    codes = None if labels is None else read_idx(_file(labels, "labels", "an IDX file"), (1,))
+    if codes is not None and len(codes) != len(pixels):
+        raise ValueError(f"labels must hold a label for each of the {len(pixels)} images, got {len(codes)} in "
                          f"{labels}.")
+    target = None if codes is None else codes.astype(np.int64)
     n, channels, height, width = pixels.shape
     return as_bunch(pixels.reshape(n, -1), target, (channels, height, width), _names(target, path), return_X_y,
                     as_frame, f"Images read from {path.name}: an IDX file.")

@@ -28,6 +28,7 @@ from fmnist_sk._saving.classifiers import describe, restore
 from fmnist_sk._saving.foreign import load_old
 from fmnist_sk._storage.document import digest_of, read_document, write_document  # noqa: F401
 from fmnist_sk._storage.files import as_path
+from fmnist_sk._storage.values import allowed
 from fmnist_sk.classifier import ImageClassifier
 
 if TYPE_CHECKING:
@@ -73,6 +74,9 @@ def save(estimator, path: str | os.PathLike) -> Path:
         for part in () if not classifier.initialized_ else (classifier.module_, classifier.criterion_):
             kind = "module" if part is classifier.module_ else "criterion"
             tensors |= {f"{i}.{kind}.{name}": value for name, value in part.state_dict().items()}
+    if encoder.spent > allowed(tensors.values()):
+        raise ValueError(f"{type(estimator).__name__} cannot be saved: it holds more estimators, texts or epochs than "
+                         "a file of its size may: del history_[:-1000] keeps the last epochs.")
     if encoder.untrusted:
         warnings.warn(f"load() will take this file only with trusted=[...] of {', '.join(sorted(encoder.untrusted))}.",
                       UserWarning, stacklevel=2)
@@ -109,6 +113,7 @@ def load(path: str | os.PathLike, device: str | torch.device = "auto", *, truste
                          f"{content['versions'].get('fmnist_sk')!r:.20}), this version reads format {FORMAT}: update "
                          "fmnist_sk, or save the model again.")
     decoder = EstimatorDecoder({name: value for name, value in tensors.items() if not name[:1].isdecimal()}, trusted)
+    decoder.left = allowed(tensors.values())
     try:
         return _build(content, tensors, device, decoder)
     except ImportError:

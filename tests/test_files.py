@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fmnist_sk._storage import files
 from fmnist_sk._storage.files import leftovers, replacing, write_whole
 
 NAMES = "model.pt", "mod[el]*.pt", "ä" * 120 + ".safetensors"
@@ -77,3 +78,46 @@ def test_what_is_no_file_is_refused(tmp_path):
         with pytest.raises(ValueError, match=r"path must name a file, but .* is a folder, a pipe or a device"):
             write_whole(path, b"new")
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+
+
+def test_a_part_that_another_process_removes_at_once_is_begun_anew(tmp_path, monkeypatch):
+    """Between its opening and its lock it looks like one that was left."""
+    removed = []
+
+    def hold(file):
+        if not removed:
+            removed.append(Path(file.name))
+            removed[0].unlink()
+        return files.hold_(file)
+
+    monkeypatch.setattr(files, "hold_", files.hold, raising=False)
+    monkeypatch.setattr(files, "hold", hold)
+    write_whole(tmp_path / "model", b"new")
+    assert removed
+    assert (tmp_path / "model").read_bytes() == b"new"
+
+
+def test_processes_that_write_one_file_at_once_do_not_disturb_each_other(tmp_path):
+    code = f"""
+from pathlib import Path
+from fmnist_sk._storage.files import write_whole
+for i in range(400):
+    write_whole(Path({str(tmp_path / "model")!r}), b"new")
+"""
+    processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_pipes_and_others_named_like_a_part_are_left_alone(tmp_path):
+    for name in ("0" * 32, "g" * 32):
+        os.mkfifo(tmp_path / f".model.{name}.part")
+    (tmp_path / f".model.{'x' * 32}.part").write_bytes(b"mine")
+    write_whole(tmp_path / "model", b"new")
+    assert len(os.listdir(tmp_path)) == 4
+
+
+def test_links_in_a_circle_are_refused(tmp_path):
+    (tmp_path / "model").symlink_to(tmp_path / "model")
+    with pytest.raises(ValueError, match=r"path must lead to a file, but .* leads in a circle"):
+        write_whole(tmp_path / "model", b"new")

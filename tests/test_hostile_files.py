@@ -20,6 +20,8 @@ from forging import rewritten
 from PIL import Image
 from sklearn.ensemble import RandomForestClassifier, VotingClassifier
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 
 from fmnist_sk import InceptionV3Classifier, load, load_csv, save
 
@@ -206,6 +208,82 @@ def tiled_tiff(path):
         struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items()) + bytes(4) + tile)
 
 
+def wide(path):
+    """A vote of a network whose layers would take two gigabytes for 16 of its images."""
+    X, y = np.random.default_rng(0).integers(0, 256, (20, 64), dtype=np.uint8), np.arange(20) % 2
+    save(VotingClassifier([("net", small("ConvNetClassifier", architecture="512C1-GAP"))]).fit(X, y), path)
+
+    def change(content, tensors):
+        described = next(one for one in content["classifiers"] if "learned" in one)
+        described["learned"] |= {"image_shape_": {"tuple": [1, 256, 256]}, "n_features_in_": 256**2}
+
+    rewritten(path, change)
+
+
+def nested(n):
+    def write(path):
+        save(StandardScaler().fit([[1.0], [2.0]]), path)
+
+        def change(content, tensors):
+            for _ in range(n):
+                content["estimator"] = {"object": "Pipeline", "params": {"steps": [{"tuple": [
+                    "a", content["estimator"]]}], "transform_input": None, "verbose": False}}
+
+        rewritten(path, change)
+    return write
+
+
+def many_forests(path):
+    """Ten forests of 10,000 trees that are a leaf each."""
+    model = Pipeline([(f"{i}", RandomForestClassifier(1, max_depth=1, bootstrap=False)) for i in range(10)])
+    for _, step in model.steps:
+        step.fit([[1], [2]], [0, 0])
+    save(model, path)
+
+    def change(content, tensors):
+        for key, value in tensors.items():
+            if "node_" in key or "values" in key or "counts" in key:
+                tensors[key] = value[:1].repeat_interleave(10_000, 0)
+
+    rewritten(path, change)
+
+
+def layers_without_weights(path):
+    X, y = np.random.default_rng(0).integers(0, 256, (20, 64), dtype=np.uint8), np.arange(20) % 2
+    save(small("ConvNetClassifier", architecture="GAP").fit(X, y), path)
+    rewritten(path, lambda content, tensors: content["classifiers"][0]["params"].update(
+        architecture="MP1-" * 998 + "GAP"))
+
+
+def one_long_label(path):
+    with gzip.open(path, "wb") as file:
+        for i in range(2_000):
+            file.write(b"a" * (1 if i else 120_000) + b",1" * 784 + b"\n")
+
+
+def sparse_member(path):
+    """A member that says that its blocks are read again and again."""
+    info = tarfile.TarInfo("a.csv")
+    info.type = tarfile.GNUTYPE_SPARSE
+    path.write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+
+
+def long_headers(path):
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as archive:
+        for i in range(200):
+            info = tarfile.TarInfo(f"{i}")
+            info.pax_headers = {"comment": "9" * 8_000}
+            archive.addfile(info)
+
+
+def pickled_lists(path):
+    calls(b"\x80\x02" + b"]" * 4_000_000 + b".")(path)
+
+
+def flat_png(path):
+    Image.new("RGBA", (7_000, 7_000)).save(path)
+
+
 WEIGHTS = "small('InceptionV3Classifier', weights=path).fit(X, y)"
 OF_NETWORK = 100 * MIB          # which is made beside its weights
 ATTACKS = {
@@ -220,7 +298,7 @@ ATTACKS = {
     "a quoted line": ("bomb.csv.gz", csv_bomb(b"0" * 9_000 + b"\n", 200_000, b'"'), "load_csv(path)",
                       "even number of quotes"),
     "many columns": ("bomb.csv.gz", csv_bomb(b"0," * 8_000 + b"0\n", 9_000), "load_csv(path)", "got 8001 columns"),
-    "a long name in an archive": ("bomb.tar.gz", tar_of_one_header, "load_csv(path)", "headers of at most 8,192"),
+    "a long name in an archive": ("bomb.tar.gz", tar_of_one_header, "load_csv(path)", "headers of at most 2,048"),
     "blank lines": ("bomb.csv.gz", csv_bomb(b"\n" * MIB, 500, b",".join([b"3"] * 785)), "load_csv(path)",
                     "at most 1,000 of them blank"),
     "images of nothing": ("bomb.csv.gz", csv_bomb(b"0," * 784 + b"0\n", 400_000), "load_csv(path)",
@@ -235,6 +313,18 @@ ATTACKS = {
         ">III", 2**20, 2**10, 2**10)), "load_idx(path, path)", "no IDX file"),
     "a sparse model": ("model.safetensors", sparse(2**40), "load(path)", "damaged, or no file"),
     "a sparse tensor": ("model.safetensors", sparse_tensor, "load(path)", "damaged, or no file"),
+    "a wide network": ("model.safetensors", wide, "load(path)", "values in one layer"),
+    "nested without end": ("model.safetensors", nested(40), "load(path)", "in more than 10 others"),
+    "many forests": ("model.safetensors", many_forests, "load(path)", "more objects than a file of its size"),
+    "layers without weights": ("model.safetensors", layers_without_weights, "load(path)", "much larger network"),
+    "one long label": ("a.csv.gz", one_long_label, "load_csv(path)", "must have shorter labels"),
+    "a long field": ("a.csv", lambda path: path.write_text("1" * 200_000 + ",2\n"), "load_csv(path)", "field larger"),
+    "pixels of many digits": ("a.csv", lambda path: path.write_text(("9" * 400 + ",1" * 784 + "\n") * 2),
+                              "load_csv(path)", "a.csv"),
+    "a sparse member": ("a.tar", sparse_member, "load_csv(path)", "it holds none"),
+    "long headers": ("a.tar.gz", long_headers, "load_csv(path)", "headers of at most"),
+    "lists in lists": ("weights.pth", pickled_lists, WEIGHTS, "instructions"),
+    "a flat photo": ("photo.png", flat_png, "PhotoToFashion().transform([path])", "too large for a file of"),
     "a sparse photo": ("photo.png", sparse(2**40), "PhotoToFashion().transform([path])", "photo"),
     "sparse weights": ("weights.pth", sparse(2**40), WEIGHTS, "cannot be read as one"),
     "a line in a zip": ("bomb.zip", zip_of_csv, "load_csv(path)", "lines of at most 1,048,576"),
@@ -321,20 +411,7 @@ def fitted(model):
     return lambda path: save(model.fit(X, y), path)
 
 
-def wide(path):
-    """A vote of a network whose layers would take half a gigabyte for 16 of its images."""
-    X, y = np.random.default_rng(0).integers(0, 256, (20, 64), dtype=np.uint8), np.arange(20) % 2
-    save(VotingClassifier([("net", small("ConvNetClassifier", architecture="512C1-GAP"))]).fit(X, y), path)
-
-    def change(content, tensors):
-        described = next(one for one in content["classifiers"] if "learned" in one)
-        described["learned"] |= {"image_shape_": {"tuple": [1, 128, 128]}, "n_features_in_": 128**2}
-
-    rewritten(path, change)
-
-
 LARGE = {
-    "wide network": ("m.safetensors", wide, "load(path)"),
     "network": ("m.safetensors", fitted(small("ConvNetClassifier", architecture="4C3-5000N")), "load(path)"),
     "forest": ("m.safetensors", fitted(RandomForestClassifier(99)), "load(path)"),
     "stumps": ("m.safetensors", fitted(RandomForestClassifier(5_000, max_depth=1, max_samples=9)), "load(path)"),

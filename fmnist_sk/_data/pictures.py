@@ -32,6 +32,8 @@ READING = {             # rules for parameters
     "n_jobs": [Interval(numbers.Integral, 1, None, closed="left"), Interval(numbers.Integral, None, -1, closed="right"),
                None],
 }
+SCALED = "JPEG", "MPO"      # formats of which large pictures are decoded in a small size
+GROWTH, SMALL = 8, 2**26    # of others the pixels take at most 8 times the bytes of the file, and 64 MiB
 SCANS = 100                 # of a JPEG: each takes as long as decoding all of it, and progressive ones have about ten
 
 # A marker of a JPEG that a segment follows (ISO 10918-1, table B.1).
@@ -76,6 +78,8 @@ def read_picture(picture: Any, name: str, *, max_pixels: int, side: int | None =
         raise TypeError(f"{name} must be a path, bytes, a Pillow image or an array, got {type(picture).__name__}.")
     try:
         _check_size(image.size, name, max_pixels)
+        if is_file and image.format not in SCALED:
+            _check_growth(image, picture, name)
         try:
             return _upright(Image, image, side, fit, is_file)
         except DAMAGED as error:
@@ -194,10 +198,18 @@ def _opened(Image, source, name: str, max_pixels: int):
         raise ValueError(f"{name} is too large, more than max_pixels={max_pixels:,}: {error}") from error
     except (OSError, SyntaxError, ValueError, EOFError, OverflowError) as error:
         raise ValueError(f"{name} is no picture that can be read ({', '.join(formats)}): {error}") from error
-    if image.format in ("JPEG", "MPO") and _scans(source, is_path) > SCANS:
+    if image.format in SCALED and _scans(source, is_path) > SCANS:
         image.close()
         raise ValueError(f"{name} is damaged: a JPEG has at most {SCANS} scans.")
     return image
+
+
+def _check_growth(image, source, name: str) -> None:
+    n_bytes = image.width * image.height * len(image.getbands()) * (2 if image.mode.startswith("I") else 1)
+    size = os.path.getsize(source) if isinstance(source, (str, os.PathLike)) else len(source)
+    if n_bytes > GROWTH * size + SMALL:
+        raise ValueError(f"{name} is too large for a file of {size:,} bytes: its {image.width} x {image.height} pixels "
+                         f"take {n_bytes:,} bytes, of at most {GROWTH * size + SMALL:,}.")
 
 
 def _registered(Image) -> set[str]:

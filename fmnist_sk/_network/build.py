@@ -8,15 +8,21 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.nn.modules.module import (
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
 from fmnist_sk._network.generators import MIN_ROWS
 from fmnist_sk._network.layers import Standardize
 from fmnist_sk._network.random import DrawFrom
+
+LARGEST_OUTPUT = 2**27          # values that a layer of a network from a file may make of MIN_ROWS images
 
 
 class StandardizedNetwork(nn.Sequential):
@@ -55,8 +61,9 @@ class NetworkBuilder:
 
     def restore(self, state: dict[str, Tensor], seed: int) -> StandardizedNetwork:
         """The same with weights from a file, without drawing any. Raises ValueError for those of other networks."""
-        with torch.device("meta"), _at_most(4 * len(state) + 100):
+        with torch.device("meta"), _at_most(4 * len(state) + 60), torch.no_grad():
             network = self.network(self.image_shape)
+            _check_outputs(network, torch.zeros(MIN_ROWS, *self.image_shape))
         module = self._with_standardize(network)
         for name, value in module.state_dict(keep_vars=True).items():
             given = state.get(name)
@@ -180,18 +187,47 @@ def _unstrided_pixels(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _at_most(n_parameters: int) -> Iterator[None]:
-    """Within this context, a network of more parameters than these raises ValueError as soon as it has them."""
-    thread, count = threading.get_ident(), itertools.count(1)
+def _at_most(n_parts: int) -> Iterator[None]:
+    """Within this context, a network of more parameters or layers than these raises ValueError as soon as it has them.
+    """
+    thread, counts = threading.get_ident(), {kind: itertools.count(1) for kind in (nn.Parameter, nn.Module)}
 
-    def hook(module, name, parameter):
-        if threading.get_ident() == thread and next(count) > n_parameters:
+    def hook(kind, module, name, part):
+        if threading.get_ident() == thread and next(counts[kind]) > n_parts:
             raise ValueError("the settings make a much larger network than that of these weights.")
 
-    handle = register_module_parameter_registration_hook(hook)
+    handles = [register_module_parameter_registration_hook(partial(hook, nn.Parameter)),
+               register_module_module_registration_hook(partial(hook, nn.Module))]
     try:
         yield
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
+
+
+class _TooLarge(ValueError):
+    pass
+
+
+def _check_outputs(network: nn.Module, x: Tensor) -> None:
+    """Raise ValueError if a layer makes more values of x, on the device "meta", than a network for such images does."""
+    def hook(module, inputs, output):
+        if isinstance(output, Tensor) and output.numel() > LARGEST_OUTPUT:
+            raise _TooLarge(f"its network makes {output.numel():,} values in one layer of {len(x)} images, of at most "
+                            f"{LARGEST_OUTPUT:,}.")
+
+    handles = [module.register_forward_hook(hook) for module in network.modules()]
+    try:
+        if x.numel() > LARGEST_OUTPUT:
+            raise _TooLarge(f"its images have {x[0].numel():,} values.")
+        network.eval()(x)
+    except _TooLarge:
+        raise
+    except Exception:                   # a user's network, which may not know this device
+        pass
+    finally:
+        network.train()
+        for handle in handles:
+            handle.remove()
 
 

@@ -55,7 +55,7 @@ class Whitening(nn.Module):
             raise ValueError(f"whitening must have an even number of maps up to {2 * size}, twice the values of a "
                              f"patch, got {maps}.")
         self.stride, self.padding = stride, padding
-        components = torch.eye(size)[:maps // 2].reshape(-1, in_channels, kernel, kernel)       # of nothing seen yet
+        components = torch.eye(maps // 2, size).reshape(-1, in_channels, kernel, kernel)       # of nothing seen yet
         self.register_buffer("weight", torch.cat([components, -components]))
 
     @torch.no_grad()

@@ -31,7 +31,8 @@ NOT_SAVED = "validation_data", "callbacks", "checkpoint"          # of the train
 PREFIXED_PARAM = re.compile("(module|criterion|optimizer)__.")         # settings in skorch's manner that are saved
 FITTED_ATTRIBUTES = "n_features_in_", "feature_names_in_", "best_epoch_"
 IN_FILE = {"classes_inferred_", "image_shape_", "value_range_", "pixels_", "_seed", "n_iter_", *FITTED_ATTRIBUTES}
-LARGEST_IMAGE = 2**26                   # values
+LARGEST_IMAGE = 2**21                   # values
+OBJECT, FITTED = 3_000, 30_000          # bytes of a classifier, and of its network beside its weights
 
 
 def describe(classifier: ImageClassifier, encoder: EstimatorEncoder) -> dict:
@@ -43,6 +44,7 @@ def describe(classifier: ImageClassifier, encoder: EstimatorEncoder) -> dict:
     if lost := [name for name in ("validation_data", "callbacks") if params[name] is not None]:
         warnings.warn(f"{' and '.join(lost)} of {type(classifier).__name__} are not saved.", UserWarning, stacklevel=3)
     params |= dict.fromkeys(NOT_SAVED)
+    encoder.spend(OBJECT + FITTED * classifier.initialized_)
     settings = {
         "class": full_name(type(classifier)),
         "params": {name: encoder.encode(value, name) for name, value in params.items()},
@@ -62,7 +64,7 @@ def describe(classifier: ImageClassifier, encoder: EstimatorEncoder) -> dict:
         **settings,
         "learned": {name: encoder.encode(value, name) for name, value in learned.items()},
         "statistics": [list(map(float, values)) for values in (images.mean, images.std)],
-        "history": encoder.encode(to_columns(rows), "history_"),
+        "history": encoder.encode(to_columns(rows, encoder), "history_"),
         "device": classifier.device_.type,
     }
 
@@ -92,8 +94,9 @@ def _check_as_fitted(classifier: ImageClassifier) -> None:
 def restore(described: dict, tensors: dict[str, Tensor], device, decoder: EstimatorDecoder) -> ImageClassifier:
     kind = decoder.find(described["class"], "classifier")
     if not (isinstance(kind, type) and issubclass(kind, ImageClassifier)):
-        raise ValueError(f"{described['class']} is no ImageClassifier.")
+        raise ValueError(f"its {kind.__name__} is no ImageClassifier.")
     params = {name: decoder.decode(value, name) for name, value in described["params"].items()}
+    decoder.spend(OBJECT)
     classifier = kind(**params | dict.fromkeys(NOT_SAVED))
     prefixed = {name: decoder.decode(value) for name, value in described["prefixed"].items()}
     if wrong := [name for name in prefixed if not PREFIXED_PARAM.match(name)]:
@@ -105,6 +108,7 @@ def restore(described: dict, tensors: dict[str, Tensor], device, decoder: Estima
             raise ValueError("it holds weights of a classifier that was not fitted.")
         return classifier
     classifier._validate_params()
+    decoder.spend(FITTED)
     learned = {name: decoder.decode(value) for name, value in described["learned"].items()}
     if set(learned) - IN_FILE:
         raise ValueError(f"it holds unknown attributes {sorted(set(learned) - IN_FILE)}.")
@@ -123,7 +127,7 @@ def restore(described: dict, tensors: dict[str, Tensor], device, decoder: Estima
     parts = {name: {key.removeprefix(f"{name}."): value for key, value in tensors.items()
                     if key.startswith(f"{name}.")} for name in ("module", "criterion")}
     history = decoder.decode(described["history"])
-    rows = [_flat_row(row) for row in history] if isinstance(history, list) else to_rows(history)
+    rows = [_flat_row(row) for row in history] if isinstance(history, list) else to_rows(history, decoder)
     classifier.restore(images, learned.get("_seed", 0), **parts, history=rows)
     return classifier
 
@@ -131,6 +135,8 @@ def restore(described: dict, tensors: dict[str, Tensor], device, decoder: Estima
 def _flat_row(row: dict) -> dict:
     """A row of the history; until 0.1.0 it held the accuracies of all classes as a list."""
     of_classes = row.get("valid_class_acc", ())
+    if not isinstance(of_classes, (list, tuple)):
+        raise ValueError("its history must have lists of numbers.")
     return {**{name: value for name, value in row.items() if name != "valid_class_acc"},
             **{f"valid_class_acc_{code}": value for code, value in enumerate(of_classes)}}
 
@@ -144,10 +150,10 @@ def _check_learned(learned: dict) -> None:
     if not isinstance(shape, tuple) or len(shape) != 3 or not all(isinstance(side, int) and side > 0 for side in shape
                                                                  ) or math.prod(shape) > LARGEST_IMAGE:
         raise ValueError(f"its images must have a shape (channels, height, width), got {shape!r}.")
-    if learned.get("n_features_in_", 1) not in range(1, math.prod(shape) + 1):         # fewer are padded
-        raise ValueError(f"its rows of {learned['n_features_in_']!r} values are no images of shape {shape}.")
-    if not all(isinstance(learned.get(name, 0), int) for name in ("n_features_in_", "best_epoch_", "n_iter_", "_seed")):
+    if not all(type(learned.get(name, 0)) is int for name in ("n_features_in_", "best_epoch_", "n_iter_", "_seed")):
         raise ValueError("its numbers of features and epochs and its seed must be whole numbers.")
+    if not 1 <= learned.get("n_features_in_", 1) <= math.prod(shape):                  # fewer are padded
+        raise ValueError(f"its rows of {learned['n_features_in_']!r} values are no images of shape {shape}.")
 
 
 def _pixels(learned: dict) -> PixelStatistics | None:

@@ -29,6 +29,7 @@ class Form:
     pack, unpack : what is saved of a fitted one where that is not its attributes, and how it is set again
     complete : sets attributes that follow from others
     is_right : whether the parameters of a built one fit together
+    cost : bytes that a fitted one takes beside its attributes
     """
 
     kind: type
@@ -41,6 +42,7 @@ class Form:
     unpack: Callable[[Any, Fitted], None] = lambda part, fitted: vars(part).update(fitted)
     complete: Callable[[Any], None] = lambda part: None
     is_right: Callable[[Any], bool] = lambda part: True
+    cost: Callable[[Fitted], int] = lambda fitted: 0
 
     def params_of(self, part: Any) -> dict[str, Any]:
         """Parameters of an object, without those that belong to a machine."""
@@ -63,7 +65,7 @@ class Form:
         found = self.pack(part)
         return {name: found[name] for name in {**EVERY, **self.fitted, **self.optional} if name in found}
 
-    def build(self, params: dict[str, Any], fitted: Fitted | None) -> Any:
+    def build(self, params: dict[str, Any], fitted: Fitted | None, spend: Callable[[int], None]) -> Any:
         """An object with these parameters and attributes. Raises ValueError for those that no fit leaves."""
         name = self.kind.__name__
         for key, rule in self.params.items():
@@ -75,25 +77,27 @@ class Form:
             if not self.is_right(part):
                 raise ValueError(f"its {name} has parameters that do not fit together.")
             if fitted is not None:
-                self._set(part, fitted, name)
+                self._set(part, fitted, name, spend)
         except (TypeError, AttributeError, IndexError, KeyError) as error:
             raise ValueError(f"its {name} cannot be built: {error!s:.200}") from error
         return part
 
-    def _set(self, part: Any, fitted: Fitted, name: str) -> None:
+    def _set(self, part: Any, fitted: Fitted, name: str, spend: Callable[[int], None]) -> None:
         sizes: Sizes = {}
         rules = {**EVERY, **self.fitted, **self.optional}
         if unknown := fitted.keys() - rules.keys():
-            raise ValueError(f"its {name} has an unknown attribute {min(unknown):.50}.")
+            raise ValueError(f"its {name} has an unknown attribute {min(unknown)[:50]!r}.")
         for key, rule in rules.items():
             if key in self.fitted or key in fitted:
                 _check(key in fitted and rule(fitted[key], sizes), name, key, fitted.get(key))
         if not self.is_consistent(part, fitted):
             raise ValueError(f"its {name} has attributes that do not fit together.")
+        spend(self.cost(fitted))
         self.unpack(part, fitted)
         self.complete(part)
 
 
 def _check(is_right: bool, kind: str, name: str, value: Any) -> None:
     if not is_right:
-        raise ValueError(f"its {kind} has a wrong {name}: {value!r:.100}.")
+        said = repr(value)[:100] if isinstance(value, (int, float, str, type(None))) else type(value).__name__
+        raise ValueError(f"its {kind} has a wrong {name}: {said}.")

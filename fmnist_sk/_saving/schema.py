@@ -56,6 +56,7 @@ FUNCTIONS = {f"numpy.{function.__name__}": function for function in (
     np.abs, np.ascontiguousarray, np.cbrt, np.exp, np.expm1, np.log, np.log10, np.log1p, np.log2, np.negative, np.sqrt,
     np.square, np.tanh)}                                            # that a FunctionTransformer may apply
 METHODS = one_of("predict_proba", "decision_function", "predict")   # that a StackingClassifier may ask for
+LARGEST_PICTURE = 2**20         # pixels that an ImageReader may make of a photo
 METRICS = one_of("minkowski", "euclidean", "manhattan", "chebyshev", "cosine")
 classifier, anything = estimator("predict"), estimator()
 classes = {"classes_": labels("k")}
@@ -82,11 +83,17 @@ def _reads_what_is_needed(part: Pipeline) -> bool:
     """Whether photos are made images of the size that the next step was fitted on, not larger ones."""
     for (_, reader), (_, following) in pairwise(part.steps):
         n_values = getattr(following, "n_features_in_", None)
-        if isinstance(reader, ImageReader) and n_values is not None:
+        if isinstance(reader, ImageReader):
             height, width = check_size(reader.size)
-            if height * width * (1 if reader.color == "gray" else 3) != n_values:
+            if height * width > LARGEST_PICTURE or (n_values is not None and n_values != height * width * (
+                    1 if reader.color == "gray" else 3)):
                 return False
     return True
+
+
+def _features(value: Any, sizes: Any) -> bool:
+    """Numbers of features, not more than there are; some may be there twice."""
+    return integers("f", below="p")(value, sizes) and len(value) <= sizes["p"]
 
 
 def _rows_fit(part: Any, fitted: dict) -> bool:
@@ -212,7 +219,8 @@ OF_SKLEARN = [
                          "intercepts_": many(floats("a"), "l"), "n_layers_": integer(2), "n_outputs_": integer(1),
                          "out_activation_": one_of("softmax", "logistic")},
          {"n_iter_": integer(), "t_": integer(), "loss_": number()}, is_consistent=_layers_fit, complete=_complete_mlp),
-    *(Form(kind, trees.FIELDS, is_consistent=trees.lead_somewhere, pack=trees.pack, unpack=trees.unpack) for kind in (
+    *(Form(kind, trees.FIELDS, is_consistent=trees.lead_somewhere, pack=trees.pack, unpack=trees.unpack,
+           cost=trees.cost) for kind in (
         DecisionTreeClassifier, ExtraTreeClassifier, ensemble.RandomForestClassifier, ensemble.ExtraTreesClassifier)),
     # Around classifiers
     Form(Pipeline, params={"steps": _pairs}, is_right=_reads_what_is_needed),
@@ -223,7 +231,7 @@ OF_SKLEARN = [
          {"_n_feature_outs": many(integer(), "members")}, params={"estimators": _pairs}, unsaved={"cv": None},
          complete=_complete_stacking),
     Form(ensemble.BaggingClassifier, {**members, "n_features_in_": integer(1, letter="p"), "estimator_": anything,
-                                      "estimators_features_": many(integers("f", below="p"), "members"),
+                                      "estimators_features_": many(_features, "members"),
                                       "n_classes_": integer(1, letter="k")},
          {"_max_features": integer(1), "_max_samples": integer(1), "_n_samples": integer(1), "_seeds": integers("n"),
           "oob_score_": number(), "oob_decision_function_": array("f", "n", "k")}),

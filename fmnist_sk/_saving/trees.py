@@ -9,7 +9,6 @@ from sklearn.tree._tree import NODE_DTYPE, Tree
 
 from fmnist_sk._saving.fields import array, floats, integer, integers, labels
 
-MOST_TREES = 10_000         # of a forest; each takes kilobytes beside its nodes
 FIELDS = {
     "n_features_in_": integer(1, letter="p"), "classes_": labels("k"),
     "counts": integers("trees", low=1), "values": floats("nodes", 1, "k"),
@@ -23,8 +22,6 @@ def pack(part: Any) -> dict[str, Any]:
     if part.n_outputs_ != 1:
         raise ValueError(f"{type(part).__name__} can be saved for one label an image, got {part.n_outputs_}.")
     members = getattr(part, "estimators_", [part])
-    if len(members) > MOST_TREES:
-        raise ValueError(f"{type(part).__name__} can be saved with at most {MOST_TREES:,} trees, got {len(members):,}.")
     states = [member.tree_.__getstate__() for member in members]
     nodes = np.concatenate([state["nodes"] for state in states])
     return {**vars(part), "counts": np.array([len(state["nodes"]) for state in states]),
@@ -39,7 +36,7 @@ def lead_somewhere(part: Any, fitted: dict[str, Any]) -> bool:
     """
     counts, left, right = (fitted[name] for name in ("counts", "node_left_child", "node_right_child"))
     is_one = isinstance(part, (DecisionTreeClassifier, ExtraTreeClassifier))
-    if counts.sum() != len(left) or not 0 < len(counts) <= MOST_TREES or (is_one and len(counts) != 1):
+    if counts.sum() != len(left) or not len(counts) or (is_one and len(counts) != 1):
         return False
     place = np.arange(len(left)) - np.repeat(np.cumsum(counts) - counts, counts)        # of a node in its tree
     inner, feature = left != -1, fitted["node_feature"]
@@ -48,6 +45,12 @@ def lead_somewhere(part: Any, fitted: dict[str, Any]) -> bool:
             return False
     return bool((right[~inner] == -1).all() and (feature[inner] >= 0).all()
                 and (feature[inner] < fitted["n_features_in_"]).all())
+
+
+def cost(fitted: dict[str, Any]) -> int:
+    """Bytes that trees take: each some thousands, and each node what scikit-learn keeps of it, whatever its arrays'."""
+    return 3_000 * len(fitted["counts"]) + (NODE_DTYPE.itemsize + 100 + 8 * fitted["values"].shape[2]) * len(
+        fitted["values"])
 
 
 def unpack(part: Any, fitted: dict[str, Any]) -> None:

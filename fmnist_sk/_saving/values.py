@@ -19,6 +19,8 @@ from fmnist_sk._storage.values import Decoder, Encoder
 from fmnist_sk.classifier import ImageClassifier
 
 MOST_USES = 64              # of one classifier in a file: each takes as long to predict as another one
+MOST_NESTED = 10            # estimators in one another: scikit-learn asks each some three times what the next one is
+OBJECT = 3_000              # bytes of an estimator
 
 
 def _classes_in(place: Any, base: type) -> list[type]:
@@ -47,6 +49,7 @@ class EstimatorEncoder(Encoder):
         self.classifiers: list[ImageClassifier] = []
         self.used: Counter[int] = Counter()
         self.untrusted: set[str] = set()
+        self.depth = 0
 
     def other(self, value: Any, name: str) -> Any:
         if known := [key for key, function in FUNCTIONS.items() if function is value]:
@@ -75,6 +78,10 @@ class EstimatorEncoder(Encoder):
 
     def _declared(self, form: Any, value: Any) -> dict:
         params, fitted = {}, form.fitted_of(value)
+        self.depth += 1
+        if self.depth > MOST_NESTED:
+            raise ValueError(f"{form.kind.__name__} cannot be saved: it is in more than {MOST_NESTED} estimators.")
+        self.spend(OBJECT + (0 if fitted is None else form.cost(fitted)))
         for key, param in form.params_of(value).items():
             try:
                 params[key] = self.encode(param, key)
@@ -85,8 +92,10 @@ class EstimatorEncoder(Encoder):
                     raise
                 params[key] = self.encode(form.unsaved[key], key)
                 warnings.warn(f"{form.kind.__name__}: {error}", UserWarning, stacklevel=2)
-        return {"object": form.kind.__name__, "params": params, **({} if fitted is None else {
+        described = {"object": form.kind.__name__, "params": params, **({} if fitted is None else {
             "fitted": {key: self.encode(item, key) for key, item in fitted.items()}})}
+        self.depth -= 1
+        return described
 
 
 class EstimatorDecoder(Decoder):
@@ -104,6 +113,7 @@ class EstimatorDecoder(Decoder):
         self.classifiers: list[ImageClassifier] = []
         self.used: Counter[int] = Counter()
         self.kinds: set[str] = set()
+        self.depth = 0
 
     def find(self, name: Any, role: str) -> Any:
         """The class of this name, if it may stand for such a setting or is trusted."""
@@ -129,9 +139,15 @@ class EstimatorDecoder(Decoder):
             case {"object": str() as kind, "params": dict() as params}:
                 form = FORMS.get(kind.rpartition(".")[2])               # until 0.1.0 with its module
                 if form is None:
-                    raise ValueError(f"it holds an object of {kind:.100}, which is not known here.")
+                    raise ValueError(f"it holds an object of {kind[:100]!r}, which is not known here.")
                 self.kinds.add(form.kind.__name__)
+                self.depth += 1
+                if self.depth > MOST_NESTED:
+                    raise ValueError(f"it holds an estimator that is in more than {MOST_NESTED} others.")
+                self.spend(OBJECT)
                 fitted = value.get("fitted")
-                return form.build({key: self.decode(item, key) for key, item in params.items()}, None if fitted is None
-                                  else {key: self.decode(item) for key, item in fitted.items()})
+                built = form.build({key: self.decode(item, key) for key, item in params.items()}, None if fitted is None
+                                   else {key: self.decode(item) for key, item in fitted.items()}, self.spend)
+                self.depth -= 1
+                return built
         return super().other(value, name)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import bz2
 import contextlib
+import csv
 import gzip
 import io
 import lzma
@@ -16,8 +17,10 @@ from typing import IO, Any
 
 GROWTH, SMALL = 12, 2**24       # a file may become 12 times as long, and 16 MiB: digits compress to a tenth
 MOST_MEMBERS = 1_000            # of an archive
-LARGEST_HEADER = 2**13          # of a member, bytes; Python 3.11 reads them in quadratic time
+LARGEST_HEADER = 2**11          # of a member, bytes; Python 3.11 reads them in quadratic time
+LARGEST_HEADERS = 2**21         # of all members together
 UNREADABLE = (UnicodeDecodeError, EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError,
+              csv.Error, OverflowError,
               MemoryError,      # of dictionaries of any size
               RuntimeError)     # zipfile's of members that are encrypted
 OPEN: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".tgz": gzip.open, ".bz2": bz2.open, ".tbz2": bz2.open,
@@ -34,10 +37,10 @@ def opened(path: Path, member: str | None) -> Iterator[IO[bytes]]:
         else:
             stream = Bounded(stack.enter_context(OPEN.get(path.suffix, open)(path, "rb")), path)
         if path.suffix in (".tar", ".tgz", ".tbz2", ".txz") or path.suffixes[-2:-1] == [".tar"]:
-            stream.most_at_once = LARGEST_HEADER
+            stream.left, stream.most_at_once = LARGEST_HEADERS, LARGEST_HEADER
             tar = stack.enter_context(tarfile.open(fileobj=stream, mode="r:"))
-            name = _csv_member((info.name for info in tar if info.isfile()), member, path)
-            stream.most_at_once = None
+            name = _csv_member((info.name for info in tar if info.isfile() and not info.issparse()), member, path)
+            stream.left = stream.most_at_once = None
             found = tar.extractfile(name)
             if found is None:
                 raise ValueError(f"{path} must hold its table as a file, but {name} is none.")
@@ -63,9 +66,11 @@ def _csv_member(names: Iterable[str], member: str | None, path: Path) -> str:
 class Bounded(io.RawIOBase):
     """The bytes of a file after decompression, which may not become much longer by it.
 
-    With `most_at_once` no more bytes may be asked for in one call: tarfile would read headers of any length.
+    With `left` and `most_at_once` no more bytes may be asked for, in all or in one call: tarfile would read headers of
+    any length and number.
     """
 
+    left: int | None = None
     most_at_once: int | None = None
 
     def __init__(self, stream: IO[bytes], path: Path):
@@ -88,6 +93,10 @@ class Bounded(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         if self.most_at_once is not None and not 0 <= size <= self.most_at_once:
             raise ValueError(f"{self.path} must have headers of at most {self.most_at_once:,} bytes, got {size:,}.")
+        if self.left is not None:
+            self.left -= size
+            if self.left < 0:
+                raise ValueError(f"{self.path} must have headers of at most {LARGEST_HEADERS:,} bytes in all.")
         data = self.stream.read(size)
         self._check(self.stream.tell())
         return data

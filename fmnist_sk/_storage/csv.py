@@ -17,6 +17,8 @@ LABELS = "label", "labels", "class", "target", "y"                          # na
 IDS = "id", "ids", "index", "image_id", "imageid", "", "unnamed: 0"         # the last two are pandas' own
 VALUES = 2**20                  # at a time
 MOST_BLANK = 1_000              # lines
+MOST_COLUMNS = 20_000           # of 3 x 80 x 80 pixels: pandas needs kilobytes for each
+LINE = 200                      # bytes that a label and an id take as Python's texts
 LONGEST_LINE = 2**20            # characters: of 3 x 256 x 256 pixels
 MOSTLY = 0.95                   # of a column: it is a corner of the images, not labels
 SMALLEST = 16                   # pixels of an image whose shape is guessed
@@ -45,6 +47,7 @@ class _Lines:
 
     def __init__(self, text: IO[str], path: Path):
         self.text, self.path, self.n, self.n_blank, self.pushed_back = text, path, 0, 0, ""
+        self.most_bytes = 8 * path.stat().st_size + 2**25
 
     def read(self, size: int = -1) -> str:
         if self.pushed_back:
@@ -55,6 +58,8 @@ class _Lines:
         if len(line) > LONGEST_LINE or line.count('"') % 2 or self.n_blank > MOST_BLANK:
             raise ValueError(f"{self.path} must have lines of at most {LONGEST_LINE:,} characters and an even number "
                              f"of quotes, at most {MOST_BLANK:,} of them blank, got line {self.n}: {line[:40]!r}.")
+        if self.n * LINE > self.most_bytes:
+            raise ValueError(f"{self.path} must have fewer lines for its size, got more than {self.n - 1:,}.")
         return line.replace("\0", "?")           # pandas before 3.1 reads "3\0" as 3
 
     def __iter__(self):
@@ -73,6 +78,8 @@ def read_table(path: Path, member: str | None, shape: tuple[int, int, int] | Non
             if first is None:
                 raise pd.errors.EmptyDataError
             fields = next(csv.reader([first]))
+            if len(fields) > MOST_COLUMNS:
+                raise ValueError(f"{path} must have at most {MOST_COLUMNS:,} columns, got {len(fields):,}.")
             layout = _layout(fields, None if shape is None else math.prod(shape), path)
             lines.pushed_back = "" if layout.is_header else first
             frames = pd.read_csv(lines, header=None, dtype=dict.fromkeys(layout.labels + layout.ids, str),
@@ -91,6 +98,8 @@ def read_table(path: Path, member: str | None, shape: tuple[int, int, int] | Non
     labels, ids = (np.concatenate(values) for values in zip(*parts, strict=True))
     if layout.labels and (not layout.is_header or fields[layout.labels[0]].strip().lower() not in LABELS):
         _check_first_is_label(labels, images[:, -1], path)
+    if layout.labels and 4 * len(labels) * (longest := max(map(len, labels))) > lines.most_bytes:
+        raise ValueError(f"{path} must have shorter labels for its size, got one of {longest:,} characters.")
     return Table(images, _as_labels(labels, path) if layout.labels else None, ids if layout.ids else None,
                  shape or guessed_shape(len(layout.pixels)) or (1, 1, len(layout.pixels)))
 

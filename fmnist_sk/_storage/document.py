@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ from fmnist_sk._storage.files import check_is_regular, write_whole
 
 EXTRA = "Models are saved and loaded with", "save"
 NAME = "fmnist_sk"              # of the JSON among the header's metadata
-LARGEST_HEADER = 2**23          # bytes: names, types and shapes of tensors, and the JSON
-LARGEST_JSON = 2**21            # bytes; Python's objects take up to 30 times as many
+# Bytes that may be parsed, and how many more for each byte of the file: Python's objects take up to 100 times as many.
+LARGEST_HEADER = 2**20, 1 / 64  # names, types and shapes of tensors, and the JSON
+LARGEST_JSON = 2**19, 1 / 64
 
 
 def write_document(path: Path, content: dict, tensors: dict[str, Tensor]) -> None:
@@ -28,12 +30,18 @@ def write_document(path: Path, content: dict, tensors: dict[str, Tensor]) -> Non
     safetensors = optional("safetensors.torch", *EXTRA)
     tensors = {name: _own(value) for name, value in tensors.items()}
     text = json.dumps({**content, "digest": digest_of(content, tensors)}, allow_nan=False)
-    if len(text) > LARGEST_JSON:
-        raise ValueError(f"settings must have at most {LARGEST_JSON:,} bytes as JSON, got {len(text):,}.")
     data = safetensors.save(tensors, {NAME: text})
-    if int.from_bytes(data[:8], "little") > LARGEST_HEADER:
-        raise ValueError(f"a file holds at most about {LARGEST_HEADER // 150:,} tensors, got {len(tensors):,}.")
+    if len(text) > _most(LARGEST_JSON, len(data)):
+        raise ValueError(f"settings must have at most {_most(LARGEST_JSON, len(data)):,} bytes as JSON, got "
+                         f"{len(text):,}.")
+    if int.from_bytes(data[:8], "little") > _most(LARGEST_HEADER, len(data)):
+        raise ValueError(f"a file of its size holds at most about {_most(LARGEST_HEADER, len(data)) // 150:,} tensors, "
+                         f"got {len(tensors):,}.")
     write_whole(path, data)
+
+
+def _most(limit: tuple[int, float], size: int) -> int:
+    return limit[0] + int(limit[1] * size)
 
 
 def _own(tensor: Tensor) -> Tensor:
@@ -48,11 +56,11 @@ def read_document(path: Path) -> tuple[dict, dict[str, Tensor]]:
     check_is_regular(path)
     try:
         with open(path, "rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if length > LARGEST_HEADER:
+            length, size = int.from_bytes(file.read(8), "little"), os.fstat(file.fileno()).st_size
+            if length > _most(LARGEST_HEADER, size):
                 raise ValueError(f"its header would have {length:,} bytes.")
             text = json.loads(file.read(length)).get("__metadata__", {}).get(NAME, "null")
-            if len(text) > LARGEST_JSON:
+            if len(text) > _most(LARGEST_JSON, size):
                 raise ValueError(f"its settings have {len(text):,} bytes.")
             content = json.loads(text)
             file.seek(0)

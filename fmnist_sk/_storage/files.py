@@ -21,6 +21,7 @@ import torch
 # What the pickles of torch.save name, where there are only tensors and plain values.
 TENSORS = re.compile(r"collections OrderedDict|torch._utils _rebuild_(tensor|tensor_v2|parameter)|torch \w+Storage")
 
+MOST_CODES = 500_000            # of such a pickle: a tensor takes some 20
 KEPT = 50           # characters of a file's name in that of a part of it, which must not become too long
 
 
@@ -52,16 +53,18 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     that whenever the process is killed, there is the whole old file or the whole new one. The old one's mode is kept.
     Parts that killed processes left are removed. Raises ValueError for what is no file, such as a device.
     """
-    path = path.resolve()
+    try:
+        path = path.resolve()
+    except RuntimeError as error:                   # of links in a circle
+        raise ValueError(f"path must lead to a file, but {str(path)!r} leads in a circle.") from error
     if path.exists():
         check_is_regular(path)
     for left in leftovers(path):
         with contextlib.suppress(OSError):
             left.unlink(missing_ok=True)
-    partial = path.with_name(f".{path.name[:KEPT]}.{uuid.uuid4().hex}.part")
+    partial, file = _begin(path)
     try:
-        with open(partial, "wb") as file:
-            hold(file)
+        with file:
             if path.exists():
                 partial.chmod(stat.S_IMODE(path.stat().st_mode))
             yield file
@@ -71,6 +74,17 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def _begin(path: Path) -> tuple[Path, IO[bytes]]:
+    """A new part of a file, held; another process may have removed it before, as one that was left."""
+    while True:
+        partial = path.with_name(f".{path.name[:KEPT]}.{uuid.uuid4().hex}.part")
+        file = open(partial, "wb")                  # noqa: SIM115  # closed by who asked for it
+        if hold(file) and partial.exists():
+            return partial, file
+        file.close()
+        partial.unlink(missing_ok=True)
 
 
 def hold(file: IO[bytes]) -> bool:
@@ -87,11 +101,13 @@ def hold(file: IO[bytes]) -> bool:
 
 
 def leftovers(path: Path) -> Iterator[Path]:
-    """The parts of a file that processes left when they were killed; not those that are being written."""
-    for part in path.parent.glob(f".{glob.escape(path.name[:KEPT])}.{'?' * 32}.part"):
-        with contextlib.suppress(OSError), open(part, "rb") as file:
-            if hold(file):
-                yield part
+    """The parts of a file that processes left when they were killed, each held; not those that are being written."""
+    for part in path.parent.glob(f".{glob.escape(path.name[:KEPT])}.{'[0-9a-f]' * 32}.part"):
+        with contextlib.suppress(OSError):
+            if stat.S_ISREG(part.lstat().st_mode):
+                with open(part, "rb") as file:
+                    if hold(file):
+                        yield part
 
 
 def check_is_regular(path: Path) -> None:
@@ -164,7 +180,9 @@ def _check_pickle(stream: IO[bytes], most: int | None = None) -> None:
     PyTorch would run code that needs any time or memory, such as codecs and bytearray(n). With `most`, no number may be
     larger: PyTorch allocates memory of these sizes (bytes) before it reads any.
     """
-    for code, value, _ in pickletools.genops(stream):
+    for n_codes, (code, value, _) in enumerate(pickletools.genops(stream)):
+        if n_codes > MOST_CODES:
+            raise ValueError(f"it has more than {MOST_CODES:,} instructions.")
         if code.name in ("STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4") or (
                 code.name == "GLOBAL" and not TENSORS.fullmatch(str(value))):
             raise ValueError(f"it holds {value or code.name}, which is no part of tensors.")

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fmnist_sk._storage.document import read_document, write_document
 from fmnist_sk._storage.files import leftovers
-from fmnist_sk._storage.values import Decoder, Encoder, to_columns, to_rows
+from fmnist_sk._storage.values import Decoder, Encoder, allowed, to_columns, to_rows
 
 PLAIN = {"fit": str, "seed": int, "phase": int, "step": int, "first": int, "stopped": bool, "history": dict}
 SUFFIX = ".safetensors"
@@ -69,7 +69,7 @@ class FitFile:
             wrong = [name for name, kind in PLAIN.items() if type(content[name]) is not kind]
             if wrong or not 0 <= content["seed"] < 2**31:
                 raise ValueError(f"its {wrong or 'seed'} is not that of a fit.")
-            content["history"] = to_rows(content["history"])
+            content["history"] = to_rows(content["history"], decoder)
             _check_history(content["history"])
         except FileNotFoundError:
             return None
@@ -93,7 +93,9 @@ class FitFile:
         rows = [{name: _plain(value) for name, value in row.items()} for row in content["history"]]
         try:
             described = {name: encoder.encode(value, name) for name, value in
-                         {**content, "fit": self.path.stem, "history": to_columns(rows)}.items()}
+                         {**content, "fit": self.path.stem, "history": to_columns(rows, encoder)}.items()}
+            if encoder.spent > allowed(encoder.tensors.values()):
+                raise ValueError("its history is too long")
             for attempt in range(5):
                 try:
                     write_document(self.path, described, encoder.tensors)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,19 +12,31 @@ from numpy.ma import MaskedArray
 from torch import Tensor
 
 LONGEST_TEXT = 10_000       # characters
-LARGEST_TEXTS = 2**24       # bytes of all arrays of texts
-MOST_NUMBERS = 2**20        # of a history, as Python's objects
+WIDEST_TEXT = 256           # characters of a type of texts, unless one of the array's is longer
 MOST_SIDES = 32             # of an array of texts
+NUMBER = 100                # bytes of a number of a history as Python's object
+OBJECTS, OF_TENSORS = 40 * 2**20, 2         # bytes that objects may take: so many, and times those of the tensors
 NUMBERS = {f"{kind}{size}" for kind in "iuf" for size in (1, 2, 4, 8)} - {"f1"}
 ARRAYS = {torch.from_numpy(np.zeros(0, dtype=kind)).dtype for kind in "?bBhHiIlLefd"}
 
 
+def allowed(tensors: Iterable[Tensor]) -> int:
+    """Bytes that Python's objects of a file with these tensors may take: some are far larger than what says them."""
+    return OBJECTS + OF_TENSORS * sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
 class Encoder:
-    """Turns values into what json.dumps takes; arrays and tensors are put into `tensors`."""
+    """Turns values into what json.dumps takes; arrays and tensors are put into `tensors`.
+
+    `spent` is what they will take as objects, in bytes, which must not be more than is `allowed`.
+    """
 
     def __init__(self) -> None:
         self.tensors: dict[str, Tensor] = {}
-        self.n_bytes = 0            # of arrays of texts
+        self.spent = 0
+
+    def spend(self, n_bytes: int) -> None:
+        self.spent += n_bytes
 
     def encode(self, value: Any, name: str) -> Any:
         """Raises ValueError that names `name` for what has no form in a file."""
@@ -57,13 +70,12 @@ class Encoder:
         return self.encode(value.item(), name) if value.dtype.kind in "bU" else Encoder.other(self, value, name)
 
     def _array(self, value: np.ndarray | Tensor, name: str) -> dict:
-        if isinstance(value, MaskedArray):
+        if isinstance(value, MaskedArray) and value.dtype.kind in "biuf":
             return {"masked": self.encode(value.data, name), "mask": self.encode(np.ma.getmaskarray(value), name)}
         if isinstance(value, np.ndarray) and value.dtype.kind in "UO":
-            self.n_bytes += value.nbytes
-            if self.n_bytes > LARGEST_TEXTS:
-                raise ValueError(f"{name} cannot be saved: arrays of texts must have at most {LARGEST_TEXTS:,} bytes, "
-                                 f"got {self.n_bytes:,}.")
+            if value.dtype.kind == "U":
+                value = value.astype(f"<U{max([1, *map(len, value.ravel())])}", copy=False)
+            self.spend(value.nbytes)
             return {"array": [self.encode(item, name) for item in value.ravel().tolist()], "shape": list(value.shape),
                     "dtype": value.dtype.str if value.dtype.kind == "U" else "O"}
         key = f"{name}.{len(self.tensors)}"
@@ -85,7 +97,13 @@ class Decoder:
 
     def __init__(self, tensors: dict[str, Tensor]):
         self.tensors = dict(tensors)
-        self.n_bytes = 0            # of arrays of texts
+        self.left = allowed(tensors.values())
+
+    def spend(self, n_bytes: int) -> None:
+        """Raises ValueError if the file's objects take more bytes than a file of its size may."""
+        self.left -= n_bytes
+        if self.left < 0:
+            raise ValueError("it holds more objects than a file of its size may.")
 
     def decode(self, value: Any, name: str = "") -> Any:
         """`name` is that of the setting that the value is for."""
@@ -112,8 +130,10 @@ class Decoder:
                 return self.tensors.pop(key).numpy().T
             case {"array": list() as items, "shape": list() as shape, "dtype": str() as dtype}:
                 return self._items([self.decode(item) for item in items], shape, dtype)
-            case {"masked": data, "mask": mask}:
-                return MaskedArray(self.decode(data), self.decode(mask))
+            case {"masked": {"values": _} as data, "mask": {"values": _} as mask}:
+                numbers, masked = self.decode(data), self.decode(mask)
+                if numbers.shape == masked.shape and masked.dtype == bool:
+                    return MaskedArray(numbers, masked)
         return self.other(value, name)
 
     def other(self, value: Any, name: str) -> Any:
@@ -122,33 +142,30 @@ class Decoder:
     def _items(self, items: list, shape: list, dtype: str) -> np.ndarray:
         """An array whose items are in JSON: texts, and until 0.1.0 also numbers."""
         kind = np.dtype(dtype)
-        self.n_bytes += kind.itemsize * len(items)
-        if kind.kind not in "biufUO" or self.n_bytes > LARGEST_TEXTS or len(shape) > MOST_SIDES or math.prod(
-                shape) != len(items):
+        self.spend(kind.itemsize * len(items))
+        widest = max([WIDEST_TEXT, *(len(item) for item in items if isinstance(item, str))])
+        if kind.kind not in "biufUO" or (kind.kind == "U" and kind.itemsize > 4 * widest) or len(
+                shape) > MOST_SIDES or math.prod(shape) != len(items):
             raise ValueError(f"it holds an array of {len(items):,} {dtype:.20}, which no fit makes.")
         array = np.empty(len(items), dtype=kind)
         array[:] = items
         return array.reshape(shape)
 
 
-def to_columns(rows: list[dict]) -> dict[str, Any]:
-    """A history's numbers as an array for each name that all epochs have, and the rest as rows.
-
-    Raises ValueError for more numbers than `to_rows` takes.
-    """
+def to_columns(rows: list[dict], encoder: Encoder) -> dict[str, Any]:
+    """A history's numbers as an array for each name that all epochs have, and the rest as rows."""
     names = [name for name in (rows[0] if rows else ())
              if len(kinds := {type(row.get(name)) for row in rows}) == 1 and kinds < {bool, int, float}]
-    if len(rows) * len(names) > MOST_NUMBERS:
-        raise ValueError(f"history_ cannot be saved: it must have at most {MOST_NUMBERS:,} numbers, got "
-                         f"{len(rows):,} epochs of {len(names)}: del history_[:-1000] keeps the last.")
+    encoder.spend(NUMBER * len(rows) * len(names))
     return {"columns": {name: np.array([row[name] for row in rows]) for name in names},
             "rows": [{name: value for name, value in row.items() if name not in names} for row in rows]}
 
 
-def to_rows(history: dict[str, Any]) -> list[dict]:
+def to_rows(history: dict[str, Any], decoder: Decoder) -> list[dict]:
     """What `to_columns` was given, but for the order of names. Raises ValueError for anything else."""
     columns, rows = history["columns"], history["rows"]
-    if len(columns) * len(rows) > MOST_NUMBERS or any(values.shape != (len(rows),) for values in columns.values()):
-        raise ValueError(f"its history must have at most {MOST_NUMBERS:,} numbers, one of each kind for each epoch.")
+    decoder.spend(NUMBER * len(columns) * len(rows))
+    if any(values.shape != (len(rows),) for values in columns.values()):
+        raise ValueError("its history must have a number of each kind for each epoch.")
     lists = {name: values.tolist() for name, values in columns.items()}
     return [{**{name: values[i] for name, values in lists.items()}, **row} for i, row in enumerate(rows)]

@@ -18,7 +18,7 @@ from fmnist_sk._storage.files import read_tensors
 BLOCKS = ("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "maxpool1", "Conv2d_3b_1x1", "Conv2d_4a_3x3", "maxpool2",
           "Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e", "Mixed_7a",
           "Mixed_7b", "Mixed_7c", "avgpool")
-SMALLEST = 75           # pixels a side that leave a last feature map
+SMALLEST, LARGEST = 75, 512         # pixels a side: fewer leave no last feature map, ImageNet's networks take 299
 IMAGENET = "inception_v3_google-0cc3c7bd.pth"      # PyTorch puts the first digits of the SHA-256 into the name
 ADDRESS = "https://download.pytorch.org/models/" + IMAGENET
 

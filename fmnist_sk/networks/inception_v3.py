@@ -24,7 +24,14 @@ from fmnist_sk._training.net import PhasePlan
 from fmnist_sk.augmentation import RandomTransformer, as_transformers
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.networks._blocks import DROPOUT, POSITIVE
-from fmnist_sk.networks._inception_v3 import BLOCKS, SMALLEST, InceptionV3, imagenet_checkpoint, load_checkpoint
+from fmnist_sk.networks._inception_v3 import (
+    BLOCKS,
+    LARGEST,
+    SMALLEST,
+    InceptionV3,
+    imagenet_checkpoint,
+    load_checkpoint,
+)
 
 IMAGENET_WIDTH = 1
 MAX_CACHE_BYTES = 4 << 30       # what the frozen blocks make of the images is kept if it takes no more than this
@@ -101,7 +108,7 @@ class InceptionV3Classifier(ImageClassifier):
     width : float
         Factor of the channels of all blocks; pretrained weights have 1.
     resize : int
-        Height and width in pixels, at least 75, to which images are enlarged (or reduced) bilinearly.
+        Height and width in pixels, from 75 to 512, to which images are enlarged (or reduced) bilinearly.
     hidden : int
         Units of the dense layer between global average pooling and the logits.
     dropout : float
@@ -141,7 +148,7 @@ class InceptionV3Classifier(ImageClassifier):
         "standardize": ["boolean"],
         "weights": [str, os.PathLike, None],
         "width": [Interval(numbers.Real, 0, None, closed="neither")],
-        "resize": [Interval(numbers.Integral, SMALLEST, None, closed="left")],
+        "resize": [Interval(numbers.Integral, SMALLEST, LARGEST, closed="both")],
         "hidden": POSITIVE,
         "dropout": DROPOUT,
         "frozen_epochs": [Interval(numbers.Integral, 0, None, closed="left")],
