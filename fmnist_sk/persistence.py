@@ -119,7 +119,9 @@ def load(path: str | os.PathLike, device: str | torch.device = "auto", *, truste
     except ImportError:
         raise
     except Exception as error:                      # whatever forged content makes the parts raise
-        raise ValueError(f"{path} cannot be loaded: {error!s:.300}") from error
+        said = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        said = "".join(character if character.isprintable() else " " for character in said[:300])
+        raise ValueError(f"{path} cannot be loaded: {said}") from error
 
 
 def _build(content: dict, tensors: dict[str, Tensor], device, decoder: EstimatorDecoder) -> Any:
@@ -135,6 +137,7 @@ def _build(content: dict, tensors: dict[str, Tensor], device, decoder: Estimator
         decoder.classifiers.append(restore(one, own, device, decoder))
     if TENSORS_OF_SKOPS in tensors:
         return load_old(tensors[TENSORS_OF_SKOPS].numpy().tobytes(), decoder.classifiers, decoder.trusted)
+    decoder.is_open = True
     estimator = decoder.decode(described)
     if not isinstance(estimator, BaseEstimator):
         raise ValueError(f"it must hold an estimator, got {type(estimator).__name__}.")

@@ -3,6 +3,7 @@ import functools
 import warnings
 
 import numpy as np
+import torch
 from conftest import make_images
 from sklearn import calibration, ensemble, model_selection, svm
 from sklearn.decomposition import PCA
@@ -21,10 +22,12 @@ from fmnist_sk import (
     ConvNetClassifier,
     DeepEnsembleClassifier,
     FeatureExtractor,
+    FocalLoss,
     HOGTransformer,
     ImageScaler,
     ImageStandardizer,
     RandomCrop,
+    augmentation,
 )
 
 TWO = "threshold", "tuned threshold"            # for two classes only
@@ -37,12 +40,23 @@ def conv(**params):
 def forms():
     linear, tree = LogisticRegression(max_iter=50), DecisionTreeClassifier(max_depth=3, random_state=0)
     search = {"estimator": conv(), "cv": 2}
+    changes = [getattr(augmentation, name)(random_state=0) for name in augmentation.__all__
+               if issubclass(getattr(augmentation, name), augmentation.RandomTransformer)]
     after = functools.partial(make_pipeline, FeatureExtractor(conv()))
     return {
         "network": conv(augment=RandomCrop(padding=1), criterion="focal"),
         "pipeline": make_pipeline(ImageScaler(), conv()),
         "standardizer": make_pipeline(ImageStandardizer(), PCA(36), conv()),
         "scalers": make_pipeline(StandardScaler(), MinMaxScaler(), FunctionTransformer(np.sqrt), conv()),
+        "changed images": make_pipeline(*changes, conv()),
+        "named columns": make_pipeline(StandardScaler(), conv()).set_output(transform="pandas"),
+        "random components": make_pipeline(PCA(9, svd_solver="randomized", random_state=0), linear),
+        "few components": make_pipeline(PCA(9, svd_solver="arpack", random_state=0), linear),
+        "nothing to scale": make_pipeline(PCA(3, whiten=True), StandardScaler(), conv()),
+        "searched classes": model_selection.GridSearchCV(**search, param_grid={
+            "optimizer": [torch.optim.SGD, torch.optim.AdamW], "criterion": [torch.nn.CrossEntropyLoss, FocalLoss],
+            "schedule": [torch.optim.lr_scheduler.ConstantLR]}),
+        "bags and what is left out": ensemble.BaggingClassifier(linear, 12, oob_score=True, random_state=0),
         "histograms": make_pipeline(HOGTransformer(cell=2), linear),
         "linear": after(linear), "linear machine": after(svm.LinearSVC()), "machine": after(svm.SVC()),
         "machine with probabilities": after(svm.SVC(kernel="poly", probability=True, random_state=0)),

@@ -38,7 +38,22 @@ def change_states(to):
     return forge
 
 
+def exchange_parameters(content):
+    """The states of a weight for those of a bias."""
+    ids = content["optimizer"]["param_groups"][0]["params"]
+    ids[0], ids[1] = ids[1], ids[0]
+
+
+def beyond_its_words(states):
+    """A Mersenne twister that would read behind its 624 words."""
+    for state in states.values():
+        state[8:12], state[16:24] = torch.tensor([112, 2, 0, 0]), torch.tensor([112, 2, 0, 0, 0, 0, 0, 0])
+    return states
+
+
 FORGERIES = {
+    "exchanged parameters": exchange_parameters,
+    "a generator beyond its words": change("generators", to=beyond_its_words),
     "states of one number": change_states(lambda value: torch.zeros(1)),
     "states without memory": change_states(lambda value: torch.zeros(1000, 1000)),
     "states as halves": change_states(lambda value: value.half()),

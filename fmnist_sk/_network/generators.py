@@ -48,6 +48,10 @@ class Generators:
         return {"shuffle": self.shuffle.get_state(), "device": self.draw.get_state()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Raises ValueError for states that no generator of the CPU has."""
+        for name, generator in (("shuffle", self.shuffle), ("device", self.draw)):
+            if generator.device.type == "cpu":
+                _check_state(state[name])
         self.shuffle.set_state(state["shuffle"])
         self.draw.set_state(state["device"])
 
@@ -72,6 +76,14 @@ class Generators:
         Generators.__init__(self, state["seed"], torch.device("cpu"))
         self.shuffle.set_state(_tensor(state["shuffle_state"]))
         self._unpickled = state["device"], _tensor(state["device_state"])
+
+
+def _check_state(state: Tensor) -> None:
+    """Raise ValueError if drawing would read beyond the 624 words of a Mersenne twister, which PyTorch lets happen."""
+    data = state.numpy().tobytes()
+    left, place = int.from_bytes(data[8:12], "little"), int.from_bytes(data[16:24], "little")
+    if (left, place) != (1, 0) and not (1 <= left <= 624 and left + place == 625):
+        raise ValueError("its random generator is in no state that one can be in")
 
 
 def _tensor(data: bytes) -> Tensor:

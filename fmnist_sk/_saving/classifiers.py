@@ -32,6 +32,7 @@ PREFIXED_PARAM = re.compile("(module|criterion|optimizer)__.")         # setting
 FITTED_ATTRIBUTES = "n_features_in_", "feature_names_in_", "best_epoch_"
 IN_FILE = {"classes_inferred_", "image_shape_", "value_range_", "pixels_", "_seed", "n_iter_", *FITTED_ATTRIBUTES}
 LARGEST_IMAGE = 2**21                   # values
+DEVICES = "cpu", "cuda", "mps", "xpu"
 OBJECT, FITTED = 3_000, 30_000          # bytes of a classifier, and of its network beside its weights
 
 
@@ -96,9 +97,11 @@ def restore(described: dict, tensors: dict[str, Tensor], device, decoder: Estima
     if not (isinstance(kind, type) and issubclass(kind, ImageClassifier)):
         raise ValueError(f"its {kind.__name__} is no ImageClassifier.")
     params = {name: decoder.decode(value, name) for name, value in described["params"].items()}
+    if "module" in params and not isinstance(params["module"], type) and params["module"] not in decoder.trusted:
+        raise ValueError("its module must be a class.")
     decoder.spend(OBJECT)
     classifier = kind(**params | dict.fromkeys(NOT_SAVED))
-    prefixed = {name: decoder.decode(value) for name, value in described["prefixed"].items()}
+    prefixed = {name: decoder.decode(value, name) for name, value in described["prefixed"].items()}
     if wrong := [name for name in prefixed if not PREFIXED_PARAM.match(name)]:
         raise ValueError(f"it sets {wrong}, which belong to no part of a network.")
     classifier.set_params(**prefixed)
@@ -121,6 +124,8 @@ def restore(described: dict, tensors: dict[str, Tensor], device, decoder: Estima
                           choose_device(classifier.device), _pixels(learned), mean, std)
     if min(learned["image_shape_"][1:]) < classifier._minimum_size() > MAX_PADDED_SIDE:
         raise ValueError(f"its network needs images of {classifier._minimum_size()} pixels a side.")
+    if described["device"] not in DEVICES:
+        raise ValueError(f"its device must be one of {', '.join(DEVICES)}.")
     if described["device"] != "cpu" and images.device.type == "cpu" and device == "auto":
         warnings.warn(f"The model was fitted on {described['device']}, which is not here: it is on the CPU now, and "
                       "slower.", UserWarning, stacklevel=4)
@@ -144,7 +149,7 @@ def _flat_row(row: dict) -> dict:
 def _check_learned(learned: dict) -> None:
     """Raise ValueError unless the attributes are such as a fit makes."""
     classes, shape = learned.get("classes_inferred_"), learned.get("image_shape_")
-    if not isinstance(classes, np.ndarray) or classes.ndim != 1 or (classes.dtype == object and not all(
+    if type(classes) is not np.ndarray or classes.ndim != 1 or (classes.dtype == object and not all(
             isinstance(label, str) for label in classes)) or not np.array_equal(np.unique(classes), classes):
         raise ValueError("its classes must be different numbers or texts, in order.")
     if not isinstance(shape, tuple) or len(shape) != 3 or not all(isinstance(side, int) and side > 0 for side in shape
@@ -152,6 +157,8 @@ def _check_learned(learned: dict) -> None:
         raise ValueError(f"its images must have a shape (channels, height, width), got {shape!r}.")
     if not all(type(learned.get(name, 0)) is int for name in ("n_features_in_", "best_epoch_", "n_iter_", "_seed")):
         raise ValueError("its numbers of features and epochs and its seed must be whole numbers.")
+    if learned.get("best_epoch_", 1) < 0 or learned.get("n_iter_", 1) < 0:
+        raise ValueError("its numbers of epochs must not be below 0.")
     if not 1 <= learned.get("n_features_in_", 1) <= math.prod(shape):                  # fewer are padded
         raise ValueError(f"its rows of {learned['n_features_in_']!r} values are no images of shape {shape}.")
 

@@ -26,14 +26,16 @@ def fits(side: Side, n: int, sizes: Sizes) -> bool:
 
 
 def array(kinds: str, *shape: Side, low: float = -math.inf, below: float | str = math.inf) -> Field:
-    """An array of numbers of these kinds of NumPy's, from `low` to below `below`, which may be a letter; no NaN."""
+    """An array of numbers of these kinds of NumPy's, from `low` to below `below`, which may be a letter, or NaN.
+
+    No masked one, whose masked numbers compiled code would read all the same.
+    """
     def check(value: Any, sizes: Sizes) -> bool:
-        if not (isinstance(value, np.ndarray) and value.dtype.kind in kinds and value.ndim == len(shape)
+        if not (type(value) is np.ndarray and value.dtype.kind in kinds and value.ndim == len(shape)
                 and all(fits(side, n, sizes) for side, n in zip(shape, value.shape, strict=True))):
             return False
         limit = sizes.get(below, 0) if isinstance(below, str) else below
-        return not value.size or bool(value.min() >= low and (value.max() < limit or limit == math.inf)
-                                      and (value == value).all())
+        return not ((value < low).any() or (limit < math.inf and (value >= limit).any()))
     return check
 
 
@@ -64,7 +66,7 @@ def integer(low: float = 0, high: float = 2**62, letter: str | None = None) -> F
 def labels(letter: str) -> Field:
     """Different numbers or texts in order, one for each class."""
     def check(value: Any, sizes: Sizes) -> bool:
-        return (isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "biufUO"
+        return (type(value) is np.ndarray and value.ndim == 1 and value.dtype.kind in "biufUO"
                 and (value.dtype.kind != "O" or all(isinstance(label, str) for label in value))
                 and fits(letter, len(value), sizes) and np.array_equal(np.unique(value), value))
     return check
@@ -72,7 +74,7 @@ def labels(letter: str) -> Field:
 
 def texts(letter: str) -> Field:
     def check(value: Any, sizes: Sizes) -> bool:
-        return (isinstance(value, np.ndarray) and value.shape == value.shape[:1] and value.dtype.kind in "UO"
+        return (type(value) is np.ndarray and value.shape == value.shape[:1] and value.dtype.kind in "UO"
                 and all(isinstance(text, str) for text in value) and fits(letter, len(value), sizes))
     return check
 
@@ -88,7 +90,7 @@ def either(*fields: Field) -> Field:
 def many(field: Field, letter: Side, kind: type[list] | type[tuple] = list) -> Field:
     """A list of one or more that `field` says; of each alone, so that its own letters mean nothing outside of it."""
     def check(value: Any, sizes: Sizes) -> bool:
-        return isinstance(value, kind) and len(value) > 0 and fits(letter, len(value), sizes) and all(
+        return type(value) is kind and len(value) > 0 and fits(letter, len(value), sizes) and all(
             field(item, dict(sizes)) for item in value)
     return check
 
@@ -102,3 +104,6 @@ def estimator(*methods: str) -> Field:
 def mapping(value: Any, sizes: Sizes) -> bool:
     """A dict of texts to anything that a file can hold."""
     return isinstance(value, dict) and all(isinstance(key, str) for key in value)
+
+
+n_features = integer(1, 2**21, letter="p")         # of a row

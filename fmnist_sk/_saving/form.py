@@ -8,12 +8,15 @@ from typing import Any
 
 from sklearn.base import BaseEstimator
 
-from fmnist_sk._saving.fields import Field, Sizes, integer, texts
+from fmnist_sk._saving.fields import Field, Sizes, n_features, texts
 
 Fitted = dict[str, Any]
 NOT_KEPT = {"n_jobs": None, "memory": None, "pre_dispatch": "2*n_jobs"}     # of a machine, not of a model
+OUTPUT = ("_sklearn_output_config",)                                # of set_output
 ONLY_TO_FIT = {"random_state"}                                      # may be an object
-EVERY: dict[str, Field] = {"n_features_in_": integer(1, letter="p"), "feature_names_in_": texts("p")}
+EVERY: dict[str, Field] = {"n_features_in_": n_features, "feature_names_in_": texts("p"),
+                           "_sklearn_output_config": lambda value, sizes: type(value) is dict and list(
+                               value.items()) in [[("transform", kind)] for kind in ("default", "pandas", "polars")]}
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Form:
         """What predictions need of what a fit left in an object; None for one that was not fitted."""
         if not any(name in vars(part) for name in ("tree_", "_fit_X", *self.fitted)):
             return None
-        found = self.pack(part)
+        found = {**self.pack(part), **{name: vars(part)[name] for name in OUTPUT if name in vars(part)}}
         return {name: found[name] for name in {**EVERY, **self.fitted, **self.optional} if name in found}
 
     def build(self, params: dict[str, Any], fitted: Fitted | None, spend: Callable[[int], None]) -> Any:
@@ -83,6 +86,14 @@ class Form:
         return part
 
     def _set(self, part: Any, fitted: Fitted, name: str, spend: Callable[[int], None]) -> None:
+        self.check(part, fitted, name)
+        spend(self.cost(fitted))
+        self.unpack(part, {key: value for key, value in fitted.items() if key not in OUTPUT})
+        vars(part).update({key: fitted[key] for key in OUTPUT if key in fitted})
+        self.complete(part)
+
+    def check(self, part: Any, fitted: Fitted, name: str) -> None:
+        """Raise ValueError for attributes that no fit leaves."""
         sizes: Sizes = {}
         rules = {**EVERY, **self.fitted, **self.optional}
         if unknown := fitted.keys() - rules.keys():
@@ -92,9 +103,6 @@ class Form:
                 _check(key in fitted and rule(fitted[key], sizes), name, key, fitted.get(key))
         if not self.is_consistent(part, fitted):
             raise ValueError(f"its {name} has attributes that do not fit together.")
-        spend(self.cost(fitted))
-        self.unpack(part, fitted)
-        self.complete(part)
 
 
 def _check(is_right: bool, kind: str, name: str, value: Any) -> None:

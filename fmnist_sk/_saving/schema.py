@@ -42,6 +42,7 @@ from fmnist_sk._saving.fields import (
     labels,
     many,
     mapping,
+    n_features,
     number,
     one_of,
 )
@@ -60,7 +61,7 @@ LARGEST_PICTURE = 2**20         # pixels that an ImageReader may make of a photo
 METRICS = one_of("minkowski", "euclidean", "manhattan", "chebyshev", "cosine")
 classifier, anything = estimator("predict"), estimator()
 classes = {"classes_": labels("k")}
-linear = {**classes, "n_features_in_": integer(1, letter="p"), "coef_": floats("rows", "p"),
+linear = {**classes, "n_features_in_": n_features, "coef_": floats("rows", "p"),
           "intercept_": either(floats("rows"), number())}
 searched = {
     "best_estimator_": classifier, "best_params_": mapping, "best_index_": integer(), "cv_results_": mapping,
@@ -75,8 +76,8 @@ halved = {name: either(integer(), many(integer(), "steps")) for name in (
 
 def _pairs(value: Any, sizes: Any) -> bool:
     """Names and estimators, as of a Pipeline."""
-    return isinstance(value, list) and all(isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str)
-                                           for pair in value)
+    return isinstance(value, list) and all(
+        isinstance(pair, (tuple, list)) and len(pair) == 2 and isinstance(pair[0], str) for pair in value)
 
 
 def _reads_what_is_needed(part: Pipeline) -> bool:
@@ -85,7 +86,8 @@ def _reads_what_is_needed(part: Pipeline) -> bool:
         n_values = getattr(following, "n_features_in_", None)
         if isinstance(reader, ImageReader):
             height, width = check_size(reader.size)
-            if height * width > LARGEST_PICTURE or (n_values is not None and n_values != height * width * (
+            is_known = n_values is not None and not isinstance(following, FunctionTransformer)
+            if height * width > LARGEST_PICTURE or (is_known and n_values != height * width * (
                     1 if reader.color == "gray" else 3)):
                 return False
     return True
@@ -104,7 +106,7 @@ def _rows_fit(part: Any, fitted: dict) -> bool:
 def _support_vectors_fit(part: svm.SVC, fitted: dict) -> bool:
     n_classes, n = len(fitted["classes_"]), len(fitted["support_"])
     n_pairs = n_classes * (n_classes - 1) // 2
-    return (n_classes > 1 and fitted["_n_support"].sum() == n and len(fitted["_intercept_"]) == n_pairs
+    return (n_classes > 1 and sum(fitted["_n_support"].tolist()) == n and len(fitted["_intercept_"]) == n_pairs
             and len(fitted["_probA"]) == len(fitted["_probB"]) and len(fitted["_probA"]) in (0, n_pairs)
             and fitted["shape_fit_"] == (fitted["shape_fit_"][0], fitted["n_features_in_"])
             and (fitted["support_"] < fitted["shape_fit_"][0]).all())
@@ -125,15 +127,23 @@ def _layers_fit(part: MLPClassifier, fitted: dict) -> bool:
         matrix.shape for matrix in weights] == list(pairwise(sides)) and fitted["n_outputs_"] == sides[-1] == n_out
 
 
+def _pack_mlp(part: MLPClassifier) -> dict:
+    if part._label_binarizer.y_type_.startswith("multilabel"):
+        raise ValueError("MLPClassifier can be saved for one label an image.")
+    return vars(part)
+
+
 def _complete_mlp(part: MLPClassifier) -> None:
     part._label_binarizer = LabelBinarizer().fit(part.classes_)
 
 
 def _histograms_fit(part: HOGTransformer, fitted: dict) -> bool:
-    """Whether blocks fit into the image, and do not give a hundred times as many values."""
+    """Whether blocks fit into the image, and do not give two hundred times as many values."""
     _, height, width = fitted["image_shape_"]
+    if height * width > LARGEST_PICTURE or fitted.get("n_features_in_", height * width) < height * width:
+        return False
     n_blocks = [side // part.cell - part.block + 1 for side in (height, width)]
-    return min(n_blocks) > 0 and n_blocks[0] * n_blocks[1] * part.block**2 * part.orientations <= 100 * height * width
+    return min(n_blocks) > 0 and n_blocks[0] * n_blocks[1] * part.block**2 * part.orientations <= 200 * height * width
 
 
 def _has_layer(part: FeatureExtractor, fitted: dict) -> bool:
@@ -187,7 +197,7 @@ def _search(kind: type, **more: Any) -> Form:
 members = {"estimators_": many(classifier, "members"), **classes}
 OF_SKLEARN = [
     # Transformers
-    Form(StandardScaler, {"n_features_in_": integer(1, letter="p")},
+    Form(StandardScaler, {"n_features_in_": n_features},
          {"mean_": either(one_of(None), floats("p")), "var_": either(one_of(None), floats("p", low=0)),
           "scale_": either(one_of(None), floats("p")),
           "n_samples_seen_": either(number(0), array("iuf", "p", low=0))}),
@@ -196,7 +206,7 @@ OF_SKLEARN = [
     Form(PCA, {"components_": floats("c", "p"), "mean_": floats("p"), "explained_variance_": floats("c"),
                "explained_variance_ratio_": floats("c"), "singular_values_": floats("c"), "noise_variance_": number(0),
                "n_components_": integer(0, letter="c")}, {"n_samples_": integer(1)}),
-    Form(FunctionTransformer, {"n_features_in_": integer(1)}, params={
+    Form(FunctionTransformer, {"n_features_in_": n_features}, params={
         name: one_of(None, *FUNCTIONS.values()) for name in ("func", "inverse_func")} | {
         name: one_of(None, {}) for name in ("kw_args", "inv_kw_args")}),
     Form(LabelBinarizer, {**classes, "y_type_": one_of("binary", "multiclass"), "sparse_input_": one_of(False)}),
@@ -205,7 +215,7 @@ OF_SKLEARN = [
     Form(svm.LinearSVC, linear, {"n_iter_": integer()}, is_consistent=_rows_fit),
     Form(GaussianNB, {**classes, "theta_": floats("k", "p"), "var_": floats("k", "p"), "class_prior_": floats("k"),
                       "class_count_": floats("k"), "epsilon_": number(0)}),
-    Form(svm.SVC, {**classes, "n_features_in_": integer(1, letter="p"), "support_": integers("s"),
+    Form(svm.SVC, {**classes, "n_features_in_": n_features, "support_": integers("s"),
                    "support_vectors_": floats("s", "p"), "_n_support": integers("k"), "_dual_coef_": floats("k-1", "s"),
                    "_intercept_": floats("i"), "_probA": floats("pairs"), "_probB": floats("pairs"),
                    "_gamma": number(0), "class_weight_": floats("k"), "shape_fit_": many(integer(1), 2, tuple)},
@@ -215,10 +225,11 @@ OF_SKLEARN = [
     Form(KNeighborsClassifier, {**classes, "X": array("iuf", "n", "p"), "codes": integers("n", below="k")}, params={
         "metric": METRICS, "metric_params": one_of(None), "weights": one_of("uniform", "distance", None),
         "leaf_size": integer(10)}, pack=_pack_neighbors, unpack=_fit_neighbors),
-    Form(MLPClassifier, {**classes, "n_features_in_": integer(1, letter="p"), "coefs_": many(floats("a", "b"), "l"),
+    Form(MLPClassifier, {**classes, "n_features_in_": n_features, "coefs_": many(floats("a", "b"), "l"),
                          "intercepts_": many(floats("a"), "l"), "n_layers_": integer(2), "n_outputs_": integer(1),
                          "out_activation_": one_of("softmax", "logistic")},
-         {"n_iter_": integer(), "t_": integer(), "loss_": number()}, is_consistent=_layers_fit, complete=_complete_mlp),
+         {"n_iter_": integer(), "t_": integer(), "loss_": number()}, is_consistent=_layers_fit, pack=_pack_mlp,
+         complete=_complete_mlp),
     *(Form(kind, trees.FIELDS, is_consistent=trees.lead_somewhere, pack=trees.pack, unpack=trees.unpack,
            cost=trees.cost) for kind in (
         DecisionTreeClassifier, ExtraTreeClassifier, ensemble.RandomForestClassifier, ensemble.ExtraTreesClassifier)),
@@ -230,11 +241,11 @@ OF_SKLEARN = [
                                        "stack_method_": many(METHODS, "members")},
          {"_n_feature_outs": many(integer(), "members")}, params={"estimators": _pairs}, unsaved={"cv": None},
          complete=_complete_stacking),
-    Form(ensemble.BaggingClassifier, {**members, "n_features_in_": integer(1, letter="p"), "estimator_": anything,
+    Form(ensemble.BaggingClassifier, {**members, "n_features_in_": n_features, "estimator_": anything,
                                       "estimators_features_": many(_features, "members"),
                                       "n_classes_": integer(1, letter="k")},
          {"_max_features": integer(1), "_max_samples": integer(1), "_n_samples": integer(1), "_seeds": integers("n"),
-          "oob_score_": number(), "oob_decision_function_": array("f", "n", "k")}),
+          "oob_score_": number()}),
     Form(ensemble.AdaBoostClassifier, {**members, "estimator_weights_": floats("w"), "estimator_errors_": floats("w"),
                                        "n_classes_": integer(1, letter="k"), "estimator_": anything},
          is_consistent=lambda part, fitted: len(fitted["estimator_weights_"]) >= len(fitted["estimators_"])),
@@ -269,8 +280,9 @@ OWN = [
          params={"estimator": anything}, is_consistent=_has_layer),
     Form(DeepEnsembleClassifier, {"estimators_": many(classifier, "members")},
          {"trained_together_": one_of(True, False)}),
-    *map(Form, (ImageReader, PhotoToFashion, *(getattr(augmentation, name) for name in augmentation.__all__
-                                               if isinstance(getattr(augmentation, name), type)))),
+    *map(Form, (ImageReader, PhotoToFashion)),
+    *(Form(kind, {"n_features_in_": n_features} if issubclass(kind, augmentation.RandomTransformer) else {})
+      for kind in (getattr(augmentation, name) for name in augmentation.__all__) if isinstance(kind, type)),
     *(Form(kind) for kind in vars(schedules).values()
       if isinstance(kind, type) and issubclass(kind, schedules.Schedule)),
     *(Form(kind) for kind in losses.LOSSES.values() if issubclass(kind, losses.Loss)),

@@ -7,10 +7,10 @@ import numpy as np
 from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
 from sklearn.tree._tree import NODE_DTYPE, Tree
 
-from fmnist_sk._saving.fields import array, floats, integer, integers, labels
+from fmnist_sk._saving.fields import array, floats, integers, labels, n_features
 
 FIELDS = {
-    "n_features_in_": integer(1, letter="p"), "classes_": labels("k"),
+    "n_features_in_": n_features, "classes_": labels("k"),
     "counts": integers("trees", low=1), "values": floats("nodes", 1, "k"),
     **{f"node_{name}": array({"f": "f", "i": "iu", "u": "iu"}[NODE_DTYPE[name].kind], "nodes")
        for name in NODE_DTYPE.names or ()},
@@ -36,7 +36,7 @@ def lead_somewhere(part: Any, fitted: dict[str, Any]) -> bool:
     """
     counts, left, right = (fitted[name] for name in ("counts", "node_left_child", "node_right_child"))
     is_one = isinstance(part, (DecisionTreeClassifier, ExtraTreeClassifier))
-    if counts.sum() != len(left) or not len(counts) or (is_one and len(counts) != 1):
+    if sum(counts.tolist()) != len(left) or not len(counts) or (is_one and len(counts) != 1):
         return False
     place = np.arange(len(left)) - np.repeat(np.cumsum(counts) - counts, counts)        # of a node in its tree
     inner, feature = left != -1, fitted["node_feature"]

@@ -32,9 +32,10 @@ CLASSIFIERS = [ImageClassifier, *(getattr(networks, name) for name in networks._
 ROLES: dict[str, list[type]] = {
     "classifier": CLASSIFIERS,
     "module": [kind.module for kind in CLASSIFIERS if isinstance(getattr(kind, "module", None), type)],
-    "criterion": [*losses.LOSSES.values(), *_classes_in(nn.modules.loss, nn.Module)],
+    "criterion": [*losses.LOSSES.values(), nn.BCEWithLogitsLoss, nn.CrossEntropyLoss, nn.HuberLoss, nn.L1Loss,
+                  nn.MSELoss, nn.MultiLabelSoftMarginLoss, nn.MultiMarginLoss, nn.NLLLoss, nn.SmoothL1Loss],
     "optimizer": _classes_in(torch.optim, torch.optim.Optimizer),
-    "scheduler": _classes_in(torch.optim.lr_scheduler, torch.optim.lr_scheduler.LRScheduler),
+    "schedule": _classes_in(torch.optim.lr_scheduler, torch.optim.lr_scheduler.LRScheduler),
 }
 
 
@@ -81,6 +82,11 @@ class EstimatorEncoder(Encoder):
         self.depth += 1
         if self.depth > MOST_NESTED:
             raise ValueError(f"{form.kind.__name__} cannot be saved: it is in more than {MOST_NESTED} estimators.")
+        if fitted is not None:
+            try:
+                form.check(value, fitted, form.kind.__name__)
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                raise ValueError(f"{form.kind.__name__} cannot be saved: {error}") from error
         self.spend(OBJECT + (0 if fitted is None else form.cost(fitted)))
         for key, param in form.params_of(value).items():
             try:
@@ -114,10 +120,12 @@ class EstimatorDecoder(Decoder):
         self.used: Counter[int] = Counter()
         self.kinds: set[str] = set()
         self.depth = 0
+        self.is_open = False            # whether classifiers may be referred to: not by one another
 
     def find(self, name: Any, role: str) -> Any:
         """The class of this name, if it may stand for such a setting or is trusted."""
-        for kind in (*ROLES.get(role, ()), *self.trusted):
+        role = role.removeprefix("param_").rpartition("__")[2]             # also of a search's cv_results_
+        for kind in (*ROLES.get("schedule" if role == "scheduler" else role, ()), *self.trusted):
             if full_name(kind) == name:
                 return kind
         raise ValueError(f"it needs the class {name!r:.200}, which is not known here: if the file is from someone you "
@@ -125,11 +133,11 @@ class EstimatorDecoder(Decoder):
 
     def other(self, value: Any, name: str) -> Any:
         match value:
-            case {"function": str() as key} if key in FUNCTIONS:
+            case {"function": str() as key} if key in FUNCTIONS and name in ("func", "inverse_func"):
                 return FUNCTIONS[key]
             case {"class": kind}:
                 return self.find(kind, name)
-            case {"classifier": int() as index} if 0 <= index < len(self.classifiers):
+            case {"classifier": int() as index} if self.is_open and 0 <= index < len(self.classifiers):
                 self.used[index] += 1
                 if self.used[index] > MOST_USES:
                     raise ValueError(f"it uses one classifier more than {MOST_USES} times.")

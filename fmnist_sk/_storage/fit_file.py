@@ -134,6 +134,9 @@ def checked_copy(state, like, name: str):
     elif isinstance(like, Mapping):
         if isinstance(state, dict) and state.keys() == like.keys():
             return {key: checked_copy(state[key], value, f"{name} {key}") for key, value in like.items()}
+    elif isinstance(like, list) and like and all(type(item) is int for item in like):       # of parameters
+        if state == like:
+            return state
     elif isinstance(like, (list, tuple)):
         if type(state) is type(like) and len(state) == len(like):
             return type(state)(checked_copy(*pair, name) for pair in zip(state, like, strict=True))

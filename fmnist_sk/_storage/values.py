@@ -14,6 +14,7 @@ from torch import Tensor
 LONGEST_TEXT = 10_000       # characters
 WIDEST_TEXT = 256           # characters of a type of texts, unless one of the array's is longer
 MOST_SIDES = 32             # of an array of texts
+MOST_WIDER = 32             # times as many columns as a matrix that is a part of a larger one
 NUMBER = 100                # bytes of a number of a history as Python's object
 OBJECTS, OF_TENSORS = 40 * 2**20, 2         # bytes that objects may take: so many, and times those of the tensors
 NUMBERS = {f"{kind}{size}" for kind in "iuf" for size in (1, 2, 4, 8)} - {"f1"}
@@ -84,9 +85,14 @@ class Encoder:
             return {"tensor": key}
         if value.dtype.str[1:] not in NUMBERS | {"b1"}:
             Encoder.other(self, value, name)
-        is_by_column = value.ndim == 2 and value.flags.f_contiguous and not value.flags.c_contiguous    # BLAS rounds
-        self.tensors[key] = torch.from_numpy(np.array(value.T if is_by_column else value, order="C"))   # it otherwise
-        return {"columns" if is_by_column else "values": key}
+        is_by_column = value.ndim == 2 and value.strides[0] < value.strides[1]          # BLAS rounds it otherwise
+        ordered = value.T if is_by_column else value
+        self.tensors[key] = torch.from_numpy(np.array(ordered, order="C"))
+        described: dict[str, Any] = {"columns" if is_by_column else "values": key}
+        if value.ndim == 2 and ordered.size and ordered.strides[1] == value.itemsize and (
+                ordered.strides[0] > value.itemsize * ordered.shape[1]):                # and a part of a larger one
+            described["of"] = min(ordered.strides[0] // value.itemsize, MOST_WIDER * ordered.shape[1])
+        return described
 
 
 class Decoder:
@@ -112,24 +118,28 @@ class Decoder:
         if value is None or isinstance(value, (bool, int, float, str)):
             return value
         if isinstance(value, list):
-            return [self.decode(item) for item in value]
+            return [self.decode(item, name) for item in value]
         match value:
             case {"float": "inf" | "-inf" | "nan" as text}:
                 return float(text)
             case {"number": number, "dtype": str() as dtype} if dtype[1:] in NUMBERS:
                 return np.dtype(dtype).type(self.decode(number))
             case {"tuple": list() as items}:
-                return tuple(self.decode(item) for item in items)
+                return tuple(self.decode(item, name) for item in items)
             case {"dict": list() as pairs}:
                 return {self.decode(key): self.decode(item, str(key)) for key, item in pairs}
             case {"tensor": str() as key} if key in self.tensors:
                 return self.tensors.pop(key)
+            case {"values": str() as key, "of": int() as width}:
+                return self._part(key, width)
+            case {"columns": str() as key, "of": int() as width}:
+                return self._part(key, width).T
             case {"values": str() as key} if key in self.tensors and self.tensors[key].dtype in ARRAYS:
                 return self.tensors.pop(key).numpy()
             case {"columns": str() as key} if key in self.tensors and self.tensors[key].dtype in ARRAYS:
                 return self.tensors.pop(key).numpy().T
             case {"array": list() as items, "shape": list() as shape, "dtype": str() as dtype}:
-                return self._items([self.decode(item) for item in items], shape, dtype)
+                return self._items([self.decode(item, name) for item in items], shape, dtype)
             case {"masked": {"values": _} as data, "mask": {"values": _} as mask}:
                 numbers, masked = self.decode(data), self.decode(mask)
                 if numbers.shape == masked.shape and masked.dtype == bool:
@@ -139,9 +149,19 @@ class Decoder:
     def other(self, value: Any, name: str) -> Any:
         raise ValueError(f"it holds {value!r:.100}, which means nothing here.")
 
+    def _part(self, key: str, width: int) -> np.ndarray:
+        """A matrix that is the left part of one with so many columns."""
+        part = self.decode({"values": key})
+        if part.ndim != 2 or not part.shape[1] < width <= MOST_WIDER * part.shape[1]:
+            raise ValueError(f"it holds a matrix of shape {part.shape} as a part of {width} columns.")
+        self.spend(part.itemsize * len(part) * width)
+        whole = np.zeros((len(part), width), dtype=part.dtype)
+        whole[:, :part.shape[1]] = part
+        return whole[:, :part.shape[1]]
+
     def _items(self, items: list, shape: list, dtype: str) -> np.ndarray:
         """An array whose items are in JSON: texts, and until 0.1.0 also numbers."""
-        kind = np.dtype(dtype)
+        kind = np.dtype(dtype[:20])
         self.spend(kind.itemsize * len(items))
         widest = max([WIDEST_TEXT, *(len(item) for item in items if isinstance(item, str))])
         if kind.kind not in "biufUO" or (kind.kind == "U" and kind.itemsize > 4 * widest) or len(
