@@ -370,8 +370,7 @@ def main(argv=None):
         classifier, config = configure(args)
         output = args.output or Path("output/train") / config["model"]
         train, test = (load(part, **config["data"], seed=config["seed"]) for part in ("train", "test"))
-        config["digest"] = hashlib.sha256(b"".join(part.tobytes() for data in (train, test) for part in (
-            data.images, data.target))).hexdigest()[:16]
+        config["digest"] = hashlib.sha256(train.images.tobytes() + str(train.target.tolist()).encode()).hexdigest()[:16]
         text = json.dumps(config, indent=1) + "\n"
         make_folder(output, text, args.overwrite)
         (output / "config.json").write_text(text)

@@ -383,6 +383,22 @@ def test_ctrl_c_and_the_same_command_again_give_the_same_model(train, tmp_path, 
 
 
 @real_data
+def test_a_run_whose_folder_another_takes_writes_to_the_next(train, tmp_path, monkeypatch):
+    folder, command = tmp_path / "run", [*SMALL, "--epochs", "1", "--output"]
+    original = ConvNetClassifier.fit
+
+    def fit(net, X, y):
+        (folder / "config.json").write_text("another's")
+        return original(net, X, y)
+
+    monkeypatch.setattr(ConvNetClassifier, "fit", fit)
+    train.main([*command, str(folder)])
+    assert [path.name for path in folder.iterdir() if path.is_file()] == ["config.json"]
+    assert {*train.WRITTEN} <= {path.name for path in (tmp_path / "run-2").iterdir()}
+    assert json.loads((tmp_path / "run-2" / "config.json").read_text())["model"] == "simple_cnn"
+
+
+@real_data
 def test_ctrl_c_ends_the_run_even_inside_a_callback(train, tmp_path, monkeypatch, capsys, heeds_ctrl_c):
     def on_epoch_end(self, net, **kwargs):
         signal.raise_signal(signal.SIGINT)
