@@ -52,6 +52,8 @@ def forms():
         "named columns": make_pipeline(StandardScaler(), conv()).set_output(transform="pandas"),
         "random components": make_pipeline(PCA(9, svd_solver="randomized", random_state=0), linear),
         "few components": make_pipeline(PCA(9, svd_solver="arpack", random_state=0), linear),
+        "components in reverse": make_pipeline(FunctionTransformer(np.sqrt), PCA(5, svd_solver="arpack"),
+                                               StandardScaler(), svm.SVC(probability=True, random_state=0)),
         "nothing to scale": make_pipeline(PCA(3, whiten=True), StandardScaler(), conv()),
         "searched classes": model_selection.GridSearchCV(**search, param_grid={
             "optimizer": [torch.optim.SGD, torch.optim.AdamW], "criterion": [torch.nn.CrossEntropyLoss, FocalLoss],

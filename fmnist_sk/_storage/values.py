@@ -85,6 +85,9 @@ class Encoder:
             return {"tensor": key}
         if value.dtype.str[1:] not in NUMBERS | {"b1"}:
             Encoder.other(self, value, name)
+        value = value.astype(value.dtype.newbyteorder("="), copy=False)
+        if flipped := [axis for axis in range(value.ndim) if value.strides[axis] < 0 and value.size]:
+            return {"flipped": self._array(np.flip(value, tuple(flipped)), name), "axes": flipped}
         is_by_column = value.ndim == 2 and value.strides[0] < value.strides[1]          # BLAS rounds it otherwise
         ordered = value.T if is_by_column else value
         self.tensors[key] = torch.from_numpy(np.array(ordered, order="C"))
@@ -130,6 +133,8 @@ class Decoder:
                 return {self.decode(key): self.decode(item, str(key)) for key, item in pairs}
             case {"tensor": str() as key} if key in self.tensors:
                 return self.tensors.pop(key)
+            case {"flipped": {**array}, "axes": list() as axes} if "flipped" not in array:
+                return np.flip(self.decode(array), tuple(axes))
             case {"values": str() as key, "of": int() as width}:
                 return self._part(key, width)
             case {"columns": str() as key, "of": int() as width}:
