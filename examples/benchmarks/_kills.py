@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from fmnist_sk import load
+from fmnist_sk._storage.document import read_document
 
 BEGIN = """
     import sys
@@ -90,12 +90,13 @@ KILLED["download, two to one cache"] = KILLED["download"]
 
 def left(folder: Path) -> int:
     """Steps in the checkpoints of a folder. Raises an error if what has its final name there cannot be read."""
-    for model in folder.glob("*.safetensors"):
+    for model in folder.glob("model.safetensors"):
         load(model)
     for content in folder.glob("content"):
         if content.read_bytes() != np.random.default_rng(0).bytes(10**6):
             raise ValueError(f"{content} is not what was downloaded.")
-    return sum(torch.load(path, weights_only=True)["step"] for path in folder.glob("*.pt"))
+    checkpoints = set(folder.glob("*.safetensors")) - {folder / "model.safetensors"}
+    return sum(read_document(path)[0]["step"] for path in checkpoints)
 
 
 def ended(process) -> tuple[int, str] | None:
