@@ -79,8 +79,8 @@ class EstimatorEncoder(Encoder):
 
     def _declared(self, form: Any, value: Any) -> dict:
         params, fitted = {}, form.fitted_of(value)
-        self.depth += 1
-        if self.depth > MOST_NESTED:
+        depth = self.depth = self.depth + 1
+        if depth > MOST_NESTED:
             raise ValueError(f"{form.kind.__name__} cannot be saved: it is in more than {MOST_NESTED} estimators.")
         if fitted is not None:
             try:
@@ -92,6 +92,7 @@ class EstimatorEncoder(Encoder):
             try:
                 params[key] = self.encode(param, key)
             except ValueError as error:
+                self.depth = depth
                 if key in ONLY_TO_FIT:
                     continue
                 if key not in form.unsaved:
