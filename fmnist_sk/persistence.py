@@ -59,9 +59,9 @@ def save(estimator, path: str | os.PathLike) -> Path:
     is warned of: your own networks and transformers, and of scikit-learn for example histogram gradient boosting.
 
     Returns the path. Raises ValueError for settings and fitted attributes that have no form in a file (such as of
-    several labels an image), for modules that are instances (give `module` a class instead), for more than 10 estimators
-    in one another and more objects than `load` takes (thousands of trees or epochs beside a tiny network), and for
-    devices and pipes; scikit-learn's NotFittedError; ImportError without the extra.
+    several labels an image), for modules that are instances (give `module` a class instead), for more than 10
+    estimators in one another and more objects than `load` takes (thousands of trees or epochs beside a tiny network),
+    and for devices and pipes; scikit-learn's NotFittedError; ImportError without the extra.
     """
     from fmnist_sk._saving.values import EstimatorEncoder  # here, because it imports much of scikit-learn
     check_is_fitted(estimator)
