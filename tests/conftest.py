@@ -88,3 +88,10 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if item.get_closest_marker("cuda"):
                 item.add_marker(pytest.mark.skip(reason="PyTorch finds no CUDA device"))
+
+
+@pytest.fixture(scope="module")
+def train():
+    """examples/train.py."""
+    from trained import load_train
+    return load_train()

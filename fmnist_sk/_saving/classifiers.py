@@ -21,7 +21,7 @@ from fmnist_sk._network.criterion import build_criterion, probabilities_of
 from fmnist_sk._network.generators import MIN_ROWS
 from fmnist_sk._runtime.device import choose_device
 from fmnist_sk._saving.foreign import full_name
-from fmnist_sk._storage.values import to_columns, to_rows
+from fmnist_sk._storage.values import OBJECT, to_columns, to_rows
 from fmnist_sk.classifier import ImageClassifier
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ FITTED_ATTRIBUTES = "n_features_in_", "feature_names_in_", "best_epoch_"
 IN_FILE = {"classes_inferred_", "image_shape_", "value_range_", "pixels_", "_seed", "n_iter_", *FITTED_ATTRIBUTES}
 LARGEST_IMAGE = 2**21                   # values
 DEVICES = "cpu", "cuda", "mps", "xpu"
-OBJECT, FITTED = 3_000, 30_000          # bytes of a classifier, and of its network beside its weights
+FITTED = 30_000                         # bytes of a network beside its weights
 
 
 def describe(classifier: ImageClassifier, encoder: EstimatorEncoder) -> dict:

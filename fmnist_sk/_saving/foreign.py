@@ -8,9 +8,8 @@ from typing import Any
 from sklearn.base import BaseEstimator
 
 from fmnist_sk._runtime.optional import optional
+from fmnist_sk._storage.document import EXTRA
 from fmnist_sk.classifier import ImageClassifier
-
-EXTRA = "Models are saved and loaded with", "save"
 
 
 class SavedClassifier(BaseEstimator):

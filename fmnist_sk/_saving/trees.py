@@ -8,6 +8,7 @@ from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
 from sklearn.tree._tree import NODE_DTYPE, Tree
 
 from fmnist_sk._saving.fields import array, floats, integers, labels, n_features
+from fmnist_sk._storage.values import OBJECT
 
 FIELDS = {
     "n_features_in_": n_features, "classes_": labels("k"),
@@ -49,7 +50,7 @@ def lead_somewhere(part: Any, fitted: dict[str, Any]) -> bool:
 
 def cost(fitted: dict[str, Any]) -> int:
     """Bytes that trees take: each some thousands, and each node what scikit-learn keeps of it, whatever its arrays'."""
-    return 3_000 * len(fitted["counts"]) + (NODE_DTYPE.itemsize + 100 + 8 * fitted["values"].shape[2]) * len(
+    return OBJECT * len(fitted["counts"]) + (NODE_DTYPE.itemsize + 100 + 8 * fitted["values"].shape[2]) * len(
         fitted["values"])
 
 

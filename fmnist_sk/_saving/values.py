@@ -15,12 +15,11 @@ from fmnist_sk import losses, networks
 from fmnist_sk._saving.foreign import dump_foreign, full_name, load_foreign
 from fmnist_sk._saving.form import ONLY_TO_FIT
 from fmnist_sk._saving.schema import FORMS, FUNCTIONS
-from fmnist_sk._storage.values import Decoder, Encoder
+from fmnist_sk._storage.values import OBJECT, Decoder, Encoder
 from fmnist_sk.classifier import ImageClassifier
 
 MOST_USES = 64              # of one classifier in a file: each takes as long to predict as another one
 MOST_NESTED = 10            # estimators in one another: scikit-learn asks each some three times what the next one is
-OBJECT = 3_000              # bytes of an estimator
 
 
 def _classes_in(place: Any, base: type) -> list[type]:

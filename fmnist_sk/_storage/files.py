@@ -132,7 +132,7 @@ def write_whole(path: Path, data: bytes) -> None:
 def check_stored(archive: zipfile.ZipFile, size: int) -> None:
     """Raise ValueError unless the members of an archive of `size` bytes are stored in it without compression.
 
-    Compressed members may be thousands of times larger. Neither PyTorch nor skops compresses.
+    Compressed members may be thousands of times larger. PyTorch does not compress them.
     """
     members = archive.infolist()
     if any(member.compress_type != zipfile.ZIP_STORED for member in members) or sum(

@@ -15,7 +15,7 @@ LONGEST_TEXT = 10_000       # characters
 WIDEST_TEXT = 256           # characters of a type of texts, unless one of the array's is longer
 MOST_SIDES = 32             # of an array of texts
 MOST_WIDER = 32             # times as many columns as a matrix that is a part of a larger one
-NUMBER = 100                # bytes of a number of a history as Python's object
+NUMBER, OBJECT = 100, 3_000                 # bytes of a history's number and of an estimator, as Python's objects
 OBJECTS, OF_TENSORS = 40 * 2**20, 2         # bytes that objects may take: so many, and times those of the tensors
 NUMBERS = {f"{kind}{size}" for kind in "iuf" for size in (1, 2, 4, 8)} - {"f1"}
 ARRAYS = {torch.from_numpy(np.zeros(0, dtype=kind)).dtype for kind in "?bBhHiIlLefd"}
