@@ -177,7 +177,7 @@ _SYSTEMS = {
 # The same architectures trained our way: what all have in common, and what each changes of it, chosen by hand. Epochs
 # are for at most about half an hour of two CPU cores that multiply bfloat16; resnet and inception_resnet take longer.
 OUR_RECIPE = "our recipe"
-_COMMON = {"standardize": True, "criterion": "cross_entropy", "optimizer": "sgd", "lr": 0.1, "weight_decay": 5e-4,
+COMMON_RECIPE = {"standardize": True, "criterion": "cross_entropy", "optimizer": "sgd", "lr": 0.1, "weight_decay": 5e-4,
            "decay_biases": False, "schedule": "one_cycle", "label_smoothing": 0.1, "augment": "fashion",
            "batch_size": 128, "validation_fraction": None, "keep_best": True, "tta": ("mirror", "shift"),
            "max_epochs": 18}
@@ -202,7 +202,7 @@ _CHANGES: dict[str, dict] = {
     "patch_mlp": {"optimizer": "adamw", "lr": 3e-3, "weight_decay": 0.05, "max_epochs": 40},
 }
 for _name, _changes in _CHANGES.items():
-    _SYSTEMS[_name].settings[OUR_RECIPE] = {**_COMMON, **_changes}
+    _SYSTEMS[_name].settings[OUR_RECIPE] = {**COMMON_RECIPE, **_changes}
 
 
 def reference_systems() -> dict[str, ReferenceSystem]:

@@ -6,6 +6,7 @@
     python examples/benchmarks/reference_systems.py --only cnn_4 --settings other    # what was tried without a figure
     python examples/benchmarks/reference_systems.py --jobs 2                     # that many fits at once: less in all
     python examples/benchmarks/reference_systems.py --device cuda --jobs 4
+    python examples/benchmarks/reference_systems.py --picture examples/pictures/report_3.png     # of what is there
 
 Reported settings hold out the report's share of the training images, end with the best epoch on them (report 4's with
 the last), and then read the test images once. Our recipe trains on all 60,000 training images to its last epoch, and
@@ -149,6 +150,27 @@ def run(row, seed, train, test, args, minutes, folder):
             "device": args.device, "fits_at_once": args.jobs, "minutes": minutes, "settings": settings_of(row)}
 
 
+def draw(rows, path):
+    """Validation accuracy of report 3's five networks during their training."""
+    import matplotlib.pyplot as plt
+    from matplotlib.ticker import PercentFormatter
+
+    plt.switch_backend("agg")
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    for row in rows:
+        if row["report"] == "report 3" and row["setting"] == "validation" and row["runs"]:
+            accuracy = row["runs"][0]["valid_acc_of_epochs"]
+            axes.plot([(i + 1) / len(accuracy) for i in range(len(accuracy))], accuracy,
+                      label=f"{row['system']}, {len(accuracy)} epochs: best {max(accuracy):.2%}")
+    axes.set(xlabel="share of the training", ylabel="accuracy on 4,000 validation images", ylim=(0.85, 0.96))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
+    axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
+    axes.grid(alpha=0.3)
+    axes.legend(title="network of report 3", loc="lower right")
+    figure.savefig(path, dpi=120)
+    print(f"wrote {path}")
+
+
 def stands(run, row, minutes):
     """Whether a run need not be repeated: it is whole, or had as much time as it would have now.
 
@@ -185,8 +207,11 @@ def main():
     parser.add_argument("--jobs", type=_measure.count, default=1, help="fits at once, each with its share of the cores "
                         "(default: 1)")
     parser.add_argument("--name", type=_measure.file_name, default="reference_systems", help="name of the result file")
+    parser.add_argument("--picture", type=Path, metavar="PATH", help="train nothing, but draw report 3's five curves")
     args = parser.parse_args()
     rows = table()
+    if args.picture:
+        return draw(_measure.read(args.name, ["rows"]).get("rows", ()), args.picture)
     known = {row[part] for row in rows.values() for part in ("system", "report")}
     if unknown := set(args.only or ()) - known:
         parser.error(f"--only takes names out of {', '.join(sorted(known))}; got {', '.join(sorted(unknown))}")
