@@ -13,7 +13,8 @@ Five reports on Fashion-MNIST, written by students and for challenges, say what 
 
 - report 0 compares two small CNNs, with and without batch normalisation and an extended dataset of mirrored copies;
 - report 1 compares five CNNs, each with softmax and with sigmoid outputs, with and without augmentation;
-- report 2 is a set of Keras notebooks: a CNN of four layers, a residual network, and transfer learning that was planned;
+- report 2 is a set of Keras notebooks: a CNN of four layers, a residual network, and transfer learning that was only
+  planned;
 - report 3 compares two plain CNNs and three with residual and Inception blocks, augmentations and losses, for a
   program that names garments before a camera;
 - report 4 trains one network of dense layers on patches of 4 x 4 pixels.

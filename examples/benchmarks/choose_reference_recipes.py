@@ -63,7 +63,7 @@ def main():
     X, y = load_fashion_mnist(return_X_y=True)
     if args.images > len(X) - HELD_OUT:
         parser.error(f"--images must be at most {len(X) - HELD_OUT}, got {args.images}")
-    runs = _measure.read(args.name, ["runs"]).get("runs", [])
+    runs = _measure.read(args.name, ["held_out", "runs"]).get("runs", [])
     for seed in args.seeds:
         for system in args.only:
             for candidate in args.candidates:
