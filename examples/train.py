@@ -13,6 +13,9 @@ whose labels are the names of their folders; `--csv FILE` on the images of a CSV
 
 A VALUE is a number, a word, none, true, false, a tuple, or JSON, in which objects of fmnist_sk are named, such as
 --augment '[{"RandomCrop": {"padding": 2}}, {"MixUp": {"alpha": 0.4}}]'.
+
+Report 1's own spelling is understood too: --model CNN_1 --batch_size 128 --lr 4e-3 --rs 1e-3 --num_epochs 10
+--augment_data True --loss_type sigmoid.
 """
 import argparse
 import ast
@@ -63,6 +66,10 @@ LONGEST_TEXT = 10_000       # characters of a literal of Python
 WORDS = {"none": None, "true": True, "false": False}
 DATA = {"n_train": None, "data_home": None, "folder": None, "csv": None, "size": 28, "color": "gray"}
 VERSIONS = {"fmnist_sk": fmnist_sk.__version__, "torch": torch.__version__, "scikit-learn": sklearn.__version__}
+LOSS_TYPES = {"softmax": {"criterion": "cross_entropy"},               # of report 1
+              "sigmoid": {"criterion": "sigmoid", "criterion__over_classes": "mean"}}
+REPORT_1 = {"--batch_size": "--batch-size", "--rs": "--weight-decay", "--num_epochs": "--epochs",
+            "--augment_data": "--augment", **{f"CNN_{i}": f"cnn_{i}" for i in range(1, 6)}}         # its words: ours
 OPTIONS = {         # parameter: option, meaning
     "batch_size": ("--batch-size", "images in a step"),
     "lr": ("--lr", "learning rate"),
@@ -171,6 +178,8 @@ def parse(argv):
         "training images: a preset's name, an object or none; without VALUE those of the model's report if that "
         "is report 1, 2 or 3, else fashion")
     add("--loss", dest="criterion", choices=LOSSES, default=absent, help="the loss")
+    add("--loss_type", choices=LOSS_TYPES, help="report 1's two: softmax is cross_entropy, sigmoid the mean of one "
+        "binary cross-entropy for each class")
     add("--set", dest="settings", action="append", type=setting, default=[], metavar="NAME=VALUE", help="any other "
         "parameter, such as width=16, optimizer__betas=(0.9,0.95) or criterion__gamma=1; may be given often")
     add("--seed", type=int, help="random seed (default: 0)")
@@ -182,7 +191,8 @@ def parse(argv):
     add("--output", type=Path, metavar="PATH", help="folder to write to (default: output/train/MODEL)")
     add("--allow-large", action="store_true", help=f"train networks of more than {LARGEST:,} parameters")
     add("--overwrite", action="store_true", help="replace what another run has written to that folder")
-    return parser, parser.parse_args(argv)
+    words = (word.partition("=") for word in (sys.argv[1:] if argv is None else argv))
+    return parser, parser.parse_args(["".join([REPORT_1.get(word, word), *value]) for word, *value in words])
 
 
 @contextlib.contextmanager
@@ -244,9 +254,10 @@ def configure(args):
     device = vars(args).get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
     params |= recipe(args.recipe, device) if args.recipe else {}
     params |= {name: value for name, value in vars(args).items() if name in {*OPTIONS, "augment", "criterion"}}
+    params |= LOSS_TYPES.get(args.loss_type, {})
     params |= dict(args.settings)
-    if params.get("augment") is True:
-        params["augment"] = AUGMENT.get(system and system.source, "fashion")
+    if isinstance(params.get("augment"), bool):
+        params["augment"] = AUGMENT.get(system and system.source, "fashion") if params["augment"] else None
     classifier = kind().set_params(**params)
     names = {*BaseEstimator.get_params(classifier, deep=False), *classifier._prefixed_params()} - NOT_WRITTEN
     config["params"] = {name: as_json(name, value) for name, value in sorted(classifier.get_params().items())

@@ -8,7 +8,7 @@ from fmnist_sk.datasets import CLASS_NAMES, load_fashion_mnist
 from fmnist_sk.ensemble import DeepEnsembleClassifier
 from fmnist_sk.inspection import FeatureExtractor, feature_maps, summary
 from fmnist_sk.loaders import load_csv, load_idx, load_image_folder
-from fmnist_sk.losses import CrossEntropy, FocalLoss, SigmoidLoss, SquaredError, TripletLoss
+from fmnist_sk.losses import CrossEntropy, FocalLoss, SigmoidLoss, SoftmaxOfSigmoid, SquaredError, TripletLoss
 from fmnist_sk.networks import *
 from fmnist_sk.persistence import load, load_pretrained, save
 from fmnist_sk.photos import PhotoToFashion
@@ -41,6 +41,7 @@ __all__ = [
     "CrossEntropy",
     "FocalLoss",
     "SigmoidLoss",
+    "SoftmaxOfSigmoid",
     "SquaredError",
     "TripletLoss",
     "Constant",

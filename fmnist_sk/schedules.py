@@ -16,7 +16,7 @@ import math
 import numbers
 from typing import Any
 
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -116,21 +116,24 @@ class MultiStep(Schedule):
 class Exponential(Schedule):
     """A learning rate that is multiplied by `factor` after every `every` batches or epochs.
 
-    Report 3 multiplies by 0.9 after every 10,000 batches.
+    Report 3 multiplies by 0.9 after every 10,000 of 250,000 batches: ``Exponential(0.9, every=1 / 25, per="batch")``.
 
     factor : what the learning rate is multiplied by each time, from 0 to 1
-    every : number of batches or epochs between two changes
-    per : "batch" or "epoch", the unit of `every`
+    every : number of batches or epochs between two changes, or a share of the fit if between 0 and 1
+    per : "batch" or "epoch", the unit of a number of them, and how often the rate may change
     """
 
-    _parameter_constraints = {"factor": _SHARE, "every": _COUNT, "per": _PER}
+    _parameter_constraints = {"factor": _SHARE, "every": [*_COUNT, Interval(RealNotInt, 0, 1, closed="neither")],
+                              "per": _PER}
 
-    def __init__(self, factor: float = 0.9, every: int = 1, per: str = "epoch"):
+    def __init__(self, factor: float = 0.9, every: float = 1, per: str = "epoch"):
         self.factor = factor
         self.every = every
         self.per = per
 
     def at(self, moment: Moment) -> float:
+        if self.every < 1:
+            return self.factor ** int(moment.step / (self.every * moment.n_steps) + 1e-9)
         return self.factor ** ((moment.step if self.per == "batch" else moment.epoch) // self.every)
 
 

@@ -10,6 +10,7 @@ from sklearn.pipeline import make_pipeline
 from fmnist_sk import (
     AugmentedCopies,
     ImageClassifier,
+    Preset,
     RandomCrop,
     RandomHorizontalFlip,
 )
@@ -122,6 +123,12 @@ def test_augment_takes_one_a_list_a_pipeline_or_a_preset():
     assert [type(step) for step in as_transformers("light")] == [RandomCrop]
     assert [type(step) for step in as_transformers("fashion")] == [RandomCrop, RandomHorizontalFlip]
     assert set(PRESETS) == {"light", "fashion", "strong", "report_1", "report_2", "report_3"}
+    assert [step.p for step in as_transformers(Preset("report_3", p=0.5))] == [0.5] * 5
+    assert [step.p for step in as_transformers(Preset("strong"))] == [step.p for step in as_transformers("strong")]
+    assert [type(step) for step in as_transformers([Preset("light"), flip])] == [RandomCrop, RandomHorizontalFlip]
+    for wrong in (Preset("fashionable"), Preset("light", p=1.5)):
+        with pytest.raises(ValueError, match=r"The '(name|p)' parameter of Preset must be"):
+            as_transformers(wrong)
     copies = AugmentedCopies(transformer="light")
     assert as_transformers([copies, crop]) == [copies, crop]
     for wrong in ("fashionable", [3], LogisticRegression(), 1.5):

@@ -32,6 +32,8 @@ def by_hand(name, z, t, gamma=2.0):
         "cross_entropy": lambda: -sum(ti * math.log(pi) for ti, pi in zip(t, p, strict=True)),
         "focal": lambda: -sum(ti * (1 - pi) ** gamma * math.log(pi) for ti, pi in zip(t, p, strict=True)),
         "sigmoid": lambda: -sum(ti * math.log(si) + (1 - ti) * math.log(1 - si) for ti, si in zip(t, s, strict=True)),
+        "softmax_of_sigmoid": lambda: -sum(ti * math.log(math.exp(si) / sum(map(math.exp, s)))
+                                           for ti, si in zip(t, s, strict=True)),
         "mse": lambda: sum((zi - ti) ** 2 for zi, ti in zip(z, t, strict=True)) / len(z),
     }[name]()
 
@@ -44,6 +46,15 @@ def test_formula(name):
         expected = torch.tensor([by_hand(name, z, t) for z, t in zip(logits.tolist(), shares.tolist(), strict=True)])
         torch.testing.assert_close(LOSSES[name](reduction="none")(logits, targets), expected, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(LOSSES[name]()(logits, targets), expected.mean(), rtol=1e-4, atol=1e-5)
+
+
+def test_the_mean_over_classes_is_pytorchs_and_the_sum_as_many_times_as_large():
+    logits, codes, _ = some()
+    mean = F.binary_cross_entropy_with_logits(logits, F.one_hot(codes, 5).float())
+    torch.testing.assert_close(SigmoidLoss("mean")(logits, codes), mean)
+    torch.testing.assert_close(SigmoidLoss()(logits, codes), 5 * mean)
+    with pytest.raises(ValueError, match=r'over_classes must be "sum" or "mean", got over_classes=\'max\''):
+        SigmoidLoss("max")
 
 
 @every_loss

@@ -57,6 +57,17 @@ def test_activation(activation, kind):
                                                                      nn.Linear]
 
 
+def test_normalisation_stands_where_it_is_asked_for():
+    def layers(**params):
+        net = ConvNet((1, 8, 8), 3, "4C3-6N", **params)
+        return [[type(layer).__name__ for layer in part] for part in (net.features, net.head)]
+
+    assert layers(batch_norm=True) == [["Conv2d", "BatchNorm2d", "ReLU"], ["Linear", "ReLU", "Dropout", "Linear"]]
+    assert layers(batch_norm=True, norm_first=False)[0] == ["Conv2d", "ReLU", "BatchNorm2d"]
+    assert layers(batch_norm="all")[1] == ["Linear", "BatchNorm1d", "ReLU", "Dropout", "Linear"]
+    assert layers(batch_norm="all", norm_first=False)[1] == ["Linear", "ReLU", "BatchNorm1d", "Dropout", "Linear"]
+
+
 def test_global_pooling():
     x = torch.rand(2, 3, 7, 5)
     for text, expected in (("GAP", x.mean((2, 3))), ("GMP", x.amax((2, 3)))):

@@ -65,6 +65,7 @@ def test_multi_step_takes_epochs_and_shares():
 
 def test_exponential_counts_batches_or_epochs():
     np.testing.assert_allclose(Exponential(0.9, every=4, per="batch").trace(2, 5), 0.9 ** (np.arange(10) // 4))
+    np.testing.assert_allclose(Exponential(0.9, every=1 / 3, per="batch").trace(3, 7), 0.9 ** (np.arange(21) // 7))
     np.testing.assert_allclose(per_epoch(Exponential(0.5, every=2), 5)[:, 0], [1, 1, 0.5, 0.5, 0.25])
 
 

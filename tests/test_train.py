@@ -120,6 +120,11 @@ def test_every_model_and_recipe_can_be_written_to_a_config(train):
     (["--recipe", "fashion"], {"augment": "fashion"}),
     (["--recipe", "fashion", "--augment", "none"], {"augment": None}),
     (["--model", "cnn_1", "--augment"], {"augment": "report_1"}),
+    (["--model", "CNN_1", "--batch_size", "64", "--lr", "1e-3", "--rs", "1e-4", "--num_epochs", "3", "--augment_data",
+      "True", "--loss_type", "softmax"], {"batch_size": 64, "lr": 1e-3, "weight_decay": 1e-4, "max_epochs": 3,
+                                          "augment": "report_1", "criterion": "cross_entropy"}),
+    (["--model", "CNN_5", "--augment_data", "False", "--loss_type", "sigmoid"], {
+        "augment": None, "criterion": "sigmoid", "criterion__over_classes": "mean"}),
     (["--model", "four_layer_cnn", "--augment"], {"augment": "report_2"}),
     (["--model", "simple_model_1", "--augment"], {"augment": "report_3"}),
     (["--model", "simple_cnn", "--augment"], {"augment": "fashion"}),

@@ -3,20 +3,22 @@
     python examples/benchmarks/reference_systems.py                              # all rows, for many hours on a CPU
     python examples/benchmarks/reference_systems.py --resume                     # go on after an interruption
     python examples/benchmarks/reference_systems.py --only "report 1" cnn_2 --settings reported
+    python examples/benchmarks/reference_systems.py --only cnn_4 --settings other    # what was tried without a figure
     python examples/benchmarks/reference_systems.py --jobs 2                     # that many fits at once: less in all
     python examples/benchmarks/reference_systems.py --device cuda --jobs 4
+    python examples/benchmarks/reference_systems.py --picture examples/pictures/report_3.png     # of what is there
 
 Reported settings hold out the report's share of the training images, end with the best epoch on them (report 4's with
 the last), and then read the test images once. Our recipe trains on all 60,000 training images to its last epoch, and
 reads the test images once.
 Report 1's table of architecture, loss and augmentation is the sweep ``--only "report 1"``.
 
-On a CPU a fit may take 30 minutes of all cores (--minutes); of several fits at once each has its share of the cores,
-and that many times longer. One that would take longer, by the epochs it has done, ends after the first k of its n
-epochs that a fifth of that time is enough for, with the learning rates that those epochs have in the whole fit, and its
-row says so; with more time, --resume runs it again. Writes results/reference_systems.json with every row, also those
-that were not run, anew after each fit; fits themselves are kept after each epoch. A figure stays until its fit was
-repeated, for as many epochs at least; those of other settings than today's `reference_system` are left out.
+On a CPU a fit may take two hours of all cores (--minutes); of several fits at once each has its share of the cores, and
+that many times longer. One that would take longer, by its first epoch, is trained for as many epochs as there is time
+for, with its schedule compressed into them, and its row says so; with more time, --resume runs it again. Writes
+results/reference_systems.json with every row, also those that were not run, anew after each fit; fits themselves are
+kept after each epoch. A figure stays until its fit was repeated, for as many epochs at least; those of other settings
+than today's `reference_system` are left out.
 """
 import argparse
 import contextlib
@@ -35,8 +37,7 @@ from fmnist_sk import AugmentedCopies, load_fashion_mnist, reference_system, ref
 from fmnist_sk.callbacks import format_seconds
 from fmnist_sk.reference import OUR_RECIPE
 
-MINUTES = 30                # of a fit on all cores of a CPU
-SHARE = 0.2                 # of this time for a fit that would take longer
+MINUTES = 120               # of a fit on all cores of a CPU
 FOLDER = Path("output")     # of unfinished fits
 
 
@@ -53,24 +54,16 @@ class Progress(Callback):
 
 
 class Limit(Callback):
-    """Ends a fit, in skorch's way, that would take longer than its time, after a share of it.
+    """Ends a fit, in skorch's way, after its first epoch if all would take longer, and notes how many would not."""
 
-    After that share one that may go on goes on to its end, also where the machine becomes slower.
-    """
-
-    def __init__(self, minutes):
-        self.minutes = minutes
-
-    def on_train_begin(self, net, **kwargs):
-        self.may_go_on_ = False
+    def __init__(self, minutes, note):
+        self.minutes, self.note = minutes, note
 
     def on_epoch_end(self, net, **kwargs):
-        durations = net.history[:, "dur"]
-        seconds, next_epoch = 60 * self.minutes, statistics.median(durations)
-        if self.may_go_on_ or sum(durations) + next_epoch <= SHARE * seconds:
-            return
-        self.may_go_on_ = sum(durations) + (net.max_epochs - len(durations)) * next_epoch <= seconds
-        if not self.may_go_on_ and len(durations) < net.max_epochs:
+        n_epochs = max(1, int(60 * self.minutes / net.history[0, "dur"]))
+        if n_epochs < net.max_epochs:
+            self.note.parent.mkdir(parents=True, exist_ok=True)
+            self.note.write_text(str(n_epochs))
             raise KeyboardInterrupt
 
 
@@ -82,10 +75,9 @@ def table():
     rows = {}
     for name, system in reference_systems().items():
         fits = {}
-        for setting in system.reported:
-            fits.setdefault(repr(system.settings[setting]), []).append(setting)
-        ours = [[OUR_RECIPE]] if OUR_RECIPE in system.settings else []
-        for settings in [*(fits.values() or [[None]]), *ours]:          # one was planned, but never run
+        for setting, changes in system.settings.items():
+            fits.setdefault(repr(changes), []).append(setting)
+        for settings in fits.values() or [[None]]:                      # one was planned, but never run
             rows[name, settings[0]] = {
                 "system": name, "setting": settings[0], "report": system.source,
                 "reported": {other: system.reported[other] for other in settings if other in system.reported},
@@ -93,12 +85,20 @@ def table():
     return rows
 
 
+def kind_of(row):
+    """"ours", "reported", or "other": what a report tried, but has no figure of."""
+    return "ours" if row["setting"] == OUR_RECIPE else "reported" if row["reported"] or not row["setting"] else "other"
+
+
 def classifier_of(row, **params):
     return reference_system(row["system"], row["setting"], **params)
 
 
 def settings_of(row):
-    return " ".join(classifier_of(row).__repr__(N_CHAR_MAX=10**6).split())
+    classifier = classifier_of(row)
+    others = {name: value for name, value in reference_systems()[row["system"]].settings.get(row["setting"], {}).items()
+              if "__" in name}                  # of parts, such as criterion__over_classes
+    return " ".join([*classifier.__repr__(N_CHAR_MAX=10**6).split(), *(f"{name}={others[name]}" for name in others)])
 
 
 def work(row, n_images):
@@ -113,15 +113,23 @@ def run(row, seed, train, test, args, minutes, folder):
     """One fit of a row, gone on with if an earlier call was interrupted in it; None for want of pretrained weights."""
     if args.device == "cpu" and args.jobs > 1:
         torch.set_num_threads(max(1, os.cpu_count() // args.jobs))      # of this thread's operations
-    callbacks = [] if minutes is None else [("limit", Limit(minutes * (args.jobs if args.device == "cpu" else 1)))]
-    if args.jobs > 1:
-        callbacks.append(("progress", Progress(name_of((row["system"], row["setting"]), seed))))
-    classifier = classifier_of(row, random_state=seed, device=args.device, verbose=int(args.jobs == 1),
-                               checkpoint=folder, callbacks=callbacks)
+    callbacks = [("progress", Progress(name_of((row["system"], row["setting"]), seed)))] if args.jobs > 1 else []
+    limits, n_epochs = [], folder / f"epochs of {minutes} minutes"          # if not all
+    if minutes is not None and not n_epochs.exists():
+        limits = [("limit", Limit(minutes * (args.jobs if args.device == "cpu" else 1), n_epochs))]
     where = _measure.of_a_row()
+
+    def fit(callbacks, **params):
+        classifier = classifier_of(row, random_state=seed, device=args.device, verbose=int(args.jobs == 1),
+                                   checkpoint=folder, callbacks=callbacks, **params)
+        return classifier.fit(train.images, train.target)
+
     with torch.cuda.stream(torch.cuda.Stream()) if args.device != "cpu" else contextlib.nullcontext():
         try:                # in a stream of its own, beside which those of other fits run
-            classifier.fit(train.images, train.target)
+            if not n_epochs.exists():
+                classifier = fit(callbacks + limits)
+            if n_epochs.exists():
+                classifier = fit(callbacks, max_epochs=int(n_epochs.read_text()))
         except FileNotFoundError as error:
             print(error, flush=True)
             return None
@@ -131,7 +139,7 @@ def run(row, seed, train, test, args, minutes, folder):
     found = {"seed": seed, "epochs": len(history), "test_accuracy": float(right.mean()),
              "test_accuracy_of_each_class": [float(right[test.target == label].mean()) for label in range(10)],
              "seconds_per_epoch": statistics.median(history[:, "dur"]), "fit_seconds": sum(history[:, "dur"]),
-             "train_loss_of_epochs": history[:, "train_loss"]}
+             "train_loss_of_epochs": history[:, "train_loss"], "lr_of_epochs": history[:, "lr"]}
     if "valid_acc" in history[0]:
         best = classifier.best_epoch_ if classifier.keep_best else len(history)
         found |= {"valid_accuracy": history[best - 1, "valid_acc"], "best_epoch": best,
@@ -140,6 +148,27 @@ def run(row, seed, train, test, args, minutes, folder):
                   "valid_acc_of_epochs": history[:, "valid_acc"]}
     return {**found, **where, "arithmetic": _measure.arithmetic(classifier),
             "device": args.device, "fits_at_once": args.jobs, "minutes": minutes, "settings": settings_of(row)}
+
+
+def draw(rows, path):
+    """Validation accuracy of report 3's five networks during their training."""
+    import matplotlib.pyplot as plt
+    from matplotlib.ticker import PercentFormatter
+
+    plt.switch_backend("agg")
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    for row in rows:
+        if row["report"] == "report 3" and row["setting"] == "validation" and row["runs"]:
+            accuracy = row["runs"][0]["valid_acc_of_epochs"]
+            axes.plot([(i + 1) / len(accuracy) for i in range(len(accuracy))], accuracy,
+                      label=f"{row['system']}, {len(accuracy)} epochs: best {max(accuracy):.2%}")
+    axes.set(xlabel="share of the training", ylabel="accuracy on 4,000 validation images", ylim=(0.85, 0.96))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
+    axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
+    axes.grid(alpha=0.3)
+    axes.legend(title="network of report 3", loc="lower right")
+    figure.savefig(path, dpi=120)
+    print(f"wrote {path}")
 
 
 def stands(run, row, minutes):
@@ -156,7 +185,7 @@ def status(row):
     if not row["runs"]:
         return row["status"] if row["status"].startswith("not run") else "not run"
     done, planned = min(run["epochs"] for run in row["runs"]), row["epochs_planned"]
-    return "complete" if done == planned else f"first {done} of {planned} epochs"
+    return "complete" if done == planned else f"schedule compressed from {planned} into {done} epochs"
 
 
 def name_of(key, seed):
@@ -166,7 +195,9 @@ def name_of(key, seed):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", metavar="NAME", help='these systems or reports, such as cnn_2 "report 1"')
-    parser.add_argument("--settings", choices=("reported", "ours"), help="only the reported settings, or only ours")
+    parser.add_argument("--settings", nargs="+", choices=("reported", "ours", "other"), default=["reported", "ours"],
+                        help="only those with a figure in the report, our recipe, or those that it tried without a "
+                        "figure (default: reported ours)")
     parser.add_argument("--seeds", type=_measure.seed, nargs="+", default=[0], help="random seeds (default: 0)")
     parser.add_argument("--resume", action="store_true", help="keep the fits that are done, and go on with those that "
                         "were interrupted; without it the chosen rows begin anew")
@@ -176,16 +207,18 @@ def main():
     parser.add_argument("--jobs", type=_measure.count, default=1, help="fits at once, each with its share of the cores "
                         "(default: 1)")
     parser.add_argument("--name", type=_measure.file_name, default="reference_systems", help="name of the result file")
+    parser.add_argument("--picture", type=Path, metavar="PATH", help="train nothing, but draw report 3's five curves")
     args = parser.parse_args()
     rows = table()
+    if args.picture:
+        return draw(_measure.read(args.name, ["rows"]).get("rows", ()), args.picture)
     known = {row[part] for row in rows.values() for part in ("system", "report")}
     if unknown := set(args.only or ()) - known:
         parser.error(f"--only takes names out of {', '.join(sorted(known))}; got {', '.join(sorted(unknown))}")
     minutes = args.minutes or (MINUTES if args.device == "cpu" else None)
     chosen = [key for key, row in rows.items()
               if (not args.only or {row["system"], row["report"]} & set(args.only))
-              and args.settings in (None, "ours" if row["setting"] == OUR_RECIPE else "reported")]
-
+              and kind_of(row) in args.settings]
     if not chosen:
         parser.error(f"there are no such settings of {', '.join(args.only)}")
     seeds = list(dict.fromkeys(args.seeds))
@@ -221,7 +254,7 @@ def main():
         """Seconds of a fit, from those of the others."""
         seconds = amounts[key] * done_seconds / done_work
         most = 60 * (minutes or math.inf) * (args.jobs if args.device == "cpu" else 1)
-        return seconds if seconds <= most else SHARE * most
+        return min(seconds, most)
 
     def fit(key, seed):
         print(f"{name_of(key, seed)} ...\n", end="", flush=True)        # at once, also beside other threads
@@ -251,8 +284,7 @@ def main():
               + "".join(f", {name}: reported {value}" for name, value in row["reported"].items())
               + f"; {len(todo) - len(left)} of {len(todo)} done, "
               f"{format_seconds(sum(map(expected, (key for key, _ in left))) / args.jobs)} remaining", flush=True)
-    complete = sum(row["status"] == "complete" for row in rows.values())
-    print(f"wrote {write()}: {complete} of {len(rows)} rows complete")
+    print(f"wrote {write()}: {sum(row['status'] == 'complete' for row in rows.values())} rows complete")
 
 
 if __name__ == "__main__":

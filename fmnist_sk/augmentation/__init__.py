@@ -8,7 +8,8 @@ Two uses of the same object:
   (prediction) leaves the images alone.
 
 Presets, by name: "light" shifts by up to one pixel, "fashion" also mirrors, "strong" shifts by two pixels, mirrors,
-erases and pastes; "report_1", "report_2" and "report_3" are those of the reports.
+erases and pastes; "report_1", "report_2" and "report_3" are those of the reports. `Preset` is one of them with another
+probability.
 """
 from fmnist_sk._data.ranges import PixelRange, learn_pixels
 from fmnist_sk.augmentation._base import RandomTransformer
@@ -16,7 +17,7 @@ from fmnist_sk.augmentation.copies import AugmentedCopies
 from fmnist_sk.augmentation.geometry import RandomAffine, RandomCrop, RandomHorizontalFlip
 from fmnist_sk.augmentation.mixing import CutMix, MixUp
 from fmnist_sk.augmentation.pixels import GaussianNoise, RandomBrightness, RandomErasing
-from fmnist_sk.augmentation.presets import PRESETS, Augmentation, as_transformers, compile_augmentation
+from fmnist_sk.augmentation.presets import PRESETS, Augmentation, Preset, as_transformers, compile_augmentation
 
 __all__ = [
     "RandomHorizontalFlip",
@@ -28,4 +29,5 @@ __all__ = [
     "MixUp",
     "CutMix",
     "AugmentedCopies",
+    "Preset",
 ]

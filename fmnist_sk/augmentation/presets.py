@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.pipeline import Pipeline
+from sklearn.utils._param_validation import StrOptions
 from torch import Tensor
 
 from fmnist_sk._data.bunch import fashion_labels
 from fmnist_sk._data.images import Batch
 from fmnist_sk._data.ranges import PixelRange
 from fmnist_sk._runtime.graphs import Recorded, is_own_code
-from fmnist_sk.augmentation._base import Augmenter, RandomTransformer, class_selection
+from fmnist_sk.augmentation._base import SHARE, Augmenter, RandomTransformer, class_selection
 from fmnist_sk.augmentation.geometry import RandomAffine, RandomCrop, RandomHorizontalFlip
 from fmnist_sk.augmentation.mixing import CutMix
 from fmnist_sk.augmentation.pixels import GaussianNoise, RandomBrightness, RandomErasing
@@ -33,10 +34,28 @@ PRESETS: dict[str, Callable[[np.ndarray | None], list]] = {
     "light": lambda classes: [RandomCrop(padding=1)],
     "fashion": lambda classes: [RandomCrop(padding=1), RandomHorizontalFlip()],
     "strong": lambda classes: [RandomCrop(padding=2), RandomHorizontalFlip(), RandomErasing(), CutMix(p=0.5)],
-    "report_1": lambda classes: [RandomCrop(padding=4), RandomHorizontalFlip()],
+    "report_1": lambda classes: [RandomCrop(padding=1), RandomHorizontalFlip()],
     "report_2": lambda classes: [RandomHorizontalFlip(), RandomAffine(shift=0.1, zoom=0.1), RandomErasing()],
     "report_3": _report_3,
 }
+
+
+class Preset(Augmenter):
+    """A preset with another probability: ``augment=Preset("report_3", p=0.5)``, or ``augment__p`` in a search.
+
+    name : one of the names that `augment=` takes
+    p : probability of each of its transformers for each image, from 0 to 1; None: as the preset has it
+    """
+
+    _parameter_constraints = {"name": [StrOptions(set(PRESETS))], "p": [*SHARE, None]}
+
+    def __init__(self, name: str, p: float | None = None):
+        self.name = name
+        self.p = p
+
+    def transformers(self, classes: np.ndarray | None) -> list[Augmenter]:
+        self._validate_params()
+        return [step if self.p is None else step.set_params(p=self.p) for step in PRESETS[self.name](classes)]
 
 
 def as_transformers(augment: Any, classes: np.ndarray | None = None, parameter: str = "augment") -> list[Augmenter]:
@@ -54,6 +73,7 @@ def as_transformers(augment: Any, classes: np.ndarray | None = None, parameter: 
     if not isinstance(augment, Sequence) or isinstance(augment, str):
         augment = [augment]
     augment = [step for step in augment if step is not None and not (isinstance(step, str) and step == "passthrough")]
+    augment = [step for one in augment for step in (one.transformers(classes) if isinstance(one, Preset) else [one])]
     for step in augment:
         if not isinstance(step, Augmenter):
             raise TypeError(f"{parameter} must be None, one of {sorted(PRESETS)}, a random transformer such as "

@@ -117,7 +117,7 @@ def minimum_side(layers: Sequence[Layer]) -> int:
 
 
 def feature_layers(layers: Sequence[Layer], image_shape: tuple[int, int, int], *, batch_norm: bool = True,
-                   bias: bool = True, activation: str = "relu", name: str = "architecture"
+                   bias: bool = True, activation: str = "relu", norm_first: bool = True, name: str = "architecture"
                    ) -> tuple[list[nn.Module], tuple[int, int, int]]:
     """Modules of all but the dense layers, and the shape (channels, height, width) of their output.
 
@@ -136,8 +136,8 @@ def feature_layers(layers: Sequence[Layer], image_shape: tuple[int, int, int], *
             modules += [*_padding(layer), _whitening(channels, layer), ACTIVATIONS[activation]()]
             channels = layer.size
         elif layer.kind == "conv":
-            modules += [*_padding(layer), _convolution(channels, layer, bias)]
-            modules += [*([nn.BatchNorm2d(layer.size)] if batch_norm else []), ACTIVATIONS[activation]()]
+            after = [*([nn.BatchNorm2d(layer.size)] if batch_norm else []), ACTIVATIONS[activation]()]
+            modules += [*_padding(layer), _convolution(channels, layer, bias), *(after if norm_first else after[::-1])]
             channels = layer.size
         elif layer.kind.startswith("global"):
             modules.append((nn.AdaptiveMaxPool2d if "max" in layer.kind else nn.AdaptiveAvgPool2d)(1))

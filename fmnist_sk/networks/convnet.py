@@ -16,15 +16,18 @@ class ConvNet(nn.Module):
     """Convolutions (with batch normalisation) and poolings, then dense layers (with dropout), then logits."""
 
     def __init__(self, image_shape: tuple[int, int, int], n_classes: int, architecture: str, padding: str = "same",
-                 rounding: str = "floor", batch_norm: bool = False, dropout: float = 0.0, activation: str = "relu"):
+                 rounding: str = "floor", batch_norm: bool | str = False, norm_first: bool = True,
+                 dropout: float = 0.0, activation: str = "relu"):
         super().__init__()
         layers = parse_architecture(architecture, padding=padding, rounding=rounding)
-        features, shape = feature_layers(layers, image_shape, batch_norm=batch_norm, activation=activation)
+        features, shape = feature_layers(layers, image_shape, batch_norm=bool(batch_norm), activation=activation,
+                                         norm_first=norm_first)
         inputs = math.prod(shape)
         head: list[nn.Module] = []
         for layer in layers:
             if layer.kind == "dense":
-                head += [nn.Linear(inputs, layer.size), ACTIVATIONS[activation](), nn.Dropout(dropout)]
+                after = [*([nn.BatchNorm1d(layer.size)] if batch_norm == "all" else []), ACTIVATIONS[activation]()]
+                head += [nn.Linear(inputs, layer.size), *(after if norm_first else after[::-1]), nn.Dropout(dropout)]
                 inputs = layer.size
         self.features = nn.Sequential(*features)
         self.head = nn.Sequential(*head, nn.Linear(inputs, n_classes))
@@ -62,8 +65,11 @@ class ConvNetClassifier(ImageClassifier):
         Of the convolutions: "same" keeps the image's size by zeros around it, "valid" adds none.
     rounding : {"floor", "ceil"}
         Of the poolings: rows and columns that do not fill a window are dropped, or pooled in a smaller window.
-    batch_norm : bool
-        Batch normalisation after every convolution, before its activation (Ioffe and Szegedy, 2015, https://arxiv.org/abs/1502.03167).
+    batch_norm : bool or "all"
+        Batch normalisation after every convolution (Ioffe and Szegedy, 2015, https://arxiv.org/abs/1502.03167); "all":
+        after every dense layer but the last, too.
+    norm_first : bool
+        Whether batch normalisation comes before the activation, or after it.
     dropout : float
         Dropout rate after every dense layer but the last, from 0 to below 1 (Srivastava et al., 2014).
     activation : {"relu", "leaky_relu", "elu", "gelu"}
@@ -80,7 +86,8 @@ class ConvNetClassifier(ImageClassifier):
     architecture: str = "32C3-MP2-64C3-MP2-128N"
     padding: str = "same"
     rounding: str = "floor"
-    batch_norm: bool = True
+    batch_norm: bool | str = True
+    norm_first: bool = True
     dropout: float = 0.0
     activation: str = "relu"
 
@@ -88,7 +95,8 @@ class ConvNetClassifier(ImageClassifier):
         **ImageClassifier._parameter_constraints,
         "padding": [StrOptions({"same", "valid"})],
         "rounding": [StrOptions({"floor", "ceil"})],
-        "batch_norm": ["boolean"],
+        "batch_norm": ["boolean", StrOptions({"all"})],
+        "norm_first": ["boolean"],
         "dropout": DROPOUT,
         "activation": [StrOptions(set(ACTIVATIONS))],
     }

@@ -12,8 +12,8 @@ from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.networks._blocks import DEPTH, DROPOUT, POSITIVE
 
 
-def _mlp(width: int, hidden: int, activation: Callable[[], nn.Module], dropout: float) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(width, hidden), activation(), nn.Dropout(dropout), nn.Linear(hidden, width),
+def _mlp(inputs: int, hidden: int, outputs: int, activation: Callable[[], nn.Module], dropout: float) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, hidden), activation(), nn.Dropout(dropout), nn.Linear(hidden, outputs),
                          nn.Dropout(dropout))
 
 
@@ -26,8 +26,8 @@ class MixerBlock(nn.Module):
     def __init__(self, n_patches: int, width: int, patch_hidden: int, feature_hidden: int, dropout: float):
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.mix_patches = _mlp(n_patches, patch_hidden, nn.GELU, dropout)
-        self.mix_features = _mlp(width, feature_hidden, nn.GELU, dropout)
+        self.mix_patches = _mlp(n_patches, patch_hidden, n_patches, nn.GELU, dropout)
+        self.mix_features = _mlp(width, feature_hidden, width, nn.GELU, dropout)
 
     def forward(self, x: Tensor) -> Tensor:                    # (n, n_patches, width)
         x = x + self.mix_patches(self.norm1(x).transpose(1, 2)).transpose(1, 2)
@@ -35,14 +35,17 @@ class MixerBlock(nn.Module):
 
 
 class PlainBlock(nn.Module):
-    """Report 4's block: the two dense networks one after the other, with ReLU, no normalisation, no shortcut."""
+    """Report 4's block: the two dense networks one after the other, with ReLU, no normalisation, no shortcut.
 
-    def __init__(self, n_patches: int, width: int, patch_hidden: int, feature_hidden: int, dropout: float):
+    patches, features : inputs, hidden units and outputs of the two networks
+    """
+
+    def __init__(self, patches: tuple[int, int, int], features: tuple[int, int, int], dropout: float):
         super().__init__()
-        self.mix_patches = _mlp(n_patches, patch_hidden, nn.ReLU, dropout)
-        self.mix_features = _mlp(width, feature_hidden, nn.ReLU, dropout)
+        self.mix_patches = _mlp(*patches, nn.ReLU, dropout)
+        self.mix_features = _mlp(*features, nn.ReLU, dropout)
 
-    def forward(self, x: Tensor) -> Tensor:                    # (n, n_patches, width)
+    def forward(self, x: Tensor) -> Tensor:                    # (n, patches, features)
         return self.mix_features(self.mix_patches(x.transpose(1, 2)).transpose(1, 2))
 
 
@@ -56,12 +59,18 @@ class MLPMixer(nn.Module):
         channels, *sides = image_shape
         rows, columns = (-(-side // patch_size) for side in sides)
         self.padding = (0, columns * patch_size - sides[1], 0, rows * patch_size - sides[0])
-        is_mixer = block == "mixer"
-        self.stem = nn.Sequential(nn.Conv2d(channels, width, patch_size, patch_size),
-                                  *([] if is_mixer else [nn.BatchNorm2d(width)]))
-        kind = MixerBlock if is_mixer else PlainBlock
-        self.blocks = nn.Sequential(*(kind(rows * columns, width, patch_hidden, feature_hidden, dropout)
-                                      for _ in range(n_blocks)), *([nn.LayerNorm(width)] if is_mixer else []))
+        n_patches, is_mixer = rows * columns, block == "mixer"
+        self.stem = nn.Sequential(nn.Conv2d(channels, width, patch_size, patch_size))
+        self.norm = nn.Identity() if is_mixer else nn.BatchNorm1d(n_patches)
+        if is_mixer:
+            self.blocks = nn.Sequential(*(MixerBlock(n_patches, width, patch_hidden, feature_hidden, dropout)
+                                          for _ in range(n_blocks)), nn.LayerNorm(width))
+        else:
+            sizes = [((n_patches, patch_hidden, patch_hidden), (width, feature_hidden, feature_hidden))]
+            sizes += [((patch_hidden, -(-patch_hidden // 2), patch_hidden),
+                       (feature_hidden, -(-feature_hidden // 2), feature_hidden))] * (n_blocks - 1)
+            self.blocks = nn.Sequential(*(PlainBlock(patches, features, dropout) for patches, features in sizes))
+            width = feature_hidden
         self.logits = nn.Linear(width, n_classes)
         if not is_mixer:
             for module in self.modules():
@@ -72,8 +81,8 @@ class MLPMixer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:                        # (n, channels, height, width)
         x = self.stem(F.pad(x, self.padding))                      # (n, width, rows, columns)
-        x = self.blocks(x.flatten(2).transpose(1, 2))              # (n, n_patches, width)
-        return self.logits(x.mean(1))                              # (n, n_classes)
+        x = self.norm(x.flatten(2).transpose(1, 2))                # (n, n_patches, width)
+        return self.logits(self.blocks(x).mean(1))                 # (n, n_classes)
 
 
 class MLPMixerClassifier(ImageClassifier):
@@ -92,8 +101,10 @@ class MLPMixerClassifier(ImageClassifier):
     patch_hidden, feature_hidden : int
         Hidden units of the two dense networks.
     block : {"mixer", "plain"}
-        "mixer" has layer normalisation, GELU and shortcuts; "plain" is report 4's, with batch normalisation of the
-        patches, ReLU, Kaiming-normal weights and neither normalisation nor shortcut in the blocks.
+        "mixer" has layer normalisation, GELU and shortcuts. "plain" is report 4's: batch normalisation with one mean
+        for each patch, then blocks with ReLU, Kaiming-normal weights and neither normalisation nor shortcut. Its first
+        block makes `patch_hidden` x `feature_hidden` values of the patches' features, and the others keep their number
+        by half as many hidden units.
     dropout : float
         Dropout rate after each of the two dense layers of both networks, from 0 to below 1.
     """

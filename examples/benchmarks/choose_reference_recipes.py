@@ -1,0 +1,90 @@
+"""How our recipes for the reports' architectures were chosen: candidates compared on held-out training images.
+
+    python examples/benchmarks/choose_reference_recipes.py                  # all, for hours; goes on where it stopped
+    python examples/benchmarks/choose_reference_recipes.py --only simple_model_2 --images 54000 --epochs 40
+
+Each architecture is trained with each candidate on the first 20,000 of the training images (--images) for 9 epochs
+(--epochs), and its accuracy, a mean over ten views, is read after the last epoch on the last 6,000 training images. The
+test images are never read. Writes results/choose_reference_recipes.json, anew after every run; runs that are in it are
+not repeated. What is best of a system's runs with most images and epochs is what `fmnist_sk.reference` has as
+"our recipe".
+"""
+import argparse
+import time
+
+import _measure
+
+from fmnist_sk import (
+    ConvNetClassifier,
+    CutMix,
+    RandomCrop,
+    RandomErasing,
+    RandomHorizontalFlip,
+    load_fashion_mnist,
+    reference_system,
+    reference_systems,
+)
+from fmnist_sk.reference import COMMON_RECIPE, OUR_RECIPE
+
+HELD_OUT = 6_000
+SHIFTED = RandomCrop(padding=1), RandomHorizontalFlip()
+ADAMW = {"optimizer": "adamw", "lr": 2e-3, "weight_decay": 0.05}
+CANDIDATES = {              # changes of COMMON_RECIPE
+    "SGD": {},
+    "SGD, lr 0.04": {"lr": 0.04},
+    "SGD, erasing": {"augment": [*SHIFTED, RandomErasing()]},
+    "SGD, CutMix": {"augment": [*SHIFTED, CutMix(p=0.5)]},
+    "AdamW": ADAMW,
+    "AdamW, erasing": {**ADAMW, "augment": [*SHIFTED, RandomErasing()]},
+}
+OF_PLAIN = {                # of ConvNetClassifier
+    "SGD, batch norm": {"batch_norm": True},
+    "SGD, batch norm everywhere": {"batch_norm": "all"},
+    "SGD, batch norm, dropout": {"batch_norm": True, "dropout": 0.2},
+    "SGD, batch norm everywhere, dropout, erasing": {"batch_norm": "all", "dropout": 0.2,
+                                                     "augment": [*SHIFTED, RandomErasing()]},
+}
+
+
+def main():
+    systems = [name for name, system in reference_systems().items() if OUR_RECIPE in system.settings]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=systems, default=systems, metavar="NAME", help="some systems")
+    every = {**CANDIDATES, **OF_PLAIN}
+    parser.add_argument("--candidates", nargs="+", choices=every, default=list(every), metavar="NAME",
+                        help=f"some of {', '.join(map(repr, every))}")
+    parser.add_argument("--images", type=_measure.count, default=20_000, help="to train on (default: 20000)")
+    parser.add_argument("--epochs", type=_measure.count, default=9, help="of each fit (default: 9)")
+    parser.add_argument("--seeds", type=_measure.seed, nargs="+", default=[0], help="random seeds (default: 0)")
+    parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--name", type=_measure.file_name, default="choose_reference_recipes",
+                        help="name of the result file")
+    args = parser.parse_args()
+    X, y = load_fashion_mnist(return_X_y=True)
+    if args.images > len(X) - HELD_OUT:
+        parser.error(f"--images must be at most {len(X) - HELD_OUT}, got {args.images}")
+    runs = _measure.read(args.name, ["held_out", "runs"]).get("runs", [])
+    for seed in args.seeds:
+        for system in args.only:
+            for candidate in args.candidates:
+                if candidate in OF_PLAIN and reference_systems()[system].classifier is not ConvNetClassifier:
+                    continue
+                classifier = reference_system(system, **{**COMMON_RECIPE, **every[candidate]})
+                key = {"system": system, "candidate": candidate, "seed": seed, "images": args.images,
+                       "epochs": args.epochs}
+                classifier.set_params(max_epochs=args.epochs, random_state=seed, device=args.device)
+                key["settings"] = " ".join(classifier.__repr__(N_CHAR_MAX=10**6).split())
+                if any(run.items() >= key.items() for run in runs):
+                    continue
+                start = time.perf_counter()
+                classifier.fit(X[:args.images], y[:args.images])
+                seconds = time.perf_counter() - start
+                accuracy = classifier.score(X[-HELD_OUT:], y[-HELD_OUT:])
+                runs.append({**key, "accuracy": accuracy, "fit_seconds": seconds, **_measure.of_a_row()})
+                print(f"{system}, {candidate}, seed {seed}: {accuracy:.4f} in {seconds:.0f} s", flush=True)
+                _measure.write(args.name, {"held_out": HELD_OUT, "runs": runs})
+    print(f"results in {_measure.RESULTS / args.name}.json")
+
+
+if __name__ == "__main__":
+    _measure.end_on_ctrl_c(main, "the same command goes on")
