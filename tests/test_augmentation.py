@@ -81,6 +81,18 @@ def test_report_3_applies_its_five_independently_and_never_mirrors_shoes(classes
     assert has_changed[~untouched].double().mean() > 0.95
 
 
+def test_report_1_moves_by_one_pixel_and_mirrors():
+    crop, flip = as_transformers("report_1")
+    assert (type(crop).__name__, crop.padding, type(flip).__name__) == ("RandomCrop", 1, "RandomHorizontalFlip")
+
+
+def test_report_2_mirrors_shifts_zooms_and_erases():
+    flip, affine, erasing = as_transformers("report_2")
+    assert type(flip).__name__ == "RandomHorizontalFlip"
+    assert (affine.shift, affine.zoom, affine.rotation, affine.shear) == (0.1, 0.1, 0.0, 0.0)
+    assert erasing.fill == "random"
+
+
 def test_report_3_is_for_fashion_mnist():
     with pytest.raises(ValueError, match=r"augment='report_3' is for Fashion-MNIST: .*Ankle boot, got \['bag', 'coat'"):
         draw("report_3", some_images(10))

@@ -112,6 +112,12 @@ def test_input_is_scaled_enlarged_and_repeated_in_three_channels(tiny_images):
     assert floats.amax() - floats.amin() > 1.9
 
 
+def test_the_head_is_that_of_the_report():
+    network = transfer().initialize().module_.network
+    assert [type(layer).__name__ for layer in network.head] == ["Linear", "ReLU", "Dropout", "Linear"]
+    assert reference_system("inception_v3").resize == 150
+
+
 def test_two_channels_are_refused():
     with pytest.raises(ValueError, match="1 or 3 channels for Inception v3, got 2"):
         transfer().fit(np.zeros((4, 2, 8, 8)), [0, 1, 0, 1])

@@ -1,8 +1,13 @@
 """The reference systems: sizes to the digit, layers, settings, training."""
+import re
+from pathlib import Path
+
 import pytest
+from scripts import BENCHMARKS
 from torch import nn
 
 from fmnist_sk import SigmoidLoss, SoftmaxOfSigmoid, reference_system, reference_systems
+from fmnist_sk.datasets import CLASS_NAMES
 from fmnist_sk.reference import OUR_RECIPE
 
 NORMS = nn.BatchNorm1d, nn.BatchNorm2d
@@ -77,6 +82,40 @@ def test_report_4():
     assert patch_mlp.stem[0].kernel_size == patch_mlp.stem[0].stride == (4, 4)
 
 
+def settings(name, *names, setting=None):
+    """The values of these parameters."""
+    params = reference_system(name, setting).get_params(deep=False)
+    return [params[name] for name in names]
+
+
+@pytest.mark.parametrize("name", [f"cnn_{i}" for i in range(1, 6)])
+def test_settings_of_report_1(name):
+    assert settings(name, "optimizer", "lr", "weight_decay", "decay_biases", "batch_size", "max_epochs", "schedule",
+                    "padding", "rounding", "validation_fraction", "keep_best") == [
+        "adam", 4e-3, 1e-3, True, 128, 10, "constant", "valid", "ceil", 1 / 6, True]
+
+
+def test_settings_of_report_2():
+    assert settings("four_layer_cnn", "optimizer", "lr", "dropout", "padding", "validation_fraction", "augment") == [
+        "adam", 0.01, 0.5, "same", 0.2, "report_2"]
+    assert count(build("four_layer_cnn").head, nn.Linear) == 256 * 256 + 256 + 2570
+    assert settings("resnet_no_max_pool", "max_epochs", "augment", "validation_fraction") == [10, None, 0.2]
+
+
+@pytest.mark.parametrize("name", ["simple_model_1", "simple_model_2", "inception", "resnet", "inception_resnet"])
+def test_settings_of_report_3(name):
+    assert settings(name, "optimizer", "lr", "weight_decay", "batch_size", "validation_fraction") == [
+        "adam", 5e-4, 1e-4, 64, 1 / 15]
+    dense = [layer for layer in build(name).modules() if isinstance(layer, nn.Linear)]
+    assert [layer.out_features for layer in dense] == [128, 10]
+    assert (settings(name, "augment")[0].name, settings(name, "augment")[0].p) == ("report_3", 0.3)
+
+
+def test_settings_of_report_4():
+    assert settings("patch_mlp", "criterion", "optimizer", "lr", "weight_decay", "batch_size", "max_epochs") == [
+        "cross_entropy", "adam", 1e-3, 5e-4, 256, 40]
+
+
 def test_figures_are_those_of_the_reports():
     reported = {name: system.reported for name, system in reference_systems().items()}
     assert reported["simple_cnn"] == {"as it is": 91.42}
@@ -91,6 +130,7 @@ def test_figures_are_those_of_the_reports():
             "validation, Trouser": [98.5, 98.85, 99.0, 99.15, 99.25],
             "validation, Shirt": [74.75, 81.0, 83.0, 83.5, 83.75]}.items():
         assert [reported[name][setting] for name in names] == figures
+    assert reported["four_layer_cnn"] == {"augmented": 91.35, "augmented, Shirt": 77.0}
     assert reported["patch_mlp"] == {"last epoch": 89.19, "best test epoch": 89.84}
 
 
@@ -160,6 +200,23 @@ def test_schedules_are_those_of_the_reports():
     assert (1e-3 * trace[[0, 22, 23, 39]]).tolist() == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4])
     with pytest.raises(ValueError, match=r"setting must be None or one of \['softmax', .* got setting='tanh'"):
         reference_system("cnn_1", "tanh")
+
+
+def test_each_thing_of_the_reports_is_shown_by_a_test_or_a_row():
+    lines = [line.strip("| ").split(" | ") for line in (BENCHMARKS / "reports.md").read_text().splitlines()
+             if line.startswith("| ") and not line.startswith("| the report")]
+    assert len({(thing, here) for thing, here, _ in lines}) == len(lines) > 113
+    tests = {f"{path.name}::{name}" for path in Path(__file__).parent.glob("test_*.py")
+             for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)}
+    assert {shown for *_, shown in lines} - tests == {"its row"}
+    rows = {f"row {name}, {setting}" for name, system in reference_systems().items() for setting in system.reported}
+    named = {here for _, here, _ in lines if here.startswith("row ")}
+    assert named - rows == {
+        "row inception_v3: not run without weights", "row four_layer_cnn, class by class; evaluate.py",
+        "row second_cnn, batch norm, cross-entropy"}
+    cells = ("softmax", "softmax, augmented", "sigmoid", "sigmoid, augmented")
+    assert {row for row in rows - named if "focal loss, all training images, " not in row
+            and not row.endswith((*CLASS_NAMES, *cells))} == {"row patch_mlp, best test epoch"}
 
 
 def test_an_unknown_name_lists_the_known_ones():

@@ -127,8 +127,9 @@ def test_a_fit_that_is_made_shorter_has_its_whole_schedule(script):
     rows = script("--only", "simple_model_1", "--settings", "reported", "--minutes", 0.05)
     run, = rows["simple_model_1", "validation"]["runs"]
     assert 1 <= run["epochs"] < 50
-    rates = script.module.reference_system("simple_model_1").schedule.trace(run["epochs"], 10)
-    assert run["lr_of_epochs"] == pytest.approx([5e-4 * rates[10 * epoch] for epoch in range(run["epochs"])])
+    rates = script.module.reference_system("simple_model_1").schedule.trace(run["epochs"], 9)      # of each batch
+    assert run["lr_of_epochs"] == pytest.approx([5e-4 * rate for rate in rates[8::9]])
+    assert run["lr_of_epochs"][-1] == pytest.approx(5e-4 * 0.9**24)
 
 
 @real_data
@@ -266,6 +267,22 @@ def tables(script, monkeypatch, tmp_path):
         return "\n".join(_reference_tables.reference())
 
     return text
+
+
+def test_the_picture_has_a_curve_for_each_network(script, tmp_path):
+    pytest.importorskip("matplotlib")
+    import matplotlib.pyplot as plt
+    names = "simple_model_1", "simple_model_2", "inception", "resnet", "inception_resnet"
+    others = [{"report": "report 3", "setting": "validation, p = 0.5"}, {"report": "report 2", "setting": "validation"}]
+    rows = [{"system": name, "report": "report 3", "setting": "validation"} for name in names] + [
+        {"system": "other", **row} for row in others]
+    script.module.draw([{**row, "runs": [{"valid_acc_of_epochs": [0.88, 0.93, 0.92]}]} for row in rows],
+                       tmp_path / "curves.png")
+    axes = plt.gcf().axes[0]
+    assert [line.get_label() for line in axes.lines] == [f"{name}, 3 epochs: best 93.00%" for name in names]
+    assert [list(line.get_ydata()) for line in axes.lines] == [[0.88, 0.93, 0.92]] * 5
+    plt.close("all")
+    assert (tmp_path / "curves.png").stat().st_size > 10_000
 
 
 def test_tables_say_what_is_not_reproduced_and_where_each_figure_is_from(tables):
