@@ -34,6 +34,8 @@ CANDIDATES = {              # changes of COMMON_RECIPE
     "SGD, lr 0.04": {"lr": 0.04},
     "SGD, erasing": {"augment": [*SHIFTED, RandomErasing()]},
     "SGD, CutMix": {"augment": [*SHIFTED, CutMix(p=0.5)]},
+    "SGD, sharpness-aware": {"sam_rho": 0.1},
+    "SGD, CutMix, sharpness-aware": {"augment": [*SHIFTED, CutMix(p=0.5)], "sam_rho": 0.1},
     "AdamW": ADAMW,
     "AdamW, erasing": {**ADAMW, "augment": [*SHIFTED, RandomErasing()]},
 }
