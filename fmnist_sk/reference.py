@@ -178,9 +178,9 @@ _SYSTEMS = {
 # are for at most about half an hour of two CPU cores that multiply bfloat16; resnet and inception_resnet take longer.
 OUR_RECIPE = "our recipe"
 COMMON_RECIPE = {"standardize": True, "criterion": "cross_entropy", "optimizer": "sgd", "lr": 0.1, "weight_decay": 5e-4,
-           "decay_biases": False, "schedule": "one_cycle", "label_smoothing": 0.1, "augment": "fashion",
-           "batch_size": 128, "validation_fraction": None, "keep_best": True, "tta": ("mirror", "shift"),
-           "max_epochs": 18}
+                 "decay_biases": False, "schedule": "one_cycle", "label_smoothing": 0.1, "augment": "fashion",
+                 "batch_size": 128, "validation_fraction": None, "keep_best": True, "tta": ("mirror", "shift"),
+                 "max_epochs": 18}
 _WITHOUT_NORMALISATION = {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.01}
 _CHANGES: dict[str, dict] = {
     "simple_cnn": {"batch_norm": True, "max_epochs": 30},
