@@ -84,7 +84,7 @@ class ImageClassifier(SkorchNet):
     schedule_epochs : int or None
         Epochs that schedule and `swa` are planned for, from `max_epochs` on; None: `max_epochs`. A fit of fewer ends
         early, where the whole one would be at that time: what a halving search with the resource `max_epochs` needs.
-    criterion : {"cross_entropy", "focal", "sigmoid", "mse"}, nn.Module class or instance
+    criterion : {"cross_entropy", "focal", "sigmoid", "softmax_of_sigmoid", "mse"}, nn.Module class or instance
         The loss, see `fmnist_sk.losses`. Its settings are ``criterion__*`` (in grids and by `set_params`, as in
         skorch). A module takes logits (n, n_classes) and codes (n,), with MixUp or CutMix shares (n, n_classes), and
         has an attribute `reduction`, which training sets. Probabilities are what its method `probabilities` makes of
