@@ -4,6 +4,7 @@ from __future__ import annotations
 import copy
 import inspect
 import itertools
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -62,9 +63,7 @@ class NetworkBuilder:
     def restore(self, state: dict[str, Tensor], seed: int) -> StandardizedNetwork:
         """The same with weights from a file, without drawing any. Raises ValueError for those of other networks."""
         with torch.device("meta"), _at_most(4 * len(state) + 60), torch.no_grad():
-            network = self.network(self.image_shape)
-            _check_outputs(network, torch.zeros(MIN_ROWS, *self.image_shape))
-        module = self._with_standardize(network)
+            module = self._with_standardize(self.network(self.image_shape))
         for name, value in module.state_dict(keep_vars=True).items():
             given = state.get(name)
             if given is None or (not isinstance(value, (nn.UninitializedParameter, nn.UninitializedBuffer))
@@ -73,6 +72,7 @@ class NetworkBuilder:
                 raise ValueError(f"the network's {name.removeprefix('network.')} must be {value.dtype} "
                                  f"{tuple(value.shape)}, got {found}.")
         module.load_state_dict(state, assign=True)
+        _check_outputs(module, self.image_shape)
         if any(value.is_meta for value in (*module.parameters(), *module.buffers())):     # such as buffers not saved
             module = self.build(seed)
             module.load_state_dict(state)
@@ -209,21 +209,26 @@ class _TooLarge(ValueError):
     pass
 
 
-def _check_outputs(network: nn.Module, x: Tensor) -> None:
-    """Raise ValueError if a layer makes more values of x, on the device "meta", than a network for such images does."""
+def _check_outputs(network: nn.Module, image_shape: tuple[int, int, int]) -> None:
+    """Raise ValueError if a layer makes more values of MIN_ROWS images than a network for such images does.
+
+    A batch of no images tells the sizes: nothing is computed.
+    """
     def hook(module, inputs, output):
-        if isinstance(output, Tensor) and output.numel() > LARGEST_OUTPUT:
-            raise _TooLarge(f"its network makes {output.numel():,} values in one layer of {len(x)} images, of at most "
+        if isinstance(output, Tensor) and (
+                n := math.prod(size or MIN_ROWS for size in output.shape)) > LARGEST_OUTPUT:
+            raise _TooLarge(f"its network makes {n:,} values in one layer of {MIN_ROWS} images, of at most "
                             f"{LARGEST_OUTPUT:,}.")
 
     handles = [module.register_forward_hook(hook) for module in network.modules()]
     try:
-        if x.numel() > LARGEST_OUTPUT:
-            raise _TooLarge(f"its images have {x[0].numel():,} values.")
-        network.eval()(x)
+        if MIN_ROWS * math.prod(image_shape) > LARGEST_OUTPUT:
+            raise _TooLarge(f"its images have {math.prod(image_shape):,} values.")
+        with torch.no_grad():
+            network.eval()(torch.zeros(0, *image_shape))
     except _TooLarge:
         raise
-    except Exception:                   # a user's network, which may not know this device
+    except Exception:                   # a user's network, which may not take an empty batch
         pass
     finally:
         network.train()
