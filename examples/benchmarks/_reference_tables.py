@@ -119,8 +119,8 @@ def fits_more_closely(row):
         return "why was not found out"
     then, last = (100 * run["valid_acc_of_epochs"][i] for i in (epoch, -1))
     return (f"it ends with a training loss of {run['train_loss_of_epochs'][-1]:.2f}, where the report's ends with "
-            f"0.11; when ours came there, after epoch {epoch + 1}, {then:.1f} % of 1,000 held-out images were right, at "
-            f"the end {last:.1f} %")
+            f"0.11; when ours came there, after epoch {epoch + 1}, {then:.1f} % of 1,000 held-out images were right, "
+            f"at the end {last:.1f} %")
 
 
 REASONS = {"patch_mlp": fits_more_closely}
