@@ -133,6 +133,13 @@ def test_a_fit_that_is_made_shorter_has_its_whole_schedule(script):
 
 
 @real_data
+def test_one_setting_is_chosen_by_its_name(script):
+    rows = script("--settings", "sigmoid, summed", "--only", "cnn_4", "cnn_5", "simple_cnn", "--minutes", 1e-6)
+    assert [key for key, row in rows.items() if row["runs"]] == [
+        (name, "sigmoid, summed") for name in ("cnn_4", "cnn_5")]
+
+
+@real_data
 def test_fits_are_kept_and_begun_anew_as_asked(script, capsys):
     options = "--only", "simple_cnn", "--settings", "reported"
     first = script(*options)["simple_cnn", "as it is"]
@@ -220,7 +227,7 @@ def test_weights_that_are_not_there_are_named(script, monkeypatch, tmp_path, cap
 
 
 @pytest.mark.parametrize(("option", "value", "message"), [
-    ("--only", "cnn_9", "--only takes names out of cnn_1, .*; got cnn_9"),
+    ("--only", "cnn_9", "--only takes names out of 'cnn_1', .*; got 'cnn_9'"),
     ("--seeds", -1, "--seeds: must be a whole number from 0 to 4294967295, got -1"),
     ("--seeds", 2**32, "--seeds: must be a whole number from 0 to 4294967295, got 4294967296"),
     ("--jobs", 0, "--jobs: must be a whole number above 0, got 0"),
@@ -228,7 +235,8 @@ def test_weights_that_are_not_there_are_named(script, monkeypatch, tmp_path, cap
     ("--minutes", "nan", "--minutes: must be a number above 0, got nan"),
     ("--device", "wibble", "--device: must name a device of this machine, got wibble"),
     ("--device", "meta", "--device: must be cpu or cuda, got meta"),
-    ("--only", ("inception_v3", "--settings", "ours"), "there are no such settings of inception_v3"),
+    ("--only", ("inception_v3", "--settings", "ours"), "inception_v3 has none of the settings ours"),
+    ("--settings", "our", "--settings takes names out of 'ASGD', .*; got 'our'"),
     ("--name", "some/where", "--name: must be a name without folders, got some/where"),
 ])
 def test_wrong_options_are_named_before_anything_is_begun_anew(script, option, value, message, tmp_path, capsys):

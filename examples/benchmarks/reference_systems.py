@@ -195,9 +195,9 @@ def name_of(key, seed):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", metavar="NAME", help='these systems or reports, such as cnn_2 "report 1"')
-    parser.add_argument("--settings", nargs="+", choices=("reported", "ours", "other"), default=["reported", "ours"],
-                        help="only those with a figure in the report, our recipe, or those that it tried without a "
-                        "figure (default: reported ours)")
+    parser.add_argument("--settings", nargs="+", metavar="NAME", default=["reported", "ours"],
+                        help="only those with a figure in the report (reported), our recipe (ours), those that it "
+                        "tried without a figure (other), or single ones by name (default: reported ours)")
     parser.add_argument("--seeds", type=_measure.seed, nargs="+", default=[0], help="random seeds (default: 0)")
     parser.add_argument("--resume", action="store_true", help="keep the fits that are done, and go on with those that "
                         "were interrupted; without it the chosen rows begin anew")
@@ -212,15 +212,18 @@ def main():
     rows = table()
     if args.picture:
         return draw(_measure.read(args.name, ["rows"]).get("rows", ()), args.picture)
-    known = {row[part] for row in rows.values() for part in ("system", "report")}
-    if unknown := set(args.only or ()) - known:
-        parser.error(f"--only takes names out of {', '.join(sorted(known))}; got {', '.join(sorted(unknown))}")
+    for option, names, known in (
+            ("--only", args.only or (), {row[part] for row in rows.values() for part in ("system", "report")}),
+            ("--settings", args.settings, {"reported", "ours", "other"} | {name for _, name in rows if name})):
+        if unknown := set(names) - known:
+            parser.error(f"{option} takes names out of {', '.join(sorted(map(repr, known)))}; got "
+                         f"{', '.join(sorted(map(repr, unknown)))}")
     minutes = args.minutes or (MINUTES if args.device == "cpu" else None)
     chosen = [key for key, row in rows.items()
               if (not args.only or {row["system"], row["report"]} & set(args.only))
-              and kind_of(row) in args.settings]
+              and {kind_of(row), row["setting"]} & set(args.settings)]
     if not chosen:
-        parser.error(f"there are no such settings of {', '.join(args.only)}")
+        parser.error(f"{', '.join(args.only)} has none of the settings {', '.join(args.settings)}")
     seeds = list(dict.fromkeys(args.seeds))
     folders = {key: FOLDER / args.name / f"{key[0]}, {key[1]}" for key in chosen}
 
