@@ -170,6 +170,7 @@ def test_each_figure_has_the_setting_it_was_reached_with():
     assert reference_system("resnet").set_params(augment__p=0.1).augment.p == 0.1
     assert reference_system("patch_mlp", "ASGD").optimizer == "asgd"
     assert reference_system("patch_mlp", "constant learning rate").schedule == "constant"
+    assert reference_system("patch_mlp", "pixels standardised").standardize is True
     assert reference_system("resnet_no_max_pool", "augmented").augment == "report_2"
     assert reference_system("patch_mlp", "last epoch").keep_best is False
     for name in systems:                    # L2 of reports is PyTorch's, of all parameters
