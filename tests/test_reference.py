@@ -1,4 +1,5 @@
 """The reference systems: sizes to the digit, layers, settings, training."""
+import json
 import re
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from torch import nn
 
 from fmnist_sk import SigmoidLoss, SoftmaxOfSigmoid, reference_system, reference_systems
 from fmnist_sk.datasets import CLASS_NAMES
-from fmnist_sk.reference import OUR_RECIPE
+from fmnist_sk.reference import COMMON_RECIPE, OUR_RECIPE
 
 NORMS = nn.BatchNorm1d, nn.BatchNorm2d
 
@@ -219,6 +220,19 @@ def test_each_thing_of_the_reports_is_shown_by_a_test_or_a_row():
     cells = ("softmax", "softmax, augmented", "sigmoid", "sigmoid, augmented")
     assert {row for row in rows - named if "focal loss, all training images, " not in row
             and not row.endswith((*CLASS_NAMES, *cells))} == {"row patch_mlp, best test epoch"}
+
+
+def test_our_recipes_are_the_best_of_those_that_were_compared(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from choose_reference_recipes import EVERY, best
+    runs = json.loads((BENCHMARKS / "results" / "choose_reference_recipes.json").read_text())["runs"]
+    systems = reference_systems()
+    for name, (candidate, accuracies) in best(runs).items():
+        assert len(accuracies) > 1, name
+        settings = {**COMMON_RECIPE, **EVERY[candidate]}
+        ours = systems[name].settings[OUR_RECIPE]
+        assert {key: repr(value) for key, value in ours.items() if key != "max_epochs"} == {
+            key: repr(value) for key, value in settings.items() if key != "max_epochs"}, name
 
 
 def test_an_unknown_name_lists_the_known_ones():
