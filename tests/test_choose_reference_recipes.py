@@ -16,11 +16,13 @@ def test_every_candidate_is_tried_once_on_images_that_are_held_out(tmp_path, mon
     import _measure
     import choose_reference_recipes as script
     monkeypatch.setattr(_measure, "RESULTS", tmp_path)
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(script, "HELD_OUT", 200)
     bunch, seen = first_images("train"), []
 
     class Recorded(script.ConvNetClassifier):
         def fit(self, X, y):
+            assert self.checkpoint
             seen.append(X)
             return super().fit(X, y)
 
