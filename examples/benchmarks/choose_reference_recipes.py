@@ -6,8 +6,8 @@
 Each architecture is trained with each candidate on the first 20,000 of the training images (--images) for 9 epochs
 (--epochs), and its accuracy, a mean over ten views, is read after the last epoch on the last 6,000 training images. The
 test images are never read. Writes results/choose_reference_recipes.json, anew after every run; runs that are in it are
-not repeated, and one that was interrupted goes on. "Our recipe" in `fmnist_sk.reference` is, of the systems that are in the file, the candidate that was best
-in the longest comparison.
+not repeated, and one that was interrupted goes on. "Our recipe" in `fmnist_sk.reference` is, of the systems that are in
+the file, the candidate that was best in the longest comparison.
 """
 import argparse
 from pathlib import Path
