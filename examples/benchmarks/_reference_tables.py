@@ -2,7 +2,8 @@
 from statistics import mean
 
 from _tables import is_cuda, is_there, load, machines, percent, revisions
-from choose_reference_recipes import best
+from choose_reference_recipes import accuracies as of_candidates
+from choose_reference_recipes import longest
 
 from fmnist_sk import CLASS_NAMES
 
@@ -123,13 +124,12 @@ def recipes():
              "training images after the same number of epochs.", "",
              "| system | training images, epochs | recipes compared | best | accuracy | plain SGD |",
              "|---|---|---|---|---|---|"]
-    for system, (candidate, accuracies) in best(runs).items():
-        last = [run for run in runs if run["system"] == system and run["candidate"] == candidate][-1]
-        n_recipes = len({run["settings"] for run in runs if (run["system"], run["images"], run["epochs"]) == (
-            system, last["images"], last["epochs"])})
-        plain = accuracies.get("SGD")
-        lines.append(f"| {system} | {last['images']:,}, {last['epochs']} | {n_recipes} | {candidate} | "
-                     f"{100 * accuracies[candidate]:.2f} | {'' if plain is None else f'{100 * plain:.2f}'} |")
+    for system, own in longest(runs).items():
+        found = of_candidates(own)
+        best, plain = next(iter(found)), found.get("SGD")
+        n_recipes = len({run["settings"] for run in own})
+        lines.append(f"| {system} | {own[0]['images']:,}, {own[0]['epochs']} | {n_recipes} | {best} | "
+                     f"{100 * found[best]:.2f} | {'' if plain is None else f'{100 * plain:.2f}'} |")
     return lines
 
 

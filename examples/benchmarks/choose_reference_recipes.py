@@ -57,19 +57,21 @@ OF_PLAIN = {                # of ConvNetClassifier
 EVERY = {**CANDIDATES, **OF_PLAIN}
 
 
-def best(runs):
-    """system -> its best candidate, accuracy -> of each, in the comparison of the most images times epochs."""
+def longest(runs):
+    """system -> its runs with the most images times epochs: its longest comparison."""
+    most = {}
+    for run in runs:
+        most[run["system"]] = max(most.get(run["system"], 0), run["images"] * run["epochs"])
+    return {system: [run for run in runs if run["system"] == system and run["images"] * run["epochs"] == n]
+            for system, n in most.items()}
+
+
+def accuracies(runs):
+    """candidate -> its mean accuracy over the seeds, the best first."""
     found = {}
-    for system in dict.fromkeys(run["system"] for run in runs):
-        own = [run for run in runs if run["system"] == system]
-        most = max(run["images"] * run["epochs"] for run in own)
-        accuracies = {}
-        for run in own:
-            if run["images"] * run["epochs"] == most:
-                accuracies.setdefault(run["candidate"], []).append(run["accuracy"])
-        accuracies = {candidate: mean(values) for candidate, values in accuracies.items()}
-        found[system] = max(accuracies, key=accuracies.get), accuracies
-    return found
+    for run in runs:
+        found.setdefault(run["candidate"], []).append(run["accuracy"])
+    return dict(sorted(((candidate, mean(each)) for candidate, each in found.items()), key=lambda pair: -pair[1]))
 
 
 def main():
