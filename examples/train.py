@@ -1,7 +1,7 @@
 r"""One training run from the command line: any network, any setting, and everything about it written down.
 
-    python examples/train.py --model cnn_1 --batch-size 128 --lr 0.004 --weight-decay 0.001 --epochs 10 --augment \
-        --loss sigmoid
+    python examples/train.py --model ResNetClassifier --recipe fashion --epochs 3
+    python examples/train.py --model cnn_1 --setting "sigmoid, augmented" --lr 0.002
 
 Writes to output/train/MODEL: config.json (all settings, before training), results.json, history.csv (a row an epoch),
 curves.png, class_history.png, schedule.png and model.safetensors. `--config FOLDER/config.json` repeats a run, with
@@ -47,6 +47,7 @@ import fmnist_sk
 from fmnist_sk import ClassHistoryDisplay, HistoryDisplay, ScheduleDisplay
 from fmnist_sk.losses import LOSSES
 from fmnist_sk.recipes import RECIPES, recipe
+from fmnist_sk.reference import without_old_parts
 
 try:
     import matplotlib.pyplot as plt
@@ -68,8 +69,8 @@ DATA = {"n_train": None, "data_home": None, "folder": None, "csv": None, "size":
 VERSIONS = {"fmnist_sk": fmnist_sk.__version__, "torch": torch.__version__, "scikit-learn": sklearn.__version__}
 LOSS_TYPES = {"softmax": {"criterion": "cross_entropy"},               # of report 1
               "sigmoid": {"criterion": "sigmoid", "criterion__over_classes": "mean"}}
-REPORT_1 = {"--batch_size": "--batch-size", "--rs": "--weight-decay", "--num_epochs": "--epochs",
-            "--augment_data": "--augment", **{f"CNN_{i}": f"cnn_{i}" for i in range(1, 6)}}         # its words: ours
+REPORT_1 = {"--batch-size": "--batch_size", "--weight-decay": "--rs", "--epochs": "--num_epochs",
+            "--augment": "--augment_data"}                                  # our options: its own
 OPTIONS = {         # parameter: option, meaning
     "batch_size": ("--batch-size", "images in a step"),
     "lr": ("--lr", "learning rate"),
@@ -162,24 +163,34 @@ def setting(text):
 
 # ---------------------------------------------------------------------- settings
 
+def model(name):
+    """The name of a model, also as report 1 spells it."""
+    return name.lower() if name in (f"CNN_{i}" for i in range(1, 6)) else name
+
+
 def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
                                      usage="%(prog)s [--model NAME] [options], see --help")
-    add, absent = parser.add_argument, argparse.SUPPRESS
-    add("--model", choices=MODELS, metavar="NAME", help=f"{', '.join(MODELS)} (default: ResNetClassifier)")
+    absent = argparse.SUPPRESS
+
+    def add(option, group=parser, **settings):
+        group.add_argument(option, *([REPORT_1[option]] if option in REPORT_1 else []), **settings)
+
+    add("--model", type=model, choices=MODELS, metavar="NAME", help=f"{', '.join(MODELS)} (default: ResNetClassifier)")
     add("--config", type=Path, metavar="PATH", help="take everything from the config.json of a run; other options "
         "override it")
-    add("--setting", metavar="TEXT", help="of a reference system: the name of one of its figures, such as "
-        "\"sigmoid, augmented\", for what it was reached with")
+    add("--setting", metavar="TEXT", help="of a reference system: how it was trained for one of its figures, "
+        "such as \"sigmoid, augmented\", or another of its settings")
     add("--recipe", choices=RECIPES, help="settings of a whole training by name, over the model's own")
     for parameter, (option, meaning) in OPTIONS.items():
         add(option, dest=parameter, type=evaluate, default=absent, metavar="VALUE", help=meaning)
     add("--augment", nargs="?", type=evaluate, const=True, default=absent, metavar="VALUE", help="random changes of "
         "training images: a preset's name, an object or none; without VALUE those of the model's report if that "
         "is report 1, 2 or 3, else fashion")
-    add("--loss", dest="criterion", choices=LOSSES, default=absent, help="the loss")
-    add("--loss_type", choices=LOSS_TYPES, help="report 1's two: softmax is cross_entropy, sigmoid the mean of one "
-        "binary cross-entropy for each class")
+    loss = parser.add_mutually_exclusive_group()
+    add("--loss", loss, dest="criterion", choices=LOSSES, default=absent, help="the loss")
+    add("--loss_type", loss, choices=LOSS_TYPES, help="report 1's two: softmax is cross_entropy, sigmoid the mean of "
+        "one binary cross-entropy for each class")
     add("--set", dest="settings", action="append", type=setting, default=[], metavar="NAME=VALUE", help="any other "
         "parameter, such as width=16, optimizer__betas=(0.9,0.95) or criterion__gamma=1; may be given often")
     add("--seed", type=int, help="random seed (default: 0)")
@@ -191,8 +202,7 @@ def parse(argv):
     add("--output", type=Path, metavar="PATH", help="folder to write to (default: output/train/MODEL)")
     add("--allow-large", action="store_true", help=f"train networks of more than {LARGEST:,} parameters")
     add("--overwrite", action="store_true", help="replace what another run has written to that folder")
-    words = (word.partition("=") for word in (sys.argv[1:] if argv is None else argv))
-    return parser, parser.parse_args(["".join([REPORT_1.get(word, word), *value]) for word, *value in words])
+    return parser, parser.parse_args(argv)
 
 
 @contextlib.contextmanager
@@ -253,9 +263,9 @@ def configure(args):
         params |= system.settings[args.setting]
     device = vars(args).get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
     params |= recipe(args.recipe, device) if args.recipe else {}
-    params |= {name: value for name, value in vars(args).items() if name in {*OPTIONS, "augment", "criterion"}}
-    params |= LOSS_TYPES.get(args.loss_type, {})
-    params |= dict(args.settings)
+    given = {name: value for name, value in vars(args).items() if name in {*OPTIONS, "augment", "criterion"}}
+    given |= LOSS_TYPES.get(args.loss_type, {}) | dict(args.settings)
+    params = without_old_parts(params, given) | given
     if isinstance(params.get("augment"), bool):
         params["augment"] = AUGMENT.get(system and system.source, "fashion") if params["augment"] else None
     classifier = kind().set_params(**params)

@@ -33,6 +33,8 @@ class Loss(nn.Module):
     def __init__(self, label_smoothing: float = 0.0, reduction: str = "mean"):
         super().__init__()
         self.label_smoothing = _number("label_smoothing", label_smoothing, 0, 1)
+        if reduction not in ("mean", "none"):
+            raise ValueError(f'reduction must be "mean" or "none", got reduction={reduction!r}.')
         self.reduction = reduction
 
     def per_image(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -105,7 +107,7 @@ class SigmoidLoss(Loss):
         reading of report 1's "sigmoid".
     """
 
-    def __init__(self, over_classes: str = "sum", label_smoothing: float = 0.0, reduction: str = "mean"):
+    def __init__(self, label_smoothing: float = 0.0, reduction: str = "mean", over_classes: str = "sum"):
         super().__init__(label_smoothing, reduction)
         if over_classes not in ("sum", "mean"):
             raise ValueError(f'over_classes must be "sum" or "mean", got over_classes={over_classes!r}.')

@@ -16,7 +16,7 @@ import math
 import numbers
 from typing import Any
 
-from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -123,7 +123,7 @@ class Exponential(Schedule):
     per : "batch" or "epoch", the unit of a number of them, and how often the rate may change
     """
 
-    _parameter_constraints = {"factor": _SHARE, "every": [*_COUNT, Interval(RealNotInt, 0, 1, closed="neither")],
+    _parameter_constraints = {"factor": _SHARE, "every": [*_COUNT, Interval(numbers.Real, 0, 1, closed="neither")],
                               "per": _PER}
 
     def __init__(self, factor: float = 0.9, every: float = 1, per: str = "epoch"):
@@ -133,14 +133,14 @@ class Exponential(Schedule):
 
     def at(self, moment: Moment) -> float:
         if self.every < 1:
-            return self.factor ** int(moment.step / (self.every * moment.n_steps) + 1e-9)
+            return self.factor ** int(min(moment.step / (self.every * moment.n_steps) + 1e-9, 2.0**62))
         return self.factor ** ((moment.step if self.per == "batch" else moment.epoch) // self.every)
 
 
 class ReduceOnPlateau(Schedule):
     """A learning rate that is multiplied by `factor` when a score has not improved for more than `patience` epochs.
 
-    As in reports 2 and 4, and as PyTorch's ReduceLROnPlateau counts.
+    As in report 2, and as PyTorch's ReduceLROnPlateau counts.
 
     monitor : score in the history: "train_loss", "train_acc", or with validation images "valid_loss", "valid_acc", ...;
         losses are better when lower, others when higher
@@ -161,6 +161,12 @@ class ReduceOnPlateau(Schedule):
         self.factor = factor
         self.threshold = threshold
         self.end = end
+
+    def _validate_params(self) -> None:
+        super()._validate_params()
+        if self.monitor in ("epoch", "dur", "lr") or self.monitor.endswith(("_best", "_batch_count")):
+            raise ValueError("monitor must be a score in the history, such as 'valid_loss' or 'train_acc', got "
+                             f"monitor={self.monitor!r}.")
 
     @property
     def monitored(self) -> str | None:

@@ -82,10 +82,12 @@ def test_copies_in_the_pipeline_of_imbalanced_learn(tiny_images):
 
 
 @pytest.mark.parametrize(("params", "message"), [
-    ({"fraction": 0}, "fraction must be above 0, got fraction=0"),
+    ({"fraction": 0}, r"'fraction' parameter .* in the range \(0\.0, 1\.0\]\. Got 0 instead"),
     ({"fraction": 1.5}, "The 'fraction' parameter of AugmentedCopies"),
     ({"transformer": AugmentedCopies()}, "other than AugmentedCopies"),
     ({"transformer": []}, r"transformer must change the copies .* got transformer=\[\]"),
+    ({"only": []}, r"only and exclude must leave a class of y \(\[0, 1, 2\]\), got only=\[\], exclude=None"),
+    ({"exclude": [0, 1, 2]}, "only and exclude must leave a class of y"),
     ({"only": [9]}, r"only must name labels that occur in y \(\[0, 1, 2\]\), got only=\[9\]"),
 ])
 def test_copies_refuse_what_makes_no_sense(params, message, tiny_images):

@@ -51,10 +51,10 @@ def test_formula(name):
 def test_the_mean_over_classes_is_pytorchs_and_the_sum_as_many_times_as_large():
     logits, codes, _ = some()
     mean = F.binary_cross_entropy_with_logits(logits, F.one_hot(codes, 5).float())
-    torch.testing.assert_close(SigmoidLoss("mean")(logits, codes), mean)
+    torch.testing.assert_close(SigmoidLoss(over_classes="mean")(logits, codes), mean)
     torch.testing.assert_close(SigmoidLoss()(logits, codes), 5 * mean)
     with pytest.raises(ValueError, match=r'over_classes must be "sum" or "mean", got over_classes=\'max\''):
-        SigmoidLoss("max")
+        SigmoidLoss(over_classes="max")
 
 
 @every_loss
@@ -119,6 +119,8 @@ def test_probabilities_of_sigmoid_are_normalised_and_those_of_squared_error_the_
     (FocalLoss, {"alpha": None}, "alpha must be a number from 0 to below inf, got alpha=None"),
     (FocalLoss, {"alpha": (1, -1)}, "alpha must be a number from 0 to below inf, got alpha=-1"),
     (CrossEntropy, {"label_smoothing": 1.0}, "label_smoothing must be a number from 0 to below 1, got label_smooth"),
+    (SigmoidLoss, {"reduction": "sum"}, "reduction must be \"mean\" or \"none\", got reduction='sum'"),
+    (CrossEntropy, {"reduction": None}, 'reduction must be "mean" or "none", got reduction=None'),
     (TripletLoss, {"margin": -1}, "margin must be a number"),
 ])
 def test_bad_settings_are_refused(kind, params, message):

@@ -142,17 +142,17 @@ def test_one_setting_is_chosen_by_its_name(script):
 @real_data
 def test_fits_are_kept_and_begun_anew_as_asked(script, capsys):
     options = "--only", "simple_cnn", "--settings", "reported"
-    first = script(*options)["simple_cnn", "as it is"]
+    first = script(*options)["simple_cnn", "mean squared error"]
     assert first["status"] == "complete"
     assert first["runs"][0]["best_epoch"] <= first["runs"][0]["epochs"] == 50
     assert 0 < first["runs"][0]["test_accuracy"] < 1
-    assert script(*options, "--resume")["simple_cnn", "as it is"] == first
-    both = script(*options, "--resume", "--seeds", 0, 1, 1)["simple_cnn", "as it is"]["runs"]
+    assert script(*options, "--resume")["simple_cnn", "mean squared error"] == first
+    both = script(*options, "--resume", "--seeds", 0, 1, 1)["simple_cnn", "mean squared error"]["runs"]
     assert len(both) == 2
     assert both[0] == first["runs"][0]
     assert both[1]["seed"] == 1
-    assert "simple_cnn, as it is, seed 1: test accuracy" in capsys.readouterr().out
-    anew = script(*options)["simple_cnn", "as it is"]["runs"]
+    assert "simple_cnn, mean squared error, seed 1: test accuracy" in capsys.readouterr().out
+    anew = script(*options)["simple_cnn", "mean squared error"]["runs"]
     assert [run["seed"] for run in anew] == [0, 1]
     assert anew[0]["fit_seconds"] != first["runs"][0]["fit_seconds"]
     assert anew[0]["test_accuracy"] == first["runs"][0]["test_accuracy"]

@@ -178,6 +178,27 @@ def test_settings_can_be_searched_and_cloned(tiny_images):
     assert search.best_params_["schedule__every"] in (1, 2)
 
 
+@pytest.mark.parametrize(("schedule", "message"), [
+    (Exponential(factor=5), "'factor' parameter"),
+    (Exponential(every=0), "'every' parameter"),
+    (MultiStep((1.5,)), "milestones must be epochs"),
+    (MultiStep("abc"), "'milestones' parameter"),
+    (MultiStep(0.5), "'milestones' parameter"),
+    *((ReduceOnPlateau(monitor), f"monitor must be a score .* got monitor='{monitor}'") for monitor in (
+        "dur", "lr", "epoch", "valid_loss_best")),
+])
+def test_parameters_that_cannot_be_used_are_refused(schedule, message, tiny_images):
+    with pytest.raises(ValueError, match=message):
+        schedule.trace(3, 2)
+    with pytest.raises(ValueError, match=message):
+        small("ConvNetClassifier", schedule=schedule, validation_fraction=0.3).fit(*tiny_images())
+
+
+def test_changes_may_be_as_frequent_as_anybody_wants():
+    assert Exponential(0.5, every=5e-324).trace(1, 3).tolist() == [1, 0, 0]
+    np.testing.assert_array_equal(Exponential(0.5, every=np.float32(0.5)).trace(2, 1), [1, 0.5])
+
+
 def test_scores_that_are_missing_are_named():
     with pytest.raises(ValueError, match=r"monitor must be a score in the history \(train_loss; .* got monitor='auc'"):
         ReduceOnPlateau("auc").trace(2, 1, [{"train_loss": 1.0}])

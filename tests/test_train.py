@@ -84,7 +84,7 @@ def test_anything_else_is_refused_and_never_run(train, text, capsys):
     assert stop.value.code == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert re.search(r"error: argument --augment: .* cannot be used: ", captured.err.splitlines()[-1])
+    assert re.search(r"error: argument --augment/--augment_data: .* cannot be used: ", captured.err.splitlines()[-1])
 
 
 @pytest.mark.parametrize("value", [
@@ -123,8 +123,12 @@ def test_every_model_and_recipe_can_be_written_to_a_config(train):
     (["--model", "CNN_1", "--batch_size", "64", "--lr", "1e-3", "--rs", "1e-4", "--num_epochs", "3", "--augment_data",
       "True", "--loss_type", "softmax"], {"batch_size": 64, "lr": 1e-3, "weight_decay": 1e-4, "max_epochs": 3,
                                           "augment": "report_1", "criterion": "cross_entropy"}),
-    (["--model", "CNN_5", "--augment_data", "False", "--loss_type", "sigmoid"], {
+    (["--model=CNN_5", "--augment_data", "False", "--loss_type", "sigmoid"], {
         "augment": None, "criterion": "sigmoid", "criterion__over_classes": "mean"}),
+    (["--model", "cnn_4", "--setting", "sigmoid", "--loss_type", "softmax"], {"criterion": "cross_entropy"}),
+    (["--model", "cnn_4", "--setting", "sigmoid", "--loss", "focal"], {"criterion": "focal"}),
+    (["--model", "cnn_4", "--setting", "sigmoid", "--set", "criterion__over_classes=sum"], {
+        "criterion": "sigmoid", "criterion__over_classes": "sum"}),
     (["--model", "four_layer_cnn", "--augment"], {"augment": "report_2"}),
     (["--model", "simple_model_1", "--augment"], {"augment": "report_3"}),
     (["--model", "simple_cnn", "--augment"], {"augment": "fashion"}),
@@ -177,7 +181,7 @@ def test_a_config_of_other_versions_is_used_with_a_word(train, tmp_path, capsys)
     (["--model", "vgg"], "argument --model: invalid choice: 'vgg'"),
     (["--setting", "softmax"], "--setting must be one of [] for ResNetClassifier, got 'softmax'"),
     (["--model", "simple_cnn", "--setting", "x"],
-     "--setting must be one of ['as it is', 'our recipe'] for simple_cnn, got 'x'"),
+     "--setting must be one of ['mean squared error', 'our recipe'] for simple_cnn, got 'x'"),
     (["--set", "widht=3"], "Invalid parameter 'widht' for estimator ResNetClassifier"),
     (["--set", "augment__p=3"], "augment__p needs an object with parameters, got augment='light'"),
     (["--set", "optimizer__bettas=3"], "unexpected keyword argument 'bettas'"),
@@ -188,6 +192,8 @@ def test_a_config_of_other_versions_is_used_with_a_word(train, tmp_path, capsys)
     (["--augment", "wibble"], "augment must be None, one of"),
     (["--schedule", '{"Cosine": {"warmup": 3}}'], "'warmup' parameter of Cosine must be"),
     (["--loss", "hinge"], "argument --loss: invalid choice: 'hinge'"),
+    (["--loss", "focal", "--loss_type", "softmax"], "argument --loss_type: not allowed with argument --loss"),
+    (["--model", "CNN_6"], "argument --model: invalid choice: 'CNN_6'"),
     (["--seed", "-1"], "'random_state' parameter of ResNetClassifier must be"),
     (["--config", "nowhere.json"], "there is none at 'nowhere.json'"),
     (["--config", str(SCRIPT)], "train.py is no JSON: Expecting value"),

@@ -19,7 +19,7 @@ def set_nested(estimator: BaseEstimator, params: dict) -> None:
         wrong = [name for name, part in nested.items() if not hasattr(getattr(estimator, part), "set_params")]
         name = (wrong or list(nested))[0]
         raise ValueError(f"{name} needs an object with parameters, got {nested[name]}="
-                         f"{getattr(estimator, nested[name])!r}.") from error
+                         f"{getattr(estimator, nested[name])!r}; such are OneCycle() and Preset('fashion').") from error
 
 
 def check_numbers(params: dict) -> None:

@@ -50,7 +50,10 @@ class Schedule(Estimator):
 
         lr : the optimizer's learning rate, which the schedule's factors multiply
         rows : what the history holds of each epoch, such as ``[{"valid_loss": 0.5}, ...]``, for schedules that read it
+
+        Raises ValueError for numbers that are not whole, and for parameters of the schedule that cannot be used.
         """
+        self._validate_params()
         for name, value in (("n_epochs", n_epochs), ("steps_per_epoch", steps_per_epoch)):
             if not isinstance(value, numbers.Integral) or value < 1:
                 raise ValueError(f"{name} must be a whole number from 1 on, got {name}={value!r}.")

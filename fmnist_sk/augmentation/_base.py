@@ -141,6 +141,9 @@ def class_selection(transformer: BaseEstimator, only: Collection | None, exclude
     allowed = np.ones(len(classes), bool) if only is None else np.isin(classes, list(only))
     if exclude is not None:
         allowed &= ~np.isin(classes, list(exclude))
+    if not allowed.any():
+        raise ValueError(f"only and exclude must leave a class of y ({classes.tolist()}), got only={only!r}, "
+                         f"exclude={exclude!r}.")
     return torch.from_numpy(allowed)
 
 

@@ -1,6 +1,7 @@
 """Augmented images stored beside the originals."""
 from __future__ import annotations
 
+import numbers
 from collections.abc import Collection
 from typing import Any, Self
 
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike
+from sklearn.utils._param_validation import Interval
 from torch import Tensor
 
 from fmnist_sk._data.checks import as_tensor, check_pixels
@@ -19,7 +21,6 @@ from fmnist_sk._runtime.sklearn_callbacks import one_task, with_callbacks
 from fmnist_sk.augmentation._base import (
     DTYPES,
     LABELS,
-    SHARE,
     Augmenter,
     RandomTransformer,
     as_images,
@@ -56,7 +57,7 @@ class AugmentedCopies(Augmenter):
     """
 
     _parameter_constraints = {
-        "fraction": SHARE,
+        "fraction": [Interval(numbers.Real, 0, 1, closed="right")],
         "only": LABELS,
         "exclude": LABELS,
         "image_shape": [tuple, list, None],
@@ -108,11 +109,6 @@ class AugmentedCopies(Augmenter):
         class_selection(self, self.only, self.exclude, classes)
         self._steps(classes)
         return as_tensor(pixels), codes, classes
-
-    def _validate_params(self) -> None:
-        super()._validate_params()
-        if self.fraction == 0:
-            raise ValueError(f"fraction must be above 0, got fraction={self.fraction!r}.")
 
     def _steps(self, classes: np.ndarray | None) -> list[tuple[RandomTransformer, Tensor | None]]:
         """What is done to the copies: each transformer with the classes of which it may change images."""

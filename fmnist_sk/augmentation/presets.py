@@ -30,11 +30,15 @@ def _report_3(classes: np.ndarray | None) -> list[RandomTransformer]:
             RandomErasing(p=0.3), RandomCrop(padding=4, p=0.3)]
 
 
+def _mirror_and_shift(classes: np.ndarray | None) -> list[RandomTransformer]:
+    return [RandomCrop(padding=1), RandomHorizontalFlip()]
+
+
 PRESETS: dict[str, Callable[[np.ndarray | None], list]] = {
     "light": lambda classes: [RandomCrop(padding=1)],
-    "fashion": lambda classes: [RandomCrop(padding=1), RandomHorizontalFlip()],
+    "fashion": _mirror_and_shift,
     "strong": lambda classes: [RandomCrop(padding=2), RandomHorizontalFlip(), RandomErasing(), CutMix(p=0.5)],
-    "report_1": lambda classes: [RandomCrop(padding=1), RandomHorizontalFlip()],
+    "report_1": _mirror_and_shift,          # whose strength report 1 does not say
     "report_2": lambda classes: [RandomHorizontalFlip(), RandomAffine(shift=0.1, zoom=0.1), RandomErasing()],
     "report_3": _report_3,
 }
