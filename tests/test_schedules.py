@@ -195,7 +195,7 @@ def test_parameters_that_cannot_be_used_are_refused(schedule, message, tiny_imag
 
 
 def test_changes_may_be_as_frequent_as_anybody_wants():
-    assert Exponential(0.5, every=5e-324).trace(1, 3).tolist() == [1, 0, 0]
+    assert Exponential(0.5, every=5e-324, per="batch").trace(1, 3).tolist() == [1, 0, 0]
     np.testing.assert_array_equal(Exponential(0.5, every=np.float32(0.5)).trace(2, 1), [1, 0.5])
 
 
