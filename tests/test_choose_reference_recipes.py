@@ -31,7 +31,7 @@ def test_every_candidate_is_tried_once_on_images_that_are_held_out(tmp_path, mon
         **original(*args, **params).get_params(deep=False)))
 
     def run(*options):
-        monkeypatch.setattr(sys, "argv", ["x", "--only", "cnn_4", "--images", "100", "--epochs", "1", *options])
+        monkeypatch.setattr(sys, "argv", ["x", "--only", "cnn_3", "--images", "128", "--epochs", "1", *options])
         script.main()
         return json.loads((tmp_path / "choose_reference_recipes.json").read_text())["runs"]
 
@@ -39,9 +39,49 @@ def test_every_candidate_is_tried_once_on_images_that_are_held_out(tmp_path, mon
     runs = run(*two)
     assert [run["candidate"] for run in runs] == list(two[1:])
     assert "dropout=0.2" in runs[1]["settings"]
-    assert all(np.array_equal(X, bunch.images[:100]) for X in seen)
+    assert all(np.array_equal(X, bunch.images[:128]) for X in seen)
     assert run(*two, "AdamW")[:2] == runs
     assert len(seen) == 3
-    with pytest.raises(SystemExit):
-        run("--images", "500")
-    assert "--images must be at most 400, got 500" in capsys.readouterr().err
+    for wrong, message in ((("--images", "500"), "--images must be from 128 to 400, got 500"),
+                           (("--images", "1"), "--images must be from 128 to 400, got 1"),
+                           (("--only", "resnet", "--candidates", "SGD, batch norm"),
+                            "--candidates must hold one for resnet, got those of other networks: 'SGD, batch norm'")):
+        with pytest.raises(SystemExit):
+            run(*wrong)
+        assert message in capsys.readouterr().err
+
+
+def test_candidates_that_are_the_same_for_a_network_are_trained_once(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from choose_reference_recipes import EVERY, candidates_of
+    same = {"SGD, batch norm", "SGD, batch norm everywhere", "SGD, batch norm, dropout"}
+    assert same.isdisjoint(candidates_of("cnn_4", EVERY))           # which has it anyway, and no dense layer
+    assert same <= candidates_of("simple_cnn", EVERY).keys()
+    runs = json.loads((BENCHMARKS / "results" / "choose_reference_recipes.json").read_text())["runs"]
+    for system in {run["system"] for run in runs}:
+        assert {run["candidate"] for run in runs if run["system"] == system} <= candidates_of(system, EVERY).keys()
+
+
+@real_data
+def test_several_calls_at_once_keep_the_runs_of_each(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import _measure
+    import choose_reference_recipes as script
+    monkeypatch.setattr(_measure, "RESULTS", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(script, "HELD_OUT", 200)
+    bunch = first_images("train")
+    monkeypatch.setattr(script, "load_fashion_mnist", lambda return_X_y: (bunch.images, bunch.target))
+    of_another_call = {"system": "simple_cnn", "candidate": "SGD", "seed": 0}
+    fit = script.ConvNetClassifier.fit
+
+    def fit_while_another_writes(self, X, y):
+        _measure.write("choose_reference_recipes", {"held_out": 200, "runs": [of_another_call]})
+        return fit(self, X, y)
+
+    monkeypatch.setattr(script.ConvNetClassifier, "fit", fit_while_another_writes)
+    monkeypatch.setattr(sys, "argv", ["x", "--only", "cnn_4", "--images", "128", "--epochs", "1",
+                                      "--candidates", "SGD"])
+    script.main()
+    runs = json.loads((tmp_path / "choose_reference_recipes.json").read_text())["runs"]
+    assert [run["system"] for run in runs] == ["simple_cnn", "cnn_4"]

@@ -14,7 +14,7 @@ from fashion import first_images, real_data
 from scripts import BENCHMARKS
 from skorch.history import History
 
-from fmnist_sk import reference_systems
+from fmnist_sk import reference_system, reference_systems
 
 pytestmark = pytest.mark.benchmarks
 
@@ -75,7 +75,7 @@ def test_a_fit_that_takes_too_long_says_so(script, capsys):
 
 @real_data
 def test_ctrl_c_ends_fits_at_once_in_a_sentence(tmp_path):
-    for name in ("reference_systems.py", "_measure.py"):        # results lie beside it
+    for name in ("reference_systems.py", "_reference_rows.py", "_measure.py"):        # results lie beside it
         shutil.copy(BENCHMARKS / name, tmp_path)
     process = subprocess.Popen([sys.executable, "reference_systems.py", "--only", "cnn_4", "--settings",
                                 "reported", "--jobs", "2"], cwd=tmp_path,
@@ -127,7 +127,7 @@ def test_a_fit_that_is_made_shorter_has_its_whole_schedule(script):
     rows = script("--only", "simple_model_1", "--settings", "reported", "--minutes", 0.05)
     run, = rows["simple_model_1", "validation"]["runs"]
     assert 1 <= run["epochs"] < 50
-    rates = script.module.reference_system("simple_model_1").schedule.trace(run["epochs"], 9)      # of each batch
+    rates = reference_system("simple_model_1").schedule.trace(run["epochs"], 9)      # of each batch
     assert run["lr_of_epochs"] == pytest.approx([5e-4 * rate for rate in rates[8::9]])
     assert run["lr_of_epochs"][-1] == pytest.approx(5e-4 * 0.9**24)
 
@@ -180,6 +180,57 @@ def test_another_call_of_other_rows_does_no_harm(script, monkeypatch, tmp_path):
 
 
 @real_data
+def test_another_call_of_another_seed_does_no_harm(script, monkeypatch):
+    run, options = script.module.run, ("--only", "cnn_4", "--settings", "softmax", "--minutes", 1e-6)
+
+    def meanwhile(row, seed, *args):
+        if seed == 0:
+            with monkeypatch.context() as patch:
+                patch.setattr(script.module, "run", run)
+                script(*options, "--seeds", 1)
+        return run(row, seed, *args)
+
+    monkeypatch.setattr(script.module, "run", meanwhile)
+    assert [run["seed"] for run in script(*options, "--seeds", 0)["cnn_4", "softmax"]["runs"]] == [0, 1]
+
+
+@real_data
+def test_a_fit_that_fails_ends_no_other(script, monkeypatch, capsys):
+    import _reference_rows
+    make = _reference_rows.reference_system
+
+    def diverging(name, setting=None, **params):
+        return make(name, setting, **params, **({"optimizer": "sgd", "lr": 1e30} if setting == "sigmoid" else {}))
+
+    monkeypatch.setattr(_reference_rows, "reference_system", diverging)
+    rows = script("--only", "cnn_4", "--settings", "sigmoid", "sigmoid, summed", "--minutes", 1e-6)
+    assert re.match("not run: The (training|validation) loss became", rows["cnn_4", "sigmoid"]["status"])
+    assert len(rows["cnn_4", "sigmoid, summed"]["runs"]) == 1
+    assert "check the scale of X" in capsys.readouterr().out
+
+
+def test_seeds_are_those_that_tell_more(script):
+    import _reference_rows
+    rows = script.module.table()
+    seeds = {key: _reference_rows.seeds_of(row) for key, row in rows.items()}
+    assert {key for key, found in seeds.items() if found == [0, 1, 2]} == {
+        ("cnn_1", setting) for setting in ("softmax", "softmax, augmented", "sigmoid", "sigmoid, augmented")}
+    assert set(map(tuple, seeds.values())) == {(0,), (0, 1, 2)}
+    for status, accuracy, expected in (("complete", 0.9050, [0, 1]), ("complete", 0.9, [0, 1]),
+                                       ("complete", 0.91, [0]), ("schedule compressed", 0.9, [0])):
+        row = {**rows["cnn_2", "softmax"], "status": status, "runs": [{"test_accuracy": accuracy}]}
+        assert _reference_rows.seeds_of(row) == expected
+
+
+def test_runs_of_an_augmentation_that_was_another_are_left_out(script, monkeypatch):
+    import _reference_rows
+    row = script.module.table()["cnn_4", "softmax, augmented"]
+    assert _reference_rows.settings_of(row).endswith("[RandomCrop(padding=1), RandomHorizontalFlip()]")
+    row = script.module.table()["resnet", "validation"]
+    assert _reference_rows.settings_of(row).endswith("RandomErasing(p=0.3), RandomCrop(p=0.3)]")
+
+
+@real_data
 def test_figures_of_other_settings_are_left_out(script, tmp_path):
     options = "--only", "cnn_4", "--settings", "reported", "--minutes", 1e-6
     script(*options)
@@ -227,7 +278,7 @@ def test_weights_that_are_not_there_are_named(script, monkeypatch, tmp_path, cap
 
 
 @pytest.mark.parametrize(("option", "value", "message"), [
-    ("--only", "cnn_9", "--only takes names out of 'cnn_1', .*; got 'cnn_9'"),
+    ("--only", "cnn_9", "--only must be among 'cnn_1', .*; got 'cnn_9'"),
     ("--seeds", -1, "--seeds: must be a whole number from 0 to 4294967295, got -1"),
     ("--seeds", 2**32, "--seeds: must be a whole number from 0 to 4294967295, got 4294967296"),
     ("--jobs", 0, "--jobs: must be a whole number above 0, got 0"),
@@ -236,7 +287,7 @@ def test_weights_that_are_not_there_are_named(script, monkeypatch, tmp_path, cap
     ("--device", "wibble", "--device: must name a device of this machine, got wibble"),
     ("--device", "meta", "--device: must be cpu or cuda, got meta"),
     ("--only", ("inception_v3", "--settings", "ours"), "inception_v3 has none of the settings ours"),
-    ("--settings", "our", "--settings takes names out of 'ASGD', .*; got 'our'"),
+    ("--settings", "our", "--settings must be among 'ASGD', .*; got 'our'"),
     ("--name", "some/where", "--name: must be a name without folders, got some/where"),
 ])
 def test_wrong_options_are_named_before_anything_is_begun_anew(script, option, value, message, tmp_path, capsys):
@@ -277,15 +328,28 @@ def tables(script, monkeypatch, tmp_path):
     return text
 
 
-def test_the_picture_has_a_curve_for_each_network(script, tmp_path):
+def test_the_picture_has_a_curve_for_each_network(script, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     import matplotlib.pyplot as plt
     names = "simple_model_1", "simple_model_2", "inception", "resnet", "inception_resnet"
     others = [{"report": "report 3", "setting": "validation, p = 0.5"}, {"report": "report 2", "setting": "validation"}]
     rows = [{"system": name, "report": "report 3", "setting": "validation"} for name in names] + [
         {"system": "other", **row} for row in others]
-    script.module.draw([{**row, "runs": [{"valid_acc_of_epochs": [0.88, 0.93, 0.92]}]} for row in rows],
-                       tmp_path / "curves.png")
+    runs = [{"valid_acc_of_epochs": [0.88, 0.93, 0.92]}]
+    results = tmp_path / "reference_systems.json"
+    for content, options, message in (
+            ({}, ("curves.png",), "reference_systems.json has no row of report 3 to draw"),
+            ({"rows": [{**row, "runs": []} for row in rows]}, ("curves.png",), "has no row of report 3 to draw"),
+            ({}, ("none/curves.png",), "--picture must name a .png in a folder that is there, got none/curves.png"),
+            ({}, ("curves.txt",), "--picture must name a .png in a folder that is there, got curves.txt"),
+            ({}, ("",), "--picture must name a .png in a folder that is there, got .")):
+        results.write_text(json.dumps(content))
+        with pytest.raises(SystemExit):
+            script("--picture", *options)
+        assert message in capsys.readouterr().err
+    results.write_text(json.dumps({"rows": [{**row, "runs": runs} for row in rows]}))
+    with contextlib.suppress(KeyError):             # the rows are not whole ones
+        script("--picture", tmp_path / "curves.png")
     axes = plt.gcf().axes[0]
     assert [line.get_label() for line in axes.lines] == [f"{name}, 3 epochs: best 93.00%" for name in names]
     assert [list(line.get_ydata()) for line in axes.lines] == [[0.88, 0.93, 0.92]] * 5
@@ -296,42 +360,56 @@ def test_the_picture_has_a_curve_for_each_network(script, tmp_path):
 def test_tables_say_what_is_not_reproduced_and_where_each_figure_is_from(tables):
     cpu = {"test_accuracy": 0.9, "valid_accuracy": 0.8, "seconds_per_epoch": 30.0, "torch_threads": 1,
            "git": "0123456789", "processor": "Abacus", "gpu": None, "torch": "2.13.0", "arithmetic": "float32",
-           "device": "cpu", "minutes": 30, "valid_accuracy_of_each_class": [0.7] * 10}
+           "device": "cpu", "minutes": 30, "fits_at_once": 1, "epochs": 10, "valid_accuracy_of_each_class": [0.7] * 10}
     cuda = {**cpu, "device": "cuda", "gpu": "Loom", "test_accuracy": 0.92, "arithmetic": "bfloat16",
             "seconds_per_epoch": 1.0}
-    whole = tables({("cnn_2", "softmax"): ("complete", cpu), ("inception", "validation"): ("complete", cpu)})
+    fifty = {**cpu, "epochs": 50}
+    whole = tables({("cnn_2", "softmax"): ("complete", cpu), ("inception", "validation"): ("complete", fifty)})
     assert "(2 of 55 rows complete" in whole
     assert "In brackets" not in whole
     assert "1 core of Abacus, PyTorch 2.13.0, float32; revision 0123456)" in whole
     assert "\n| cnn_2 | softmax | 90.25 | 90.00 | 10 | not run |  |" in whole
     assert "\n| inception | validation | 94.50 val | 80.00 val | 50 | not run |  |" in whole
-    assert "below what was reported:\n\n- inception, validation (-14.50): why was not found out.\n" in whole
-    mlp = {**cpu, "test_accuracy": 0.88, "train_loss_of_epochs": [0.5, 0.1, 0.05],
+    assert "below what was reported:\n\n- inception, validation (-14.50): the reason is not known.\n" in whole
+    mlp = {**cpu, "epochs": 40, "test_accuracy": 0.88, "train_loss_of_epochs": [0.5, 0.1, 0.05],
            "valid_acc_of_epochs": [0.85, 0.91, 0.89]}
     first = {("patch_mlp", "last epoch"): ("complete", mlp)}
     assert tables(first).endswith(
-        "- patch_mlp, last epoch (-1.19): it ends with a training loss of 0.05, the report's with 0.11.")
+        "- patch_mlp, last epoch (-1.19): it ends with a training loss of 0.05, the report's with 0.11. "
+        "It learns from 59,000 images, so as to be seen training, and in bfloat16.")
     more = tables(first | {("patch_mlp", "constant learning rate"): ("complete", {**mlp, "test_accuracy": 0.87}),
                            ("patch_mlp", "pixels standardised"): ("complete", mlp)})
     assert ("it ends with 0.05 and 87.00 % of the test images; there the accuracy on 1,000 held-out images went from "
             "85.0 to 91.0 % within") in more
-    assert "a third reading, 88.00 % are right." in more
+    assert "a third reading, 88.00 % are right. It learns" in more
     assert "| simple_cnn |" not in whole
     assert "\n| inception_v3 | as planned |  | not run without weights |  | | |" in tables({
         ("inception_v3", None): ("not run without weights",)})
     assert "\n| inception | validation | T-shirt/top 90.8, 70.00; Trouser 99, 70.00; Shirt 83, 70.00 |" in whole
     assert "Tried in a report" not in whole
     assert "\n| resnet | validation, p = 0.05 | 80.00 val |" in tables({
-        ("resnet", "validation, p = 0.05"): ("complete", cpu)})
+        ("resnet", "validation, p = 0.05"): ("complete", fifty)})
     seeds = tables({("cnn_1", "softmax"): ("complete", cpu, {**cpu, "test_accuracy": 0.1})})
     assert "| 89.16, 90.00 / 10.00 |" in seeds
-    early = tables({("cnn_2", "softmax"): ("schedule compressed from 10 into 3 epochs", cpu),
+    assert "\n| cnn_1 | softmax | 89.16 | 90.00 / 10.00 | 10 |" in seeds
+    assert "below what was reported" not in seeds           # of the seeds that learned anything
+    shirts = {**fifty, "valid_accuracy": 0.92, "valid_accuracy_of_each_class": [0.9, 0.99, *[0.74] * 8]}
+    assert ("points below what was reported:\n\n- simple_model_1, validation, Shirt (-0.75): of 400 images of the "
+            "class, whose accuracy has a standard error of 2.2 points, as the report's has.\n") in tables({
+                ("simple_model_1", "validation"): ("complete", shirts)})
+    on_gpu = {**cuda, "minutes": None}
+    mixed = tables({("cnn_2", "softmax"): ("schedule compressed from 10 into 3 epochs", on_gpu, {
+        **cpu, "epochs": 3, "minutes": 120, "fits_at_once": 2, "test_accuracy": 0.5})})
+    assert "more than 240 minutes of 1 core has fewer" in mixed
+    assert "| cnn_2 | softmax | 90.25 | 92.00* | 10 |" in mixed         # a compressed seed counts only by itself
+    early = tables({("cnn_2", "softmax"): ("schedule compressed from 10 into 3 epochs", {**cpu, "epochs": 3}),
                     ("cnn_2", "sigmoid"): ("complete", cuda),
-                    ("simple_cnn", "our recipe"): ("complete", {**cuda, "test_accuracy": 0.94}, cuda)})
+                    ("simple_cnn", "our recipe"): ("complete", *({**cuda, "epochs": 30, "test_accuracy": accuracy}
+                                                                 for accuracy in (0.94, 0.92)))})
     assert "(2 of 55 rows complete" in early
     assert "below what was reported" not in early
     assert "In brackets: a fit that would have taken more than 30 minutes of 1 core has fewer" in early
     assert "*: Loom, PyTorch 2.13.0, bfloat16" in early
     assert "| 90.25 | (90.00: schedule compressed from 10 into 3 epochs) | 10 |" in early
     assert "| 93.00 ± 1.41* | 30 |" in early
-    assert "| 85.85, 92.00* | 86.61, not run | 30 (1 core, float32); 1 (Loom) |" in early
+    assert "| 85.85, 92.00* | 86.61, not run | 30 (1 core, float32); 1 (Loom, bfloat16) |" in early

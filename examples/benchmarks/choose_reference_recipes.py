@@ -4,10 +4,11 @@
     python examples/benchmarks/choose_reference_recipes.py --only simple_model_2 --images 54000 --epochs 40
 
 Each architecture is trained with each candidate on the first 20,000 of the training images (--images) for 9 epochs
-(--epochs), and its accuracy, a mean over ten views, is read after the last epoch on the last 6,000 training images. The
-test images are never read. Writes results/choose_reference_recipes.json, anew after every run; runs that are in it are
-not repeated, and one that was interrupted goes on. "Our recipe" in `fmnist_sk.reference` is, of the systems that are in
-the file, the candidate that was best in the longest comparison.
+(--epochs), and its accuracy, of predictions that are means over ten views, is read after the last epoch on the last
+6,000 training images. Candidates that are the same for an architecture are trained once. The test images are never
+read. Writes results/choose_reference_recipes.json, anew after every run; runs that are in it are not repeated, and one
+that was interrupted goes on. "Our recipe" in `fmnist_sk.reference` is, of the systems that are in the file, the
+candidate that was best in the longest comparison.
 """
 import argparse
 from pathlib import Path
@@ -74,6 +75,25 @@ def accuracies(runs):
     return dict(sorted(((candidate, mean(each)) for candidate, each in found.items()), key=lambda pair: -pair[1]))
 
 
+def candidates_of(system, names):
+    """Those of the candidates that differ for a system: its classifiers by name.
+
+    A network without dense layers has no dropout, and batch normalisation may be its own already.
+    """
+    found, seen = {}, []
+    for name in names:
+        if name in OF_PLAIN and reference_systems()[system].classifier is not ConvNetClassifier:
+            continue
+        classifier = reference_system(system, **{**COMMON_RECIPE, **EVERY[name]})
+        params = {key: value for key, value in classifier.get_params(deep=False).items()
+                  if key not in ("batch_norm", "dropout")}
+        network = repr(reference_system(system, **{**COMMON_RECIPE, **EVERY[name]}).initialize().module_), repr(params)
+        if network not in seen:
+            seen.append(network)
+            found[name] = classifier
+    return found
+
+
 def main():
     systems = [name for name, system in reference_systems().items() if OUR_RECIPE in system.settings]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -88,28 +108,33 @@ def main():
                         help="name of the result file")
     args = parser.parse_args()
     X, y = load_fashion_mnist(return_X_y=True)
-    if args.images > len(X) - HELD_OUT:
-        parser.error(f"--images must be at most {len(X) - HELD_OUT}, got {args.images}")
-    runs = _measure.read(args.name, ["held_out", "runs"]).get("runs", [])
+    if not 128 <= args.images <= len(X) - HELD_OUT:
+        parser.error(f"--images must be from 128 to {len(X) - HELD_OUT}, got {args.images}")
+    of_each = {system: candidates_of(system, args.candidates) for system in args.only}
+    for system, candidates in of_each.items():
+        if not candidates:
+            parser.error(f"--candidates must hold one for {system}, got those of other networks: "
+                         f"{', '.join(map(repr, args.candidates))}")
+
+    def read():
+        return _measure.read(args.name, ["held_out", "runs"]).get("runs", [])
+
     for seed in args.seeds:
         for system in args.only:
-            for candidate in args.candidates:
-                if candidate in OF_PLAIN and reference_systems()[system].classifier is not ConvNetClassifier:
-                    continue
-                classifier = reference_system(system, **{**COMMON_RECIPE, **EVERY[candidate]})
+            for candidate, classifier in of_each[system].items():
                 key = {"system": system, "candidate": candidate, "seed": seed, "images": args.images,
                        "epochs": args.epochs}
                 classifier.set_params(max_epochs=args.epochs, random_state=seed, device=args.device)
                 key["settings"] = " ".join(classifier.__repr__(N_CHAR_MAX=10**6).split())
-                if any(run.items() >= key.items() for run in runs):
+                if any(run.items() >= key.items() for run in read()):
                     continue
                 classifier.set_params(checkpoint=FOLDER / args.name)
                 classifier.fit(X[:args.images], y[:args.images])
                 seconds = sum(classifier.history_[:, "dur"])        # also of a fit that was interrupted
                 accuracy = classifier.score(X[-HELD_OUT:], y[-HELD_OUT:])
-                runs.append({**key, "accuracy": accuracy, "fit_seconds": seconds, **_measure.of_a_row()})
+                run = {**key, "accuracy": accuracy, "fit_seconds": seconds, **_measure.of_a_row()}
                 print(f"{system}, {candidate}, seed {seed}: {accuracy:.4f} in {seconds:.0f} s", flush=True)
-                _measure.write(args.name, {"held_out": HELD_OUT, "runs": runs})
+                _measure.write(args.name, {"held_out": HELD_OUT, "runs": [*read(), run]})   # others may have added some
     print(f"results in {_measure.RESULTS / args.name}.json")
 
 

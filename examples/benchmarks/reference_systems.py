@@ -6,19 +6,22 @@
     python examples/benchmarks/reference_systems.py --only cnn_4 --settings other    # what was tried without a figure
     python examples/benchmarks/reference_systems.py --jobs 2                     # that many fits at once: less in all
     python examples/benchmarks/reference_systems.py --device cuda --jobs 4
-    python examples/benchmarks/reference_systems.py --picture examples/pictures/report_3.png     # of what is there
+    python examples/benchmarks/reference_systems.py --picture examples/pictures/report_3.png     # trains nothing
 
 Reported settings hold out the report's share of the training images, end with the best epoch on them (report 4's with
 the last), and then read the test images once. Our recipe trains on all 60,000 training images to its last epoch, and
 reads the test images once.
 Report 1's table of architecture, loss and augmentation is the sweep ``--only "report 1"``.
 
+Seed 0 is trained; of report 1's cells of cnn_1, which may stay at chance, seeds 0 to 2; and with --resume seed 1 too of
+rows that are within 0.3 points of their report.
+
 On a CPU a fit may take two hours of all cores (--minutes); of several fits at once each has its share of the cores, and
 that many times longer. One that would take longer, by its first epoch, is trained for as many epochs as there is time
 for, with its schedule compressed into them, and its row says so; with more time, --resume runs it again. Writes
 results/reference_systems.json with every row, also those that were not run, anew after each fit; fits themselves are
-kept after each epoch. A figure stays until its fit was repeated, for as many epochs at least; those of other settings
-than today's `reference_system` are left out.
+kept after each epoch. Several calls at once may train other rows or other seeds. A figure stays until its fit was
+repeated, for as many epochs at least; those of other settings than today's `reference_system` are left out.
 """
 import argparse
 import contextlib
@@ -30,19 +33,19 @@ from pathlib import Path
 
 import _measure
 import torch
+from _reference_rows import classifier_of, kind_of, name_of, seeds_of, settings_of, stands, status, table, work
 from joblib import Parallel, delayed
 from skorch.callbacks import Callback
 
-from fmnist_sk import AugmentedCopies, load_fashion_mnist, reference_system, reference_systems, summary
+from fmnist_sk import load_fashion_mnist
 from fmnist_sk.callbacks import format_seconds
-from fmnist_sk.reference import OUR_RECIPE
 
 MINUTES = 120               # of a fit on all cores of a CPU
 FOLDER = Path("output")     # of unfinished fits
 
 
 class Progress(Callback):
-    """Says after each epoch how far a fit is, beside others."""
+    """Prints a line after each epoch of one of several fits."""
 
     def __init__(self, name):
         self.name = name
@@ -54,7 +57,10 @@ class Progress(Callback):
 
 
 class Limit(Callback):
-    """Ends a fit, in skorch's way, after its first epoch if all would take longer, and notes how many would not."""
+    """Ends a fit after its first epoch if all epochs would take too long, and writes down how many would not.
+
+    KeyboardInterrupt is how callbacks of skorch end a fit.
+    """
 
     def __init__(self, minutes, note):
         self.minutes, self.note = minutes, note
@@ -67,54 +73,12 @@ class Limit(Callback):
             raise KeyboardInterrupt
 
 
-def table():
-    """(system, setting) -> what its row says whether it was run or not, in the order of the reports.
-
-    Figures of one fit, such as its accuracies on several classes, are one row.
-    """
-    rows = {}
-    for name, system in reference_systems().items():
-        fits = {}
-        for setting, changes in system.settings.items():
-            fits.setdefault(repr(changes), []).append(setting)
-        for settings in fits.values() or [[None]]:                      # one was planned, but never run
-            rows[name, settings[0]] = {
-                "system": name, "setting": settings[0], "report": system.source,
-                "reported": {other: system.reported[other] for other in settings if other in system.reported},
-                "epochs_planned": reference_system(name, settings[0]).max_epochs, "status": "not run", "runs": []}
-    return rows
-
-
-def kind_of(row):
-    """"ours", "reported", or "other": what a report tried, but has no figure of."""
-    return "ours" if row["setting"] == OUR_RECIPE else "reported" if row["reported"] or not row["setting"] else "other"
-
-
-def classifier_of(row, **params):
-    return reference_system(row["system"], row["setting"], **params)
-
-
-def settings_of(row):
-    classifier = classifier_of(row)
-    others = {name: value for name, value in reference_systems()[row["system"]].settings.get(row["setting"], {}).items()
-              if "__" in name}                  # of parts, such as criterion__over_classes
-    return " ".join([*classifier.__repr__(N_CHAR_MAX=10**6).split(), *(f"{name}={others[name]}" for name in others)])
-
-
-def work(row, n_images):
-    """Multiply-adds of a fit, for the remaining time: three passes forward for a step."""
-    classifier = classifier_of(row)
-    if isinstance(classifier.augment, AugmentedCopies):
-        n_images *= 1 + classifier.augment.fraction
-    return 3 * int(summary(classifier).loc["total", "multiply_adds"]) * n_images * row["epochs_planned"]
-
-
 def run(row, seed, train, test, args, minutes, folder):
-    """One fit of a row, gone on with if an earlier call was interrupted in it; None for want of pretrained weights."""
+    """One fit of a row, which continues one that was interrupted; the reason, as text, if it cannot be trained."""
     if args.device == "cpu" and args.jobs > 1:
         torch.set_num_threads(max(1, os.cpu_count() // args.jobs))      # of this thread's operations
     callbacks = [("progress", Progress(name_of((row["system"], row["setting"]), seed)))] if args.jobs > 1 else []
-    limits, n_epochs = [], folder / f"epochs of {minutes} minutes"          # if not all
+    limits, n_epochs = [], folder / f"epochs of {minutes} minutes, {args.jobs} on {args.device}"       # if not all
     if minutes is not None and not n_epochs.exists():
         limits = [("limit", Limit(minutes * (args.jobs if args.device == "cpu" else 1), n_epochs))]
     where = _measure.of_a_row()
@@ -130,9 +94,10 @@ def run(row, seed, train, test, args, minutes, folder):
                 classifier = fit(callbacks + limits)
             if n_epochs.exists():
                 classifier = fit(callbacks, max_epochs=int(n_epochs.read_text()))
-        except FileNotFoundError as error:
+        except (FileNotFoundError, ValueError) as error:                # no weights; a loss that became infinite
             print(error, flush=True)
-            return None
+            return "not run without weights" if isinstance(error, FileNotFoundError) else \
+                f"not run: {str(error).partition(':')[0]}"
         predicted = classifier.predict(test.images)
     right = predicted == test.target
     history = classifier.history_
@@ -151,17 +116,16 @@ def run(row, seed, train, test, args, minutes, folder):
 
 
 def draw(rows, path):
-    """Validation accuracy of report 3's five networks during their training."""
+    """Validation accuracy of report 3's five networks during their training; the rows are those that were run."""
     import matplotlib.pyplot as plt
     from matplotlib.ticker import PercentFormatter
 
     plt.switch_backend("agg")
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     for row in rows:
-        if row["report"] == "report 3" and row["setting"] == "validation" and row["runs"]:
-            accuracy = row["runs"][0]["valid_acc_of_epochs"]
-            axes.plot([(i + 1) / len(accuracy) for i in range(len(accuracy))], accuracy,
-                      label=f"{row['system']}, {len(accuracy)} epochs: best {max(accuracy):.2%}")
+        accuracy = row["runs"][0]["valid_acc_of_epochs"]
+        axes.plot([(i + 1) / len(accuracy) for i in range(len(accuracy))], accuracy,
+                  label=f"{row['system']}, {len(accuracy)} epochs: best {max(accuracy):.2%}")
     axes.set(xlabel="share of the training", ylabel="accuracy on 4,000 validation images", ylim=(0.85, 0.96))
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
     axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
@@ -171,34 +135,13 @@ def draw(rows, path):
     print(f"wrote {path}")
 
 
-def stands(run, row, minutes):
-    """Whether a run need not be repeated: it is whole, or had as much time as it would have now.
-
-    So not if a call without --resume was to repeat it and was interrupted.
-    """
-    had_time = run["epochs"] == row["epochs_planned"] or (minutes or math.inf) <= (run["minutes"] or math.inf)
-    return had_time and "begun_anew" not in run
-
-
-def status(row):
-    """What may be said of a row: complete, how far it came, or why it was not run."""
-    if not row["runs"]:
-        return row["status"] if row["status"].startswith("not run") else "not run"
-    done, planned = min(run["epochs"] for run in row["runs"]), row["epochs_planned"]
-    return "complete" if done == planned else f"schedule compressed from {planned} into {done} epochs"
-
-
-def name_of(key, seed):
-    return f"{key[0]}, {key[1] or 'as planned'}, seed {seed}"
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", metavar="NAME", help='these systems or reports, such as cnn_2 "report 1"')
     parser.add_argument("--settings", nargs="+", metavar="NAME", default=["reported", "ours"],
                         help="only those with a figure in the report (reported), our recipe (ours), those that it "
                         "tried without a figure (other), or single ones by name (default: reported ours)")
-    parser.add_argument("--seeds", type=_measure.seed, nargs="+", default=[0], help="random seeds (default: 0)")
+    parser.add_argument("--seeds", type=_measure.seed, nargs="+", help="random seeds (default: as above)")
     parser.add_argument("--resume", action="store_true", help="keep the fits that are done, and go on with those that "
                         "were interrupted; without it the chosen rows begin anew")
     parser.add_argument("--minutes", type=_measure.minutes, help=f"of a fit at most (default: {MINUTES} on a CPU, "
@@ -207,16 +150,23 @@ def main():
     parser.add_argument("--jobs", type=_measure.count, default=1, help="fits at once, each with its share of the cores "
                         "(default: 1)")
     parser.add_argument("--name", type=_measure.file_name, default="reference_systems", help="name of the result file")
-    parser.add_argument("--picture", type=Path, metavar="PATH", help="train nothing, but draw report 3's five curves")
+    parser.add_argument("--picture", type=Path, metavar="PATH.png", help="train nothing, but draw report 3's five "
+                        "curves, of those rows that were run")
     args = parser.parse_args()
     rows = table()
-    if args.picture:
-        return draw(_measure.read(args.name, ["rows"]).get("rows", ()), args.picture)
+    if args.picture is not None:
+        if args.picture.suffix != ".png" or not args.picture.parent.is_dir():
+            parser.error(f"--picture must name a .png in a folder that is there, got {args.picture}")
+        curves = [row for row in _measure.read(args.name, ["rows"]).get("rows", ())
+                  if row["report"] == "report 3" and row["setting"] == "validation" and row["runs"]]
+        if not curves:
+            parser.error(f"{args.name}.json has no row of report 3 to draw")
+        return draw(curves, args.picture)
     for option, names, known in (
             ("--only", args.only or (), {row[part] for row in rows.values() for part in ("system", "report")}),
             ("--settings", args.settings, {"reported", "ours", "other"} | {name for _, name in rows if name})):
         if unknown := set(names) - known:
-            parser.error(f"{option} takes names out of {', '.join(sorted(map(repr, known)))}; got "
+            parser.error(f"{option} must be among {', '.join(sorted(map(repr, known)))}; got "
                          f"{', '.join(sorted(map(repr, unknown)))}")
     minutes = args.minutes or (MINUTES if args.device == "cpu" else None)
     chosen = [key for key, row in rows.items()
@@ -224,31 +174,38 @@ def main():
               and {kind_of(row), row["setting"]} & set(args.settings)]
     if not chosen:
         parser.error(f"{', '.join(args.only)} has none of the settings {', '.join(args.settings)}")
-    seeds = list(dict.fromkeys(args.seeds))
     folders = {key: FOLDER / args.name / f"{key[0]}, {key[1]}" for key in chosen}
+    made = {}               # (system, setting) -> seed -> what this call has to say of it: its run
 
-    def read(keys):
-        """Take what the file has of these rows."""
+    def read():
+        """Take what the file has, which other calls may have added to."""
         for old in _measure.read(args.name, ["rows"]).get("rows", ()):
-            if (key := (old["system"], old["setting"])) in keys:
+            if (key := (old["system"], old["setting"])) in rows:
                 rows[key]["status"] = old["status"]
                 rows[key]["runs"] = [run for run in old["runs"] if run["settings"] == settings_of(rows[key])]
 
     def write():
-        read(rows.keys() - set(chosen))     # which another call may have run meanwhile
-        for row in rows.values():
+        read()
+        for key, row in rows.items():
+            runs = {run["seed"]: run for run in row["runs"]} | made.get(key, {})
+            row["runs"] = [runs[seed] for seed in sorted(runs)]
             row["status"] = status(row)
+        for key, reason in reasons.items():
+            rows[key]["status"] = reason
         return _measure.write(args.name, {"rows": list(rows.values())})
 
-    read(rows.keys())
+    read()
+    reasons = {}            # of rows that cannot be trained
+    seeds = {key: list(dict.fromkeys(args.seeds or seeds_of(rows[key]))) for key in chosen}
     for key in chosen if not args.resume else ():
         shutil.rmtree(folders[key], ignore_errors=True)
-        for run_ in rows[key]["runs"]:
-            if run_["seed"] in seeds:
-                run_["begun_anew"] = True
+        made[key] = {run_["seed"]: {**run_, "begun_anew": True} for run_ in rows[key]["runs"]
+                     if run_["seed"] in seeds[key]}
     train, test = load_fashion_mnist("train"), load_fashion_mnist("test")
-    todo = [(key, seed) for seed in seeds for key in chosen
+    write()             # before hours of work
+    todo = [(key, seed) for key in chosen for seed in seeds[key]
             if not any(run_["seed"] == seed and stands(run_, rows[key], minutes) for run_ in rows[key]["runs"])]
+    todo.sort(key=lambda one: one[1])       # the first seed of all rows before the second of any
     amounts = {key: work(rows[key], len(train.images)) for key in dict.fromkeys(key for key, _ in todo)}
     if args.jobs > 1:       # the longest first, so that none is left alone at the end
         todo.sort(key=lambda one: -amounts[one[0]])
@@ -263,23 +220,21 @@ def main():
         print(f"{name_of(key, seed)} ...\n", end="", flush=True)        # at once, also beside other threads
         return key, seed, run(rows[key], seed, train, test, args, minutes, folders[key])
 
-    write()             # before hours of work
     done_seconds = done_work = 0.0
     left = list(todo)
     fits = Parallel(args.jobs, backend="threading", return_as="generator_unordered", pre_dispatch=args.jobs)
     for key, seed, found in fits(delayed(fit)(*one) for one in todo):
         row = rows[key]
         left.remove((key, seed))
-        if found is None:
-            row["status"] = "not run without weights"
+        if isinstance(found, str):
+            reasons[key] = found
+            write()
             continue
-        of_seed = [run_ for run_ in row["runs"] if run_["seed"] == seed]
-        if of_seed and of_seed[0]["epochs"] > found["epochs"]:
+        kept, earlier = found, {run_["seed"]: run_ for run_ in row["runs"]}.get(seed)
+        if earlier and earlier["epochs"] > found["epochs"]:
             print(f"{name_of(key, seed)}: the earlier fit came farther, and stays", flush=True)
-            of_seed[0].pop("begun_anew", None)
-        else:
-            row["runs"] = sorted([run_ for run_ in row["runs"] if run_ not in of_seed] + [found],
-                                 key=lambda run_: run_["seed"])
+            kept = {name: value for name, value in earlier.items() if name != "begun_anew"}
+        made.setdefault(key, {})[seed] = kept
         done_seconds += found["fit_seconds"]
         done_work += amounts[key] * found["epochs"] / row["epochs_planned"]
         write()

@@ -1,0 +1,84 @@
+"""The rows of reference_systems.py: what each is, with which seeds it is trained, and what its runs are worth."""
+import math
+
+from fmnist_sk import AugmentedCopies, reference_system, reference_systems, summary
+from fmnist_sk.augmentation import Preset, as_transformers
+from fmnist_sk.reference import OUR_RECIPE
+
+CLOSE = 0.003               # to a reported figure: a second seed tells whether it is reached
+
+
+def table():
+    """(system, setting) -> what its row says whether it was run or not, in the order of the reports.
+
+    Figures of one fit, such as its accuracies on several classes, are one row.
+    """
+    rows = {}
+    for name, system in reference_systems().items():
+        fits = {}
+        for setting, changes in system.settings.items():
+            fits.setdefault(repr(changes), []).append(setting)
+        for settings in fits.values() or [[None]]:                      # one was planned, but never run
+            rows[name, settings[0]] = {
+                "system": name, "setting": settings[0], "report": system.source,
+                "reported": {other: system.reported[other] for other in settings if other in system.reported},
+                "epochs_planned": reference_system(name, settings[0]).max_epochs, "status": "not run", "runs": []}
+    return rows
+
+
+def kind_of(row):
+    """"ours", "reported", or "other": tried in a report that has no figure of it, or another reading."""
+    return "ours" if row["setting"] == OUR_RECIPE else "reported" if row["reported"] or not row["setting"] else "other"
+
+
+def classifier_of(row, **params):
+    return reference_system(row["system"], row["setting"], **params)
+
+
+def settings_of(row):
+    classifier = classifier_of(row)
+    others = {name: value for name, value in reference_systems()[row["system"]].settings.get(row["setting"], {}).items()
+              if "__" in name}                  # of parts, such as criterion__over_classes
+    augment = classifier.augment
+    steps = as_transformers(augment) if isinstance(augment, (str, Preset)) else ""     # what the name stands for today
+    return " ".join([*classifier.__repr__(N_CHAR_MAX=10**6).split(), *(f"{name}={others[name]}" for name in others),
+                     *str(steps).split()])
+
+
+def work(row, n_images):
+    """Multiply-adds of a fit, for the remaining time: three passes forward for a step."""
+    classifier = classifier_of(row)
+    if isinstance(classifier.augment, AugmentedCopies):
+        n_images *= 1 + classifier.augment.fraction
+    return 3 * int(summary(classifier).loc["total", "multiply_adds"]) * n_images * row["epochs_planned"]
+
+
+def stands(run, row, minutes):
+    """Whether a run need not be repeated: it is whole, or had as much time as it would have now.
+
+    So not if a call without --resume was to repeat it and was interrupted.
+    """
+    had_time = run["epochs"] == row["epochs_planned"] or (minutes or math.inf) <= (run["minutes"] or math.inf)
+    return had_time and "begun_anew" not in run and "lr_of_epochs" in run
+
+
+def seeds_of(row):
+    """The seeds that a row is to be trained with."""
+    name = "valid_accuracy" if (row["setting"] or "").startswith("validation") else "test_accuracy"
+    figure = next(iter(row["reported"].values()), None)
+    if row["system"] == "cnn_1" and figure is not None:
+        return [0, 1, 2]
+    close = figure is not None and any(abs(run[name] - figure / 100) <= CLOSE for run in row["runs"])
+    return [0, 1] if close and row["status"] == "complete" else [0]
+
+
+def status(row):
+    """What may be said of a row: complete, how far it came, or why it was not run."""
+    if not row["runs"]:
+        return row["status"] if row["status"].startswith("not run") else "not run"
+    done, planned = min(run["epochs"] for run in row["runs"]), row["epochs_planned"]
+    return "complete" if done == planned else f"schedule compressed from {planned} into {done} epochs"
+
+
+def name_of(key, seed):
+    return f"{key[0]}, {key[1] or 'as planned'}, seed {seed}"
