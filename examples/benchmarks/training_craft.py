@@ -55,7 +55,7 @@ AUGMENTATIONS = {
     "cutmix": CutMix(),
     "cutmix, p 0.5": CutMix(p=0.5),
     "mirrored copies": AugmentedCopies(),
-    **{f'"{name}"': name for name in ("light", "fashion", "strong", "report_1", "report_2", "report_3")},
+    **{f'"{name}"': name for name in ("light", "fashion", "strong", "report_2", "report_3")},    # report_1 is fashion
 }
 LOSSES = {
     "cross-entropy, smoothing 0.1": {},
