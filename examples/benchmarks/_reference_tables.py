@@ -14,20 +14,6 @@ CHANCE = 0.2        # of ten classes: a network with less has learned nothing
 CODES = {name: code for code, name in enumerate(CLASS_NAMES)}
 
 
-REPORTS = """
-Five reports on Fashion-MNIST, written by students and for challenges, say what this package has to reach
-([what they say, one by one](examples/benchmarks/reports.md)):
-
-- report 0 compares two small CNNs, with and without batch normalisation and an extended dataset of mirrored copies;
-- report 1 compares five CNNs, each with softmax and with sigmoid outputs, with and without augmentation;
-- report 2 is a set of Keras notebooks: a CNN of four layers, a residual network, and transfer learning that was only
-  planned;
-- report 3 compares two plain CNNs and three with residual and Inception blocks, augmentations and losses, for a
-  program that names garments before a camera;
-- report 4 trains one network of dense layers on patches of 4 x 4 pixels.
-"""
-
-
 def is_of_validation(row):
     return (row["setting"] or "").startswith("validation")
 
@@ -103,7 +89,7 @@ def reference():
     if not is_there("reference_systems"):
         return []
     rows = load("reference_systems")["rows"]
-    lines = [*REPORTS.splitlines(), "", caption(rows), "",
+    lines = ["", caption(rows), "",
              "| system | setting | reported | same settings here | epochs | our recipe | epochs |",
              "|---|---|---|---|---|---|---|"]
     ours = {row["system"]: row for row in rows if row["setting"] == "our recipe"}
