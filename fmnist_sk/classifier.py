@@ -153,10 +153,12 @@ class ImageClassifier(SkorchNet):
     device : str, torch.device or None
         None: where X is if that is no CPU, else CUDA if there is one, else the CPU.
     n_threads : int or None
-        CPU threads that PyTorch computes with in fit and predictions, from 1 to 1,024, but never more than there are
-        processors; None: as it is set. Candidates of a search in threads of one process
-        (``joblib.parallel_config("threading")``) should share the cores: cores // n_jobs. joblib's processes do so of
-        their own accord. A forked process computes with one.
+        CPU threads that PyTorch computes with in fit and predictions, from 1 to 1,024, but never more than this
+        process may use processors, by its affinity and its container's quota; None: as PyTorch is set. Candidates of a
+        search in threads of one process (``joblib.parallel_config("threading")``) should share the cores:
+        cores // n_jobs. joblib's processes do so of their own accord. A forked process computes with one.
+        A fit says so when other programs keep its threads waiting, which can take 60 times as long; with neither
+        `n_threads` nor `random_state` it goes on with fewer.
     precision : {"auto", "bf16", "fp32"}
         Arithmetic of the network. "auto" is bfloat16 where the hardware multiplies it (AVX512-BF16, AMX, CUDA from
         Ampere), which is faster. Weights, loss and probabilities are float32 in any case.

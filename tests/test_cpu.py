@@ -1,4 +1,4 @@
-"""How networks use the CPU's memory. Only fits that take a third of a second give it back."""
+"""How networks use the CPU: its threads and its memory. Only fits of a third of a second give memory back."""
 import os
 import platform
 import subprocess
@@ -27,6 +27,32 @@ for cpu._mallopt in (None, mallopt):
         print(int(file.read().split()[1]) * resource.getpagesize())
 """
 
+STARVED = """
+import os, sys, warnings
+import numpy as np, torch
+from skorch.callbacks import Callback
+from fmnist_sk import ConvNetClassifier
+from fmnist_sk._runtime.cpu import n_processors
+from fmnist_sk._training import watch
+
+class Threads(Callback):
+    def on_epoch_begin(self, net, **kwargs):
+        print(torch.get_num_threads())
+
+torch.set_num_threads(2)
+watch.WINDOW = watch.PAUSE = 0.2
+X, y = np.random.default_rng(0).integers(0, 256, (400, 28, 28), dtype=np.uint8), np.arange(400) % 10
+net = ConvNetClassifier(architecture="32C3-MP2-16N", callbacks=[Threads], verbose=0, **eval(sys.argv[1]))
+all_of_them = os.sched_getaffinity(0)
+n_processors()              # before
+for thread in map(int, os.listdir("/proc/self/task")):      # both threads on one processor: each is in the other's way
+    os.sched_setaffinity(thread, {min(all_of_them)})
+with warnings.catch_warnings(record=True) as caught:
+    net.fit(X, y)
+print(torch.get_num_threads())
+print(*[w.message for w in caught])
+"""
+
 
 def test_threads_are_as_before_after_whatever_was_set(tiny_images):
     X, y = tiny_images()
@@ -50,3 +76,51 @@ def test_memory_stays_with_a_fit_and_goes_back_after_it():
     faults_without, resident_without, faults, resident = map(int, out.stdout.split())
     assert faults < faults_without / 4
     assert resident < resident_without + 30 * 2**20
+
+
+def output_of(code, *arguments, **environment):
+    others = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    return subprocess.run([sys.executable, "-c", code, *arguments], env={**others, **environment}, capture_output=True,
+                          text=True, check=True).stdout.splitlines()
+
+
+needs_two = pytest.mark.skipif(not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2,
+                               reason="needs two processors, and a system that pins threads to one")
+
+
+@needs_two
+def test_no_more_threads_than_processors_that_the_process_may_use():
+    code = """
+import os, sys
+import numpy as np, torch
+from skorch.callbacks import Callback
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+from fmnist_sk import ConvNetClassifier
+
+class Threads(Callback):
+    def on_epoch_begin(self, net, **kwargs):
+        print(torch.get_num_threads())
+
+torch.set_num_threads(2)            # as PyTorch counts processors in a container
+X, y = np.random.default_rng(0).integers(0, 256, (20, 8, 8), dtype=np.uint8), np.arange(20) % 2
+for n_threads in (None, 2):
+    ConvNetClassifier(architecture="4C3-8N", max_epochs=1, n_threads=n_threads, callbacks=[Threads]).fit(X, y)
+print(torch.get_num_threads())
+"""
+    assert output_of(code) == ["1", "1", "2"]
+
+
+@needs_two
+@pytest.mark.parametrize(("params", "goes_on_with_fewer"), [
+    ("{'max_epochs': 8}", True), ("{'max_epochs': 1, 'random_state': 0}", False),
+    ("{'max_epochs': 1, 'n_threads': 2}", False)])
+def test_a_fit_whose_threads_are_kept_from_the_processors_says_so_and_may_go_on_with_fewer(params, goes_on_with_fewer):
+    *threads, after, warning = output_of(STARVED, params)
+    assert after == "2"
+    assert warning.count("Other programs use the processors: 2 threads") == 1
+    if goes_on_with_fewer:
+        assert "1" in threads
+        assert "goes on with 1" in warning
+    else:
+        assert set(threads) == {"2"}
+        assert "Set n_threads=1" in warning

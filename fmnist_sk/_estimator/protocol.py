@@ -91,6 +91,7 @@ class NetProtocol(CallbackSupportMixin, NeuralNetClassifier):
         warm_start: bool
         keep_checkpoint: bool
         random_state: int | np.random.RandomState | None
+        n_threads: int | None
         device: str | torch.device | None
         precision: str
         verbose: int

@@ -3,11 +3,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 
+import joblib
 import torch
 
 _lock = threading.Lock()
@@ -15,7 +17,7 @@ _n_computing = 0                # how many contexts of use_cpu are open, in all 
 _since = 0.0                    # when the first of them was entered, in seconds
 _n_setting = 0                  # how many of them set the number of threads
 _before = 1                     # the number of threads before the first of these
-_mine = threading.local()       # the number of threads that this thread must set again
+_mine = threading.local()       # left: the number of threads that this thread must set again; uses: its contexts
 _is_fork = False                # whether this process was forked, without the threads of its parent
 # Options of glibc's mallopt: their values within use_cpu, and otherwise, unless the environment sets others (the
 # highest that glibc itself chooses). Blocks of at least the first size are mapped from the system one by one; free
@@ -27,14 +29,19 @@ with contextlib.suppress(AttributeError, OSError, TypeError):
     _mallopt, _malloc_trim = ctypes.CDLL(None).mallopt, ctypes.CDLL(None).malloc_trim
 
 
+@functools.cache
+def n_processors() -> int:
+    """How many processors this process may use: those of its affinity, and of the quota of its container."""
+    return joblib.cpu_count()
+
+
 @contextlib.contextmanager
 def use_cpu(n_threads: int | None) -> Iterator[None]:
     """Within this context, PyTorch computes with n_threads (None: as many as are set) and keeps the memory it frees.
 
-    There are never more than processors: a thousand are 60 times as slow. In a forked process it computes with one.
+    There are never more than n_processors: a thousand are 60 times as slow. In a forked process it computes with one.
     """
-    global _n_computing, _since, _n_setting, _before
-    n_threads = None if n_threads is None else 1 if _is_fork else min(int(n_threads), os.cpu_count() or 1)
+    global _n_computing, _since
     with _lock:
         _n_computing += 1
         if _n_computing == 1:
@@ -42,27 +49,60 @@ def use_cpu(n_threads: int | None) -> Iterator[None]:
             _set_thresholds(computing=True)
         if not _n_setting and hasattr(_mine, "left"):
             torch.set_num_threads(vars(_mine).pop("left"))
-        if n_threads is not None:
-            if not _n_setting:
-                _before = torch.get_num_threads()
-            _n_setting += 1
-            torch.set_num_threads(n_threads)
+    use = _Use()
+    uses = vars(_mine).setdefault("uses", [])
+    uses.append(use)
     try:
+        most = 1 if _is_fork else n_processors()
+        if n_threads is not None or torch.get_num_threads() > most:
+            use.set_threads(min(int(n_threads or most), most))
         yield
     finally:
+        uses.remove(use)
+        use.finish()
         with _lock:
             _n_computing -= 1
             if not _n_computing:
                 _set_thresholds(computing=False)
-            if n_threads is not None:
-                # A part of the setting (MKL's) belongs to the process: the last context that ends restores it. The
-                # other part (OpenMP's) belongs to the thread: one that leaves before others restores it the next time.
-                _n_setting -= 1
-                if _n_setting:
-                    _mine.left = _before
-                else:
-                    torch.set_num_threads(_before)
-                    vars(_mine).pop("left", None)
+
+
+def set_threads(n_threads: int) -> None:
+    """Set the number of threads for what is left of the innermost context of use_cpu, in which this thread is."""
+    _mine.uses[-1].set_threads(n_threads)
+
+
+class _Use:
+    """One context of use_cpu."""
+
+    def __init__(self) -> None:
+        self.is_setting = False
+
+    def set_threads(self, n_threads: int) -> None:
+        global _n_setting, _before
+        with _lock:
+            if not self.is_setting:
+                if not _n_setting:
+                    _before = torch.get_num_threads()
+                _n_setting += 1
+                self.is_setting = True
+            torch.set_num_threads(n_threads)
+
+    def finish(self) -> None:
+        """Set the threads that there were before.
+
+        A part of the setting (MKL's) belongs to the process: the last context that ends restores it. The other part
+        (OpenMP's) belongs to the thread: one that leaves before others restores it the next time.
+        """
+        global _n_setting
+        with _lock:
+            if not self.is_setting:
+                return
+            _n_setting -= 1
+            if _n_setting:
+                _mine.left = _before
+            else:
+                torch.set_num_threads(_before)
+                vars(_mine).pop("left", None)
 
 
 def _begin_anew() -> None:

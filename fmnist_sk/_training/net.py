@@ -59,6 +59,8 @@ class Net(Protocol):
     triplet_weight: float
     triplet_margin: float
     precision: str
+    n_threads: int | None
+    random_state: Any
     ema: float | None
     swa: float | None
     monitor: str

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from fmnist_sk._runtime.memory import enough_memory
 from fmnist_sk._runtime.precision import compute_dtype
 from fmnist_sk._training.hooks import BATCH_HOOKS, for_callbacks, is_examined, is_hooked, may_read_batches
 from fmnist_sk._training.net import Net, StepBatch
+from fmnist_sk._training.watch import Watch
 from fmnist_sk.augmentation import Augmentation
 from fmnist_sk.losses import TripletLoss
 
@@ -38,6 +40,8 @@ class StepRunner:
         self.dtype = compute_dtype("fp32" if is_examined(net) else net.precision, net.device_)
         self._look_for_hooks()
         self._last_layer = self._find_last_layer() if net.triplet_weight else None
+        self.watch: AbstractContextManager = contextlib.nullcontext() if net.device_.type != "cpu" else \
+            Watch(may_change=net.n_threads is None and net.random_state is None)
         self.graph: Recorded | None = None              # on CUDA
         self.graph_key: tuple | None = None             # what the steps of this epoch depend on besides batches
 
@@ -54,7 +58,7 @@ class StepRunner:
 
     def default_step(self, batch: StepBatch, **fit_params: Any) -> dict[str, Tensor]:
         """One step of the optimizer: {"loss": mean loss of the batch, "y_pred": its logits (n, n_classes)}."""
-        with enough_memory(self.net, len(batch[1])):
+        with enough_memory(self.net, len(batch[1])), self.watch:
             self.net.optimizer_.zero_grad()
             step = self._gradient_step(batch, **fit_params)
             if self.net.sam_rho:

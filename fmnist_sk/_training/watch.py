@@ -1,0 +1,63 @@
+"""Notices that a fit's threads are kept from the processors."""
+from __future__ import annotations
+
+import time
+import warnings
+
+import torch
+
+from fmnist_sk._runtime.cpu import set_threads
+
+WINDOW = 2.0        # seconds of steps after which they are judged
+STARVED = 0.7       # of a processor: less has a thread that waits for others, which wait for a processor
+PAUSE = 60.0        # seconds after which as many threads as before are tried again
+
+
+class Watch:
+    """A context for each step, which compares how long steps take with the time that their thread computes.
+
+    Threads that share an operation wait for one another at its end. Where other programs want the same processors, one
+    of them is always without, and all wait until the system lets it run: fits then take 5 to 60 times as long.
+
+    may_change : whether the fit goes on with half as many threads, which round differently, and not only says so
+    """
+
+    def __init__(self, may_change: bool):
+        self.may_change = may_change
+        self.warned = False
+        self.before = 0                 # threads, if it goes on with fewer
+        self.retry_at = 0.0
+        self._begin()
+
+    def _begin(self) -> None:
+        self.seconds = self.computed = 0.0
+
+    def __enter__(self) -> None:
+        self._started = time.monotonic(), time.thread_time()
+
+    def __exit__(self, kind, error, trace) -> None:
+        now = time.monotonic()
+        self.seconds += now - self._started[0]
+        self.computed += time.thread_time() - self._started[1]
+        if self.seconds >= WINDOW:
+            self._judge(now)
+            self._begin()
+
+    def _judge(self, now: float) -> None:
+        n_threads, share = torch.get_num_threads(), self.computed / self.seconds
+        if n_threads > 1 and share < STARVED:
+            fewer = n_threads // 2
+            if not self.warned:
+                self._warn(n_threads, fewer, share)
+                self.warned = True
+            if self.may_change:
+                self.before, self.retry_at = max(self.before, n_threads), now + PAUSE
+                set_threads(fewer)
+        elif self.before and now > self.retry_at:
+            set_threads(self.before)
+            self.before = 0
+
+    def _warn(self, n_threads: int, fewer: int, share: float) -> None:
+        what_now = f"It goes on with {fewer} for a while." if self.may_change else "Set n_threads=1, or lower than now."
+        warnings.warn(f"Other programs use the processors: {n_threads} threads of this fit wait for one another, and "
+                      f"compute in {share:.0%} of the time. {what_now}", UserWarning, stacklevel=2)
