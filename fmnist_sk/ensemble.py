@@ -47,13 +47,13 @@ class DeepEnsembleClassifier(MetaEstimatorMixin, ClassifierMixin, Estimator):
         10,000 at most.
     learning_rates : (n_members,) floats, optional
         One for each member, in place of the estimator's `lr`.
-    together : {"auto", True, False}
-        Train the members as one network of grouped convolutions, whose steps are theirs at the same time. They come
-        out as if they were trained singly but for rounding; the data are on the device once. It is possible for
-        classifiers of this package whose networks are built of convolutions, dense layers, batch normalisation,
-        dropout, poolings, activations and sums, without a triplet term and without callbacks of scikit-learn. Others
-        are trained in turn, whatever is asked for; so are all on the CPU with "auto", where grouped convolutions gain
-        nothing. With ``verbose=1`` each epoch has a line of each member, in their order.
+    together : bool
+        Experimental: train the members as one network of grouped convolutions, whose steps are theirs at the same time.
+        They come out as if they were trained singly but for rounding; the data are on the device once. On a CPU that
+        gains nothing, and on a GPU it has not been measured. It is possible for classifiers of this package whose
+        networks are built of convolutions, dense layers, batch normalisation, dropout, poolings, activations and sums,
+        without a triplet term and without callbacks of scikit-learn. Others are trained in turn, whatever is asked for.
+        With ``verbose=1`` each epoch has a line of each member, in their order. "auto", of version 0.1.0, is False.
     random_state : int, RandomState or None
         The members' seeds are drawn from it.
 
@@ -84,7 +84,7 @@ class DeepEnsembleClassifier(MetaEstimatorMixin, ClassifierMixin, Estimator):
     }
 
     def __init__(self, estimator=None, n_members: int = 5, *, learning_rates: Sequence[float] | None = None,
-                 together: bool | str = "auto", random_state=None):
+                 together: bool | str = False, random_state=None):
         self.estimator = estimator
         self.n_members = n_members
         self.learning_rates = learning_rates
@@ -104,7 +104,7 @@ class DeepEnsembleClassifier(MetaEstimatorMixin, ClassifierMixin, Estimator):
         self.__dict__.pop("estimators_", None)
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
         self.trained_together_ = False
-        if self._tries_together(members[0], X):
+        if self._tries_together(members[0]):
             self.trained_together_ = self._fit_together(members, X, y, sample_weight)
         else:
             for member in members:
@@ -141,11 +141,9 @@ class DeepEnsembleClassifier(MetaEstimatorMixin, ClassifierMixin, Estimator):
                              f"members, got learning_rates={self.learning_rates!r}.")
         return rates
 
-    def _tries_together(self, member, X) -> bool:
-        if not self.together or not isinstance(member, ImageClassifier) or self.n_members == 1 or hasattr(
-                member, "_skl_callbacks") or own_hooks(member):
-            return False
-        return self.together is True or choose_device(member.device, X).type != "cpu"
+    def _tries_together(self, member) -> bool:
+        return (self.together not in (False, "auto") and isinstance(member, ImageClassifier) and self.n_members > 1
+                and not hasattr(member, "_skl_callbacks") and not own_hooks(member))
 
     @staticmethod
     def _fit_together(members: list[ImageClassifier], X, y, sample_weight) -> bool:

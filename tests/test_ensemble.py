@@ -254,6 +254,12 @@ def test_frames_and_tensors(tiny_images):
     np.testing.assert_allclose(tensor.predict_proba(torch.from_numpy(X)), ensemble.predict_proba(frame), atol=1e-6)
 
 
+def test_members_are_trained_together_only_where_that_is_asked_for(tiny_images):
+    for params in ({}, {"together": False}, {"together": "auto"}):          # "auto" is in files of version 0.1.0
+        assert not DeepEnsembleClassifier(net(), 2, **params).fit(*tiny_images()).trained_together_
+    assert DeepEnsembleClassifier(net(), 2, together=True).fit(*tiny_images()).trained_together_
+
+
 @pytest.mark.parametrize(("params", "error", "message"), [
     ({"n_members": 0}, ValueError, "'n_members' parameter"),
     ({"n_members": True}, ValueError, r"'n_members' parameter .* must be an int in the range \[1, 10000\]\. Got True"),
