@@ -112,6 +112,9 @@ class ImageClassifier(SkorchNet):
     tta : None, "mirror", "shift" or a pair of them
         Test-time augmentation: probabilities are means over each image and its mirror image, or itself and shifts by a
         pixel in four directions, or both (10 views). In predictions, not in validation.
+    tta_below : float or None
+        Views only of images whose largest probability without them is below this, from 0 to 1: most are sure enough
+        that views change nothing but the time. None: of all images.
     class_weight : dict, "balanced" or None
         Factors of the loss for each label, 1 where a dict has none; "balanced" gives all classes the same total weight.
     validation_fraction : float, int or None
@@ -206,6 +209,7 @@ class ImageClassifier(SkorchNet):
     ema: float | None = None
     swa: float | None = None
     tta: str | tuple[str, ...] | None = None
+    tta_below: float | None = None
     class_weight: dict | str | None = None
     validation_fraction: float | int | None = None
     validation_data: tuple | None = None
@@ -299,7 +303,7 @@ class ImageClassifier(SkorchNet):
         is_scored = isinstance(X, (Images, Mapping))        # by skorch's callbacks, which see what validation does
         with use_cpu(self.n_threads):
             images = self.get_dataset(X)
-            predictor = Predictor(self._logits, self.criterion_, None if is_scored else self.tta,
+            predictor = Predictor(self._logits, self.criterion_, None if is_scored else self.tta, self.tta_below,
                                   self._encoder.pixel_range.background)
             found = predictor(images if predictor.tta is None else images.tensor())
             if not torch.isfinite(found).all():
@@ -362,9 +366,10 @@ class ImageClassifier(SkorchNet):
         """All of a prediction as one module, in float32 on the CPU; a copy."""
         check_is_fitted(self)
         module = in_memory_format(copy.deepcopy(self.module_).cpu(), torch.contiguous_format)
-        return Predictor(module, copy.deepcopy(self.criterion_).cpu(), self.tta,
+        return Predictor(module, copy.deepcopy(self.criterion_).cpu(), self.tta, self.tta_below,
                          self._encoder.pixel_range.background.cpu(),
-                         padding_to(self.image_shape_, self._encoder.smallest_side)).eval().requires_grad_(False)
+                         padding_to(self.image_shape_, self._encoder.smallest_side),
+                         skips=False).eval().requires_grad_(False)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -224,6 +224,8 @@ BAD_PARAMETERS = [
     ({"tta": "rotate"}, ValueError, "tta must be None, 'mirror', 'shift' or .* got tta='rotate'"),
     ({"tta": ("mirror", "mirror")}, ValueError, "tta must be"),
     ({"tta": 3}, ValueError, "tta must be"),
+    ({"tta_below": 1.1}, ValueError, r"'tta_below' parameter .* in the range \[0\.0, 1\.0\] or None\. Got 1\.1"),
+    ({"tta_below": "auto"}, ValueError, "'tta_below' parameter"),
     ({"sam_rho": -0.1}, ValueError, "The 'sam_rho' parameter"),
     ({"gradient_clip": 0}, ValueError, "The 'gradient_clip' parameter"),
     ({"checkpoint": 3}, ValueError, "The 'checkpoint' parameter"),
@@ -384,7 +386,7 @@ def test_prediction_errors(tiny_images):
     *({"n_threads": value} for value in (0, 1025, 2.5, "x")),
     *({"precision": value} for value in ("x", [], None)),
     *({"batch_size": value} for value in (0, 2.5, "x", 2**63, Fraction(3))),
-    *({"tta": value} for value in ("x", 3))])
+    *({"tta": value} for value in ("x", 3)), {"tta_below": -0.1}])
 def test_parameters_set_after_a_fit_are_refused_as_by_it(params, tiny_images):
     X, y = tiny_images()
     classifier = small("ConvNetClassifier", max_epochs=1).fit(X, y)

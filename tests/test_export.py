@@ -68,7 +68,8 @@ def test_every_reference_system_gives_the_same_elsewhere(name, path, tiny_images
 
 
 @pytest.mark.parametrize("params", [
-    {"tta": ("mirror", "shift")}, {"criterion": "sigmoid"}, {"criterion": "mse"}, {"standardize": False}, {"ema": 0.9},
+    {"tta": ("mirror", "shift")}, {"tta": "mirror", "tta_below": 0.4}, {"criterion": "sigmoid"}, {"criterion": "mse"},
+    {"standardize": False}, {"ema": 0.9},
     {"criterion": torch.nn.CrossEntropyLoss}, {"architecture": "8W4/2-16N"},
 ], ids=str)
 def test_what_predictions_depend_on_is_inside(params, path, tiny_images):

@@ -298,6 +298,21 @@ def test_views_are_averaged_in_predictions(name, tiny_images):
         np.testing.assert_allclose(net.set_params(tta=("mirror", "shift")).predict_proba(X), both, atol=2e-6)
 
 
+@pytest.mark.parametrize("tta", ["mirror", ("mirror", "shift")])
+def test_only_images_that_the_network_is_not_sure_of_are_viewed(tta, tiny_images):
+    X, y = tiny_images()
+    net = small("ConvNetClassifier", max_epochs=3).fit(X, y)
+    plain, viewed = net.predict_proba(X), net.set_params(tta=tta).predict_proba(X)
+    sure = np.sort(plain.max(1))
+    for below in (None, 1.0, 0.0, sure[len(X) // 2], sure[-1]):
+        found = net.set_params(tta_below=below).predict_proba(X)
+        is_unsure = plain.max(1) < (2 if below is None else below)
+        np.testing.assert_array_equal(found, np.where(is_unsure[:, None], viewed, plain))
+        np.testing.assert_array_equal(found[:3], net.predict_proba(X[:3]))
+    assert 0 < is_unsure.sum() < len(X)
+    np.testing.assert_array_equal(net.predict_proba(torch.from_numpy(X)), found)
+
+
 def test_views_do_not_take_part_in_validation(tiny_images):
     X, y = tiny_images()
     one, two = (small("ConvNetClassifier", validation_fraction=0.3, max_epochs=3, tta=tta).fit(X, y)

@@ -21,7 +21,7 @@ from fmnist_sk.augmentation import as_transformers
 from fmnist_sk.losses import LOSSES
 from fmnist_sk.schedules import Constant, as_schedule
 
-PREDICTION_PARAMS = "batch_size", "n_threads", "precision", "tta"        # what predictions depend on too
+PREDICTION_PARAMS = "batch_size", "n_threads", "precision", "tta", "tta_below"       # what predictions depend on too
 VALIDATION_SCORES = "valid_loss", "valid_acc", "valid_loss_best", "valid_acc_best"
 
 PARAMETER_CONSTRAINTS: dict[str, list] = {
@@ -42,6 +42,7 @@ PARAMETER_CONSTRAINTS: dict[str, list] = {
     "triplet_margin": [Interval(numbers.Real, 0, 2, closed="both")],
     "ema": [Interval(numbers.Real, 0, 1, closed="neither"), None],
     "swa": [Interval(numbers.Real, 0, 1, closed="left"), None],
+    "tta_below": [Interval(numbers.Real, 0, 1, closed="both"), None],
     "label_smoothing": [Interval(numbers.Real, 0, 1, closed="left")],
     "class_weight": [dict, StrOptions({"balanced"}), None],
     "validation_fraction": [Interval(RealNotInt, 0, 1, closed="neither"),

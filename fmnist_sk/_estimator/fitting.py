@@ -217,8 +217,8 @@ def _check_last_step(net: SkorchNet, images: LabelledImages) -> None:
 
 def _fingerprint(net: SkorchNet, images: LabelledImages, restart: bool) -> str:
     """What tells this fit from others: settings, data, and the network that it goes on with."""
-    ignored = {"checkpoint", "checkpoint_every", "device", "keep_checkpoint", "n_threads", "tta", "verbose",
-               "warm_start", *([] if net.schedule_epochs is None else ["max_epochs"]),
+    ignored = {"checkpoint", "checkpoint_every", "device", "keep_checkpoint", "n_threads", "tta", "tta_below",
+               "verbose", "warm_start", *([] if net.schedule_epochs is None else ["max_epochs"]),
                *([] if net.keep_checkpoint else ["callbacks"])}
     params = {**BaseEstimator.get_params(net, deep=False), **net._prefixed_params()}
     rows, weights = images.rows, images.weights

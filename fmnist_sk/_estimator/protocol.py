@@ -132,7 +132,7 @@ class NetProtocol(CallbackSupportMixin, NeuralNetClassifier):
     def set_params(self, **params):
         """Set parameters of this estimator, of nested objects (``augment__p``) and of skorch's parts.
 
-        What a fitted classifier predicts does not change, but for `tta` and `precision`: other parameters, also
+        What a fitted classifier predicts does not change, but for `tta`, `tta_below` and `precision`: others, also
         ``module__*`` and ``criterion__*``, count from the next fit on. In further training (partial_fit, warm_start)
         count `lr`, `weight_decay`, ``optimizer__*``, `criterion`, `label_smoothing`, ``criterion__*`` and those of the
         training loop; to set an attribute, ``net.lr = 0.01``, does the same.

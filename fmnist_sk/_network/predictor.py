@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
 
 from fmnist_sk._data.shapes import pad
 from fmnist_sk._network.criterion import probabilities_of
-from fmnist_sk._network.views import views
+from fmnist_sk._network.views import check_tta, views
 
 
 class Predictor(nn.Module):
@@ -17,20 +18,45 @@ class Predictor(nn.Module):
     logits : the network with its standardisation, or a function of pixels that runs it in batches
     criterion : the loss, which makes probabilities of logits
     tta : kinds of views of an image whose probabilities are averaged, see ImageClassifier; None for the image alone
+    tta_below : only of images whose largest probability is less; None for all
+    skips : whether views that do not count are not computed; a program of fixed operations computes all
     background : (channels, 1, 1) what comes in from outside when a view is shifted or images are padded
     padding : pixels added on the left, right, top and bottom
     """
 
     background: Tensor
 
-    def __init__(self, logits: Callable[[Tensor], Tensor], criterion: nn.Module, tta, background: Tensor,
-                 padding: tuple[int, int, int, int] = (0, 0, 0, 0)):
+    def __init__(self, logits: Callable[[Tensor], Tensor], criterion: nn.Module, tta, tta_below: float | None,
+                 background: Tensor, padding: tuple[int, int, int, int] = (0, 0, 0, 0), skips: bool = True):
         super().__init__()
         self.logits, self.criterion = logits, criterion
-        self.tta, self.padding = tta, padding
+        self.tta, self.tta_below, self.skips, self.padding = tta, tta_below, skips, padding
         self.register_buffer("background", background)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = pad(images, self.padding, self.background)
-        found = [probabilities_of(self.criterion, self.logits(view)) for view in views(x, self.tta, self.background)]
-        return found[0] if len(found) == 1 else torch.stack(found).mean(0)
+        if not check_tta(self.tta):
+            return self._probabilities(pad(images, self.padding, self.background))
+        images = pad(images, self.padding, self.background)
+        plain = self._probabilities(images)
+        if self.tta_below is None:
+            return self._mean(plain, images)
+        is_unsure = plain.amax(1) < self.tta_below
+        if not self.skips:
+            return torch.where(is_unsure[:, None], self._mean(plain, images), plain)
+        if is_unsure.any():
+            means = self._mean(plain[is_unsure], images[is_unsure.to(images.device)])
+            plain = plain.index_put((is_unsure,), means)
+        return plain
+
+    def _mean(self, plain: Tensor, images: Tensor) -> Tensor:
+        """Of the probabilities of all views, the first of which, `plain`, are there.
+
+        They are added one after the other: PyTorch's mean rounds differently for different numbers of images.
+        """
+        total, n_views = plain, 1
+        for view in islice(views(images, self.tta, self.background), 1, None):
+            total, n_views = total + self._probabilities(view), n_views + 1
+        return total / n_views
+
+    def _probabilities(self, x: Tensor) -> Tensor:
+        return probabilities_of(self.criterion, self.logits(x))
