@@ -1,0 +1,81 @@
+"""How sure a network must be of an image that no views of it are needed: thresholds compared on held-out images.
+
+    python examples/benchmarks/choose_tta.py
+    python examples/benchmarks/choose_tta.py --recipes fast --epochs 1 --images 1000
+
+Each recipe that averages views is trained on all but 6,000 of the training images, and judges these without views, with
+all ten, and with views of those whose largest probability is below a threshold. The chosen threshold is the lowest with
+which, over the seeds, as many are right as with ten views. The test images are not read. Times are of all held-out
+images, the ways in turn. Writes results/choose_tta.json.
+"""
+import argparse
+import statistics
+import time
+
+import _measure
+import numpy as np
+
+from fmnist_sk import ResNetClassifier, load_fashion_mnist, recipe
+from fmnist_sk.recipes import RECIPES
+
+THRESHOLDS = 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95
+WITH_VIEWS = [name for name, params in RECIPES.items() if "tta" in params]
+
+
+def judged(classifier, X, y, rounds):
+    """Accuracy, share of images with views, and seconds, of each way."""
+    views, plain = classifier.tta, classifier.set_params(tta=None, tta_below=None).predict_proba(X).max(1)
+    ways = {"no views": {"tta": None}, "ten views": {"tta": views},
+            **{str(threshold): {"tta": views, "tta_below": threshold} for threshold in THRESHOLDS}}
+
+    def seconds(params):
+        classifier.set_params(**{"tta_below": None, **params})
+        begin = time.perf_counter()
+        classifier.predict(X)
+        return time.perf_counter() - begin
+
+    times = _measure.alternate({way: lambda params=params: seconds(params) for way, params in ways.items()}, rounds,
+                               verbose=False)
+    found = {}
+    for way, params in ways.items():
+        classifier.set_params(**{"tta_below": None, **params})
+        below = params.get("tta_below", 0.0 if params["tta"] is None else np.inf)
+        found[way] = {"accuracy": classifier.score(X, y), "share": float((plain < below).mean()),
+                      "seconds": statistics.median(times[way])}
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipes", nargs="+", choices=WITH_VIEWS, default=["fast"], help="(default: fast)")
+    parser.add_argument("--images", type=_measure.count, help="to train on (default: all that are not held out)")
+    parser.add_argument("--epochs", type=_measure.count, help="(default: the recipe's)")
+    parser.add_argument("--seeds", type=_measure.seed, nargs="+", default=[0, 1, 2], help="(default: 0 1 2)")
+    parser.add_argument("--rounds", type=_measure.count, default=3, help="of predictions (default: 3)")
+    parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--name", type=_measure.file_name, default="choose_tta", help="name of the result file")
+    args = parser.parse_args()
+    X, X_valid, y, y_valid = _measure.held_out(load_fashion_mnist("train"))
+    recipes = {}
+    for name in args.recipes:
+        params = recipe(name, args.device, tta_below=None, device=args.device)
+        if args.epochs:
+            params["max_epochs"] = args.epochs
+        runs = []
+        for seed in args.seeds:
+            classifier = ResNetClassifier(**params, random_state=seed).fit(X[:args.images], y[:args.images])
+            runs.append({"seed": seed, "ways": judged(classifier, X_valid, y_valid, args.rounds),
+                         **_measure.of_a_row()})
+        means = {way: {key: statistics.mean(run["ways"][way][key] for run in runs) for key in found}
+                 for way, found in runs[0]["ways"].items()}
+        enough = [threshold for threshold in THRESHOLDS
+                  if means[str(threshold)]["accuracy"] >= means["ten views"]["accuracy"]]
+        recipes[name] = {"epochs": params["max_epochs"], "runs": runs, "means": means,
+                         "chosen": min(enough, default=None)}
+        for way, found in means.items():
+            print(f"{name}, {way}: {found['accuracy']:.4f}, views of {found['share']:.1%}, {found['seconds']:.2f} s")
+        print(f"wrote {_measure.write(args.name, {'held_out': len(X_valid), 'recipes': recipes})}", flush=True)
+
+
+if __name__ == "__main__":
+    _measure.end_on_ctrl_c(main, "finished recipes are kept")
