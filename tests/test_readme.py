@@ -1,4 +1,4 @@
-"""README.md is true: its examples run as written, its tables are what is measured."""
+"""README, guide and results page are true: examples run as written, tables are what is measured, links lead on."""
 import json
 import re
 import runpy
@@ -21,14 +21,17 @@ from sklearn.pipeline import make_pipeline
 from fmnist_sk import ImageScaler
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
-EXAMPLES = [(title, code) for title, section in re.findall(r"^## ([^\n]*)\n(.*?)(?=^## |\Z)", README,
-                                                           re.DOTALL | re.MULTILINE)
-            for code in re.findall(r"^```python\n(.*?)^```", section, re.DOTALL | re.MULTILINE)]
+RESULTS = ROOT / "examples/benchmarks/README.md"
+PAGES = {path: path.read_text() for path in (ROOT / "README.md", RESULTS,
+                                             *sorted((ROOT / "examples/guide").glob("*.md")))}
+README = PAGES[ROOT / "README.md"]
+EXAMPLES = {f"{path.stem}, {title}, {i}": code for path, text in PAGES.items()
+            for title, section in re.findall(r"^##? ([^\n]*)\n(.*?)(?=^##? |\Z)", text, re.DOTALL | re.MULTILINE)
+            for i, code in enumerate(re.findall(r"^```python\n(.*?)^```", section, re.DOTALL | re.MULTILINE), 1)}
 
 
 @real_data
-@pytest.mark.parametrize("code", [code for _, code in EXAMPLES], ids=[title for title, _ in EXAMPLES])
+@pytest.mark.parametrize("code", EXAMPLES.values(), ids=EXAMPLES)
 def test_example_runs_as_written(code, capsys, tmp_path, monkeypatch):
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)                                 # where it may write
@@ -42,15 +45,8 @@ def test_example_runs_as_written(code, capsys, tmp_path, monkeypatch):
 
 @real_data
 def test_halving_ends_with_all_epochs(capsys):
-    exec(compile(next(code for _, code in EXAMPLES if "Halving" in code), "README.md", "exec"), {})
+    exec(compile(next(code for code in EXAMPLES.values() if "Halving" in code), "README.md", "exec"), {})
     assert capsys.readouterr().out.endswith("'max_epochs': 9} [3, 9] 9\n")
-
-
-def test_there_are_the_promised_examples():
-    titles = [title for title, _ in EXAMPLES]
-    assert titles == ["What is in this photo?", "A first classifier", "Your own pictures", "Search", "Search", "Stack",
-                      "A deep ensemble", "Your own network", "Networks", "Training", "Features", "Pictures",
-                      "Save, load, export"]
 
 
 def _cross_val_predict(net):
@@ -86,7 +82,7 @@ KINDS = {
 
 
 def _table(mark):
-    rows = re.search(rf"<!-- {mark} -->\n(.*?)<!-- /{mark} -->", README, re.DOTALL)[1].splitlines()
+    rows = re.search(rf"<!-- {mark} -->\n(.*?)<!-- /{mark} -->", "".join(PAGES.values()), re.DOTALL)[1].splitlines()
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
     return {row[0]: dict(zip(cells[0][1:], row[1:], strict=True)) for row in cells[2:]}
 
@@ -118,15 +114,45 @@ def test_figures_are_those_of_the_result_files(monkeypatch):
 
 
 def test_what_a_search_costs_names_the_revision_of_each_part():
-    text = re.search(r"<!-- search -->\n(.*?)<!-- /search -->", README, re.DOTALL)[1]
+    text = re.search(r"<!-- search -->\n(.*?)<!-- /search -->", PAGES[RESULTS], re.DOTALL)[1]
     result, stacking = (json.loads((ROOT / f"examples/benchmarks/results/{name}.json").read_text())
                         for name in ("searches", "stacking"))
-    for part, before in (("times", "median of"), ("memory", "MiB"), ("together", "rounds, ")):
-        assert re.search(rf"{before}[^;]*revision {result[part]['git'][:7]}\)", text), part
-    assert f"revision {stacking['environment']['git'][:7]}" in text
+    notes = dict(re.findall(r"^\[\^(search-\d)\]: revision (\w+)$", text, re.MULTILINE))
+    for part, before in (("times", "median of"), ("memory", "MiB"), ("together", r"images, \d rounds"),
+                         (None, "ensembles below")):
+        environment = result[part] if part else stacking["environment"]
+        note = re.search(rf"{before}[^\[;]*?(?:\[[^\]^]*\][^\[;]*?)*\[\^(search-\d)\]", text)[1]
+        assert notes[note] == environment["git"][:7], part
     assert re.search(r"^\| halving, continued \|.*\n\| stacking: gain over its best member, ", text, re.MULTILINE)
 
 
-def test_pictures_exist():
-    for path in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README):
-        assert (ROOT / path).exists()
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_to_files_and_headings_that_are_there(page):
+    def anchors(path):
+        return {re.sub(r"[^\w -]", "", title).strip().lower().replace(" ", "-")
+                for title in re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)}
+
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", PAGES[page]):
+        name, _, anchor = link.partition("#")
+        path = (page.parent / name) if name else page
+        assert path.exists(), link
+        assert not anchor or anchor in anchors(path), link
+
+
+def test_each_limit_is_a_sentence_with_its_result_files():
+    lines, file = PAGES[RESULTS].partition("## Limits\n\n")[2].splitlines(), r"\[\w+\.json\]\(results/\w+\.json\)"
+    assert len(lines) > 10
+    assert [line for line in lines if not re.match(rf"- .*\({file}(, {file})*\)\.$", line)] == []
+
+
+def test_messages_of_the_troubleshooting_page_are_those_of_the_package():
+    source = "".join(path.read_text() for path in (ROOT / "fmnist_sk").rglob("*.py"))
+    source = re.sub(r"""["']\s*\n\s*f?["']""", "", source)               # strings over several lines
+    messages = re.findall(r"^\| `([^`]+)` \|", PAGES[ROOT / "examples/guide/troubleshooting.md"], re.MULTILINE)
+    assert len(messages) >= 20
+    assert [message for message in messages if message not in source] == []
+
+
+def test_the_first_page_is_short():
+    assert len(README.splitlines()) <= 180
+    assert len(README.split()) <= 1_300

@@ -1,20 +1,23 @@
-"""Write the figures of results/*.json into README.md, between marks such as <!-- results -->.
+"""Write the figures of results/*.json into README.md and the results page, between marks such as <!-- results -->.
 
     python examples/benchmarks/report.py            # rewrite them
-    python examples/benchmarks/report.py --check    # fail if README.md says something else
+    python examples/benchmarks/report.py --check    # fail if a page says something else
+
+The git revisions that figures are of become footnotes.
 """
 import argparse
-import math
 import re
 import statistics
 import sys
 from pathlib import Path
 
+from _image_tables import forms, own_pictures, photos, pretrained
 from _peers_tables import peers
 from _reference_tables import reference
-from _tables import cores, interval, load, machines, percent, results, revisions, seconds, where
+from _search_tables import cluster, ensembles, searches
+from _tables import cores, is_cuda, load, machines, percent, results, revisions, seconds, where
 
-README = Path(__file__).parent.parent.parent / "README.md"
+PAGES = Path(__file__).parent.parent.parent / "README.md", Path(__file__).parent / "README.md"
 
 
 def networks():
@@ -75,120 +78,6 @@ def training_craft():
     return lines
 
 
-def forms():
-    result, found = load("forms"), {}
-    runs = result["runs"]
-    for run in runs:
-        found.setdefault(run["form"], []).append(run["valid_accuracy"])
-    n, seeds = next(run["n_images"] for run in runs if run["form"] != "digits"), len({run["seed"] for run in runs})
-    shown = ", ".join(f"{form} {percent(values)}" for form, values in found.items() if form != "digits")
-    return [f"The default recipe learns other forms of images as it does gray ones on black: of Fashion-MNIST, with "
-            f"{n:,} training images, it recognises these percentages of 6,000 others (mean ± deviation of {seeds} "
-            f"seeds): {shown}; of scikit-learn's digits, 8 x 8 pixels, {percent(found['digits'])} "
-            f"({where(result).rpartition(', ')[0]}, {revisions(runs)})."]
-
-
-def own_pictures():
-    result, found = load("own_pictures"), {}
-    for run in result["runs"]:
-        found.setdefault(run["what"], []).append(run)
-    *sizes, images = [(what, percent([run["test_accuracy"] for run in runs])) for what, runs in found.items()]
-    read = [f"{runs[0]['read_per_second']['1']:,.0f} a second at {what.split(' ')[2]} pixels"
-            for what, runs in found.items() if "read_per_second" in runs[0]]
-    more = max(run.get("mebibytes_more_while_reading", 0) for run in result["runs"])
-    return [f"Of {result['images']:,} JPEGs of 20 to 400 pixels a side, in ten folders, with garments of Fashion-MNIST "
-            f"in colours on three kinds of background, the default recipe learns to recognise these percentages of "
-            f"{result['test_images']:,} others (mean ± deviation of {len(found[images[0]])} seeds): "
-            + ", ".join(f"{what} {values}" for what, values in sizes)
-            + f"; of the images themselves, from as many, {images[1]}. One thread reads {' and '.join(read)}, in "
-            f"{more:,.0f} MiB at most ({where(result).rpartition(', ')[0]}, {revisions(result['runs'])})."]
-
-
-def photos():
-    result = load("photos")
-    rows = result["measured"]["backgrounds"]
-    return [f"On photos made of training images, up to {max(row['n'] for row in rows.values())} on each background, "
-            "the network says what it says of the image itself in: "
-            + ", ".join(f"{name} {row['agrees']:.1%}" for name, row in rows.items())
-            + f" ({where(result).partition(', ')[2]}). "
-            "How good it is on photographs of other kinds has not been measured."]
-
-
-def pretrained():
-    result = load("pretrained")
-    small, accurate = result["small"], result["accurate"]
-    return ['`load_pretrained("accurate")` is larger, slower and more often right: '
-            f"{accurate['parameters']:,} parameters and {accurate['test_accuracy']:.2%} of the test images, where the "
-            f"default has {small['parameters']:,} and {small['test_accuracy']:.2%} ({revisions([small, accurate])})."]
-
-
-def searches():
-    result = load("searches")
-    times, together, memory = result["times"], result["together"], result["memory"]
-    stacking = load("stacking")
-    gain = next(row for row in stacking["rows"] if row["name"].startswith("stacking, cv="))
-    gain, low, high = (100 * value for value in (gain["gain"], *gain["gain_interval"]))
-    n_candidates = math.prod(len(values) for values in times["grid"].values())
-    lines = [f"The wall time of one search: {n_candidates} candidates of `ConvNetClassifier` "
-             f"({' x '.join(times['grid'])}), {times['folds']} folds of {times['images']:,} images, {times['epochs']} "
-             f"epochs, without the refit; median of {times['rounds']} alternating rounds with 95 % bootstrap interval "
-             f"({where(result | times).rpartition(', ')[0]}, {revisions([times])}). Serial fits and halving have all "
-             "cores for one fit; workers and threads share them, and with fewer threads a fit rounds differently. The "
-             f"last row is of test accuracy, from the table of ensembles below ({revisions([stacking['environment']])}"
-             ").", "",
-             "| | time relative to serial | accuracy of the best candidate, % |", "|---|---|---|"]
-    for name, cell in times["relative to serial"].items():
-        lines.append(f"| {name} | {interval(cell)} | {100 * times['found'][name]['score']:.2f} |")
-    lines.append(f"| stacking: gain over its best member, {stacking['best_member']} | | {gain:+.2f} "
-                 f"[{low:+.2f}, {high:+.2f}] points |")
-    after, growth = memory["after"], memory["growth_from_10_fits_on"]
-    lines += ["", f"Over {after[-1]['fits']} fits in one process its memory grew by {growth['host']:.0f} MiB after the "
-              f"tenth, of {after[-1]['host']:.0f} MiB ({revisions([memory])}). The {together['members']} members of a "
-              "deep ensemble trained together took of the time in turn: " + ", ".join(
-                  f"{name} {interval(row['together / in turn'])}" for name, row in together["networks"].items())
-              + f" ({together['images']:,} images, {together['rounds']} rounds, {revisions([together])}); their mean "
-              "accuracies on other images were " + ", ".join(
-                  " and ".join(f"{100 * row['accuracy'][how]:.2f} %" for how in ("together", "in turn"))
-                  for row in together["networks"].values()) + "."]
-    if {part["device"] for part in (times, memory, together, stacking)} == {"cpu"}:
-        lines[-1] += " On CUDA nothing of this has been measured yet."
-    return lines
-
-
-def cluster():
-    result = load("cluster_search")
-    ratios = {name: result["cluster"][f"{name}_seconds"] / result["serial"][f"{name}_seconds"]
-              for name in ("search", "stacking")}
-    same = "the same, bit for bit," if all(result["same"].values()) else "**not** the same"
-    return [f"With {result['workers']} worker processes, of which {result['workers_lost']} was killed, its results "
-            f"were {same} as in one process with one thread; the search took {ratios['search']:.2f} of the time there, "
-            f"the stacking {ratios['stacking']:.2f} ({result['images']:,} images, {result['epochs']} epochs; "
-            f"{where(result)})."]
-
-
-def ensembles():
-    result = load("stacking")
-    best = result["best_member"]
-    epochs = f"{result['epochs']} epochs" if result["epochs"] else "each network's own epochs"
-    lines = [f"{result['images']:,} training images, a tenth of them for validation, {epochs}, {result['cv']} folds, "
-             f"seed {result['seed']} ({where(result)}). In brackets 95 % intervals of this sample of test images, and "
-             f"of the difference, image by image, to {best}, the best member on validation images. Calibration errors "
-             "are on test images, before and after a temperature from validation images, from which the meta-learner "
-             "of the prefit stacking has learned too.", "",
-             f"| | validation, % | test, % | gain over {best}, points | calibration error | with temperature |",
-             "|---|---|---|---|---|---|"]
-    for row in result["rows"]:
-        valid = f"{100 * row['valid_accuracy']:.2f}" if "valid_accuracy" in row else ""
-        low, high = (100 * value for value in row["test_interval"])
-        gain, below, above = (100 * value for value in (row["gain"], *row["gain_interval"]))
-        gain = "" if row["name"] == best else f"{gain:+.2f} [{below:+.2f}, {above:+.2f}]"
-        errors = [f"{row[name]:.3f}" if name in row else "" for name in ("calibration_error",
-                                                                        "calibration_error_after")]
-        lines.append(f"| {row['name']} | {valid} | {100 * row['test_accuracy']:.2f} [{low:.2f}, {high:.2f}] | {gain} | "
-                     f"{' | '.join(errors)} |")
-    return lines
-
-
 def speedruns(result):
     measured = {name: found for name, found in result["recipes"].items() if found.get("runs")}
     runs = [run for found in measured.values() for run in found["runs"]]
@@ -200,18 +89,16 @@ def speedruns(result):
              "last epoch; test images read once for each seed. Medians of seconds; a process's first fit takes longer "
              f"({revisions(runs + [found['cold_start'] for found in measured.values()])}).", "",
              "| recipe | parameters | epochs | fit, s | longer at first by, s | test accuracy, % (mean ± deviation) | "
-             "each seed | goal | 10,000 predictions, s |", f"|{'---|' * 9}"]
+             "each seed | 10,000 predictions, s |", f"|{'---|' * 8}"]
     for name, found in measured.items():
-        first, goal = found["runs"][0], ""
-        if found["goal_seconds"] is not None:
-            goal = f"{100 * found['goal']:g} % in {found['goal_seconds']:g} s"
+        first = found["runs"][0]
         fit, predictions = (seconds(statistics.median(run[key] for run in found["runs"]))
                             for key in ("fit_seconds", "predict_seconds"))
         accuracies = [run["test_accuracy"] for run in found["runs"]]
         lines.append(f"| {name} | {first['parameters']:,} | {first['epochs']} | {fit} | "
                      f"{seconds(found['cold_start']['seconds'])} | "
                      f"{percent(accuracies)} | {', '.join(f'{100 * value:.2f}' for value in accuracies)} | "
-                     f"{goal} | {predictions} |")
+                     f"{predictions} |")
     return lines
 
 
@@ -225,15 +112,15 @@ def accuracies(result):
     lines = ["", f"**The most accurate networks on {machines(runs)}**: {compared}trained on all 60,000 training images "
              "to the last epoch, where the test images were read once. Minutes are those of the median epoch times "
              f"their number ({revisions(runs)}).", "",
-             "| | network | parameters | epochs | seeds | fit, minutes | on | test accuracy, % | goal, % |",
-             "|---|---|---|---|---|---|---|---|---|"]
+             "| | network | parameters | epochs | seeds | fit, minutes | on | test accuracy, % |",
+             "|---|---|---|---|---|---|---|---|"]
     for name, found in measured.items():
         first = found["runs"][0]
         values = [run["test_accuracy"] for run in found["runs"]]
         minutes = statistics.median(run["seconds_per_epoch"] for run in found["runs"]) / 60 * (
             first["epochs"] * first["members"])
         lines.append(f"| {name} | {first['candidate']} | {first['parameters']:,} | {first['epochs']} | {len(values)} | "
-                     f"{seconds(minutes)} | {cores(found['runs'])} | {percent(values)} | {100 * found['goal']:.1f} |")
+                     f"{seconds(minutes)} | {cores(found['runs'])} | {percent(values)} |")
     return lines
 
 
@@ -243,6 +130,26 @@ def figures():
         for result in results(name):
             lines += table(result)
     return [*lines, *peers(), *reference()][1:]
+
+
+def summary():
+    """Five results for the first page, of those that the results page has."""
+    on_cpu, on_gpu = load("speedrun")["recipes"], load("speedrun_cuda")["recipes"]
+    small = load("accuracy")["goals"]["under 300k"]["runs"]
+    others = [row for row in load("peers")["fits"]["rows"].values() if row["side"] == "MLPClassifier"]
+    rows = {'`ResNetClassifier(**recipe("fast"))`': on_cpu["fast"]["runs"],
+            '`ResNetClassifier(**recipe("accurate"))`': on_cpu["accurate"]["runs"],
+            f"an `InceptionClassifier` of {small[0]['parameters']:,} parameters": small,
+            '`ResNetClassifier(**recipe("wide", "cuda"))`': on_gpu["wide"]["runs"],
+            "scikit-learn's `MLPClassifier` of 256 units, for comparison": others}
+    lines = ["| | test accuracy, % | a fit takes | on |", "|---|---|---|---|"]
+    for what, runs in rows.items():
+        taken = statistics.median(run.get("fit_seconds", run.get("seconds_per_epoch", 0) * run["epochs"])
+                                  if "epochs" in run else run["fit_seconds"] for run in runs)
+        where_ = runs[0]["gpu"] if is_cuda(runs[0]) else cores(runs)
+        lines.append(f"| {what} | {percent([run['test_accuracy'] for run in runs])} | "
+                     f"{f'{taken / 60:.0f} minutes' if taken > 120 else f'{taken:.0f} s'} | {where_} |")
+    return lines
 
 
 def reliability():
@@ -271,28 +178,45 @@ def reliability():
     return lines
 
 
-# mark in README.md -> lines between its marks
 SECTIONS = {"results": figures, "networks": networks, "training": training_craft, "photos": photos,
             "pretrained": pretrained, "forms": forms, "own": own_pictures, "search": searches, "cluster": cluster,
-            "ensembles": ensembles, "reliability": reliability}
+            "ensembles": ensembles, "reliability": reliability, "summary": summary}      # mark: its lines
+
+
+def with_footnotes(mark, text):
+    """The text with its revisions as footnotes: which they are matters to nobody who reads a table."""
+    notes = []
+
+    def note(match):
+        notes.append(match[2])
+        return f"[^{mark}-{len(notes)}]"
+
+    text = re.sub(r"(, |; | )?\(?revision ([0-9a-f]{7}(?:, [0-9a-f]{7})*)(?=[);]|$)\)?", lambda m: note(m) + (
+        ")" if m[0].endswith(")") and "(revision" not in m[0] else ""), text, flags=re.MULTILINE)
+    return "\n".join([text, *("", *(f"[^{mark}-{i}]: revision {revision}" for i, revision in enumerate(notes, 1)))
+                      ]) if notes else text
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
     args = parser.parse_args()
-    new = old = README.read_text()
+    old = {page: page.read_text() for page in PAGES}
+    new = dict(old)
     for mark, lines in SECTIONS.items():
-        text = "\n".join(lines())
-        new, found = re.subn(rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", lambda m, text=text: f"{m[1]}{text}\n{m[2]}",
-                             new, flags=re.DOTALL)
-        if not found:
-            sys.exit(f"README.md has no place for the {mark}: put <!-- {mark} --> and <!-- /{mark} --> into it")
-    if args.check and old != new:
-        sys.exit("README.md does not say what results/*.json say: run python examples/benchmarks/report.py")
-    if not args.check:
-        README.write_text(new)
-        print(f"wrote {README.name}")
+        text, n_found = with_footnotes(mark, "\n".join(lines())), 0
+        for page in PAGES:
+            new[page], found = re.subn(rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)",
+                                       lambda m, text=text: f"{m[1]}{text}\n{m[2]}", new[page], flags=re.DOTALL)
+            n_found += found
+        if n_found != 1:
+            sys.exit(f"{n_found} pages have a place for the {mark}: put <!-- {mark} --> and <!-- /{mark} --> into one")
+    for page in PAGES:
+        if args.check and old[page] != new[page]:
+            sys.exit(f"{page} does not say what results/*.json say: run python examples/benchmarks/report.py")
+        if not args.check:
+            page.write_text(new[page])
+            print(f"wrote {page}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,71 @@
+"""What searches, clusters and ensembles cost and gain."""
+import math
+
+from _tables import interval, load, revisions, where
+
+
+def searches():
+    result = load("searches")
+    times, together, memory = result["times"], result["together"], result["memory"]
+    stacking = load("stacking")
+    gain = next(row for row in stacking["rows"] if row["name"].startswith("stacking, cv="))
+    gain, low, high = (100 * value for value in (gain["gain"], *gain["gain_interval"]))
+    n_candidates = math.prod(len(values) for values in times["grid"].values())
+    lines = [f"The wall time of one search: {n_candidates} candidates of `ConvNetClassifier` "
+             f"({' x '.join(times['grid'])}), {times['folds']} folds of {times['images']:,} images, {times['epochs']} "
+             f"epochs, without the refit; median of {times['rounds']} alternating rounds with 95 % bootstrap interval "
+             f"({where(result | times).rpartition(', ')[0]}, {revisions([times])}). Serial fits and halving have all "
+             "cores for one fit; workers and threads share them, and with fewer threads a fit rounds differently. The "
+             f"last row is of test accuracy, from the table of ensembles below ({revisions([stacking['environment']])}"
+             ").", "",
+             "| | time relative to serial | accuracy of the best candidate, % |", "|---|---|---|"]
+    for name, cell in times["relative to serial"].items():
+        lines.append(f"| {name} | {interval(cell)} | {100 * times['found'][name]['score']:.2f} |")
+    lines.append(f"| stacking: gain over its best member, {stacking['best_member']} | | {gain:+.2f} "
+                 f"[{low:+.2f}, {high:+.2f}] points |")
+    after, growth = memory["after"], memory["growth_from_10_fits_on"]
+    lines += ["", f"Over {after[-1]['fits']} fits in one process its memory grew by {growth['host']:.0f} MiB after the "
+              f"tenth, of {after[-1]['host']:.0f} MiB ({revisions([memory])}). The {together['members']} members of a "
+              "deep ensemble trained together took of the time in turn: " + ", ".join(
+                  f"{name} {interval(row['together / in turn'])}" for name, row in together["networks"].items())
+              + f" ({together['images']:,} images, {together['rounds']} rounds, {revisions([together])}); their mean "
+              "accuracies on other images were " + ", ".join(
+                  " and ".join(f"{100 * row['accuracy'][how]:.2f} %" for how in ("together", "in turn"))
+                  for row in together["networks"].values()) + "."]
+    if {part["device"] for part in (times, memory, together, stacking)} == {"cpu"}:
+        lines[-1] += " On CUDA nothing of this has been measured yet."
+    return lines
+
+
+def cluster():
+    result = load("cluster_search")
+    ratios = {name: result["cluster"][f"{name}_seconds"] / result["serial"][f"{name}_seconds"]
+              for name in ("search", "stacking")}
+    same = "the same, bit for bit," if all(result["same"].values()) else "**not** the same"
+    return [f"With {result['workers']} worker processes, of which {result['workers_lost']} was killed, its results "
+            f"were {same} as in one process with one thread; the search took {ratios['search']:.2f} of the time there, "
+            f"the stacking {ratios['stacking']:.2f} ({result['images']:,} images, {result['epochs']} epochs; "
+            f"{where(result)})."]
+
+
+def ensembles():
+    result = load("stacking")
+    best = result["best_member"]
+    epochs = f"{result['epochs']} epochs" if result["epochs"] else "each network's own epochs"
+    lines = [f"{result['images']:,} training images, a tenth of them for validation, {epochs}, {result['cv']} folds, "
+             f"seed {result['seed']} ({where(result)}). In brackets 95 % intervals of this sample of test images, and "
+             f"of the difference, image by image, to {best}, the best member on validation images. Calibration errors "
+             "are on test images, before and after a temperature from validation images, from which the meta-learner "
+             "of the prefit stacking has learned too.", "",
+             f"| | validation, % | test, % | gain over {best}, points | calibration error | with temperature |",
+             "|---|---|---|---|---|---|"]
+    for row in result["rows"]:
+        valid = f"{100 * row['valid_accuracy']:.2f}" if "valid_accuracy" in row else ""
+        low, high = (100 * value for value in row["test_interval"])
+        gain, below, above = (100 * value for value in (row["gain"], *row["gain_interval"]))
+        gain = "" if row["name"] == best else f"{gain:+.2f} [{below:+.2f}, {above:+.2f}]"
+        errors = [f"{row[name]:.3f}" if name in row else "" for name in ("calibration_error",
+                                                                        "calibration_error_after")]
+        lines.append(f"| {row['name']} | {valid} | {100 * row['test_accuracy']:.2f} [{low:.2f}, {high:.2f}] | {gain} | "
+                     f"{' | '.join(errors)} |")
+    return lines
