@@ -1,4 +1,4 @@
-"""README's tables of what peers.py has measured."""
+"""The tables of what peers.py has measured."""
 from statistics import mean, median
 
 from _tables import interval, percent, results, revisions, where

@@ -1,4 +1,4 @@
-"""README's tables of what reference_systems.py has measured."""
+"""The tables of what reference_systems.py has measured."""
 from math import sqrt
 from statistics import mean
 

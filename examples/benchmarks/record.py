@@ -1,4 +1,4 @@
-"""Run a script of examples/ and keep what it measured in results/, for README.
+"""Run a script of examples/ and keep what it measured in results/, for the page of results.
 
     python examples/benchmarks/record.py stacking --images 20000 --cv 3      # results/stacking.json
     python examples/benchmarks/record.py cluster_search                      # results/cluster_search.json
