@@ -33,15 +33,26 @@ def summary(classifier: ImageClassifier) -> pd.DataFrame:
     An unfitted classifier is described as its ``initialize()`` would build it, without pretrained weights: for ten
     classes and images of `image_shape`, or 28 x 28 with one channel.
 
+    Parameters
+    ----------
+    classifier : ImageClassifier, or a Pipeline that ends in one
+        Fitted or not.
+
     Returns
     -------
-    DataFrame with a row for each layer, in the order of computation, and one named "total" at the end. Index: the
-    layer's name, as `feature_maps` and `FeatureExtractor` take it. Columns: type; output_shape (channels, height,
-    width) or (features,); parameters; multiply_adds (of convolutions and matrix products; the total includes those
-    outside of layers). ``print(summary(classifier).to_string())`` shows every row.
+    pandas.DataFrame
+        A row for each layer, in the order of computation, and one named "total" at the end. Index: the layer's name,
+        as `feature_maps` and `FeatureExtractor` take it. Columns: type; output_shape (channels, height, width) or
+        (features,); parameters; multiply_adds (of convolutions and matrix products; the total includes those outside
+        of layers). ``print(summary(classifier).to_string())`` shows every row.
 
-    `classifier` may also be a Pipeline that ends in one. Raises TypeError for other estimators.
+    Raises
+    ------
+    TypeError
+        For other estimators.
 
+    Examples
+    --------
     >>> from fmnist_sk import ConvNetClassifier, summary
     >>> print(summary(ConvNetClassifier(architecture="8C3-MP2-16N")))  # doctest: +NORMALIZE_WHITESPACE
                        type output_shape  parameters  multiply_adds

@@ -24,6 +24,8 @@ from torch.nn import functional as F
 class Loss(nn.Module):
     """Base of the losses. Subclasses give the loss of each image in `per_image`; see the module's docstring.
 
+    Parameters
+    ----------
     label_smoothing : float
         Share of every target that is spread over all classes, from 0 to below 1.
     reduction : {"mean", "none"}
@@ -60,20 +62,55 @@ class Loss(nn.Module):
 
 
 class CrossEntropy(Loss):
-    """``-sum(t * log(p))`` with the target's shares t and p the softmax of the logits."""
+    """Cross-entropy: ``-sum(t * log(p))`` with the target's shares t and p the softmax of the logits.
+
+    Parameters
+    ----------
+    label_smoothing : float
+        Share of every target that is spread over all classes, from 0 to below 1.
+    reduction : {"mean", "none"}
+        Whether the call gives the mean of the images' losses, or each of them.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fmnist_sk import CrossEntropy
+    >>> logits, codes = torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1])
+    >>> round(CrossEntropy()(logits, codes).item(), 3)
+    0.22
+    """
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing, reduction=self.reduction)
 
 
 class FocalLoss(Loss):
-    """``-sum(alpha * t * (1 - p) ** gamma * log(p))``, with p the softmax of the logits: easy images count less.
+    """Focal loss: ``-sum(alpha * t * (1 - p) ** gamma * log(p))``, so that easy images count less.
 
+    t are the target's shares, p the softmax of the logits. Report 3 uses it without saying its gamma; 2 is the paper's.
+
+    Parameters
+    ----------
     gamma : float
-        How much less easy images count, from 0, which with ``alpha=1`` is cross-entropy; report 3 uses the loss
-        without saying its gamma, and 2 is the paper's (Lin et al., 2017, https://arxiv.org/abs/1708.02002).
+        How much less easy images count, from 0, which with ``alpha=1`` is cross-entropy.
     alpha : float, or one for each class in sorted order
         Factor of the losses of all classes, or of each class.
+    label_smoothing : float
+        Share of every target that is spread over all classes, from 0 to below 1.
+    reduction : {"mean", "none"}
+        Whether the call gives the mean of the images' losses, or each of them.
+
+    References
+    ----------
+    Lin et al., 2017, https://arxiv.org/abs/1708.02002
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fmnist_sk import FocalLoss
+    >>> logits, codes = torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1])
+    >>> round(FocalLoss(gamma=2)(logits, codes).item(), 3)
+    0.012
     """
 
     def __init__(self, gamma: float = 2.0, alpha: float | Sequence[float] = 1.0, label_smoothing: float = 0.0,
@@ -101,10 +138,24 @@ class SigmoidLoss(Loss):
     ``-(t * log(s) + (1 - t) * log(1 - s))`` with s the logistic sigmoid of each logit, of all classes together.
     Probabilities are ``s / sum(s)``.
 
+    Parameters
+    ----------
+    label_smoothing : float
+        Share of every target that is spread over all classes, from 0 to below 1.
+    reduction : {"mean", "none"}
+        Whether the call gives the mean of the images' losses, or each of them.
     over_classes : {"sum", "mean"}
         The sum over classes has gradients as large as those of cross-entropy; the mean, as in
         ``nn.BCEWithLogitsLoss``, smaller ones by the number of classes, beside which weight decay weighs more: our
         reading of report 1's "sigmoid".
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fmnist_sk import SigmoidLoss
+    >>> logits, codes = torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1])
+    >>> round(SigmoidLoss(over_classes="mean")(logits, codes).item(), 3)
+    0.457
     """
 
     def __init__(self, label_smoothing: float = 0.0, reduction: str = "mean", over_classes: str = "sum"):
@@ -126,6 +177,21 @@ class SoftmaxOfSigmoid(Loss):
 
     The literal reading of report 1's "sigmoid". No p is above ``e / (e + n_classes - 1)``, 0.23 of ten classes, so
     the loss never comes near zero.
+
+    Parameters
+    ----------
+    label_smoothing : float
+        Share of every target that is spread over all classes, from 0 to below 1.
+    reduction : {"mean", "none"}
+        Whether the call gives the mean of the images' losses, or each of them.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fmnist_sk import SoftmaxOfSigmoid
+    >>> logits, codes = torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1])
+    >>> round(SoftmaxOfSigmoid()(logits, codes).item(), 3)
+    0.553
     """
 
     def per_image(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -139,8 +205,26 @@ class SquaredError(Loss):
     """Report 0's mean squared error of one-hot targets: ``mean((z - t) ** 2)`` over the classes, z the logits.
 
     The logits then estimate probabilities themselves; predict_proba gives the nearest point whose parts are not
-    negative and sum to one (Martins and Astudillo, 2016, https://arxiv.org/abs/1602.02068). Gradients are smaller than
-    those of cross-entropy by about the number of classes.
+    negative and sum to one. Gradients are smaller than those of cross-entropy by about the number of classes.
+
+    Parameters
+    ----------
+    label_smoothing : float
+        Share of every target that is spread over all classes, from 0 to below 1.
+    reduction : {"mean", "none"}
+        Whether the call gives the mean of the images' losses, or each of them.
+
+    References
+    ----------
+    Martins and Astudillo, 2016, https://arxiv.org/abs/1602.02068
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fmnist_sk import SquaredError
+    >>> logits, codes = torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1])
+    >>> round(SquaredError()(logits, codes).item(), 3)
+    0.25
     """
 
     def per_image(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -159,11 +243,24 @@ class TripletLoss(nn.Module):
     """Pulls features of one class together and pushes those of different classes apart, by the hardest examples.
 
     For each image of a batch ``max(0, margin + d(farthest of its class) - d(nearest of another class))`` with d the
-    Euclidean distance of the features, scaled to length 1: "batch hard" of Hermans et al., 2017,
-    https://arxiv.org/abs/1703.07737. Report 3 wished for it.
+    Euclidean distance of the features, scaled to length 1: "batch hard". Report 3 wished for it.
 
+    Parameters
+    ----------
     margin : float
         How much farther images of other classes should be than those of the same class; distances are at most 2.
+
+    References
+    ----------
+    Hermans et al., 2017, https://arxiv.org/abs/1703.07737
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fmnist_sk import TripletLoss
+    >>> features, codes = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]]), torch.tensor([0, 0, 1])
+    >>> [round(loss, 3) for loss in TripletLoss(margin=2.0)(features, codes).tolist()]
+    [0.696, 0.777, 0.0]
     """
 
     def __init__(self, margin: float = 0.2):

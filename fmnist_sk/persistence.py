@@ -50,18 +50,40 @@ def save(estimator, path: str | os.PathLike) -> Path:
     path : path
         By custom it ends in ".safetensors". A symbolic link is followed; a file that exists keeps its mode.
 
+    Returns
+    -------
+    pathlib.Path
+        The path.
+
+    Raises
+    ------
+    ValueError
+        For settings and fitted attributes that have no form in a file (such as of several labels an image), modules
+        that are instances (give `module` a class instead), more than 10 estimators in one another, more objects than
+        `load` takes (thousands of trees or epochs beside a tiny network), devices and pipes.
+    NotFittedError
+        Of scikit-learn.
+    ImportError
+        Without the extra.
+
+    Notes
+    -----
     Settings and what a fit has learned are saved, and everything that predictions depend on. `validation_data`,
     `callbacks`, `checkpoint`, `n_jobs` and a Pipeline's `memory` become None (with a warning for the first two), as do
-    settings of a search that have no form in a file, such as distributions (with a warning), and the states of
-    optimizer and random generators are left out: to go on with an interrupted training is what `checkpoint` is for.
+    settings of a search that have no form in a file, such as distributions (with a warning). The states of optimizer
+    and random generators are left out: `checkpoint` is what continues an interrupted training.
 
     What `load` will want to be trusted, because it is neither of this package nor one of the estimators that it knows,
     is warned of: your own networks and transformers, and of scikit-learn for example histogram gradient boosting.
 
-    Returns the path. Raises ValueError for settings and fitted attributes that have no form in a file (such as of
-    several labels an image), for modules that are instances (give `module` a class instead), for more than 10
-    estimators in one another and more objects than `load` takes (thousands of trees or epochs beside a tiny network),
-    and for devices and pipes; scikit-learn's NotFittedError; ImportError without the extra.
+    Examples
+    --------
+    >>> import tempfile
+    >>> from fmnist_sk import load, load_pretrained, save
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = save(load_pretrained(), f"{folder}/model.safetensors")
+    ...     load(path).classes_.tolist()
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
     from fmnist_sk._saving.values import EstimatorEncoder  # here, because it imports much of scikit-learn
     check_is_fitted(estimator)
@@ -92,14 +114,31 @@ def load(path: str | os.PathLike, device: str | torch.device = "auto", *, truste
     Parameters
     ----------
     path : path
-    device : device that networks are put on
-        "auto": CUDA if there is one, else the CPU. It becomes their parameter `device`, for "auto" None.
+        A file that `save` wrote.
+    device : str or torch.device
+        Where networks are put. "auto": CUDA if there is one, else the CPU. It becomes their parameter `device`, for
+        "auto" None.
     trusted : classes and functions
         Your own that the file may need, such as the `module` of an ImageClassifier, or estimators that this package
         does not know: what is in the file may then run any code through them. Nothing else is imported or called.
 
-    Raises TypeError for what is no path, FileNotFoundError; ValueError for a file that is damaged, of a later version
-    or not by `save`, and for classes that are not trusted; ImportError without the extra.
+    Returns
+    -------
+    estimator
+        As it was saved.
+
+    Raises
+    ------
+    ValueError
+        For a file that is damaged, of a later version or not by `save`, and for classes that are not trusted.
+    TypeError, FileNotFoundError
+        For something that is not a path, or leads to no file.
+    ImportError
+        Without the extra.
+
+    Examples
+    --------
+    See `save`.
     """
     from fmnist_sk._saving.values import EstimatorDecoder  # here, because it imports much of scikit-learn
     path = as_path(path)
@@ -189,10 +228,26 @@ def load_pretrained(name: str = "small", device: str | torch.device = "auto") ->
     ----------
     name : {"small", "accurate"}
         A network of 24,506 parameters, or one of 292,570, which looks at ten views of each image.
-    device : device that the network is put on
-        As in `load`.
+    device : str or torch.device
+        Where the network is put, as in `load`.
 
-    Raises ValueError for another name, ImportError without the extra ``fmnist_sk[save]``.
+    Returns
+    -------
+    ImageClassifier
+        Fitted.
+
+    Raises
+    ------
+    ValueError
+        For another name.
+    ImportError
+        Without the extra ``fmnist_sk[save]``.
+
+    Examples
+    --------
+    >>> from fmnist_sk import load_pretrained, summary
+    >>> int(summary(load_pretrained()).loc["total", "parameters"])
+    24506
     """
     if name not in PRETRAINED:
         raise ValueError(f"name must be one of {', '.join(map(repr, PRETRAINED))}, got name={name!r}.")

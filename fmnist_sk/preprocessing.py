@@ -119,7 +119,15 @@ class ImageStandardizer(_PixelMap):
     Attributes
     ----------
     shift_, scale_ : arrays (1,), or (C, 1, 1)
-        Mean and standard deviation; where all pixels are equal, scale_ is 1.
+        Mean and standard deviation, which is taken for 1 where all pixels are equal.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fmnist_sk import ImageStandardizer
+    >>> print(ImageStandardizer().fit_transform(np.array([[0, 2], [4, 6]], dtype=np.uint8)).round(2))
+    [[-1.34 -0.45]
+     [ 0.45  1.34]]
     """
 
     def _learn(self, pixels: Tensor) -> tuple[np.ndarray, np.ndarray]:

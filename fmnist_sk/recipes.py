@@ -45,7 +45,15 @@ def recipe(name: str, device: str | torch.device = "cpu", **overrides: Any) -> d
     **overrides
         Parameters of the classifier that replace the recipe's or are added to them.
 
-    Raises ValueError for an unknown name or device.
+    Returns
+    -------
+    dict
+        Parameters by name.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name or device.
 
     Notes
     -----

@@ -28,7 +28,14 @@ _PER = [StrOptions({"batch", "epoch"})]
 
 
 class Constant(Schedule):
-    """A learning rate that stays the same."""
+    """A learning rate that stays the same.
+
+    Examples
+    --------
+    >>> from fmnist_sk import Constant
+    >>> Constant().trace(n_epochs=2, steps_per_epoch=1).tolist()
+    [1.0, 1.0]
+    """
 
     def run(self, optimizer: Optimizer, n_epochs: int, steps_per_epoch: int) -> ScheduleRun:
         return FreeRun(self, optimizer, n_epochs, steps_per_epoch)
@@ -37,11 +44,26 @@ class Constant(Schedule):
 class OneCycle(Schedule):
     """Linear rise from a tenth of `lr` to `lr`, then linear decay to zero.
 
-    After Smith and Topin, 2018, https://arxiv.org/abs/1708.07120, without the change of momentum.
+    Without the paper's change of momentum.
 
-    warmup : share of the fit until the largest learning rate
-    start : share of `lr` at the beginning
-    per : "batch" or "epoch", how often the rate changes
+    Parameters
+    ----------
+    warmup : float
+        Share of the fit until the largest learning rate, from 0 to 1.
+    start : float
+        Share of `lr` at the beginning, from 0 to 1.
+    per : {"batch", "epoch"}
+        How often the rate changes.
+
+    References
+    ----------
+    Smith and Topin, 2018, https://arxiv.org/abs/1708.07120
+
+    Examples
+    --------
+    >>> from fmnist_sk import OneCycle
+    >>> OneCycle(warmup=0.5).trace(n_epochs=2, steps_per_epoch=4).round(2).tolist()
+    [0.1, 0.32, 0.55, 0.78, 1.0, 0.75, 0.5, 0.25]
     """
 
     _parameter_constraints = {"warmup": _SHARE, "start": _SHARE, "per": _PER}
@@ -61,12 +83,26 @@ class OneCycle(Schedule):
 class Cosine(Schedule):
     """Half a cosine wave from `lr` down to `end` times `lr`, after a linear rise from zero.
 
-    ``end + (1 - end) * (1 + cos(pi * t)) / 2`` with t from 0 to 1 after the warm-up (Loshchilov and Hutter, 2017,
-    https://arxiv.org/abs/1608.03983).
+    ``end + (1 - end) * (1 + cos(pi * t)) / 2`` with t from 0 to 1 after the warm-up.
 
-    warmup : share of the fit during which the learning rate rises
-    end : share of `lr` at the end
-    per : "batch" or "epoch", how often the rate changes
+    Parameters
+    ----------
+    warmup : float
+        Share of the fit during which the learning rate rises, from 0 to below 1.
+    end : float
+        Share of `lr` at the end, from 0 to 1.
+    per : {"batch", "epoch"}
+        How often the rate changes.
+
+    References
+    ----------
+    Loshchilov and Hutter, 2017, https://arxiv.org/abs/1608.03983
+
+    Examples
+    --------
+    >>> from fmnist_sk import Cosine
+    >>> Cosine(warmup=0).trace(n_epochs=1, steps_per_epoch=4).round(2).tolist()
+    [1.0, 0.85, 0.5, 0.15]
     """
 
     _parameter_constraints = {"warmup": [Interval(numbers.Real, 0, 1, closed="left")], "end": _SHARE, "per": _PER}
@@ -88,8 +124,18 @@ class Cosine(Schedule):
 class MultiStep(Schedule):
     """A learning rate that is multiplied by `factor` at each milestone, as in report 0.
 
-    milestones : epochs after which the rate changes if whole numbers, shares of the fit if between 0 and 1
-    factor : what the learning rate is multiplied by each time, from 0 to 1
+    Parameters
+    ----------
+    milestones : tuple or list of numbers
+        Epochs after which the rate changes if whole numbers, shares of the fit if between 0 and 1.
+    factor : float
+        What the learning rate is multiplied by each time, from 0 to 1.
+
+    Examples
+    --------
+    >>> from fmnist_sk import MultiStep
+    >>> MultiStep(milestones=(1, 3)).trace(n_epochs=4, steps_per_epoch=1).round(3).tolist()
+    [1.0, 0.1, 0.1, 0.01]
     """
 
     _parameter_constraints = {"milestones": [tuple, list], "factor": _SHARE}
@@ -118,9 +164,20 @@ class Exponential(Schedule):
 
     Report 3 multiplies by 0.9 after every 10,000 of 250,000 batches: ``Exponential(0.9, every=1 / 25, per="batch")``.
 
-    factor : what the learning rate is multiplied by each time, from 0 to 1
-    every : number of batches or epochs between two changes, or a share of the fit if between 0 and 1
-    per : "batch" or "epoch", the unit of a number of them, and how often the rate may change
+    Parameters
+    ----------
+    factor : float
+        What the learning rate is multiplied by each time, from 0 to 1.
+    every : int or float
+        Number of batches or epochs between two changes, or a share of the fit if between 0 and 1.
+    per : {"batch", "epoch"}
+        The unit of a number of them, and how often the rate may change.
+
+    Examples
+    --------
+    >>> from fmnist_sk import Exponential
+    >>> Exponential(0.5).trace(n_epochs=3, steps_per_epoch=1).tolist()
+    [1.0, 0.5, 0.25]
     """
 
     _parameter_constraints = {"factor": _SHARE, "every": [*_COUNT, Interval(numbers.Real, 0, 1, closed="neither")],
@@ -142,12 +199,26 @@ class ReduceOnPlateau(Schedule):
 
     As in report 2, and as PyTorch's ReduceLROnPlateau counts.
 
-    monitor : score in the history: "train_loss", "train_acc", or with validation images "valid_loss", "valid_acc", ...;
-        losses are better when lower, others when higher
-    patience : epochs in a row without a better score after which the next such epoch reduces the rate
-    factor : what the learning rate is multiplied by at each reduction, from 0 to 1
-    threshold : smallest relative change that counts as better
-    end : share of `lr` below which no reduction goes
+    Parameters
+    ----------
+    monitor : str
+        Score in the history: "train_loss", "train_acc", or with validation images "valid_loss", "valid_acc", ...;
+        losses are better when lower, others when higher.
+    patience : int
+        Epochs in a row without a better score after which the next such epoch reduces the rate.
+    factor : float
+        What the learning rate is multiplied by at each reduction, from 0 to 1.
+    threshold : float
+        Smallest relative change that counts as better, from 0 to 1.
+    end : float
+        Share of `lr` below which no reduction goes, from 0 to 1.
+
+    Examples
+    --------
+    >>> from fmnist_sk import ReduceOnPlateau
+    >>> losses = [{"valid_loss": loss} for loss in (0.5, 0.5, 0.5, 0.4)]
+    >>> ReduceOnPlateau(patience=1).trace(n_epochs=4, steps_per_epoch=1, rows=losses).tolist()
+    [1.0, 1.0, 1.0, 0.1]
     """
 
     _parameter_constraints = {"monitor": [str], "patience": [Interval(numbers.Integral, 0, None, closed="left")],
@@ -192,16 +263,24 @@ class ReduceOnPlateau(Schedule):
 class TorchSchedule(Schedule):
     """Any of PyTorch's learning-rate schedulers.
 
+    Parameters
+    ----------
+    scheduler : class of torch.optim.lr_scheduler, or function
+        A function takes an optimizer and returns a scheduler.
+    settings : dict, optional
+        Its keyword arguments besides the optimizer.
+    per : {"batch", "epoch"}
+        How often it steps.
+    monitor : str
+        The score in the history that is passed to ReduceLROnPlateau; other schedulers do not use it.
+
+    Examples
+    --------
     >>> import torch
     >>> from fmnist_sk import TorchSchedule
     >>> schedule = TorchSchedule(torch.optim.lr_scheduler.StepLR, {"step_size": 2, "gamma": 0.5})
     >>> schedule.trace(n_epochs=5, steps_per_epoch=1).tolist()
     [1.0, 1.0, 0.5, 0.5, 0.25]
-
-    scheduler : class of torch.optim.lr_scheduler, or a function that takes an optimizer and returns a scheduler
-    settings : its keyword arguments besides the optimizer
-    per : "batch" or "epoch", how often it steps
-    monitor : the score in the history that is passed to ReduceLROnPlateau; other schedulers do not use it
     """
 
     _parameter_constraints = {"scheduler": [callable], "settings": [dict, None], "per": _PER, "monitor": [str]}

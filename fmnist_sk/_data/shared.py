@@ -24,14 +24,20 @@ class SharedImages:
 
     Parameters
     ----------
-    X : images in any form that classifiers take: (n, features), (n, H, W) or (n, C, H, W)
+    X : array-like or tensor
+        Images in any form that classifiers take: (n, features), (n, H, W) or (n, C, H, W).
     device : str, torch.device or None
         None: where X is if that is no CPU, else CUDA if there is one, else the CPU. What is there already is not
         copied: changes of X are seen.
 
-    Other processes get copies: of a part, its images alone. So threads are what it is for.
+    Raises
+    ------
+    TypeError, ValueError
+        For anything but images, and for unknown devices.
 
-    Raises TypeError or ValueError for what are no images, and for unknown devices.
+    Notes
+    -----
+    Other processes get copies: of a part, its images alone. So threads are what it is for.
 
     Examples
     --------

@@ -47,8 +47,18 @@ PRESETS: dict[str, Callable[[np.ndarray | None], list]] = {
 class Preset(Augmenter):
     """A preset with another probability: ``augment=Preset("report_3", p=0.5)``, or ``augment__p`` in a search.
 
-    name : one of the names that `augment=` takes
-    p : probability of each of its transformers for each image, from 0 to 1; None: as the preset has it
+    Parameters
+    ----------
+    name : str
+        One of the names that `augment=` takes: "light", "fashion", "strong", "report_1", "report_2" or "report_3".
+    p : float, optional
+        Probability of each of its transformers for each image, from 0 to 1; None: as the preset has it.
+
+    Examples
+    --------
+    >>> from fmnist_sk import ConvNetClassifier, Preset
+    >>> ConvNetClassifier(augment=Preset("fashion", p=0.3)).set_params(augment__p=0.5).augment
+    Preset(name='fashion', p=0.5)
     """
 
     _parameter_constraints = {"name": [StrOptions(set(PRESETS))], "p": [*SHARE, None]}

@@ -125,6 +125,8 @@ class InceptionV3Classifier(ImageClassifier):
         Scale pixels to [-1, 1], as the checkpoint expects: bytes from 0 to 255, other numbers from the smallest to
         the largest training pixel.
 
+    Notes
+    -----
     `fit` raises FileNotFoundError if there are no weights to be had; the message says where to put them.
     """
 

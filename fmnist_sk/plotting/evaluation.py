@@ -114,7 +114,7 @@ class ClassAccuracyDisplay:
 
 @dataclass(eq=False)
 class ReliabilityDisplay:
-    """Reliability diagram: are predictions with a confidence of 90 % right in 90 % of cases?
+    """Reliability diagram, which tells whether predictions with a confidence of 90 % are right in 90 % of cases.
 
     The confidence is the probability of the predicted class. ``ece`` is the expected calibration error: the mean over
     images of the gap between confidence and accuracy in the image's bin (Guo et al., 2017,

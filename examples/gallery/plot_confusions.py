@@ -1,0 +1,16 @@
+"""
+What a network confuses
+=======================
+
+The confusion matrix of the network that comes with the package, with images of its most frequent confusions, and the
+mistakes that it is most sure of.
+"""
+from fmnist_sk import ConfusionDisplay, MistakesDisplay, load_fashion_mnist, load_pretrained
+
+test, model = load_fashion_mnist("test"), load_pretrained()
+ConfusionDisplay.from_estimator(model, test.images, test.target, class_names=test.target_names)
+
+# %%
+# Shirts are hardest: they look like T-shirts, pullovers and coats.
+
+MistakesDisplay.from_estimator(model, test.images, test.target, class_names=test.target_names)

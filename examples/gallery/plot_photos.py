@@ -1,0 +1,24 @@
+"""
+From a photo to an image
+========================
+
+``PhotoToFashion`` trims, reduces, sharpens, centres, inverts and turns gray, as was done to make Fashion-MNIST.
+"""
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+from PIL import Image
+
+from fmnist_sk import CLASS_NAMES, PhotoToFashion, load_pretrained
+
+folder = next(folder / "examples/pictures" for folder in Path.cwd().parents if (folder / "examples/pictures").exists())
+photos = [folder / "sneaker.jpg", folder / "dress.png"]
+images, model = PhotoToFashion().fit_transform(photos), load_pretrained()
+
+figure, axes = plt.subplots(2, 2, figsize=(6, 6), layout="constrained")
+for row, photo, image, probabilities in zip(axes, photos, images, model.predict_proba(images), strict=True):
+    row[0].imshow(Image.open(photo))
+    row[1].imshow(image, cmap="gray")
+    row[1].set_title(f"{CLASS_NAMES[probabilities.argmax()]}: {probabilities.max():.0%}")
+    for ax in row:
+        ax.axis("off")

@@ -1,0 +1,53 @@
+"""The site: what it is made of is there, and docstrings of public names are in numpydoc's form."""
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+from numpydoc.validate import validate
+
+import fmnist_sk
+
+ROOT = Path(__file__).parent.parent
+GUIDE = ROOT / "examples/guide"
+PUBLIC = [name for name in fmnist_sk.__all__ if callable(getattr(fmnist_sk, name))]
+# Sections and their order, a summary that ends with a period, parameters that exist, in their order, and notes that are
+# in a section of their own. Not asked for: "See Also", long summaries, imperative verbs.
+CODES = {"GL01", "GL02", "GL03", "GL05", "GL06", "GL07", "GL08", "SS01", "SS02", "SS03", "PR02", "PR03", "PR05", "PR06",
+         "PR10", "RT02", "YD01"}
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_docstrings_are_in_numpydocs_form(name):
+    errors = [error for error in validate(f"fmnist_sk.{name}")["errors"] if error[0] in CODES - {"GL01"}]
+    assert errors == []
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLIC if not name.endswith("Display")])
+def test_public_functions_with_parameters_document_them(name):
+    public = getattr(fmnist_sk, name)
+    if inspect.isfunction(public) and inspect.signature(public).parameters:
+        assert re.search(r"^Parameters\n-+$", inspect.getdoc(public), re.MULTILINE)
+
+
+def test_everything_public_is_in_the_reference():
+    listed = re.findall(r"^   (\w+)$", (GUIDE / "api.rst").read_text(), re.MULTILINE)
+    assert len(listed) == len(set(listed))
+    assert set(listed) == set(PUBLIC)
+
+
+def test_every_page_of_the_guide_is_on_the_first_page_and_on_the_site():
+    pages = {path.stem for path in GUIDE.glob("*.md")} - {"index", "guide", "results", "reports", "card"}
+    toctree = re.search(r"```{toctree}(.*?)```", (GUIDE / "guide.md").read_text(), re.DOTALL)[1].split()[2:]
+    linked = re.findall(r"\(examples/guide/(\w+)\.md\)", (ROOT / "README.md").read_text())
+    assert toctree == linked
+    assert set(toctree) == pages
+
+
+def test_the_gallery_has_a_title_and_a_text_for_each_script():
+    scripts = sorted((ROOT / "examples/gallery").glob("plot_*.py"))
+    assert len(scripts) >= 12
+    for script in scripts:
+        title, line, text = re.match(r'"""\n(.*)\n(=+)\n\n(.*?)\n"""', script.read_text(), re.DOTALL).groups()
+        assert len(title) == len(line), script
+        assert text
