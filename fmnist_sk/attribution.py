@@ -45,6 +45,15 @@ def grad_cam(classifier: ImageClassifier, X: ArrayLike | Tensor, y: ArrayLike | 
 
     Raises TypeError for other estimators, ValueError for a layer without a map and for labels that the classifier does
     not know, and scikit-learn's NotFittedError.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fmnist_sk import ConvNetClassifier, grad_cam
+    >>> X, y = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8), np.arange(40) % 2
+    >>> net = ConvNetClassifier(architecture="4C3-8N", max_epochs=2, random_state=0).fit(X, y)
+    >>> grad_cam(net, X[:2]).shape
+    (2, 8, 8)
     """
     steps, classifier = classifier_of(classifier, "classifier")
     check_is_fitted(classifier)

@@ -185,6 +185,18 @@ class ImageClassifier(SkorchNet):
         need images as rows, with `image_shape`.
     device_ : the torch.device that the network is on
     module_, criterion_, optimizer_, callbacks_ : as in skorch; the network itself is ``module_.network``
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from torch import nn
+    >>> from fmnist_sk import ImageClassifier
+    >>> class Net(nn.Sequential):
+    ...     def __init__(self, image_shape, n_classes):
+    ...         super().__init__(nn.Flatten(), nn.Linear(image_shape[1] * image_shape[2], n_classes))
+    >>> X, y = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8), np.arange(40) % 2
+    >>> ImageClassifier(module=Net, max_epochs=2, random_state=0).fit(X, y).predict_proba(X).shape
+    (40, 2)
     """
 
     module: Any = None

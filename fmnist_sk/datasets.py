@@ -114,6 +114,13 @@ def load_fashion_mnist(subset: str = "train", *, data_home: str | os.PathLike | 
         The data are in none of the folders and could not be downloaded; the message lists folders and remedies.
     ValueError
         A file is truncated or not Fashion-MNIST's; one found in the cache is removed.
+
+    Examples
+    --------
+    >>> from fmnist_sk import load_fashion_mnist
+    >>> train = load_fashion_mnist("train")                 # doctest: +SKIP
+    >>> train.images.shape, train.target.shape              # doctest: +SKIP
+    ((60000, 28, 28), (60000,))
     """
     if not isinstance(subset, str) or subset not in ("train", "test", "all"):
         raise ValueError(f"subset must be 'train', 'test' or 'all', got subset={subset!r}.")

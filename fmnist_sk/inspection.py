@@ -111,6 +111,15 @@ def feature_maps(classifier: ImageClassifier, X: ArrayLike | Tensor, layers: Seq
     Raises
     ------
     NotFittedError, TypeError for other estimators, ValueError for names that the network does not have.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fmnist_sk import ConvNetClassifier, feature_maps
+    >>> X, y = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8), np.arange(40) % 2
+    >>> net = ConvNetClassifier(architecture="4C3-8N", max_epochs=2, random_state=0).fit(X, y)
+    >>> {name: maps.shape for name, maps in feature_maps(net, X[:2]).items()}
+    {'features.0': (2, 4, 8, 8)}
     """
     if layers is not None and (isinstance(layers, str) or not isinstance(layers, Iterable)):
         raise TypeError(f"layers must be a list of names, got layers={layers!r}.")

@@ -80,6 +80,17 @@ def load_csv(path: str | os.PathLike, *, member: str | None = None, image_shape:
     ValueError
         The content is not a table of whole numbers from 0 to 255 with labels of one kind, it is not clear what its
         columns are, it is absurdly large, or the archive does not hold exactly one CSV file, or not `member`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from fmnist_sk import load_csv
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with open(f"{folder}/tiny.csv", "w") as file:
+    ...         print("label,p0,p1,p2,p3\\nbag,0,1,2,3\\ncoat,4,5,6,7", file=file)
+    ...     data = load_csv(f"{folder}/tiny.csv", image_shape=(2, 2))
+    >>> data.images.shape, data.target.tolist()
+    ((2, 2, 2), ['bag', 'coat'])
     """
     path = _file(path, "path", "a CSV file")
     table = read_table(path, member, check_image_shape(image_shape))
@@ -117,6 +128,19 @@ def load_idx(images: str | os.PathLike, labels: str | os.PathLike | None = None,
     ValueError
         A file is no IDX file, is truncated or damaged, holds other images than bytes of (n, H, W) or (n, H, W, 3), or
         there are not as many labels as images.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from fmnist_sk import load_idx
+    >>> header = np.array([0x00000803, 2, 2, 2], dtype=">i4").tobytes()          # two images of 2 x 2 pixels
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with open(f"{folder}/images", "wb") as file:
+    ...         n_bytes = file.write(header + bytes(range(8)))
+    ...     images = load_idx(f"{folder}/images").images
+    >>> images.tolist()
+    [[[0, 1], [2, 3]], [[4, 5], [6, 7]]]
     """
     path = _file(images, "images", "an IDX file")
     pixels = read_idx(path, (3, 4))

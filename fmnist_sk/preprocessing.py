@@ -92,6 +92,14 @@ class ImageScaler(_PixelMap):
     Attributes
     ----------
     shift_, scale_ : arrays (1,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fmnist_sk import ImageScaler
+    >>> print(ImageScaler().fit_transform(np.array([[0, 51], [102, 255]], dtype=np.uint8)).round(1))
+    [[0.  0.2]
+     [0.4 1. ]]
     """
 
     _parameter_constraints = {"feature_range": [tuple, list]}

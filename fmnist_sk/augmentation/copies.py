@@ -54,6 +54,15 @@ class AugmentedCopies(Augmenter):
         For flat rows in a Pipeline; default: the square they fill.
     random_state : int, RandomState or None
         For `fit_resample`; in `augment=` the classifier's random_state counts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fmnist_sk import AugmentedCopies
+    >>> X, y = np.random.default_rng(0).integers(0, 256, (10, 8, 8), dtype=np.uint8), np.arange(10) % 2
+    >>> larger, labels = AugmentedCopies(fraction=0.5, random_state=0).fit_resample(X, y)
+    >>> larger.shape, labels.shape
+    ((15, 8, 8), (15,))
     """
 
     _parameter_constraints = {

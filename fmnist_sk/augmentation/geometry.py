@@ -29,6 +29,14 @@ class RandomHorizontalFlip(RandomTransformer):
         For flat rows in a Pipeline; default: the square they fill. The classifier's `augment=` does not need it.
     random_state : int, RandomState or None
         For the use in a Pipeline; as `augment=` the classifier's random_state counts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fmnist_sk import RandomHorizontalFlip
+    >>> X = np.arange(8, dtype=np.uint8).reshape(1, 2, 4)
+    >>> RandomHorizontalFlip(p=1.0).fit_transform(X)[0].tolist()
+    [[3, 2, 1, 0], [7, 6, 5, 4]]
     """
 
     p: float = 0.5
@@ -47,6 +55,14 @@ class RandomCrop(RandomTransformer):
         Pixels on every side, so that images move by up to this many pixels in each direction; 10,000 at most.
     p, only, exclude, image_shape, random_state
         As in `RandomHorizontalFlip`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fmnist_sk import RandomCrop
+    >>> X = np.arange(8, dtype=np.uint8).reshape(1, 2, 4)
+    >>> RandomCrop(padding=1, p=1.0, random_state=1).fit_transform(X)[0].tolist()
+    [[3, 0, 1, 2], [3, 4, 5, 6]]
     """
 
     padding: int = 4
@@ -89,6 +105,14 @@ class RandomAffine(RandomTransformer):
         Largest angle in degrees by which columns lean, to either side; below 90.
     p, only, exclude, image_shape, random_state
         As in `RandomHorizontalFlip`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fmnist_sk import RandomAffine
+    >>> X = np.arange(8, dtype=np.uint8).reshape(1, 2, 4)
+    >>> RandomAffine(p=1.0, random_state=0).fit_transform(X).shape
+    (1, 2, 4)
     """
 
     shift: float = 0.1

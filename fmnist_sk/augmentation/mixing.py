@@ -83,6 +83,12 @@ class MixUp(MixingTransformer):
         The shares have the distribution Beta(alpha, alpha): 1 is uniform, small values leave most images nearly alone.
     p, only, exclude, image_shape, random_state
         As in `RandomHorizontalFlip`. Partners too are of the classes that may be changed.
+
+    Examples
+    --------
+    >>> from fmnist_sk import ConvNetClassifier, MixUp
+    >>> ConvNetClassifier(augment=MixUp(alpha=0.4)).augment
+    MixUp(alpha=0.4)
     """
 
     alpha: float = 0.2
@@ -105,6 +111,12 @@ class CutMix(MixingTransformer):
         Beta(alpha, alpha): 1 is uniform.
     p, only, exclude, image_shape, random_state
         As in `RandomHorizontalFlip`. Partners too are of the classes that may be changed.
+
+    Examples
+    --------
+    >>> from fmnist_sk import ConvNetClassifier, CutMix, RandomCrop
+    >>> ConvNetClassifier(augment=[RandomCrop(padding=1), CutMix(p=0.5)]).augment
+    [RandomCrop(padding=1), CutMix(p=0.5)]
     """
 
     def _mix(self, x: Tensor, partner: Tensor, share: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -36,6 +36,14 @@ class RandomErasing(RandomTransformer):
         The rectangle lies within the image; else its centre does.
     p, only, exclude, image_shape, random_state
         As in `RandomHorizontalFlip`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fmnist_sk import RandomErasing
+    >>> X = np.arange(8, dtype=np.uint8).reshape(1, 2, 4)
+    >>> RandomErasing(p=1.0, fill=0.0, random_state=0).fit_transform(X).shape
+    (1, 2, 4)
     """
 
     area: tuple[float, float] = (0.02, 0.4)
@@ -98,6 +106,14 @@ class GaussianNoise(RandomTransformer):
         All pixels, or those that differ from the background in any channel.
     p, only, exclude, image_shape, random_state
         As in `RandomHorizontalFlip`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fmnist_sk import GaussianNoise
+    >>> X = np.arange(8, dtype=np.uint8).reshape(1, 2, 4)
+    >>> GaussianNoise(p=1.0, random_state=0).fit_transform(X).shape
+    (1, 2, 4)
     """
 
     std: float = 0.1
@@ -130,6 +146,14 @@ class RandomBrightness(RandomTransformer):
         drawn evenly.
     p, only, exclude, image_shape, random_state
         As in `RandomHorizontalFlip`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fmnist_sk import RandomBrightness
+    >>> X = np.arange(8, dtype=np.uint8).reshape(1, 2, 4)
+    >>> RandomBrightness(p=1.0, random_state=0).fit_transform(X).shape
+    (1, 2, 4)
     """
 
     strength: float = 0.3

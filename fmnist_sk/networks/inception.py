@@ -77,6 +77,12 @@ class InceptionClassifier(ImageClassifier):
         Units of a dense layer before the logits; 0 for none.
     dropout : float
         Dropout rate before the logits, from 0 to below 1.
+
+    Examples
+    --------
+    >>> from fmnist_sk import InceptionClassifier, summary
+    >>> int(summary(InceptionClassifier()).loc["total", "parameters"])
+    348250
     """
 
     module: Any = Inception

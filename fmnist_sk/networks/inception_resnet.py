@@ -75,6 +75,12 @@ class InceptionResNetClassifier(ImageClassifier):
         Units of a dense layer before the logits; 0 for none.
     dropout : float
         Dropout rate before the logits, from 0 to below 1.
+
+    Examples
+    --------
+    >>> from fmnist_sk import InceptionResNetClassifier, summary
+    >>> int(summary(InceptionResNetClassifier()).loc["total", "parameters"])
+    982658
     """
 
     module: Any = InceptionResNet

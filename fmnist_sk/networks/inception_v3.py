@@ -128,6 +128,12 @@ class InceptionV3Classifier(ImageClassifier):
     Notes
     -----
     `fit` raises FileNotFoundError if there are no weights to be had; the message says where to put them.
+
+    Examples
+    --------
+    >>> from fmnist_sk import InceptionV3Classifier
+    >>> InceptionV3Classifier(frozen_epochs=2, max_epochs=4, fine_tune_lr=1e-4).fine_tune_lr
+    0.0001
     """
 
     module: Any = TransferInceptionV3

@@ -107,6 +107,12 @@ class MLPMixerClassifier(ImageClassifier):
         by half as many hidden units.
     dropout : float
         Dropout rate after each of the two dense layers of both networks, from 0 to below 1.
+
+    Examples
+    --------
+    >>> from fmnist_sk import MLPMixerClassifier, summary
+    >>> int(summary(MLPMixerClassifier(width=32, n_blocks=2)).loc["total", "parameters"])
+    93260
     """
 
     module: Any = MLPMixer

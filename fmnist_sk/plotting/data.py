@@ -48,6 +48,14 @@ class EmbeddingDisplay:
     Attributes
     ----------
     figure_, ax_ : matplotlib's figure and axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X, y = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8), np.arange(40) % 2
+    >>> from fmnist_sk import EmbeddingDisplay
+    >>> type(EmbeddingDisplay.from_images(X, y, method="pca").figure_).__name__
+    'Figure'
     """
 
     points: np.ndarray
@@ -197,6 +205,15 @@ class AugmentationDisplay:
     ----------
     figure_ : matplotlib's figure
     ax_ : (n_rows, n) axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X, y = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8), np.arange(40) % 2
+    >>> from fmnist_sk import AugmentationDisplay, RandomCrop
+    >>> display = AugmentationDisplay.from_augmenters({"none": None, "crop": RandomCrop()}, X[:3], y[:3])
+    >>> type(display.figure_).__name__
+    'Figure'
     """
 
     pictures: Mapping[str, np.ndarray]

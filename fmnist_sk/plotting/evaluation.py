@@ -45,6 +45,12 @@ class ClassAccuracyDisplay:
     figure_, ax_ : matplotlib's figure and axes
     accuracy_, low_, high_ : (n_classes,) shares from 0 to 1 and their intervals, in the order of `class_names`
     interval_ : (float, float) 95 % confidence interval of the accuracy on all images together
+
+    Examples
+    --------
+    >>> from fmnist_sk import ClassAccuracyDisplay
+    >>> ClassAccuracyDisplay.from_predictions([0, 0, 1, 1], [0, 1, 1, 1]).accuracy_.tolist()
+    [0.5, 1.0]
     """
 
     n_right: np.ndarray
@@ -131,6 +137,13 @@ class ReliabilityDisplay:
     figure_ : matplotlib's figure
     ax_ : (2,) its axes: the diagram, and how many images have which confidence
     ece_ : float
+
+    Examples
+    --------
+    >>> from fmnist_sk import ReliabilityDisplay
+    >>> display = ReliabilityDisplay.from_predictions([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]])
+    >>> round(display.ece_, 3)
+    0.333
     """
 
     confidence: np.ndarray
@@ -219,6 +232,13 @@ class ComparisonDisplay:
     figure_ : matplotlib's figure
     ax_ : (2,) its axes: accuracies, and accuracies of classes
     accuracy_ : (n_models,) from 0 to 1
+
+    Examples
+    --------
+    >>> from fmnist_sk import ComparisonDisplay
+    >>> display = ComparisonDisplay.from_predictions([0, 0, 1, 1], {"a": [0, 1, 1, 1], "b": [0, 0, 1, 1]})
+    >>> type(display.figure_).__name__
+    'Figure'
     """
 
     n_right: np.ndarray

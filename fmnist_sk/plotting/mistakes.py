@@ -55,6 +55,14 @@ class ConfusionDisplay:
     figure_ : matplotlib's figure
     ax_ : axes of the matrix
     image_axes_ : (n_confusions, n_images) axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X, y = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8), np.arange(40) % 2
+    >>> from fmnist_sk import ConfusionDisplay
+    >>> ConfusionDisplay.from_predictions([0, 0, 1], [0, 1, 1], X[:3]).matrix.tolist()
+    [[1, 1], [0, 1]]
     """
 
     matrix: np.ndarray
@@ -164,6 +172,15 @@ class MistakesDisplay:
     ----------
     figure_ : matplotlib's figure
     ax_ : (n_rows, n_columns) axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X, y = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8), np.arange(40) % 2
+    >>> from fmnist_sk import MistakesDisplay
+    >>> display = MistakesDisplay.from_predictions([0, 1, 1], [[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]], X[:3])
+    >>> display.rows.tolist()
+    [1]
     """
 
     pictures: np.ndarray

@@ -43,6 +43,15 @@ class FeatureMapsDisplay:
     ----------
     figure_ : matplotlib's figure
     ax_ : (n_layers, 1 + n_channels) axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fmnist_sk import ConvNetClassifier, FeatureMapsDisplay
+    >>> X, y = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8), np.arange(40) % 2
+    >>> net = ConvNetClassifier(architecture="4C3-8N", max_epochs=2, random_state=0).fit(X, y)
+    >>> type(FeatureMapsDisplay.from_estimator(net, X[:1]).figure_).__name__
+    'Figure'
     """
 
     picture: np.ndarray
@@ -116,6 +125,15 @@ class FiltersDisplay:
     ----------
     figure_ : matplotlib's figure
     ax_ : (n_rows, n_columns) axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fmnist_sk import ConvNetClassifier, FiltersDisplay
+    >>> X, y = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8), np.arange(40) % 2
+    >>> net = ConvNetClassifier(architecture="4C3-8N", max_epochs=2, random_state=0).fit(X, y)
+    >>> type(FiltersDisplay.from_estimator(net).figure_).__name__
+    'Figure'
     """
 
     filters: np.ndarray
@@ -185,6 +203,15 @@ class GradCAMDisplay:
     ----------
     figure_ : matplotlib's figure
     ax_ : (n_rows, n_columns) axes; images and, under each, the image with its map
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fmnist_sk import ConvNetClassifier, GradCAMDisplay
+    >>> X, y = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8), np.arange(40) % 2
+    >>> net = ConvNetClassifier(architecture="4C3-8N", max_epochs=2, random_state=0).fit(X, y)
+    >>> type(GradCAMDisplay.from_estimator(net, X[:2]).figure_).__name__
+    'Figure'
     """
 
     pictures: np.ndarray

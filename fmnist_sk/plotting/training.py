@@ -33,6 +33,13 @@ class ScheduleDisplay:
     ----------
     figure_, ax_ : matplotlib's figure and axes
     lines_ : the line, in a list
+
+    Examples
+    --------
+    >>> from fmnist_sk import ConvNetClassifier, ScheduleDisplay
+    >>> net = ConvNetClassifier(schedule="cosine", max_epochs=3)
+    >>> type(ScheduleDisplay.from_estimator(net, n_samples=1000).figure_).__name__
+    'Figure'
     """
 
     epochs: np.ndarray
@@ -98,6 +105,15 @@ class HistoryDisplay:
     figure_ : matplotlib's figure
     ax_ : (3,) its axes, for loss, accuracy and learning rate
     lines_ : the lines of the losses, those of the accuracies, that of the learning rate
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fmnist_sk import ConvNetClassifier, HistoryDisplay
+    >>> X, y = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8), np.arange(40) % 2
+    >>> net = ConvNetClassifier(architecture="4C3-8N", max_epochs=2, random_state=0).fit(X, y)
+    >>> HistoryDisplay.from_estimator(net).epochs.tolist()
+    [1, 2]
     """
 
     epochs: np.ndarray
@@ -163,6 +179,15 @@ class ClassHistoryDisplay:
     ----------
     figure_, ax_ : matplotlib's figure and axes
     lines_ : a line for each class
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X, y = np.random.default_rng(0).integers(0, 256, (40, 8, 8), dtype=np.uint8), np.arange(40) % 2
+    >>> from fmnist_sk import ClassHistoryDisplay, ConvNetClassifier
+    >>> net = ConvNetClassifier(architecture="4C3-8N", max_epochs=2, validation_fraction=0.5).fit(X, y)
+    >>> type(ClassHistoryDisplay.from_estimator(net, class_names=["bag", "coat"]).figure_).__name__
+    'Figure'
     """
 
     epochs: np.ndarray
