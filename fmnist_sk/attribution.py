@@ -32,19 +32,29 @@ def grad_cam(classifier: ImageClassifier, X: ArrayLike | Tensor, y: ArrayLike | 
 
     Parameters
     ----------
-    classifier : fitted ImageClassifier, or Pipeline that ends in one
-    X : images in any form that it takes
-    y : (n,) labels to explain; default: the predicted ones
+    classifier : ImageClassifier, or Pipeline that ends in one
+        It is fitted.
+    X : array-like or tensor
+        Images in any form that the classifier takes.
+    y : array-like of shape (n,), optional
+        Labels to explain; default: the predicted ones.
     layer : name of a layer, as in `summary`, whose output is a map
         Default: the last layer that is not a pooling and gives maps of more than one pixel a side.
 
     Returns
     -------
-    (n, H, W) float32, at the size of the images: from 0 to 1, which is the strongest evidence in that image; all 0 if
-    no position of the layer's maps is evidence for the class.
+    ndarray of shape (n, H, W), float32
+        At the size of the images: from 0 to 1, which is the strongest evidence in that image; all 0 if no position of
+        the layer's maps is evidence for the class.
 
-    Raises TypeError for other estimators, ValueError for a layer without a map and for labels that the classifier does
-    not know, and scikit-learn's NotFittedError.
+    Raises
+    ------
+    TypeError
+        For other estimators.
+    ValueError
+        For a layer without a map and for labels that the classifier does not know.
+    NotFittedError
+        Of scikit-learn.
 
     Examples
     --------

@@ -173,18 +173,25 @@ class ImageClassifier(SkorchNet):
 
     Attributes
     ----------
-    classes_ : (n_classes,) labels, sorted
-    image_shape_ : (C, H, W) of the training images
-    value_range_ : (smallest, largest) training pixel
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted.
+    image_shape_ : tuple of 3 ints
+        Channels, height and width of the training images.
+    value_range_ : tuple of 2 floats
+        The smallest and the largest training pixel.
     history_ : skorch's History: a dict for every epoch with train_loss, train_acc, valid_loss, valid_acc, lr, dur, and
         valid_class_acc_0, valid_class_acc_1, ..., the accuracy of each class in the order of ``classes_``
-    best_epoch_ : the epoch of the best monitored score, counted from 1, where there were validation images
-    n_iter_ : epochs trained in all
+    best_epoch_ : int
+        The epoch of the best monitored score, counted from 1, where there were validation images.
+    n_iter_ : int
+        Epochs trained in all.
     n_features_in_, feature_names_in_ : as in scikit-learn; of images, `n_features_in_` counts all values of one, since
         the same classifier also takes them as rows. Estimators that compare it with ``X.shape[1]`` (mapie) therefore
         need images as rows, with `image_shape`.
-    device_ : the torch.device that the network is on
-    module_, criterion_, optimizer_, callbacks_ : as in skorch; the network itself is ``module_.network``
+    device_ : torch.device
+        Where the network is.
+    module_, criterion_, optimizer_, callbacks_ : as in skorch
+        The network itself is ``module_.network``.
 
     Examples
     --------

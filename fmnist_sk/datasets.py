@@ -105,8 +105,9 @@ def load_fashion_mnist(subset: str = "train", *, data_home: str | os.PathLike | 
 
     Returns
     -------
-    Bunch with data : (n, 784) uint8, 0 to 255; images : (n, 28, 28); target : (n,) int64, 0 to 9;
-    target_names, feature_names, DESCR, and frame (None unless `as_frame`).
+    Bunch, or tuple of data and target
+        With data, (n, 784) uint8 from 0 to 255; images, (n, 28, 28); target, (n,) int64 from 0 to 9; target_names;
+        feature_names; DESCR; frame, None unless `as_frame`.
 
     Raises
     ------

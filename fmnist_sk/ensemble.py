@@ -59,10 +59,14 @@ class DeepEnsembleClassifier(MetaEstimatorMixin, ClassifierMixin, Estimator):
 
     Attributes
     ----------
-    estimators_ : the fitted members
-    classes_ : (n_classes,) labels, sorted
-    trained_together_ : whether they were
+    estimators_ : list of classifiers
+        The fitted members.
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted.
+    trained_together_ : bool
+        Whether the members were trained together.
     n_features_in_, feature_names_in_ : as in scikit-learn
+        Number of values of an image, and the columns' names if X was a DataFrame with such.
 
     Examples
     --------

@@ -98,19 +98,27 @@ def feature_maps(classifier: ImageClassifier, X: ArrayLike | Tensor, layers: Seq
 
     Parameters
     ----------
-    classifier : fitted ImageClassifier, or Pipeline that ends in one
-    X : images in any form that it takes
+    classifier : ImageClassifier, or Pipeline that ends in one
+        It is fitted.
+    X : array-like or tensor
+        Images in any form that the classifier takes.
     layers : names of layers, as in `summary` and ``classifier.module_.network.named_modules()``
         Default: all convolutions and poolings.
 
     Returns
     -------
-    dict from name to array, in the order of computation: (n, channels, height, width) float32, or whatever shape the
-    layer's output has after n.
+    dict of str to ndarray
+        In the order of computation, by the layer's name: (n, channels, height, width) float32, or whatever shape the
+        layer's output has after n.
 
     Raises
     ------
-    NotFittedError, TypeError for other estimators, ValueError for names that the network does not have.
+    NotFittedError
+        Of scikit-learn.
+    TypeError
+        For other estimators.
+    ValueError
+        For names that the network does not have.
 
     Examples
     --------
@@ -154,8 +162,10 @@ class FeatureExtractor(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tr
 
     Attributes
     ----------
-    estimator_ : the fitted estimator
+    estimator_ : estimator
+        The fitted one.
     n_features_in_, feature_names_in_ : as in scikit-learn
+        Number of values of an image, and the columns' names if X was a DataFrame with such.
 
     Examples
     --------

@@ -68,10 +68,11 @@ def load_csv(path: str | os.PathLike, *, member: str | None = None, image_shape:
 
     Returns
     -------
-    Bunch with data : (n, values) uint8, 0 to 255; images : (n, H, W) or (n, C, H, W); target : (n,) int64 or texts,
-    None without labels; ids : (n,) texts or None; target_names : the labels in order, or, if they are 0 to 9 and the
-    file's name contains "fashion", Fashion-MNIST's class names; feature_names, DESCR, and frame (None unless
-    `as_frame`).
+    Bunch, or tuple of data and target
+        With data, (n, values) uint8 from 0 to 255; images, (n, H, W) or (n, C, H, W); target, (n,) int64 or strings, None
+        without labels; ids, (n,) strings or None; target_names, the labels in order, or, if they are 0 to 9 and the
+        file's name contains "fashion", Fashion-MNIST's class names; feature_names; DESCR; frame, None unless
+        `as_frame`.
 
     Raises
     ------
@@ -118,8 +119,9 @@ def load_idx(images: str | os.PathLike, labels: str | os.PathLike | None = None,
 
     Returns
     -------
-    The same Bunch (or pair) as `load_csv`. EMNIST's files hold every image with rows and columns exchanged:
-    ``images.transpose(0, 2, 1)`` turns them upright.
+    Bunch, or tuple of data and target
+        As of `load_csv`. EMNIST's files hold every image with rows and columns exchanged:
+        ``images.transpose(0, 2, 1)`` turns them upright.
 
     Raises
     ------
@@ -174,6 +176,7 @@ def load_image_folder(folder: str | os.PathLike, *, size: int | tuple[int, int] 
     Parameters
     ----------
     folder : path
+        The folder to read.
     size : int or (height, width)
         Size of the images in pixels, from 1 to 4096 a side.
     color : {"gray", "rgb"}
@@ -196,9 +199,10 @@ def load_image_folder(folder: str | os.PathLike, *, size: int | tuple[int, int] 
 
     Returns
     -------
-    Bunch with data : (n, values) uint8; images : (n, H, W), or in colour (n, 3, H, W); target : (n,) int64, texts or
-    None; target_names : names of the subfolders; paths : (n,) pathlib.Path of the pictures; DESCR; feature_names,
-    frame (None).
+    Bunch, or tuple of data and target
+        With data, (n, values) uint8; images, (n, H, W), or in colour (n, 3, H, W); target, (n,) int64, strings or None;
+        target_names, names of the subfolders; paths, (n,) pathlib.Path of the pictures; DESCR; feature_names; frame,
+        None.
 
     Raises
     ------

@@ -163,8 +163,10 @@ class HOGTransformer(CallbackSupportMixin, TransformerMixin, Estimator):
 
     Attributes
     ----------
-    image_shape_ : (C, H, W)
+    image_shape_ : tuple of 3 ints
+        Channels, height and width of the images.
     n_features_in_, feature_names_in_ : as in scikit-learn
+        Number of values of an image, and the columns' names if X was a DataFrame with such.
 
     Examples
     --------

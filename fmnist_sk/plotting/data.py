@@ -38,16 +38,23 @@ class EmbeddingDisplay:
 
     Parameters
     ----------
-    points : (n, 2)
-    codes : (n,) index of each image's class in `class_names`
-    class_names : (n_classes,) texts
-    pictures : (n, H, W) or (n, H, W, 3) from 0 to 1
-    title : text
-    n_thumbnails : how many images to draw at most; they never overlap
+    points : array of shape (n, 2)
+        Where each image is.
+    codes : array of shape (n,)
+        Index of each image's class in `class_names`.
+    class_names : sequence of n_classes strings
+        Names of the classes.
+    pictures : array of shape (n, H, W) or (n, H, W, 3)
+        The images, from 0 to 1.
+    title : str
+        What stands above.
+    n_thumbnails : int
+        How many images to draw at most; they never overlap.
 
     Attributes
     ----------
-    figure_, ax_ : matplotlib's figure and axes
+    figure_, ax_ : matplotlib Figure and Axes
+        What was drawn.
 
     Examples
     --------
@@ -199,12 +206,15 @@ class AugmentationDisplay:
 
     Parameters
     ----------
-    pictures : name of a row to its images, (n, H, W) or (n, H, W, 3) from 0 to 1
+    pictures : dict of str to array
+        The images of each row by its name, of shape (n, H, W) or (n, H, W, 3), from 0 to 1.
 
     Attributes
     ----------
-    figure_ : matplotlib's figure
-    ax_ : (n_rows, n) axes
+    figure_ : matplotlib Figure
+        The figure that was drawn.
+    ax_ : array of Axes, of shape (n_rows, n)
+        One for each image.
 
     Examples
     --------

@@ -36,15 +36,21 @@ class ClassAccuracyDisplay:
 
     Parameters
     ----------
-    n_right : (n_classes,) images of each class that are recognised
-    n_images : (n_classes,) images of each class
-    class_names : (n_classes,) texts
+    n_right : array of shape (n_classes,)
+        How many images of each class are recognised.
+    n_images : array of shape (n_classes,)
+        How many images of each class there are.
+    class_names : sequence of n_classes strings
+        Names of the classes.
 
     Attributes
     ----------
-    figure_, ax_ : matplotlib's figure and axes
-    accuracy_, low_, high_ : (n_classes,) shares from 0 to 1 and their intervals, in the order of `class_names`
-    interval_ : (float, float) 95 % confidence interval of the accuracy on all images together
+    figure_, ax_ : matplotlib Figure and Axes
+        What was drawn.
+    accuracy_, low_, high_ : arrays of shape (n_classes,)
+        Shares from 0 to 1 and their intervals, in the order of `class_names`.
+    interval_ : tuple of 2 floats
+        95 % confidence interval of the accuracy on all images together.
 
     Examples
     --------
@@ -128,15 +134,21 @@ class ReliabilityDisplay:
 
     Parameters
     ----------
-    confidence, accuracy : (n_bins,) means over the bins that hold images, from 0 to 1
-    count : (n_bins,) images in each of them
-    n_bins : number of bins of equal width from 0 to 1
+    confidence, accuracy : arrays of shape (n_bins,)
+        Means over the bins that hold images, from 0 to 1.
+    count : array of shape (n_bins,)
+        How many images are in each of them.
+    n_bins : int
+        Number of bins of equal width from 0 to 1.
 
     Attributes
     ----------
-    figure_ : matplotlib's figure
-    ax_ : (2,) its axes: the diagram, and how many images have which confidence
+    figure_ : matplotlib Figure
+        The figure that was drawn.
+    ax_ : array of 2 Axes
+        The diagram, and how many images have which confidence.
     ece_ : float
+        The expected calibration error, from 0 to 1.
 
     Examples
     --------
@@ -222,16 +234,23 @@ class ComparisonDisplay:
 
     Parameters
     ----------
-    n_right : (n_models, n_classes) images of each class that a model recognises
-    n_images : (n_classes,) images of each class
-    names : (n_models,) texts
-    class_names : (n_classes,) texts
+    n_right : array of shape (n_models, n_classes)
+        How many images of each class a model recognises.
+    n_images : array of shape (n_classes,)
+        How many images of each class there are.
+    names : sequence of n_models strings
+        Names of the models.
+    class_names : sequence of n_classes strings
+        Names of the classes.
 
     Attributes
     ----------
-    figure_ : matplotlib's figure
-    ax_ : (2,) its axes: accuracies, and accuracies of classes
-    accuracy_ : (n_models,) from 0 to 1
+    figure_ : matplotlib Figure
+        The figure that was drawn.
+    ax_ : array of 2 Axes
+        Accuracies, and accuracies of classes.
+    accuracy_ : array of shape (n_models,)
+        Accuracy of each model, from 0 to 1.
 
     Examples
     --------

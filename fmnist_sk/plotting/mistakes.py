@@ -46,15 +46,21 @@ class ConfusionDisplay:
 
     Parameters
     ----------
-    matrix : (n_classes, n_classes) counts; rows are true, columns predicted classes
-    class_names : (n_classes,) texts
-    confusions : list of Confusion, the most frequent first
+    matrix : array of shape (n_classes, n_classes)
+        Counts; rows are true, columns predicted classes.
+    class_names : sequence of n_classes strings
+        Names of the classes.
+    confusions : list of Confusion
+        The most frequent first.
 
     Attributes
     ----------
-    figure_ : matplotlib's figure
-    ax_ : axes of the matrix
-    image_axes_ : (n_confusions, n_images) axes
+    figure_ : matplotlib Figure
+        The figure that was drawn.
+    ax_ : matplotlib Axes
+        Those of the matrix.
+    image_axes_ : array of Axes, of shape (n_confusions, n_images)
+        One for each image.
 
     Examples
     --------
@@ -162,16 +168,23 @@ class MistakesDisplay:
 
     Parameters
     ----------
-    pictures : (n, H, W) or (n, H, W, 3) from 0 to 1
-    true, predicted : (n,) names of classes
-    confidence : (n,) probability of the predicted class
-    rows : (n,) where the images are in X
-    image_names : (n,) texts that name the images, such as their files, or None
+    pictures : array of shape (n, H, W) or (n, H, W, 3)
+        The images, from 0 to 1.
+    true, predicted : sequences of n strings
+        Names of classes.
+    confidence : array of shape (n,)
+        Probability of the predicted class.
+    rows : array of shape (n,)
+        Where the images are in X.
+    image_names : sequence of n strings, optional
+        What names the images, such as their files.
 
     Attributes
     ----------
-    figure_ : matplotlib's figure
-    ax_ : (n_rows, n_columns) axes
+    figure_ : matplotlib Figure
+        The figure that was drawn.
+    ax_ : array of Axes, of shape (n_rows, n_columns)
+        One for each image.
 
     Examples
     --------

@@ -34,15 +34,21 @@ class FeatureMapsDisplay:
 
     Parameters
     ----------
-    picture : (H, W) or (H, W, 3) from 0 to 1
-    maps : name of a layer to (channels, height, width), in the order of computation
-    n_channels : how many channels of a layer are shown at most: those with the largest variance
-    kinds : name of a layer to the name of its class, such as Conv2d, which is written beside its maps; or None
+    picture : array of shape (H, W) or (H, W, 3)
+        The image, from 0 to 1.
+    maps : dict of str to array
+        The maps of each layer by its name, of shape (channels, height, width), in the order of computation.
+    n_channels : int
+        How many channels of a layer are shown at most: those with the largest variance.
+    kinds : dict of str to str, optional
+        The class of each layer by its name, such as Conv2d, which is written beside its maps.
 
     Attributes
     ----------
-    figure_ : matplotlib's figure
-    ax_ : (n_layers, 1 + n_channels) axes
+    figure_ : matplotlib Figure
+        The figure that was drawn.
+    ax_ : array of Axes, of shape (n_layers, 1 + n_channels)
+        The image in the first column, the channels in the others.
 
     Examples
     --------
@@ -118,13 +124,17 @@ class FiltersDisplay:
 
     Parameters
     ----------
-    filters : (n_filters, channels, height, width) weights
-    layer : the layer's name
+    filters : array of shape (n_filters, channels, height, width)
+        The weights.
+    layer : str
+        The layer's name.
 
     Attributes
     ----------
-    figure_ : matplotlib's figure
-    ax_ : (n_rows, n_columns) axes
+    figure_ : matplotlib Figure
+        The figure that was drawn.
+    ax_ : array of Axes, of shape (n_rows, n_columns)
+        One for each image.
 
     Examples
     --------
@@ -194,15 +204,21 @@ class GradCAMDisplay:
 
     Parameters
     ----------
-    pictures : (n, H, W) or (n, H, W, 3) from 0 to 1
-    maps : (n, H, W) from 0 to 1
-    titles : (n,) texts
-    colors : (n,) colours of the titles
+    pictures : array of shape (n, H, W) or (n, H, W, 3)
+        The images, from 0 to 1.
+    maps : array of shape (n, H, W)
+        The evidence, from 0 to 1.
+    titles : sequence of n strings
+        What stands above the images.
+    colors : sequence of n colours
+        Those of the titles.
 
     Attributes
     ----------
-    figure_ : matplotlib's figure
-    ax_ : (n_rows, n_columns) axes; images and, under each, the image with its map
+    figure_ : matplotlib Figure
+        The figure that was drawn.
+    ax_ : array of Axes, of shape (n_rows, n_columns)
+        Images and, under each, the image with its map.
 
     Examples
     --------

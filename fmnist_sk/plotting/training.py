@@ -26,13 +26,17 @@ class ScheduleDisplay:
 
     Parameters
     ----------
-    epochs : (n_steps,) epochs that are done when a step begins: 0.5 is in the middle of the first epoch
-    lr : (n_steps,) learning rate of each step
+    epochs : array of shape (n_steps,)
+        Epochs that are done when a step begins: 0.5 is in the middle of the first epoch.
+    lr : array of shape (n_steps,)
+        Learning rate of each step.
 
     Attributes
     ----------
-    figure_, ax_ : matplotlib's figure and axes
-    lines_ : the line, in a list
+    figure_, ax_ : matplotlib Figure and Axes
+        What was drawn.
+    lines_ : list of matplotlib Line2D
+        The one line.
 
     Examples
     --------
@@ -95,16 +99,23 @@ class HistoryDisplay:
 
     Parameters
     ----------
-    epochs : (n_epochs,) numbers of the epochs, from 1
-    scores : name of a line to {"loss": (n_epochs,), "acc": (n_epochs,)}
-    lr : (n_epochs,) learning rate of the last step of each epoch
-    best_epoch : the epoch to mark, or None
+    epochs : array of shape (n_epochs,)
+        Numbers of the epochs, from 1.
+    scores : dict of str to dict
+        By the name of a line, {"loss": (n_epochs,), "acc": (n_epochs,)}.
+    lr : array of shape (n_epochs,)
+        Learning rate of the last step of each epoch.
+    best_epoch : int, optional
+        The epoch to mark.
 
     Attributes
     ----------
-    figure_ : matplotlib's figure
-    ax_ : (3,) its axes, for loss, accuracy and learning rate
-    lines_ : the lines of the losses, those of the accuracies, that of the learning rate
+    figure_ : matplotlib Figure
+        The figure that was drawn.
+    ax_ : array of 3 Axes
+        For loss, accuracy and learning rate.
+    lines_ : list of matplotlib Line2D
+        The lines of the losses, those of the accuracies, that of the learning rate.
 
     Examples
     --------
@@ -171,14 +182,19 @@ class ClassHistoryDisplay:
 
     Parameters
     ----------
-    epochs : (n_epochs,) numbers of the epochs, from 1
-    accuracy : (n_epochs, n_classes) share of the images of a class that are recognised
-    class_names : (n_classes,) texts
+    epochs : array of shape (n_epochs,)
+        Numbers of the epochs, from 1.
+    accuracy : array of shape (n_epochs, n_classes)
+        Share of the images of a class that are recognised, from 0 to 1.
+    class_names : sequence of n_classes strings
+        Names of the classes.
 
     Attributes
     ----------
-    figure_, ax_ : matplotlib's figure and axes
-    lines_ : a line for each class
+    figure_, ax_ : matplotlib Figure and Axes
+        What was drawn.
+    lines_ : list of matplotlib Line2D
+        One for each class.
 
     Examples
     --------
