@@ -70,8 +70,8 @@ def load_csv(path: str | os.PathLike, *, member: str | None = None, image_shape:
     -------
     Bunch, or tuple of data and target
         With data, (n, values) uint8 from 0 to 255; images, (n, H, W) or (n, C, H, W); target, (n,) int64 or strings,
-        None without labels; ids, (n,) strings or None; target_names, the labels in order, or, if they are 0 to 9 and the
-        file's name contains "fashion", Fashion-MNIST's class names; feature_names; DESCR; frame, None unless
+        None without labels; ids, (n,) strings or None; target_names, the labels in order, or, if they are 0 to 9 and
+        the file's name contains "fashion", Fashion-MNIST's class names; feature_names; DESCR; frame, None unless
         `as_frame`.
 
     Raises
