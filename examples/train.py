@@ -134,7 +134,7 @@ def from_json(value):
             case [(str() as name, dict() as params)] if name in CLASSES:
                 return CLASSES[name](**params)
     if value is not None and not isinstance(value, (str, int, float, list, tuple, dict)):
-        raise ValueError(f"{value!r} is no number, text, list, tuple or dict")
+        raise ValueError(f"{value!r} is not a number, string, list, tuple or dict")
     return value
 
 
@@ -407,7 +407,7 @@ def main(argv=None):
             (output / "config.json").write_text(text)
         write(classifier, test, len(train.images), output)
     except KeyboardInterrupt:
-        print("\nStopped. The same command goes on where this run stopped.")
+        print("\nStopped. The same command continues where this run stopped.")
         raise SystemExit(130) from None
     except (OSError, ValueError, TypeError, argparse.ArgumentTypeError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")

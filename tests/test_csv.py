@@ -206,7 +206,7 @@ def test_load_csv_names_what_is_wrong(content, message, tmp_path):
 def test_labels_that_are_unclear_are_refused(label, tmp_path):
     path = tmp_path / "images.csv"
     path.write_text(ROW + label + ROW[1:])
-    with pytest.raises(ValueError, match="must hold labels that are all texts or all whole numbers of 64 bits"):
+    with pytest.raises(ValueError, match="must hold labels that are all strings or all whole numbers of 64 bits"):
         load_csv(path)
 
 

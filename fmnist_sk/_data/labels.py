@@ -37,7 +37,7 @@ def encode_labels(y: Any, n: int) -> tuple[np.ndarray, Tensor]:
         check_unmasked(y, "y")
         y = column_or_1d(y, warn=True)
         if y.dtype.kind == "V":
-            raise ValueError(f"y must hold labels, numbers or texts, got dtype={y.dtype}.")
+            raise ValueError(f"y must hold labels, numbers or strings, got dtype={y.dtype}.")
         check_consistent_length(np.empty((n, 0)), y)
         if pd.isna(y).any() or (y.dtype.kind == "f" and not np.isfinite(y).all()):
             raise ValueError("Input y contains NaN, None or infinity: give every image a label.")
@@ -48,11 +48,11 @@ def encode_labels(y: Any, n: int) -> tuple[np.ndarray, Tensor]:
             kinds = sorted({type(label).__name__.rstrip("_0123456789") for label in y})
             advice = REMEDIES.get(kinds[0], "") if len(kinds) == 1 else ""
             if "Unknown label type: unknown" in str(error):
-                raise ValueError("Unknown label type: y must hold labels, texts or whole numbers of at most 64 bits, "
+                raise ValueError("Unknown label type: y must hold labels, strings or whole numbers of at most 64 bits, "
                                  f"got dtype={y.dtype} of {kinds}{advice}.") from error
             if isinstance(error, ValueError):
                 raise
-            raise TypeError("y must hold labels of one kind, all numbers or all texts, "
+            raise TypeError("y must hold labels of one kind, all numbers or all strings, "
                             f"got {kinds}{advice}.") from error
         codes = torch.from_numpy(codes.astype(np.int64))
     check_classification_targets(found)

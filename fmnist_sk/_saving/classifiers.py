@@ -151,7 +151,7 @@ def _check_learned(learned: dict) -> None:
     classes, shape = learned.get("classes_inferred_"), learned.get("image_shape_")
     if type(classes) is not np.ndarray or classes.ndim != 1 or (classes.dtype == object and not all(
             isinstance(label, str) for label in classes)) or not np.array_equal(np.unique(classes), classes):
-        raise ValueError("its classes must be different numbers or texts, in order.")
+        raise ValueError("its classes must be different numbers or strings, in order.")
     if not isinstance(shape, tuple) or len(shape) != 3 or not all(isinstance(side, int) and side > 0 for side in shape
                                                                  ) or math.prod(shape) > LARGEST_IMAGE:
         raise ValueError(f"its images must have a shape (channels, height, width), got {shape!r}.")

@@ -173,6 +173,6 @@ def _as_labels(texts: np.ndarray, path: Path) -> np.ndarray:
     limit = 2**63 if values.dtype.kind in "iu" else 2**53          # beyond it floats leave out whole numbers
     wrong = values.isna() | (values % 1 != 0) | (values.astype(float).abs() >= limit)
     if wrong.any():
-        raise ValueError(f"{path} must hold labels that are all texts or all whole numbers of 64 bits, got "
+        raise ValueError(f"{path} must hold labels that are all strings or all whole numbers of 64 bits, got "
                          f"{labels[wrong].iloc[0]!r:.40} for image {wrong.idxmax() + 1}.")
     return values.to_numpy(dtype=np.int64)

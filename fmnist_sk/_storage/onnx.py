@@ -63,7 +63,7 @@ def _exportable_labels(classes: np.ndarray) -> np.ndarray:
     exact = labels.astype({"b": np.bool_, "f": np.float64}.get(labels.dtype.kind, np.int64)) \
         if labels.dtype.kind in "biuf" else labels[:0]
     if exact.tolist() != labels.tolist():
-        raise ValueError("y must have held labels that ONNX has a form for, texts, bools, and numbers that int64 or "
+        raise ValueError("y must have held labels that ONNX has a form for, strings, bools, and numbers that int64 or "
                          f"float64 hold, got {labels.dtype} such as {labels[-1]!r}: fit with such labels, and keep "
                          "a list of what they stand for.")
     return exact
