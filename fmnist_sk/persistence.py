@@ -99,8 +99,8 @@ def save(estimator, path: str | os.PathLike) -> Path:
             kind = "module" if part is classifier.module_ else "criterion"
             tensors |= {f"{i}.{kind}.{name}": value for name, value in part.state_dict().items()}
     if encoder.spent > allowed(tensors.values()):
-        raise ValueError(f"{type(estimator).__name__} cannot be saved: it holds more estimators, strings or epochs than "
-                         "a file of its size may: del history_[:-1000] keeps the last epochs.")
+        raise ValueError(f"{type(estimator).__name__} cannot be saved: it holds more estimators, strings or epochs "
+                         "than a file of its size may: del history_[:-1000] keeps the last epochs.")
     if encoder.untrusted:
         warnings.warn(f"load() will take this file only with trusted=[...] of {', '.join(sorted(encoder.untrusted))}.",
                       UserWarning, stacklevel=2)

@@ -345,7 +345,7 @@ def test_ctrl_c_and_the_same_command_again_give_the_same_model(train, tmp_path, 
             break
     out, err = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert "The same command goes on where this run stopped." in out
+    assert "The same command continues where this run stopped." in out
     assert "Traceback" not in err
     assert list((stopped / "checkpoint").rglob("*.safetensors"))
     assert not (stopped / "results.json").exists()
