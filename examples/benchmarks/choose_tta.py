@@ -58,7 +58,7 @@ def main():
     X, X_valid, y, y_valid = _measure.held_out(load_fashion_mnist("train"))
     recipes = {}
     for name in args.recipes:
-        params = recipe(name, args.device, tta_below=None, device=args.device)
+        params = {**recipe(name, args.device, tta_below=None), "device": args.device}
         if args.epochs:
             params["max_epochs"] = args.epochs
         runs = []

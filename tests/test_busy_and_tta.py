@@ -1,0 +1,52 @@
+"""The benchmarks of busy machines and of views where a network is unsure, in small."""
+import json
+import sys
+
+import pytest
+from fashion import first_images, real_data
+from scripts import BENCHMARKS
+
+pytestmark = [pytest.mark.benchmarks, real_data]
+
+
+@pytest.fixture
+def results(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import _measure
+    monkeypatch.setattr(_measure, "RESULTS", tmp_path)
+    return tmp_path
+
+
+def test_processes_at_once_are_compared_with_one(results, monkeypatch, capsys):
+    import busy
+    kept = {"operation, 1 at once", "operation, 2 at once"}
+    monkeypatch.setattr(busy, "SIDES", {name: side for name, side in busy.SIDES.items() if name in kept})
+    monkeypatch.setattr(sys, "argv", ["busy.py", "--rounds", "1", "--images", "64"])
+    busy.main()
+    found = json.loads((results / "busy.json").read_text())
+    assert {name: len(seconds) for name, seconds in found["seconds"].items()} == dict.fromkeys(kept, 1)
+    assert found["ratios"].keys() == {"operation, 2 at once"}
+    assert "operation, 2 at once: " in capsys.readouterr().out
+
+
+def test_a_process_that_fails_is_named(results, monkeypatch):
+    import busy
+    with pytest.raises(RuntimeError, match="a process ended with status 2"):
+        busy.run("unknown", 1, 64, None)
+
+
+def test_thresholds_are_compared_with_all_views_and_none(results, monkeypatch):
+    import choose_tta
+    monkeypatch.setattr(choose_tta, "load_fashion_mnist", first_images)
+    monkeypatch.setattr(choose_tta._measure, "HELD_OUT", 200)
+    monkeypatch.setattr(sys, "argv", ["choose_tta.py", "--epochs", "1", "--seeds", "0", "--rounds", "1"])
+    choose_tta.main()
+    recipe = json.loads((results / "choose_tta.json").read_text())["recipes"]["fast"]
+    means = recipe["means"]
+    assert (means["no views"]["share"], means["ten views"]["share"]) == (0, 1)
+    shares = [means[str(threshold)]["share"] for threshold in choose_tta.THRESHOLDS]
+    assert shares == sorted(shares)
+    enough = [threshold for threshold in choose_tta.THRESHOLDS
+              if means[str(threshold)]["accuracy"] >= means["ten views"]["accuracy"]]
+    assert recipe["chosen"] == min(enough, default=None)
+    assert len(recipe["runs"]) == 1
