@@ -62,6 +62,15 @@ def test_candidates_that_are_the_same_for_a_network_are_trained_once(monkeypatch
         assert {run["candidate"] for run in runs if run["system"] == system} <= candidates_of(system, EVERY).keys()
 
 
+def test_the_longest_comparison_is_one_of_several_candidates(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from choose_reference_recipes import longest
+    def run(candidate, epochs, system="a"):
+        return {"system": system, "candidate": candidate, "images": 100, "epochs": epochs, "accuracy": 0.9}
+    runs = [run("x", 9), run("y", 9), run("x", 40), run("y", 40), run("x", 120), run("x", 120), run("x", 9, "b")]
+    assert longest(runs) == {"a": runs[2:4]}
+
+
 @real_data
 def test_several_calls_at_once_keep_the_runs_of_each(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))

@@ -59,12 +59,12 @@ EVERY = {**CANDIDATES, **OF_PLAIN}
 
 
 def longest(runs):
-    """system -> its runs with the most images times epochs: its longest comparison."""
-    most = {}
+    """system -> its runs with the most images times epochs that are of several candidates: its longest comparison."""
+    found = {}
     for run in runs:
-        most[run["system"]] = max(most.get(run["system"], 0), run["images"] * run["epochs"])
-    return {system: [run for run in runs if run["system"] == system and run["images"] * run["epochs"] == n]
-            for system, n in most.items()}
+        found.setdefault((run["system"], run["images"] * run["epochs"]), []).append(run)
+    found = {key: own for key, own in sorted(found.items(), key=lambda item: item[0][1]) if len(accuracies(own)) > 1}
+    return {system: found[system, n] for system, n in found}        # the last of each system, which is the longest
 
 
 def accuracies(runs):
