@@ -40,7 +40,8 @@ def find_duplicates(X, is_test, threshold, neighbours=5):
     """
     flat = X.reshape(len(X), -1)
     part = flat[::max(1, len(flat) // 14_000)]
-    reduce = PCA(min(64, len(part)), svd_solver="covariance_eigh").fit(part.astype(np.float32))
+    solver = "covariance_eigh" if flat.shape[1] <= 1_000 else "randomized"         # the first is cubic in the pixels
+    reduce = PCA(min(64, *part.shape), svd_solver=solver, random_state=0).fit(part.astype(np.float32))
     search = NearestNeighbors(n_neighbors=neighbours, algorithm="brute").fit(
         reduce.transform(flat.astype(np.float32)).astype(np.float32))
     rows = []
