@@ -49,6 +49,14 @@ def test_halving_ends_with_all_epochs(capsys):
     assert capsys.readouterr().out.endswith("'max_epochs': 9} [3, 9] 9\n")
 
 
+def test_there_are_the_promised_examples():
+    assert [title for title in EXAMPLES if title.startswith("README")] == [
+        "README, A first classifier, 1", "README, Your own pictures, 1", "README, Your own network, 1"]
+    without = {"results", "troubleshooting", "safety", "index", "guide", "reports", "card"}
+    pages = {path.stem for path in PAGES if path.parent.name == "guide"} - without
+    assert pages <= {title.partition(",")[0] for title in EXAMPLES}
+
+
 def _cross_val_predict(net):
     class Estimator:
         def fit(self, X, y):

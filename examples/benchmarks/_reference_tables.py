@@ -2,20 +2,15 @@
 from math import sqrt
 from statistics import mean
 
-from _reference_rows import classifier_of
+from _reference_rows import CLOSE, classifier_of, is_of_validation
 from _tables import is_cuda, is_there, load, machines, percent, revisions
 from choose_reference_recipes import accuracies as of_candidates
 from choose_reference_recipes import longest
 
 from fmnist_sk import CLASS_NAMES
 
-CLEARLY = 0.3       # percent points, within which a figure counts as reached
 CHANCE = 0.2        # of ten classes: a network with less has learned nothing
 CODES = {name: code for code, name in enumerate(CLASS_NAMES)}
-
-
-def is_of_validation(row):
-    return (row["setting"] or "").startswith("validation")
 
 
 def longest_runs(row):
@@ -121,11 +116,11 @@ def below(rows):
         for name, reported in row["reported"].items() if row["status"] == "complete" else ():
             code = CODES.get(name.rpartition(", ")[2])
             difference = reached(row, code) - reported
-            if difference < -CLEARLY and name != "best test epoch":
+            if difference < -CLOSE and name != "best test epoch":
                 why = of_few_images(row, code) if code is not None else \
                     REASONS.get(row["system"], lambda *_: "the reason is not known")(row, rows)
                 lines.append(f"- {row['system']}, {name} ({difference:+.2f}): {why}.")
-    return ["", f"At the reports' settings these are more than {CLEARLY} points below what was reported:", "",
+    return ["", f"At the reports' settings these are more than {CLOSE} points below what was reported:", "",
             *lines] if lines else []
 
 

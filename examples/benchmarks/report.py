@@ -144,8 +144,8 @@ def summary():
             "scikit-learn's `MLPClassifier` of 256 units, for comparison": others}
     lines = ["| | test accuracy, % | a fit takes | on |", "|---|---|---|---|"]
     for what, runs in rows.items():
-        taken = statistics.median(run.get("fit_seconds", run.get("seconds_per_epoch", 0) * run["epochs"])
-                                  if "epochs" in run else run["fit_seconds"] for run in runs)
+        taken = statistics.median(run["fit_seconds"] if "fit_seconds" in run else
+                                  run["seconds_per_epoch"] * run["epochs"] for run in runs)
         where_ = runs[0]["gpu"] if is_cuda(runs[0]) else cores(runs)
         lines.append(f"| {what} | {percent([run['test_accuracy'] for run in runs])} | "
                      f"{f'{taken / 60:.0f} minutes' if taken > 120 else f'{taken:.0f} s'} | {where_} |")
@@ -185,16 +185,15 @@ SECTIONS = {"results": figures, "networks": networks, "training": training_craft
 
 def with_footnotes(mark, text):
     """The text with its revisions as footnotes: which they are matters to nobody who reads a table."""
-    notes = []
+    notes, revision = [], "revision (?:[0-9a-f]{7}(?:, )?)+"
 
     def note(match):
-        notes.append(match[2])
+        notes.append(match[1] or match[2])
         return f"[^{mark}-{len(notes)}]"
 
-    text = re.sub(r"(, |; | )?\(?revision ([0-9a-f]{7}(?:, [0-9a-f]{7})*)(?=[);]|$)\)?", lambda m: note(m) + (
-        ")" if m[0].endswith(")") and "(revision" not in m[0] else ""), text, flags=re.MULTILINE)
-    return "\n".join([text, *("", *(f"[^{mark}-{i}]: revision {revision}" for i, revision in enumerate(notes, 1)))
-                      ]) if notes else text
+    text = re.sub(rf"[,;]? ?(?:\(({revision})\)|({revision})(?=[);]|$))", note, text, flags=re.MULTILINE)
+    lines = [f"[^{mark}-{i}]: {note}" for i, note in enumerate(notes, 1)]
+    return "\n".join([text, *([""] if lines else []), *lines])
 
 
 def main():

@@ -34,10 +34,10 @@ class Predictor(nn.Module):
         self.register_buffer("background", background)
 
     def forward(self, images: Tensor) -> Tensor:
-        if not check_tta(self.tta):
-            return self._probabilities(pad(images, self.padding, self.background))
         images = pad(images, self.padding, self.background)
         plain = self._probabilities(images)
+        if not check_tta(self.tta):
+            return plain
         if self.tta_below is None:
             return self._mean(plain, images)
         is_unsure = plain.amax(1) < self.tta_below
