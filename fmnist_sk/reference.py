@@ -110,8 +110,9 @@ def _of_report_1(architecture: str, figures: tuple[float, ...], tuned: dict | No
 def _of_report_3(classifier: type[ImageClassifier], validation: tuple[float, ...], more: dict | None = None,
                  **params: Any) -> ReferenceSystem:
     names = "validation", *(f"validation, {CLASS_NAMES[code]}" for code in (0, 1, 6))
-    changes = {"0.0": {"augment": Preset("report_3", p=0.0)}, "0.05": {"augment": Preset("report_3", p=0.05)},
-               "0.3": {}, "0.5": {"augment": Preset("report_3", p=0.5), "weight_decay": 2e-4}}
+    changes: dict[str, dict] = {
+        "0.0": {"augment": Preset("report_3", p=0.0)}, "0.05": {"augment": Preset("report_3", p=0.05)},
+        "0.3": {}, "0.5": {"augment": Preset("report_3", p=0.5), "weight_decay": 2e-4}}
     probabilities = {f"validation, p = {p}": (None, changed) for p, changed in changes.items()}
     return _system(classifier, "report 3", {**dict(zip(names, validation, strict=True)), **(more or {}),
                                             **probabilities}, {**_REPORT_3, **params})
