@@ -194,7 +194,7 @@ COMMON_RECIPE = {"standardize": True, "criterion": "cross_entropy", "optimizer":
 _WITHOUT_NORMALISATION = {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.01}
 _CHANGES: dict[str, dict] = {
     "simple_cnn": {"batch_norm": "all", "max_epochs": 30},
-    "second_cnn": {"batch_norm": True, "max_epochs": 30},
+    "second_cnn": {"batch_norm": "all", "max_epochs": 30},
     "second_cnn_48_96": {"batch_norm": True},
     "cnn_1": {**_WITHOUT_NORMALISATION, "max_epochs": 14},
     "cnn_2": {"max_epochs": 14},
