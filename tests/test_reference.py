@@ -1,5 +1,6 @@
 """The reference systems: sizes to the digit, layers, settings, training."""
 import json
+import math
 import re
 from pathlib import Path
 
@@ -7,9 +8,10 @@ import pytest
 from scripts import BENCHMARKS
 from torch import nn
 
-from fmnist_sk import reference_system, reference_systems
+from fmnist_sk import AugmentedCopies, reference_system, reference_systems
 from fmnist_sk.datasets import CLASS_NAMES
 from fmnist_sk.reference import COMMON_RECIPE, OUR_RECIPE
+from fmnist_sk.schedules import as_schedule
 
 NORMS = nn.BatchNorm1d, nn.BatchNorm2d
 
@@ -132,6 +134,33 @@ def test_our_recipes_are_the_best_of_those_that_were_compared(monkeypatch):
         ours = systems[name].settings[OUR_RECIPE]
         assert {key: repr(value) for key, value in ours.items() if key != "max_epochs"} == {
             key: repr(value) for key, value in settings.items() if key != "max_epochs"}, name
+
+
+@pytest.mark.benchmarks
+def test_learning_rates_of_runs_are_those_of_their_schedules(monkeypatch):
+    """Those that were recorded, and those of older runs that were computed; of a rate that follows a loss, that it fell.
+    """
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from _reference_rows import classifier_of
+    computed = 0
+    for row in json.loads((BENCHMARKS / "results" / "reference_systems.json").read_text())["rows"]:
+        for run in row["runs"]:
+            classifier = classifier_of(row)
+            assert len(run["lr_of_epochs"]) == run["epochs"]
+            schedule = as_schedule(classifier.schedule)
+            if schedule.monitored:
+                assert min(run["lr_of_epochs"]) < classifier.lr
+                continue
+            held_out = classifier.validation_fraction or 0
+            n_images = 60_000 - (held_out if held_out >= 1 else round(60_000 * held_out))
+            if isinstance(classifier.augment, AugmentedCopies):
+                n_images += round(n_images * classifier.augment.fraction)
+            n_steps = math.ceil(n_images / classifier.batch_size)
+            rates = schedule.trace(run["epochs"], n_steps, lr=classifier.lr)[n_steps - 1::n_steps]
+            assert run["lr_of_epochs"] == pytest.approx(rates, rel=1e-5), (row["system"], row["setting"])
+            computed += run.get("lr_of_epochs_computed", False)
+    page = (BENCHMARKS / "README.md").read_text()
+    assert f"Learning rates of {computed} older runs" in page if computed else "older runs" not in page
 
 
 def test_an_unknown_name_lists_the_known_ones():
