@@ -36,3 +36,11 @@ def check_folds(parser, name, folds, y):
     rarest = np.unique(y, return_counts=True)[1].min()
     if folds > rarest:
         parser.error(f"--{name} must be at most {rarest}, as many as there are images of the rarest class, got {folds}")
+
+
+def check_validation_images(parser, y):
+    """A tenth of the images of each class is held out, and its probabilities are calibrated on two halves of it."""
+    counts = np.unique(y, return_counts=True)[1]
+    if counts.min() < 20:
+        parser.error("every class needs 20 training images or more, two of which are held out to calibrate "
+                     f"probabilities, got one of {counts.min()}")

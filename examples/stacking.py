@@ -18,7 +18,7 @@ import time
 import numpy as np
 import pandas as pd
 from _data import add_data_options
-from _options import check_folds, prepare
+from _options import check_folds, check_validation_images, prepare
 from _output import add_output
 from scipy.special import softmax
 from scipy.stats import binomtest
@@ -124,6 +124,7 @@ def main():
     args = parser.parse_args()
     train, test = prepare(parser, args, "output/stacking", WRITTEN, images=100, epochs=1, cv=2, jobs=1, seed=0)
     rows = np.random.default_rng(args.seed).permutation(len(train.images))[:args.images]
+    check_validation_images(parser, train.codes[rows])
     X, X_valid, y, y_valid = train_test_split(train.images[rows], train.codes[rows], test_size=0.1,
                                               stratify=train.codes[rows], random_state=args.seed)
     check_folds(parser, "cv", args.cv, y)

@@ -1,10 +1,13 @@
 """Training images that are held out, and what is done by the scores on them."""
+import re
+import warnings
+
 import numpy as np
 import pytest
 import torch
 from estimators import Looks, net
 
-from fmnist_sk import ImageClassifier, RandomCrop
+from fmnist_sk import Cosine, ImageClassifier, MultiStep, RandomCrop
 from fmnist_sk._data.statistics import stratified_split
 
 
@@ -86,6 +89,22 @@ def test_early_stopping_waits_for_patience(tiny_images):
     X, y = tiny_images()
     classifier = net(early_stopping=True, patience=3, validation_fraction=0.3, max_epochs=100).fit(X, y)
     assert len(classifier.history_) == classifier.best_epoch_ + 3 < 100
+
+
+@pytest.mark.parametrize(("schedule", "is_warned_of"), [
+    ("one_cycle", True), (Cosine(warmup=0), True), (MultiStep(milestones=(0.9,)), False), ("constant", False),
+    ("reduce_on_plateau", False), (torch.optim.lr_scheduler.LinearLR, False)])
+def test_early_stopping_while_the_learning_rate_is_high_is_warned_of(schedule, is_warned_of, tiny_images):
+    X, y = tiny_images()
+    classifier = net(early_stopping=True, patience=2, validation_fraction=0.3, max_epochs=100, schedule=schedule, lr=1e-9)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        classifier.fit(X, y)
+    assert len(classifier.history_) < 10
+    found = [str(warning.message) for warning in seen if "early_stopping" in str(warning.message)]
+    assert len(found) == is_warned_of
+    assert not found or re.match(r"early_stopping ended training after epoch \d of 100, with the learning rate at \d+% of "
+                                 r"its largest value: \w+\(.*\) lowers it later", found[0])
 
 
 def test_validation_images_are_never_trained_on_nor_augmented(tiny_images):

@@ -1,2 +1,2 @@
 """The version of the package, which its build reads too."""
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
@@ -74,7 +75,9 @@ class Phase:
         """For each epoch the batches to train on; what else an epoch is made of happens before and after."""
         if self.was_stopped:
             raise StopTraining
-        while self.done < self.n_run and not (self.done and self._is_too_old()):
+        while self.done < self.n_run:
+            if self.done and self._is_too_old():
+                return self._warn_of_the_schedule()
             self.fit.begin_epoch(self.train, self.valid)
             self.schedule.begin_epoch(self.net.history[self.first - 1:-1])
             self.fit.steps.begin_epoch(self.train_batches)
@@ -111,6 +114,15 @@ class Phase:
         """Whether the best epoch is so old that early stopping ends the phase."""
         return self.net.early_stopping and self.fit.best is not None \
             and self.fit.best.age(self.first) >= self.net.patience
+
+    def _warn_of_the_schedule(self) -> None:
+        """Warn if early stopping ends the phase while the learning rate is high, which would have fallen later."""
+        share = self.schedule.share()
+        if share is not None and share > 0.1:
+            warnings.warn(
+                f"early_stopping ended training after epoch {self.done} of {self.plan.n_epochs}, with the learning rate at "
+                f"{share:.0%} of its largest value: {self.fit.schedule!r} lowers it later. Networks are more accurate "
+                'after a whole schedule: set early_stopping=False with fewer epochs, or schedule="constant".', UserWarning, stacklevel=2)
 
     # ------------------------------------------------------------------ checkpoints
 

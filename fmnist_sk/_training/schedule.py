@@ -103,6 +103,13 @@ class ScheduleRun:
                 del group[key]
             group.update(before)
 
+    def share(self) -> float | None:
+        """The learning rate as a share of the largest, if at the end of the run it will be below a tenth of this."""
+        last = self.n_epochs * self.steps_per_epoch - 1
+        now, end = (self.schedule.at(Moment(step, last + 1, step // self.steps_per_epoch, self.n_epochs, self.rows))
+                    for step in (self.step, last))
+        return now if end < now / 10 else None
+
     @property
     def epoch(self) -> int:
         """Epochs done."""
@@ -120,6 +127,9 @@ class FreeRun(ScheduleRun):
         pass
 
     def finish(self) -> None:
+        pass
+
+    def share(self) -> None:
         pass
 
 
@@ -145,6 +155,9 @@ class TorchRun(ScheduleRun):
         except (TypeError, ValueError, ArithmeticError) as error:
             raise ValueError(f"schedule must last for {self.n_epochs} epochs of {self.steps_per_epoch} batches, got "
                              f"settings={self.schedule.settings!r}: {error}") from error
+
+    def share(self) -> None:
+        """Nobody knows before it is stepped there."""
 
     def resume(self, step: int, rows: Sequence[dict]) -> None:
         with warnings.catch_warnings():
