@@ -138,8 +138,7 @@ def test_our_recipes_are_the_best_of_those_that_were_compared(monkeypatch):
 
 @pytest.mark.benchmarks
 def test_learning_rates_of_runs_are_those_of_their_schedules(monkeypatch):
-    """Those that were recorded, and those of older runs that were computed; of a rate that follows a loss, that it fell.
-    """
+    """Those that were recorded, and those of older runs that were computed; a rate that follows a loss fell."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     from _reference_rows import classifier_of
     computed = 0

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 from numpydoc.validate import validate
+from sklearn.base import BaseEstimator
+from torch.optim.lr_scheduler import StepLR
 
 import fmnist_sk
 
@@ -55,3 +57,26 @@ def test_the_gallery_has_a_title_and_a_text_for_each_script():
         title, line, text = re.match(r'"""\n(.*)\n(=+)\n\n(.*?)\n"""', script.read_text(), re.DOTALL).groups()
         assert len(title) == len(line), script
         assert text
+
+
+ESTIMATORS = [name for name in PUBLIC if isinstance(getattr(fmnist_sk, name), type)
+              and issubclass(getattr(fmnist_sk, name), BaseEstimator)]
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_the_notebooks_view_links_to_the_page_of_the_class(name, monkeypatch):
+    kind = getattr(fmnist_sk, name)
+    needed = {"FeatureExtractor": ["network"], "Preset": ["fashion"], "TorchSchedule": [StepLR]}.get(name, [])
+    estimator = kind(*needed)
+    monkeypatch.delenv("FMNIST_SK_SITE", raising=False)
+    assert "href" not in estimator._repr_html_()
+    monkeypatch.setenv("FMNIST_SK_SITE", "http://localhost:8000/")
+    assert f'href="http://localhost:8000/api/fmnist_sk.{name}.html"' in estimator._repr_html_()
+
+
+def test_a_class_of_a_users_own_has_no_page(monkeypatch):
+    class Own(fmnist_sk.ConvNetClassifier):
+        pass
+
+    monkeypatch.setenv("FMNIST_SK_SITE", "http://localhost:8000")
+    assert "href" not in Own()._repr_html_()

@@ -96,15 +96,16 @@ def test_early_stopping_waits_for_patience(tiny_images):
     ("reduce_on_plateau", False), (torch.optim.lr_scheduler.LinearLR, False)])
 def test_early_stopping_while_the_learning_rate_is_high_is_warned_of(schedule, is_warned_of, tiny_images):
     X, y = tiny_images()
-    classifier = net(early_stopping=True, patience=2, validation_fraction=0.3, max_epochs=100, schedule=schedule, lr=1e-9)
+    classifier = net(early_stopping=True, patience=2, validation_fraction=0.3, max_epochs=100, schedule=schedule,
+                     lr=1e-9)
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         classifier.fit(X, y)
     assert len(classifier.history_) < 10
     found = [str(warning.message) for warning in seen if "early_stopping" in str(warning.message)]
     assert len(found) == is_warned_of
-    assert not found or re.match(r"early_stopping ended training after epoch \d of 100, with the learning rate at \d+% of "
-                                 r"its largest value: \w+\(.*\) lowers it later", found[0])
+    assert not found or re.match(r"early_stopping ended training after epoch \d of 100, with the learning rate at \d+% "
+                                 r"of its largest value: \w+\(.*\) lowers it later", found[0])
 
 
 def test_validation_images_are_never_trained_on_nor_augmented(tiny_images):

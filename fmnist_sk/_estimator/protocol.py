@@ -25,6 +25,7 @@ from fmnist_sk._network.build import StandardizedNetwork
 from fmnist_sk._network.generators import Generators
 from fmnist_sk._network.optimizer import set_option
 from fmnist_sk._runtime.parameters import set_nested
+from fmnist_sk._runtime.site import OnSite
 from fmnist_sk._runtime.sklearn_callbacks import CallbackSupportMixin
 from fmnist_sk._training.fit import Fit
 from fmnist_sk._training.net import PhasePlan
@@ -38,7 +39,7 @@ SKORCH_STATE = ("callbacks_", "cuda_dependent_attributes_", "init_context_", "in
                 "virtual_params_")
 
 
-class NetProtocol(CallbackSupportMixin, NeuralNetClassifier):
+class NetProtocol(OnSite, CallbackSupportMixin, NeuralNetClassifier):
     """What makes a net an estimator: its attributes and parameters, copying and pickling."""
 
     initialized_ = False

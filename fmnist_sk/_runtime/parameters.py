@@ -7,6 +7,8 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from fmnist_sk._runtime.site import OnSite
+
 
 def set_nested(estimator: BaseEstimator, params: dict) -> None:
     """scikit-learn's set_params, with a ValueError for nested names, such as ``schedule__factor``, of plain values."""
@@ -31,7 +33,7 @@ def check_numbers(params: dict) -> None:
             raise ValueError(f"{name} must be a number of 64 bits, got an int of {value.bit_length()} bits.")
 
 
-class Estimator(BaseEstimator):
+class Estimator(OnSite, BaseEstimator):
     """scikit-learn's base class, with errors that name the parameter."""
 
     def set_params(self, **params: Any) -> Self:

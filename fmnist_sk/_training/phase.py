@@ -120,9 +120,10 @@ class Phase:
         share = self.schedule.share()
         if share is not None and share > 0.1:
             warnings.warn(
-                f"early_stopping ended training after epoch {self.done} of {self.plan.n_epochs}, with the learning rate at "
-                f"{share:.0%} of its largest value: {self.fit.schedule!r} lowers it later. Networks are more accurate "
-                'after a whole schedule: set early_stopping=False with fewer epochs, or schedule="constant".', UserWarning, stacklevel=2)
+                f"early_stopping ended training after epoch {self.done} of {self.plan.n_epochs}, with the learning "
+                f"rate at {share:.0%} of its largest value: {self.fit.schedule!r} lowers it later. Networks are more "
+                'accurate after a whole schedule: set early_stopping=False with fewer epochs, or schedule="constant".',
+                UserWarning, stacklevel=2)
 
     # ------------------------------------------------------------------ checkpoints
 
