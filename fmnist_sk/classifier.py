@@ -109,6 +109,14 @@ class ImageClassifier(SkorchNet):
         weight averaging (Izmailov et al., 2018, https://arxiv.org/abs/1803.05407). Needs a schedule that does not end
         near zero. Networks with batch normalisation then pass over the training images once more in each epoch, for the
         statistics of the average.
+    teacher : fitted classifier, or None
+        Knowledge distillation (Hinton et al., 2015, https://arxiv.org/abs/1503.02531): the network learns the
+        probabilities that this classifier gives each augmented image, beside its label. The classifier has the same
+        `classes_` and was fitted on images of the same shape and scale: one of this package, a DeepEnsembleClassifier
+        or any other with predict_proba. Networks of this package are asked without their test-time augmentation.
+        Clones share the classifier; saved files leave it out.
+    teacher_weight : float
+        Share of the target that is the teacher's, from 0 to 1; the rest is the label's.
     tta : None, "mirror", "shift" or a pair of them
         Test-time augmentation: probabilities are means over each image and its mirror image, or itself and shifts by a
         pixel in four directions, or both (10 views). In predictions, not in validation.
@@ -227,6 +235,8 @@ class ImageClassifier(SkorchNet):
     augment: Any = None
     ema: float | None = None
     swa: float | None = None
+    teacher: Any = None
+    teacher_weight: float = 0.9
     tta: str | tuple[str, ...] | None = None
     tta_below: float | None = None
     class_weight: dict | str | None = None

@@ -165,6 +165,12 @@ class DeepEnsembleClassifier(MetaEstimatorMixin, ClassifierMixin, Estimator):
         check_is_fitted(self)
         return sum(member.predict_proba(X) for member in self.estimators_) / len(self.estimators_)
 
+    @property
+    def _distillable(self) -> list | None:
+        """The nets whose mean it predicts, for those that it teaches; None if there are other classifiers among them.
+        """
+        return self.estimators_ if all(isinstance(net, ImageClassifier) for net in self.estimators_) else None
+
     def predict(self, X: ArrayLike | Tensor) -> np.ndarray | Tensor:
         """The most probable label of each image, (n,)."""
         probabilities = self.predict_proba(X)

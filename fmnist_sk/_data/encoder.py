@@ -124,7 +124,7 @@ class ImageEncoder:
         """Images to predict, with a warning if their values are not in the range of the training images."""
         pixels, rows = self._pixels(X)
         self._warn_of_other_range(pixels, rows)
-        return Images(self._filled_up(pixels), rows)
+        return Images(self.filled_up(pixels), rows)
 
     def training_images(self, X: Checked, labels: Labels, weights: Tensor | None, class_weight, *, names_classes: bool
                         ) -> LabelledImages:
@@ -153,7 +153,7 @@ class ImageEncoder:
         weights, class_factors = self._loss_factors(codes, weights, order, class_weight)
         if self.pixels is None:
             self.pixels = learn_pixels(pixels, order)
-        return LabelledImages(self._filled_up(pixels), codes, self.classes, weights, order, class_factors)
+        return LabelledImages(self.filled_up(pixels), codes, self.classes, weights, order, class_factors)
 
     def validation_images(self, X: Checked, labels: Labels, class_factors: Tensor | None) -> LabelledImages:
         """Images to validate on; their losses have the factors of their classes in training."""
@@ -173,7 +173,7 @@ class ImageEncoder:
         with self._enough_memory(pixels):
             return pixels.to(self.device), rows
 
-    def _filled_up(self, pixels: Tensor) -> Tensor:
+    def filled_up(self, pixels: Tensor) -> Tensor:
         """The same with the background on the right and below, up to the shape that the network takes."""
         with self._enough_memory(pixels):
             return to_images(pixels, self.image_shape, self.pixel_range.background, self.smallest_side)

@@ -18,11 +18,12 @@ from torch.nn import functional as F
 
 
 class Inputs(TypedDict):
-    """What a network and its loss are given of a batch; `targets` only where images were mixed."""
+    """What a network and its loss are given of a batch; `targets` and `mixed` only where labels became soft."""
 
     x: Tensor
     weights: Tensor | None
     targets: NotRequired[Tensor]
+    mixed: NotRequired[Tensor]
 
 
 class Images(Dataset):
@@ -167,15 +168,17 @@ class Batches:
 
     A shuffled last batch of a single image, which batch normalisation cannot use, joins the one before it.
     `transform` changes every batch in place: the augmentation. Where it mixes images, "targets" join pixels and
-    weights, and the codes are those of the largest shares. `guard` gives a context in which
+    weights, and "mixed" says of which (n,); the codes are those of the largest shares. `teacher` then gives the
+    targets (n, n_classes) of a batch. `guard` gives a context in which
     batches of so many images are made.
     """
 
     def __init__(self, data: Images, batch_size: int, generator: torch.Generator | None = None,
                  transform: Callable[[Batch], None] | None = None,
-                 guard: Callable[[int], AbstractContextManager] = nullcontext):
+                 guard: Callable[[int], AbstractContextManager] = nullcontext,
+                 teacher: Callable[[Batch], Tensor] | None = None):
         self.data, self.batch_size, self.generator, self.transform = data, batch_size, generator, transform
-        self.guard = guard
+        self.guard, self.teacher = guard, teacher
 
     def _bounds(self) -> list[tuple[int, int]]:
         n = len(self.data)
@@ -194,10 +197,13 @@ class Batches:
         for start, stop in self._bounds():
             with self.guard(stop - start):
                 inputs, codes = data.batch(slice(start, stop))
+                batch = Batch(inputs["x"], codes, inputs["weights"])
                 if self.transform is not None:
-                    batch = Batch(inputs["x"], codes, inputs["weights"])
                     self.transform(batch)
                     inputs = {"x": batch.x, "weights": batch.weights}
                     if batch.targets is not None:
-                        inputs["targets"], codes = batch.targets, batch.targets.argmax(1)
+                        inputs |= {"targets": batch.targets, "mixed": batch.targets.amax(1) < 1}
+                        codes = batch.targets.argmax(1)
+                if self.teacher is not None:
+                    inputs["targets"] = self.teacher(batch)
             yield inputs, codes

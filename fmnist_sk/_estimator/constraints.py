@@ -9,7 +9,13 @@ from typing import Any
 
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions, validate_parameter_constraints
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    RealNotInt,
+    StrOptions,
+    validate_parameter_constraints,
+)
 from sklearn.utils.validation import check_is_fitted
 from skorch.callbacks import Callback, InputShapeSetter, LRScheduler
 from torch import nn
@@ -42,6 +48,8 @@ PARAMETER_CONSTRAINTS: dict[str, list] = {
     "triplet_margin": [Interval(numbers.Real, 0, 2, closed="both")],
     "ema": [Interval(numbers.Real, 0, 1, closed="neither"), None],
     "swa": [Interval(numbers.Real, 0, 1, closed="left"), None],
+    "teacher": [HasMethods(["predict_proba"]), None],
+    "teacher_weight": [Interval(numbers.Real, 0, 1, closed="both")],
     "tta_below": [Interval(numbers.Real, 0, 1, closed="both"), None],
     "label_smoothing": [Interval(numbers.Real, 0, 1, closed="left")],
     "class_weight": [dict, StrOptions({"balanced"}), None],

@@ -25,6 +25,7 @@ from fmnist_sk._data.images import LabelledImages
 from fmnist_sk._data.statistics import content_hashes
 from fmnist_sk._estimator.parts import network_builder, new_seed
 from fmnist_sk._estimator.skorch import SkorchNet, own_hooks
+from fmnist_sk._estimator.teacher import Teacher
 from fmnist_sk._network.build import become, ends_in_softmax
 from fmnist_sk._network.criterion import probabilities_of
 from fmnist_sk._network.generators import MIN_ROWS, Generators
@@ -79,16 +80,16 @@ def fitting(net: SkorchNet, X, y, sample_weight, plan: Plan, task=None) -> Itera
     net.check_training_readiness()
     if plan.restart:
         _forget(net)                # should the fit fail, nothing old is left to predict with
-    images, is_first = _prepare_data(net, X, y, sample_weight, plan)
+    images, is_first, teacher = _prepare_data(net, X, y, sample_weight, plan)
     file = None if plan.checkpoint is None else FitFile(
-        plan.checkpoint, _fingerprint(net, images, plan.restart),
+        plan.checkpoint, _fingerprint(net, images, plan.restart, teacher),
         None if net.schedule_epochs is None else plan.epochs, net.keep_checkpoint)
     _prepare_network(net, images, plan.restart, is_first, file)
     try:
         net._fit = Fit(net, images, epochs=plan.epochs, planned=plan.planned, schedule=plan.schedule,
                        steps=StepRunner(net, net._generators, net._encoder.network_shape, lambda: own_hooks(net)),
                        generators=net._generators,
-                       pixel_range=net._encoder.pixel_range, file=file,
+                       pixel_range=net._encoder.pixel_range, file=file, teacher=teacher,
                        task=None if task is None else (task, X, y))
         try:
             net.notify("on_train_begin", X=X, y=y)
@@ -111,8 +112,8 @@ def _forget(net: SkorchNet) -> None:
         net.__dict__.pop(name, None)
 
 
-def _prepare_data(net: SkorchNet, X, y, sample_weight, plan: Plan) -> tuple[LabelledImages, bool]:
-    """Images to train on, and whether they are the first, from which range and statistics were learned."""
+def _prepare_data(net: SkorchNet, X, y, sample_weight, plan: Plan) -> tuple[LabelledImages, bool, Teacher | None]:
+    """Images to train on, whether they are the first, from which range and statistics were learned, and the teacher."""
     learns = plan.restart or not _has_seen_data(net)
     checked = checked_images(net, X, y, shape=None if learns else net.image_shape_)
     labels = encode(y, len(checked))
@@ -133,7 +134,8 @@ def _prepare_data(net: SkorchNet, X, y, sample_weight, plan: Plan) -> tuple[Labe
     if is_first:
         mean, std = net._pixel_statistics(images)
         encoder.mean, encoder.std = tuple(mean.tolist()), tuple(std.tolist())
-    return images, is_first
+    teacher = None if net.teacher is None else Teacher(net.teacher, net.teacher_weight, encoder, images, checked.ndim)
+    return images, is_first, teacher
 
 
 def _has_seen_data(net: SkorchNet) -> bool:
@@ -215,10 +217,10 @@ def _check_last_step(net: SkorchNet, images: LabelledImages) -> None:
             raise not_finite(net, "network ceased to compute finite numbers")
 
 
-def _fingerprint(net: SkorchNet, images: LabelledImages, restart: bool) -> str:
+def _fingerprint(net: SkorchNet, images: LabelledImages, restart: bool, teacher: Teacher | None) -> str:
     """What tells this fit from others: settings, data, and the network that it goes on with."""
-    ignored = {"checkpoint", "checkpoint_every", "device", "keep_checkpoint", "n_threads", "tta", "tta_below",
-               "verbose", "warm_start", *([] if net.schedule_epochs is None else ["max_epochs"]),
+    ignored = {"checkpoint", "checkpoint_every", "device", "keep_checkpoint", "n_threads", "teacher", "tta",
+               "tta_below", "verbose", "warm_start", *([] if net.schedule_epochs is None else ["max_epochs"]),
                *([] if net.keep_checkpoint else ["callbacks"])}
     params = {**BaseEstimator.get_params(net, deep=False), **net._prefixed_params()}
     rows, weights = images.rows, images.weights
@@ -229,4 +231,4 @@ def _fingerprint(net: SkorchNet, images: LabelledImages, restart: bool) -> str:
     return fingerprint(
         type(net), {name: value for name, value in params.items() if name not in ignored}, net.device_.type,
         net.image_shape_, net.classes_, content_hashes(images.pixels, images.codes)[rows],
-        None if weights is None else weights[rows], before)
+        None if weights is None else weights[rows], before, None if teacher is None else teacher.tried)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from types import NoneType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -78,6 +78,8 @@ class NetProtocol(OnSite, CallbackSupportMixin, NeuralNetClassifier):
         augment: Any
         ema: float | None
         swa: float | None
+        teacher: Any
+        teacher_weight: float
         validation_fraction: float | int | None
         validation_data: tuple | None
         monitor: str
@@ -191,7 +193,13 @@ class NetProtocol(OnSite, CallbackSupportMixin, NeuralNetClassifier):
     def __sklearn_clone__(self):
         new = super().__sklearn_clone__()
         new.__dict__.update({name: clone(value, safe=False) for name, value in self._prefixed_params().items()})
+        new.teacher = self.teacher              # as it is fitted
         return new
+
+    @property
+    def _distillable(self) -> list[Self]:
+        """The nets whose mean it predicts, for those that it teaches."""
+        return [self]
 
     def _get_params_html(self, deep: bool = True, doc_link: str = "") -> Any:
         """The parameters of scikit-learn's picture, without those of callbacks."""

@@ -165,7 +165,8 @@ class SkorchNet(NetProtocol):
             size = self.batch_size * (LARGER_ON_CUDA if self.device_.type == "cuda" else 1)
             return Batches(dataset, size, guard=guard)
         change = compile_augmentation(self.augment, self.classes_, self._encoder.pixel_range, self._generators.draw)
-        return Batches(dataset, self.batch_size, self._generators.shuffle, change, guard)
+        teacher = None if self._fit is None else self._fit.teacher
+        return Batches(dataset, self.batch_size, self._generators.shuffle, change, guard, teacher)
 
     # ------------------------------------------------------------------ steps
 

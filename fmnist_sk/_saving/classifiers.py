@@ -27,7 +27,7 @@ from fmnist_sk.classifier import ImageClassifier
 if TYPE_CHECKING:
     from fmnist_sk._saving.values import EstimatorDecoder, EstimatorEncoder
 
-NOT_SAVED = "validation_data", "callbacks", "checkpoint"          # of the training, not of the model
+NOT_SAVED = "validation_data", "callbacks", "checkpoint", "teacher"         # of the training, not of the model
 PREFIXED_PARAM = re.compile("(module|criterion|optimizer)__.")         # settings in skorch's manner that are saved
 FITTED_ATTRIBUTES = "n_features_in_", "feature_names_in_", "best_epoch_"
 IN_FILE = {"classes_inferred_", "image_shape_", "value_range_", "pixels_", "_seed", "n_iter_", *FITTED_ATTRIBUTES}
@@ -42,7 +42,7 @@ def describe(classifier: ImageClassifier, encoder: EstimatorEncoder) -> dict:
     if isinstance(classifier.module, torch.nn.Module):
         raise ValueError("module must be a class to be saved, because the file holds no code, got an instance of "
                          f"{type(classifier.module).__name__}: pass the class, and its settings as module__*.")
-    if lost := [name for name in ("validation_data", "callbacks") if params[name] is not None]:
+    if lost := [name for name in ("validation_data", "callbacks", "teacher") if params[name] is not None]:
         warnings.warn(f"{' and '.join(lost)} of {type(classifier).__name__} are not saved.", UserWarning, stacklevel=3)
     params |= dict.fromkeys(NOT_SAVED)
     encoder.spend(OBJECT + FITTED * classifier.initialized_)

@@ -5,7 +5,9 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any
 
-from fmnist_sk._data.images import LabelledImages
+from torch import Tensor
+
+from fmnist_sk._data.images import Batch, LabelledImages
 from fmnist_sk._data.ranges import PixelRange
 from fmnist_sk._network.generators import Generators
 from fmnist_sk._storage.fit_file import FitFile
@@ -28,15 +30,16 @@ class Fit:
     generators : that random numbers are drawn from
     pixel_range : what pixels of the training images can be
     file : where checkpoints are written, and what an earlier process left there; None for no checkpoints
+    teacher : gives the targets (n, n_classes) of a batch to train on, or None for the labels
     task : scikit-learn's callback context of the fit and the X, y of the user, or None
     """
 
     def __init__(self, net: Net, images: LabelledImages, *, epochs: int, planned: int, schedule: Schedule,
                  steps: StepRunner, generators: Generators, pixel_range: PixelRange, file: FitFile | None = None,
-                 task: tuple[Any, Any, Any] | None = None):
+                 teacher: Callable[[Batch], Tensor] | None = None, task: tuple[Any, Any, Any] | None = None):
         self.net, self.images, self.epochs, self.planned = net, images, epochs, planned
         self.schedule, self.steps, self.generators = schedule, steps, generators
-        self.pixel_range, self.file, self.task = pixel_range, file, task
+        self.pixel_range, self.file, self.teacher, self.task = pixel_range, file, teacher, task
         self.best: BestEpoch | None = None
         self.stops = False              # a callback asked for the end, within a pass
 

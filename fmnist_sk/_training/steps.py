@@ -73,7 +73,7 @@ class StepRunner:
         inputs, codes = batch
         tensors = inputs["x"], codes, inputs.get("weights"), inputs.get("targets")
         if self.graph is None or self.graph_key is None:
-            return self.assign_gradients(*self._gradients(*tensors))
+            return self.assign_gradients(*self._gradients(*tensors, inputs.get("mixed")))
         return self.assign_gradients(*self.graph(self.graph_state(), *tensors))
 
     def update(self, batch: StepBatch) -> None:
@@ -105,7 +105,8 @@ class StepRunner:
 
     # ------------------------------------------------------------------ gradients
 
-    def _gradients(self, x: Tensor, codes: Tensor, weights: Tensor | None, targets: Tensor | None) -> tuple:
+    def _gradients(self, x: Tensor, codes: Tensor, weights: Tensor | None, targets: Tensor | None,
+                   mixed: Tensor | None = None) -> tuple:
         """Loss, logits and the gradients of what the optimizer trains."""
         inputs = {"x": x, "weights": weights, "targets": targets}
         network = self.net.module_.network
@@ -122,7 +123,7 @@ class StepRunner:
         loss = batch_loss(self.net.criterion_, logits, codes, inputs) if self._own_loss is None else \
             self._own_loss(logits, codes, X=inputs, training=True)
         if seen and (features := seen["last"][0]) is not None:
-            loss = loss + self._triplet_term(features, codes, weights, targets)
+            loss = loss + self._triplet_term(features, codes, weights, mixed)
         loss.backward()
         return loss.detach(), logits.detach(), *(parameter.grad for parameter in self.optimized())
 
@@ -172,9 +173,8 @@ class StepRunner:
                              f"triplet_weight={self.net.triplet_weight}.")
         return list(seen)[-1]
 
-    def _triplet_term(self, features: Tensor, codes: Tensor, weights: Tensor | None, targets: Tensor | None) -> Tensor:
-        whole = None if targets is None else targets.amax(1) == 1          # images of one class
-        losses = TripletLoss(self.net.triplet_margin)(features, codes, whole)
+    def _triplet_term(self, features: Tensor, codes: Tensor, weights: Tensor | None, mixed: Tensor | None) -> Tensor:
+        losses = TripletLoss(self.net.triplet_margin)(features, codes, None if mixed is None else ~mixed)
         return self.net.triplet_weight * (losses if weights is None else losses * weights).mean()
 
     # ------------------------------------------------------------------ CUDA graphs

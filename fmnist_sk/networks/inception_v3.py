@@ -225,13 +225,14 @@ class InceptionV3Classifier(ImageClassifier):
 
     def _without_frozen_part(self, train: LabelledImages, valid: LabelledImages | None
                              ) -> tuple[LabelledImages, LabelledImages | None]:
-        """What the frozen blocks make of the images, once for all epochs; images that are augmented as they are.
+        """What the frozen blocks make of the images, once for all epochs; images that are augmented, or
+        shown to a teacher, as they are.
 
         Such features stand in Images' pixels as flat rows (n, features).
         """
-        is_augmented = any(isinstance(step, RandomTransformer)
-                           for step in as_transformers(self.augment, self.classes_))
-        wanted = [part for part in (train, valid) if part is not None and (part is valid or not is_augmented)]
+        needs_pixels = self.teacher is not None or any(
+            isinstance(step, RandomTransformer) for step in as_transformers(self.augment, self.classes_))
+        wanted = [part for part in (train, valid) if part is not None and (part is valid or not needs_pixels)]
         if not self._network.n_frozen:
             wanted = []
         found: dict[int, LabelledImages] = {}               # training and validation images may be parts of one tensor

@@ -1,0 +1,71 @@
+"""Knowledge distillation: what a fitted classifier says of the images of a batch becomes their targets."""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+from torch.nn import functional as F
+
+from fmnist_sk._data.encoder import ImageEncoder
+from fmnist_sk._data.images import Batch, LabelledImages
+from fmnist_sk._network.criterion import probabilities_of
+
+N_TRIED = 128           # images by whose probabilities teachers are told apart
+
+
+class Teacher:
+    """Targets for batches of images, of which a share are a classifier's probabilities.
+
+    classifier : fitted, with the classes of the fit; networks of this package and ensembles of them compute on tensors,
+        without views and checks, others are given arrays
+    weight : share of the target that is the classifier's
+    encoder : what the fit has learned of its images
+    images : training images, some of which are tried
+    n_dims : of the X that they were given as: 2 (rows), 3 or 4
+    """
+
+    def __init__(self, classifier: Any, weight: float, encoder: ImageEncoder, images: LabelledImages, n_dims: int):
+        self.classifier, self.weight, self.encoder, self.n_dims = classifier, weight, encoder, n_dims
+        try:
+            check_is_fitted(classifier)
+        except (NotFittedError, TypeError) as error:            # a class is none either
+            raise ValueError(f"teacher must be a fitted classifier, got teacher={classifier!r}.") from error
+        classes = np.asarray(getattr(classifier, "classes_", ()))
+        if not np.array_equal(classes, encoder.classes):
+            raise ValueError(f"teacher must know the classes of y, {encoder.classes.tolist()}, got one of "
+                             f"{classes.tolist()}.")
+        shape = getattr(classifier, "image_shape_", encoder.image_shape)
+        if shape != encoder.image_shape:
+            raise ValueError(f"teacher must be fitted on images of shape {encoder.image_shape} (channels, height, "
+                             f"width), as in X, got one of {shape}.")
+        self._nets = getattr(classifier, "_distillable", None)
+        first = images.take(torch.arange(min(len(images), N_TRIED), device=images.pixels.device))
+        try:
+            self.tried = self._probabilities(first.tensor())
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"teacher must be able to predict the training images: {error}") from error
+        if not torch.isfinite(self.tried).all():
+            raise ValueError("teacher must give finite probabilities of the training images, got NaN or infinity.")
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Targets (n, n_classes) of a batch, after its images were augmented."""
+        assert batch.codes is not None
+        own = F.one_hot(batch.codes, len(self.encoder.classes)).float() if batch.targets is None else batch.targets
+        return torch.lerp(own, self._probabilities(batch.x), self.weight)
+
+    def _probabilities(self, x: Tensor) -> Tensor:
+        """The classifier's probabilities (n, n_classes) float32 of images as the network takes them."""
+        _, height, width = self.encoder.image_shape
+        x = x[:, :, :height, :width]                    # without what fills up images that are too small
+        with torch.no_grad():
+            if self._nets is None:
+                rows = x.flatten(1) if self.n_dims == 2 else x[:, 0] if self.n_dims == 3 else x
+                found = np.asarray(self.classifier.predict_proba(rows.cpu().numpy()), dtype=np.float32)
+                return torch.from_numpy(found).to(x.device)
+            each = [probabilities_of(net.criterion_, net.infer(net._encoder.filled_up(x.to(net.device_))))
+                    for net in self._nets]
+            return torch.stack([found.to(x.device) for found in each]).mean(0)
