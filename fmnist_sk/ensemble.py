@@ -17,6 +17,7 @@ from torch import Tensor
 
 from fmnist_sk._estimator.fitting import fitting, plan_of
 from fmnist_sk._estimator.skorch import own_hooks
+from fmnist_sk._estimator.teacher import MeanOfMembers
 from fmnist_sk._runtime.cpu import use_cpu
 from fmnist_sk._runtime.device import choose_device
 from fmnist_sk._runtime.parameters import Estimator
@@ -32,7 +33,7 @@ class _WholeNumber(Interval):
         return not isinstance(val, bool) and super().is_satisfied_by(val)
 
 
-class DeepEnsembleClassifier(MetaEstimatorMixin, ClassifierMixin, Estimator):
+class DeepEnsembleClassifier(MeanOfMembers, MetaEstimatorMixin, ClassifierMixin, Estimator):
     """Several networks that differ by their random seed alone; its probabilities are the mean of theirs.
 
     Deep ensembles (Lakshminarayanan et al., 2017, https://arxiv.org/abs/1612.01474): more accurate and better
@@ -164,12 +165,6 @@ class DeepEnsembleClassifier(MetaEstimatorMixin, ClassifierMixin, Estimator):
         """Probabilities (n, n_classes), in the order of ``classes_``: the mean of the members'."""
         check_is_fitted(self)
         return sum(member.predict_proba(X) for member in self.estimators_) / len(self.estimators_)
-
-    @property
-    def _distillable(self) -> list | None:
-        """The nets whose mean it predicts, for those that it teaches; None if there are other classifiers among them.
-        """
-        return self.estimators_ if all(isinstance(net, ImageClassifier) for net in self.estimators_) else None
 
     def predict(self, X: ArrayLike | Tensor) -> np.ndarray | Tensor:
         """The most probable label of each image, (n,)."""

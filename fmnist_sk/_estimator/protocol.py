@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -195,11 +195,6 @@ class NetProtocol(OnSite, CallbackSupportMixin, NeuralNetClassifier):
         new.__dict__.update({name: clone(value, safe=False) for name, value in self._prefixed_params().items()})
         new.teacher = self.teacher              # as it is fitted
         return new
-
-    @property
-    def _distillable(self) -> list[Self]:
-        """The nets whose mean it predicts, for those that it teaches."""
-        return [self]
 
     def _get_params_html(self, deep: bool = True, doc_link: str = "") -> Any:
         """The parameters of scikit-learn's picture, without those of callbacks."""

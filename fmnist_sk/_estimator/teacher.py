@@ -6,15 +6,23 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from torch.nn import functional as F
 
 from fmnist_sk._data.encoder import ImageEncoder
 from fmnist_sk._data.images import Batch, LabelledImages
+from fmnist_sk._estimator.skorch import SkorchNet
 from fmnist_sk._network.criterion import probabilities_of
 
 N_TRIED = 128           # images by whose probabilities teachers are told apart
+
+
+class MeanOfMembers:
+    """Mixin of classifiers whose probabilities are the mean of those of their `estimators_`."""
+
+    estimators_: list
 
 
 class Teacher:
@@ -42,10 +50,10 @@ class Teacher:
         if shape != encoder.image_shape:
             raise ValueError(f"teacher must be fitted on images of shape {encoder.image_shape} (channels, height, "
                              f"width), as in X, got one of {shape}.")
-        self._nets = getattr(classifier, "_distillable", None)
+        self._nets = _nets_of(classifier)
         first = images.take(torch.arange(min(len(images), N_TRIED), device=images.pixels.device))
         try:
-            self.tried = self._probabilities(first.tensor())
+            self.tried = self._predict(first.tensor())
         except (TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"teacher must be able to predict the training images: {error}") from error
         if not torch.isfinite(self.tried).all():
@@ -55,9 +63,9 @@ class Teacher:
         """Targets (n, n_classes) of a batch, after its images were augmented."""
         assert batch.codes is not None
         own = F.one_hot(batch.codes, len(self.encoder.classes)).float() if batch.targets is None else batch.targets
-        return torch.lerp(own, self._probabilities(batch.x), self.weight)
+        return torch.lerp(own, self._predict(batch.x), self.weight)
 
-    def _probabilities(self, x: Tensor) -> Tensor:
+    def _predict(self, x: Tensor) -> Tensor:
         """The classifier's probabilities (n, n_classes) float32 of images as the network takes them."""
         _, height, width = self.encoder.image_shape
         x = x[:, :, :height, :width]                    # without what fills up images that are too small
@@ -69,3 +77,11 @@ class Teacher:
             each = [probabilities_of(net.criterion_, net.infer(net._encoder.filled_up(x.to(net.device_))))
                     for net in self._nets]
             return torch.stack([found.to(x.device) for found in each]).mean(0)
+
+
+def _nets_of(classifier: Any) -> list[SkorchNet] | None:
+    """The nets whose mean probabilities are the classifier's, or None if it is of another kind."""
+    if isinstance(classifier, FrozenEstimator):
+        classifier = classifier.estimator
+    nets = classifier.estimators_ if isinstance(classifier, MeanOfMembers) else [classifier]
+    return nets if all(isinstance(net, SkorchNet) for net in nets) else None
