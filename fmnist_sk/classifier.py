@@ -21,7 +21,7 @@ from fmnist_sk._data.images import Images
 from fmnist_sk._data.labels import names_of
 from fmnist_sk._data.ranges import value_range
 from fmnist_sk._data.shapes import padding_to
-from fmnist_sk._estimator.constraints import PARAMETER_CONSTRAINTS, check_ready
+from fmnist_sk._estimator.constraints import PARAMETER_CONSTRAINTS
 from fmnist_sk._estimator.fitting import Plan, fitting, plan_of
 from fmnist_sk._estimator.skorch import SkorchNet
 from fmnist_sk._network.layers import in_memory_format
@@ -328,10 +328,9 @@ class ImageClassifier(SkorchNet):
         return super().score(X, y, sample_weight)
 
     def _probabilities(self, X) -> Tensor:
-        check_ready(self)
         is_scored = isinstance(X, (Images, Mapping))        # by skorch's callbacks, which see what validation does
+        images = self.get_dataset(X)
         with use_cpu(self.n_threads):
-            images = self.get_dataset(X)
             predictor = Predictor(self._logits, self.criterion_, None if is_scored else self.tta, self.tta_below,
                                   self._encoder.pixel_range.background)
             found = predictor(images if predictor.tta is None else images.tensor())
@@ -341,7 +340,8 @@ class ImageClassifier(SkorchNet):
 
     def _logits(self, x: Images | Tensor) -> Tensor:
         """Logits (n, n_classes) of images that are as the network takes them, computed in batches."""
-        return torch.cat(list(self.forward_iter(x if isinstance(x, Images) else Images(x), device=None)))
+        batches = self.get_iterator(x if isinstance(x, Images) else Images(x))
+        return torch.cat([self.evaluation_step(batch) for batch in batches])
 
     def _not_finite(self, images: Images) -> ValueError:
         (low, high), (least, most) = value_range(images.pixels, images.rows), self.value_range_ or (0, 0)

@@ -34,6 +34,8 @@ def check_pixels(estimator: BaseEstimator, X: Any, y: Any = None, *, reset: bool
     in `dtypes` becomes the first of them. With y, X needs two rows and y must not be None. `shape`, (channels, height,
     width), is that of the images in fit, if those of X must have it.
     """
+    if shape is not None and not reset and _are_bytes(estimator, X, shape):
+        return X
     if isinstance(X, Tensor):
         check_is_plain(X, "X")
     if isinstance(X, Dataset):
@@ -97,6 +99,12 @@ def _holds_pictures(X: Any) -> bool:
 def _ends_in_channels(first: int, second: int, third: int) -> bool:
     """Whether images of this shape seem to have their channels last: up to four, after sides that are more alike."""
     return third <= 4 < first and abs(math.log(first / max(second, 1))) < abs(math.log(max(second, 1) / max(third, 1)))
+
+
+def _are_bytes(estimator: BaseEstimator, X: Any, shape: tuple[int, int, int]) -> bool:
+    """Whether X is an array of bytes as in the fit, in which nothing can be wrong: so that one image costs little."""
+    return (type(X) is np.ndarray and X.dtype == np.uint8 and len(X) > 0 and "feature_names_in_" not in vars(estimator)
+            and (X.shape[1:] in (shape, (estimator.n_features_in_,)) or (shape[0] == 1 and X.shape[1:] == shape[1:])))
 
 
 _NOT_FINITE = ("X contains NaN or infinity (or values too large for {}): replace them first, for example with "

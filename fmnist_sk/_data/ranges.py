@@ -1,6 +1,7 @@
 """What pixels can be: the range and the background of every channel, learned from training images."""
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -54,8 +55,7 @@ class PixelStatistics:
 
     def on(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> PixelRange:
         """The ranges of the channels as tensors."""
-        return PixelRange(*(torch.tensor(values, dtype=torch.float64).reshape(-1, 1, 1).to(device, dtype)
-                            for values in (self.low, self.high, self.background)))
+        return _on_device(self, device, dtype)
 
     def differ_from(self, pixels: Tensor, rows: Tensor | None = None) -> bool:
         """Whether pixels (n, ...) are scaled in another way, as far as their values show it; outliers do not."""
@@ -69,6 +69,13 @@ class PixelStatistics:
             return False
         outside = (values < least - margin) | (values > most + margin)
         return outside.float().mean().item() > MOST_OUTSIDE
+
+
+@functools.lru_cache(maxsize=100)           # of so many fits, because the prediction of one image asks twice
+def _on_device(statistics: PixelStatistics, device: torch.device | str, dtype: torch.dtype) -> PixelRange:
+    with torch.inference_mode(False):
+        return PixelRange(*(torch.tensor(values, dtype=torch.float64).reshape(-1, 1, 1).to(device, dtype)
+                            for values in (statistics.low, statistics.high, statistics.background)))
 
 
 def learn_pixels(pixels: Tensor, rows: Tensor | None = None) -> PixelStatistics:

@@ -139,7 +139,8 @@ def check_ready(net: Any) -> None:
     They may have been set after the fit. The others are not looked at, because that would take as long as the
     prediction of an image.
     """
-    check_is_fitted(net)
+    if not net.initialized_:
+        check_is_fitted(net)                # which raises the error, but takes as long as all the rest
     _check_each(net, {name: getattr(net, name) for name in PREDICTION_PARAMS})
 
 
