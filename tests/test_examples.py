@@ -118,4 +118,4 @@ def test_networks_benchmark_keeps_rows_and_goes_on(tmp_path, monkeypatch, capsys
     monkeypatch.setattr(sys, "argv", ["networks.py", "--only", "vgg"])
     with pytest.raises(SystemExit):
         networks.main()
-    assert "--only takes names out of ConvNetClassifier" in capsys.readouterr().err
+    assert "--only must name some of ConvNetClassifier" in capsys.readouterr().err
