@@ -1,4 +1,4 @@
-"""The images that a script is to use: Fashion-MNIST's, those of a folder of pictures, or those of a CSV file."""
+"""The images that a script uses: those of Fashion-MNIST, of a folder of pictures, or of a CSV file."""
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -43,23 +43,23 @@ class Data(NamedTuple):
 
 
 def add_data_options(parser, is_sized=True):
-    """--data-home, --folder and --csv; with `is_sized` also what pictures of a folder become."""
-    parser.add_argument("--data-home", metavar="PATH", help="folder to look for the Fashion-MNIST files in first")
+    """--data-home, --folder and --csv; with `is_sized` also --size and --color for pictures of a folder."""
+    parser.add_argument("--data-home", metavar="PATH", help="folder to search first for the Fashion-MNIST files")
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--folder", metavar="PATH", help="pictures of your own, in a subfolder for each class, or in "
-                       "such subfolders of PATH/train and PATH/test")
-    group.add_argument("--csv", metavar="PATH", help="images and labels of your own in a CSV file")
+    group.add_argument("--folder", metavar="PATH", help="your own pictures, in a subfolder for each class: of PATH, or "
+                       "of both PATH/train and PATH/test")
+    group.add_argument("--csv", metavar="PATH", help="CSV file with your own images and labels")
     if is_sized:
-        parser.add_argument("--size", type=int, default=28, metavar="PIXELS", help="height and width that pictures of "
-                            "a folder get (default: 28)")
-        parser.add_argument("--color", choices=["gray", "rgb"], default="gray", help="channels that pictures of a "
-                            "folder get (default: gray)")
+        parser.add_argument("--size", type=int, default=28, metavar="PIXELS", help="height and width of the images "
+                            "made from pictures of a folder (default: 28)")
+        parser.add_argument("--color", choices=["gray", "rgb"], default="gray", help="channels of the images made from "
+                            "pictures of a folder (default: gray)")
 
 
 def load_data(part, *, data_home=None, folder=None, csv=None, size=28, color="gray", fit="pad"):
     """The images of the part "train", "test" or "all". Raises OSError, ValueError or ImportError if there are none.
 
-    Of a folder or file that has no part for testing, a fifth of each class is that part, always the same.
+    If a folder or file has no test part, that is a fifth of each class, always the same.
     """
     if folder is not None:
         return _of_folder(Path(folder), part, {"size": size, "color": color, "fit": fit})

@@ -1,4 +1,4 @@
-"""The model that a script is asked to use: loaded, and tried on one image before any other work."""
+"""The model that a script is to use: loaded, and tried on one image before any other work."""
 import math
 
 import numpy as np
@@ -13,10 +13,10 @@ MODEL_HELP = "a file that fmnist_sk.save wrote, or one of the package's networks
 
 
 def load_model(name, image=None, needs_probabilities=False, device="auto"):
-    """The classifier in a file, or one of the package, without a first step that reads photos, which the scripts bring.
+    """The classifier in a file, or one of the package's, without a first step that reads photos.
 
-    Raises OSError, ValueError or ImportError for other files, for classifiers of other images than `image` (28 x 28
-    bytes by default), and for those without probabilities where they are needed.
+    Raises OSError, ValueError or ImportError for other files, for classifiers that do not take images like `image`
+    (28 x 28 bytes by default), and for those without probabilities where they are needed.
     """
     _, model = open_model(name, device)
     if needs_probabilities and not hasattr(model, "predict_proba"):
@@ -26,7 +26,7 @@ def load_model(name, image=None, needs_probabilities=False, device="auto"):
 
 
 def open_model(name, device="auto"):
-    """What reads photos for the classifier in a file, or None, and the classifier itself; of a search, the best one."""
+    """The step that reads photos for a file's classifier, or None, and the classifier; of a search, the best one."""
     model = fmnist_sk.load_pretrained(PRETRAINED[name], device) if name in PRETRAINED else fmnist_sk.load(name, device)
     model, reader = getattr(model, "best_estimator_", model), None
     if isinstance(model, Pipeline) and isinstance(model[0], (ImageReader, PhotoToFashion)):
@@ -37,16 +37,16 @@ def open_model(name, device="auto"):
 
 
 def check_takes(model, name, image):
-    """Raise ValueError for classifiers of other images than `image`."""
+    """Raise ValueError for classifiers that do not take images like `image`."""
     try:
         model.predict(image[None])
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{name} must hold a classifier of images {' x '.join(map(str, image.shape))}: {error}"
+        raise ValueError(f"{name} must hold a classifier of {' x '.join(map(str, image.shape))} images: {error}"
                          ) from error
 
 
 def reader_for(model):
-    """An ImageReader that makes what a model takes of photos. Raises ValueError for other images than gray and RGB."""
+    """An ImageReader that turns photos into what a model takes. Raises ValueError unless that is gray or RGB."""
     network = model[-1] if isinstance(model, Pipeline) else model
     n_values = getattr(model, "n_features_in_", 28 * 28)            # of models that say nothing else: squares
     squares = ((channels, math.isqrt(n_values // channels)) for channels in (1, 3))
@@ -59,9 +59,9 @@ def reader_for(model):
 
 
 def labels_for(model, data, name):
-    """The data's labels as the model names them: as they are, class names, or numbers of the classes.
+    """The data's labels as the model names them: unchanged, as class names, or as numbers of the classes.
 
-    Raises ValueError for labels that it does not know.
+    Raises ValueError for labels that the model does not know.
     """
     known = model.classes_.tolist()
     for y in (data.target, np.array(data.names)[data.codes], _numbers_for(known, data, name)):
@@ -72,9 +72,9 @@ def labels_for(model, data, name):
 
 
 def _numbers_for(known, data, name):
-    """What a model that was given numbers calls the images: of classes in the order of names, or of Fashion-MNIST's.
+    """Labels for a model trained on numbers: of classes in alphabetical order, or of Fashion-MNIST's.
 
-    None if it is neither, or if it may be both and only the user knows.
+    None if its numbers are neither, or may be both, which only the user knows.
     """
     if data.labels.dtype.kind != "U":
         return None

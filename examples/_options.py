@@ -1,4 +1,4 @@
-"""What scripts do with their options before any other work: a bad one ends the script with one line."""
+"""Checks of options that scripts make before any other work: a bad one ends the script with one line."""
 import numpy as np
 from _data import load_data
 from _output import place_for
@@ -35,12 +35,12 @@ def check_folds(parser, name, folds, y):
     """Each fold needs an image of every class."""
     rarest = np.unique(y, return_counts=True)[1].min()
     if folds > rarest:
-        parser.error(f"--{name} must be at most {rarest}, as many as there are images of the rarest class, got {folds}")
+        parser.error(f"--{name} must be at most {rarest}, the number of images of the rarest class, got {folds}")
 
 
 def check_validation_images(parser, y):
     """A tenth of the images of each class is held out, and its probabilities are calibrated on two halves of it."""
     counts = np.unique(y, return_counts=True)[1]
     if counts.min() < 20:
-        parser.error("every class needs 20 training images or more, two of which are held out to calibrate "
-                     f"probabilities, got one of {counts.min()}")
+        parser.error("every class needs at least 20 training images, two of which are held out to calibrate "
+                     f"probabilities, got a class of {counts.min()}")

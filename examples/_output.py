@@ -1,18 +1,18 @@
-"""Where scripts write: never over the results of another run, unless they are asked to."""
+"""Where scripts write: never over the results of another run, unless asked to."""
 from pathlib import Path
 
 
 def add_output(parser, default, what="folder to write to"):
     """--output and --overwrite."""
     parser.add_argument("--output", type=Path, metavar="PATH", help=f"{what} (default: {default}, or "
-                        f"{numbered(default, 2)} and so on where results of another run are)")
+                        f"{numbered(default, 2)} and so on if that holds results of another run)")
     parser.add_argument("--overwrite", action="store_true", help="replace the results of another run")
 
 
 def place_for(args, default, written=()):
-    """The folder for files of the names `written`, or without any the file, that the options ask for.
+    """The folder for files of the names `written`, or without names the file, that the options ask for.
 
-    Raises ValueError if results of another run are there, and it was named, or what is no file, such as a pipe.
+    Raises ValueError if the option names a place that holds results of another run, or no regular file, such as a pipe.
     """
     def files(path):
         return [path / name for name in written] if written else [path]
@@ -29,7 +29,7 @@ def check_free(paths, overwrite, option="--output"):
     """Raise ValueError for files that may not be written: what another run wrote, devices and pipes."""
     for path in paths:
         if path.exists() and not path.is_file():
-            raise ValueError(f"{option} must name what can be written, but {path} is a folder, a device or a pipe")
+            raise ValueError(f"{option} must name a place to write to, but {path} is a folder, a device or a pipe")
         if path.exists() and not overwrite:
             raise ValueError(f"{option} holds results of another run, {path}: give another, or --overwrite to replace "
                              "them")

@@ -1,4 +1,4 @@
-"""A picture of a search's ranking: a heat map, or parallel coordinates."""
+"""A plot of a search's ranking: a heat map, or parallel coordinates."""
 import textwrap
 
 import matplotlib.pyplot as plt
@@ -7,7 +7,7 @@ import pandas as pd
 
 
 def shorter(names):
-    """Texts of a picture without the beginning that all share, in lines of some 24 characters."""
+    """Texts without the beginning that all share, in lines of at most 24 characters."""
     parts = list(zip(*(name.split("-") for name in names), strict=False))
     n_shared = next((i for i, part in enumerate(parts) if len(set(part)) > 1), 0)
     cut = sum(len(part[0]) + 1 for part in parts[:n_shared])
@@ -15,7 +15,7 @@ def shorter(names):
 
 
 def positions(values):
-    """Places of values on an axis from 0 to 1, and the axis' ticks with their texts."""
+    """Positions of values on an axis from 0 to 1, and the axis' ticks with their texts."""
     try:
         numbers = pd.to_numeric(values.replace("", "-"))
         logs = np.log10(numbers) if (numbers > 0).all() and numbers.max() / numbers.min() > 8 else numbers
@@ -31,7 +31,7 @@ def positions(values):
 
 
 def spread(places, accuracy):
-    """Places of candidates, side by side where they have the same value, in the order of their accuracy."""
+    """Positions of candidates: side by side where they have the same value, in the order of their accuracy."""
     groups = pd.Series(np.asarray(accuracy)).groupby(places)
     ranks, sizes = groups.rank(method="first").to_numpy(), groups.transform("size").to_numpy()
     return places + np.where(sizes > 1, 0.08 * ((ranks - 1) / np.maximum(sizes - 1, 1) - 0.5), 0)
@@ -71,7 +71,7 @@ def draw(table, path):
                 axis.annotate(text, (i, place), xytext=(4, 0), textcoords="offset points", fontsize=8, va="center",
                               bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.5})
         axis.set(xticks=range(len(names)), xticklabels=names, yticks=[], xlim=(-0.1, len(names) - 0.6),
-                 title="Every candidate: its settings, and its validation accuracy (the best is the thickest line)")
+                 title="Settings and validation accuracy of every candidate (the thickest line is the best)")
         for side in ("left", "right", "top", "bottom"):
             axis.spines[side].set_visible(False)
     figure.savefig(path, dpi=110)

@@ -1,13 +1,14 @@
-"""What is wrong with the data set itself: duplicates, images that leak into the test set, labels that look wrong.
+"""Look for errors in a data set: duplicates, training images that leak into the test set, labels that look wrong.
 
     python examples/audit_dataset.py [--folder pictures --size 64 --color rgb]
 
-Finds equal and nearly equal images (mirrored ones too) within and between training and test images; trains networks on
-folds of all images to find labels that cross-validated probabilities contradict; and says what accuracy on the test
-set is worth: its confidence interval, and the accuracy on test images without a copy among the training images.
+- Finds equal and nearly equal images, also mirrored ones, within and between training and test images.
+- Trains networks on folds of all images, to find labels that cross-validated probabilities contradict.
+- Reports the accuracy on the test set with its confidence interval, and the accuracy on those test images that have no
+  copy among the training images.
 
-Writes to output/audit: audit.json, duplicates.csv, label_errors.csv and galleries of both. About twenty minutes on two
-CPU cores, most of it training; `--folds 0` leaves that out.
+Writes to output/audit: audit.json, duplicates.csv, label_errors.csv and galleries of both. Takes about twenty minutes
+on two CPU cores, most of it for training; `--folds 0` skips that.
 """
 import argparse
 import json
@@ -72,7 +73,7 @@ def find_duplicates(X, is_test, threshold, neighbours=5):
 
 
 def find_label_errors(y, proba):
-    """Images that networks which have not seen them are sure to be of another class, the worst first.
+    """Images that networks confidently assign to another class without having seen them, the worst first.
 
     Confident learning (Northcutt et al., 2021, https://arxiv.org/abs/1911.00068): a label is suspect if another class
     is as probable for the image as on average for the images with that class's label.
@@ -111,12 +112,13 @@ def accuracy_of(right):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threshold", type=float, default=8.0, help="largest difference of nearly equal images: root "
-                        "mean square over the pixels, of 255 (default: 8)")
-    parser.add_argument("--folds", type=int, default=3, help="folds for label errors, 0 for none (default: 3)")
-    parser.add_argument("--epochs", type=int, help="epochs of a fold (default: the classifier's own)")
-    parser.add_argument("--images", type=int, metavar="N", help="audit N random images only")
-    parser.add_argument("--model", help="whose test accuracy to look at: " + MODEL_HELP +
+    parser.add_argument("--threshold", type=float, default=8.0, help="largest difference between nearly equal images: "
+                        "root mean square over the pixels, out of 255 (default: 8)")
+    parser.add_argument("--folds", type=int, default=3, help="cross-validation folds for finding label errors; 0 "
+                        "skips this (default: 3)")
+    parser.add_argument("--epochs", type=int, help="epochs for each fold (default: the classifier's own)")
+    parser.add_argument("--images", type=int, metavar="N", help="audit only N random images")
+    parser.add_argument("--model", help="model whose test accuracy to report: " + MODEL_HELP +
                         " (default: pretrained for Fashion-MNIST, else none)")
     parser.add_argument("--device", help="cpu or cuda (default: cuda if there is one)")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
@@ -151,7 +153,7 @@ def main():
     pairs = find_duplicates(X, is_test, args.threshold)
     pairs["labels differ"] = y[pairs["first"]] != y[pairs["second"]]
     summary = {}
-    print(f"{len(X):,} images; pairs that are equal, or differ by at most {args.threshold:g} of 255:")
+    print(f"{len(X):,} images; pairs of images that are equal, or differ by at most {args.threshold:g} out of 255:")
     for place in ("within train", "between train and test", "within test"):
         here = pairs[pairs["where"] == place]
         equal = here[here["distance"] == 0]
@@ -168,12 +170,12 @@ def main():
                        f"{where[row['second']]}: {names[y[row['second']]]}\n{row['distance']:.1f}"
                        + ", one mirrored" * row["mirrored"]) for row in order.head(40).to_dict("records")],
                      5, args.output / "duplicates.png", f"{min(40, len(order))} of {len(order):,} pairs of equal or "
-                     "nearly equal images, other labels first: place and label of each, and how much they differ (of "
-                     "255)")
+                     "nearly equal images, pairs with different labels first. Above each pair: place and label of "
+                     "both, and their difference (out of 255)")
 
     content = {"images": len(X), "threshold": args.threshold, "duplicates": summary}
     if args.folds:
-        print(f"\ntraining {args.folds} networks on folds of all images, to predict those that they have not seen")
+        print(f"\ntraining {args.folds} networks, each on all folds but one, to predict the images of that fold")
         if args.epochs:
             classifier.set_params(max_epochs=args.epochs)
         folds = StratifiedKFold(args.folds, shuffle=True, random_state=args.seed)
@@ -185,8 +187,8 @@ def main():
                                                       .sort_values(ascending=False).head(8).items()}}
         accuracy = content["label_errors"]["cross_validated_accuracy"]
         if accuracy < 0.9:
-            print(f"  caution: the networks recognise only {accuracy:.0%} of the images, so that many suspects are "
-                  "mistakes of theirs and not of the labels")
+            print(f"  caution: the networks classify only {accuracy:.0%} of the images correctly, so many suspects are "
+                  "errors of the networks and not of the labels")
         print(f"  accuracy {accuracy:.4f}; {len(errors)} labels are suspect "
               f"({len(errors) / len(y):.2%}): " + ", ".join(
                   f"{name} {count}" for name, count in content["label_errors"]["pairs"].items()))
@@ -196,8 +198,8 @@ def main():
             draw_gallery([((shown[row["image"]],), f"{where[row['image']]}\n{names[row['label']]}: "
                            f"{row['p_label']:.1%}\n{names[row['guess']]}: {row['p_guess']:.1%}")
                           for row in errors.head(60).to_dict("records")], 10, args.output / "label_errors.png",
-                         f"{min(60, len(errors))} of {len(errors):,} suspect labels: above each image its place, its "
-                         "label, and what networks say that have not seen it, each with its probability")
+                         f"{min(60, len(errors))} of {len(errors):,} suspect labels. Above each image: its place, its "
+                         "label, and the prediction of a network that has not seen it, with their probabilities")
 
     if model is not None and is_test.any():
         right = model.predict(X[is_test]) == y_model[is_test]

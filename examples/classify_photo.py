@@ -1,9 +1,9 @@
-"""What is in these photos? The three most probable garments of each, and what the network saw.
+"""What is in these photos? The three most probable garments in each, and what the network saw.
 
     python examples/classify_photo.py shirt.jpg shoe.png
 
-Each photo should show one garment on a plain background. Prints names and probabilities with the 28 x 28 image that
-the network gets, and writes both side by side to output/photos.png.
+Each photo should show one garment on a plain background. Prints names and probabilities beside the 28 x 28 image that
+the network gets, and writes photos and images side by side to output/photos.png.
 """
 import argparse
 import os
@@ -43,14 +43,14 @@ def check_output(path):
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OSError(f"--output must lie in a folder that can be made: {error}") from error
+        raise OSError(f"--output must be in a folder that can be created: {error}") from error
     if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise PermissionError(f"--output must name a file that may be written, got {path}")
+        raise PermissionError(f"--output must name a file that you may write to, got {path}")
 
 
 def draw(paths, images, answers, output):
     if plt is None:
-        print("no picture: it is drawn with matplotlib, pip install 'fmnist_sk[plot]'")
+        print("no picture was written, because that needs matplotlib: pip install 'fmnist_sk[plot]'")
         return
     from PIL import Image, ImageOps
 
@@ -75,8 +75,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", nargs="+", metavar="PHOTO", help="picture files")
     parser.add_argument("--model", default="pretrained", help=f"{MODEL_HELP} (default: pretrained)")
-    parser.add_argument("--background", choices=["auto", "light", "dark"], default="auto", help="of the photos "
-                        "(default: judged by their edges)")
+    parser.add_argument("--background", choices=["auto", "light", "dark"], default="auto", help="background "
+                        "of the photos (default: auto, judged by their edges)")
     add_output(parser, "output/photos.png", "the picture to write")
     args = parser.parse_args()
     try:
@@ -110,7 +110,7 @@ def main():
         if not image.any():
             notes = [path, "", "nothing but background"]
         elif image.mean() < 6:
-            notes += ["", "The image is nearly black: is the background seen at the photo's edges?"]
+            notes += ["", "The image is nearly black: is the background visible along the photo's edges?"]
         print("\n".join(f"  {line}   {note}".rstrip() for line, note in
                         zip(lines, notes + [""] * (len(lines) - len(notes)), strict=True)) + "\n")
         answers.append(f"{names[best[0]]}, {row[best[0]]:.0%}" if image.any() else notes[-1])

@@ -1,11 +1,12 @@
-"""The same search and the same stacking as on one machine, on a Dask cluster that loses a worker meanwhile.
+"""A search and a stacking on a Dask cluster that loses a worker: are the results the same as on one machine?
 
     python examples/cluster_search.py                                   # starts two worker processes here
-    python examples/cluster_search.py --scheduler tcp://10.0.0.1:8786   # uses a cluster that is there
+    python examples/cluster_search.py --scheduler tcp://10.0.0.1:8786   # uses an existing cluster
 
-Runs a grid search and a stacking on Fashion-MNIST in this process, and again on the cluster, of which one worker is
-killed while it works (not of a cluster that is there). Every score and every prediction must be the same. A worker gets
-the data once, not with each task. Writes cluster.json to output/cluster. Needs pip install 'fmnist_sk[dask]'.
+Runs a grid search and a stacking on Fashion-MNIST in this process, and again on the cluster. There, one worker is
+killed while it works, unless --scheduler names an existing cluster. Every score and every prediction must be the same.
+A worker gets the data once, not with each task. Writes cluster.json to output/cluster. Needs
+pip install 'fmnist_sk[dask]'.
 """
 import argparse
 import json
@@ -49,11 +50,11 @@ def main():
     parser.add_argument("--scheduler", help="address of a cluster (default: start one on this machine)")
     parser.add_argument("--workers", type=int, default=2, help="worker processes to start (default: 2)")
     parser.add_argument("--images", type=int, default=4000, help="training images to use (default: 4,000)")
-    parser.add_argument("--epochs", type=int, default=4, help="epochs of a fit (default: 4)")
-    parser.add_argument("--keep-workers", action="store_true", help="kill none")
+    parser.add_argument("--epochs", type=int, default=4, help="epochs of each fit (default: 4)")
+    parser.add_argument("--keep-workers", action="store_true", help="do not kill a worker")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
-    parser.add_argument("--data-home", help="folder to look for the Fashion-MNIST files in first")
+    parser.add_argument("--data-home", help="folder to search first for the Fashion-MNIST files")
     add_output(parser, "output/cluster")
     args = parser.parse_args()
     data, _ = prepare(parser, args, "output/cluster", ["cluster.json"], workers=2, images=100, epochs=1, seed=0)

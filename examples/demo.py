@@ -1,12 +1,13 @@
-"""Hold a garment in the blue rectangle: the picture of a camera, classified live.
+"""Classify a camera's picture live: hold a garment in the blue rectangle.
 
     python examples/demo.py                                             # the first camera, in a window
     python examples/demo.py --video clip.mp4                            # a video file, in a window
     python examples/demo.py --video clip.mp4 --headless --write out.mp4 # no window: write an annotated video
 
-Shows the class and its probability, the two next best, frames per second, and in the corner what the network sees.
-Keys: q or Esc quits, as Ctrl-C does, s saves the picture, b switches between light, dark and automatic background. A
-plain background of one colour works best. After report 3's demo program. Needs the extra fmnist_sk[demo].
+Shows the most probable class with its probability, the two next best, frames per second, and in the corner what the
+network sees. Keys: q, Esc or Ctrl-C quits, s saves the picture, b switches between light, dark and automatic
+background. A plain background of one colour works best. Modelled on report 3's demo program. Needs the extra
+fmnist_sk[demo].
 """
 import argparse
 import contextlib
@@ -153,22 +154,23 @@ def main(argv=None):
     parser.add_argument("--video", type=Path, help="a video file instead of a camera")
     parser.add_argument("--headless", action="store_true", help="no window")
     parser.add_argument("--write", type=Path, metavar="PATH", help="write the annotated video to this .mp4 or .avi")
-    parser.add_argument("--overwrite", action="store_true", help="replace a video that is there")
-    parser.add_argument("--frames", type=int, help="stop after so many frames")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing video")
+    parser.add_argument("--frames", type=int, help="stop after this many frames")
     parser.add_argument("--model", default="pretrained", help=f"{MODEL_HELP} (default: pretrained)")
-    parser.add_argument("--background", choices=BACKGROUNDS, default="auto", help="behind the garment (default: auto)")
+    parser.add_argument("--background", choices=BACKGROUNDS, default="auto", help="background behind the garment "
+                        "(default: auto)")
     parser.add_argument("--output", type=Path, default=Path("output/demo"), help="folder for saved pictures")
     args = parser.parse_args(argv)
     writer, source = None, args.camera if args.video is None else str(args.video)
     try:
         if args.headless and args.write is None:
-            raise ValueError("--headless needs --write, or nothing would come of it")
+            raise ValueError("--headless needs --write, or there would be no output")
         if args.write is not None and args.write.suffix.lower() not in (".mp4", ".avi"):
             raise ValueError(f"--write must end in .mp4 or .avi, got {args.write}")
         if args.video is not None and not args.video.is_file():
             raise FileNotFoundError(f"there is no video {args.video}")
         if args.video is not None and args.write is not None and args.write.resolve() == args.video.resolve():
-            raise ValueError("--write must name another file than --video")
+            raise ValueError("--write must not name the file of --video")
         if args.write is not None:
             check_free([args.write], args.overwrite, "--write")
         if args.frames is not None and args.frames < 1:
@@ -178,7 +180,7 @@ def main(argv=None):
         capture = cv2.VideoCapture(source)
         if not capture.isOpened():
             raise OSError(f"camera {args.camera} cannot be opened" if args.video is None else
-                          f"{args.video} is no video that OpenCV can read")
+                          f"{args.video} is not a video that OpenCV can read")
         frames = frames_of(capture)
         first = next(frames, None)
         if first is None:
@@ -197,7 +199,7 @@ def main(argv=None):
     try:
         names = run(frames, annotator, writer, not args.headless, args.output)
     except (cv2.error, ImportError) as error:
-        reason = "" if isinstance(error, ImportError) else "no window can be opened, --headless does without: "
+        reason = "" if isinstance(error, ImportError) else "no window can be opened; --headless needs none: "
         parser.exit(2, f"{parser.prog}: error: {reason}{error}\n")
     finally:
         capture.release()

@@ -1,11 +1,11 @@
-"""Everything worth seeing about a trained model: a report, pictures, and one HTML page of them all.
+"""Evaluate a trained model: a report, plots, and one HTML page with all of them.
 
     python examples/evaluate.py output/quickstart/model.safetensors
 
 MODEL is a file that `fmnist_sk.save` wrote (quickstart.py and train.py do), or one of the package's networks:
-"pretrained" or "accurate". Prints the test accuracy and a report for each class, and writes to output/evaluate/NAME:
-pictures, metrics.json, mistakes.csv, and report.html, which needs no other file. Images are Fashion-MNIST's, or your
-own:
+"pretrained" or "accurate". Prints the test accuracy and a report with a row per class, and writes to
+output/evaluate/NAME: plots, metrics.json, mistakes.csv, and report.html, which needs no other file. The images are
+those of Fashion-MNIST, or your own:
 
     python examples/evaluate.py MODEL --folder pictures
 """
@@ -44,7 +44,7 @@ figure { margin: 2.5rem 0 } figcaption { color: #555 } .big { font-size: 2rem; f
 </style></head><body>
 <h1>{{ title }}</h1>
 <p><span class="big">{{ "%.2f" | format(100 * metrics.accuracy) }} %</span> of {{ "{:,}".format(metrics.n_images) }} \
-images of {{ data }} are recognised (95 % interval {{ "%.2f" | format(100 * metrics.interval[0]) }} to
+images of {{ data }} are classified correctly (95 % interval {{ "%.2f" | format(100 * metrics.interval[0]) }} to
 {{ "%.2f" | format(100 * metrics.interval[1]) }} %).{% if metrics.log_loss is defined %}
 Log loss {{ "%.3f" | format(metrics.log_loss) }}, expected calibration error \
 {{ "%.3f" | format(metrics.calibration_error) }}.{% endif %}</p>
@@ -58,10 +58,10 @@ Log loss {{ "%.3f" | format(metrics.log_loss) }}, expected calibration error \
 
 
 def pictures_of(model, X, y, y_pred, y_proba, names, where, n_embedded):
-    """The name of a picture, its caption and its display, one after the other."""
+    """The name, caption and display of each picture, one after the other."""
     seen = None if names is None else [name for name, label in zip(names, model.classes_, strict=True)
                                        if label in y or label in y_pred]
-    yield "class_accuracy", "How many images of each class are recognised", \
+    yield "class_accuracy", "Accuracy of each class", \
         fmnist_sk.ClassAccuracyDisplay.from_predictions(y, y_pred, class_names=seen)
     yield "confusion_matrix", "True and predicted classes, and images of the most frequent confusions", \
         fmnist_sk.ConfusionDisplay.from_predictions(y, y_pred, X, class_names=seen)
@@ -75,19 +75,19 @@ def pictures_of(model, X, y, y_pred, y_proba, names, where, n_embedded):
     if not isinstance(network, ImageClassifier):
         return
     if network.history_:
-        yield "history", "The training", fmnist_sk.HistoryDisplay.from_estimator(model)
+        yield "history", "Learning curves", fmnist_sk.HistoryDisplay.from_estimator(model)
         if "valid_class_acc_0" in network.history_[0]:
-            yield "class_history", "The accuracy of each class during the training", \
+            yield "class_history", "Accuracy of each class during training", \
                 fmnist_sk.ClassHistoryDisplay.from_estimator(model, class_names=names)
-    yield "features", "Images as the network's last layer sees them: near each other if they are alike to it", \
+    yield "features", "Images as the network's last layer sees them: similar ones lie close together", \
         fmnist_sk.EmbeddingDisplay.from_estimator(model, X, y, max_images=n_embedded, class_names=None if names is None
                                                   else [name for name, label in zip(names, model.classes_, strict=True)
                                                         if label in y])
     first = [int(np.flatnonzero(y == label)[0]) for label in np.unique(y)][:8]
     for name, caption, draw in [
-        ("grad_cam", "Where the evidence for its answers lies, which may be where nothing is (Grad-CAM)",
+        ("grad_cam", "Where the evidence for each prediction lies, which may be in the empty background (Grad-CAM)",
          lambda: fmnist_sk.GradCAMDisplay.from_estimator(model, X[first], y[first], class_names=names)),
-        ("feature_maps", "What each convolution and pooling makes of an image",
+        ("feature_maps", "The output of each convolution and pooling layer for one image",
          lambda: fmnist_sk.FeatureMapsDisplay.from_estimator(model, X[-1:])),
         ("filters", "The filters of the first convolution", lambda: fmnist_sk.FiltersDisplay.from_estimator(model)),
     ]:
@@ -107,12 +107,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     add_data_options(parser, is_sized=False)
-    parser.add_argument("--part", choices=["test", "all"], default="test", help="of a folder or CSV file: the part "
-                        "that train.py holds out, or the subfolder test (test, the default), or all of it")
+    parser.add_argument("--part", choices=["test", "all"], default="test", help="images of a folder or CSV file: "
+                        "those of the subfolder test, or else those that train.py holds out (test); or all "
+                        "(default: test)")
     parser.add_argument("--device", default="auto", help="cpu or cuda (default: cuda if there is one)")
-    parser.add_argument("--embed", type=int, default=2000, metavar="N", help="images in the picture of features "
+    parser.add_argument("--embed", type=int, default=2000, metavar="N", help="images in the plot of features "
                         "(default: 2000)")
-    parser.add_argument("--dpi", type=int, default=110, help="resolution of the pictures (default: 110)")
+    parser.add_argument("--dpi", type=int, default=110, help="resolution of the plots (default: 110)")
     add_output(parser, "output/evaluate/NAME")
     args = parser.parse_args()
     name = name_of(args.model)
@@ -164,7 +165,7 @@ def main():
     mistakes[mistakes["label"] != mistakes["prediction"]].to_csv(output / "mistakes.csv", index=False)
     table = pd.DataFrame(classification_report(y, y_pred, output_dict=True, **order)).T
     page = Environment(autoescape=True).from_string(PAGE).render(
-        title=f"What {name} sees", data=args.csv or args.folder or "Fashion-MNIST's test set", metrics=metrics,
+        title=f"Evaluation of {name}", data=args.csv or args.folder or "Fashion-MNIST's test set", metrics=metrics,
         model=str(model), pictures=pictures, version=fmnist_sk.__version__,
         table=table.drop("accuracy", errors="ignore").to_html(float_format="{:.3f}".format, border=0,
                                                               formatters={"support": "{:.0f}".format}))

@@ -1,4 +1,4 @@
-"""Searches for hyper-parameters on Fashion-MNIST: the reports' own, and one over the size of networks.
+"""Hyperparameter searches on Fashion-MNIST: the reports' own, and one over the size of networks.
 
     python examples/hyperparameter_search.py                              # report 1's: learning rate, L2, batch, epochs
     python examples/hyperparameter_search.py --space report_2 --method grid
@@ -6,9 +6,11 @@
     python examples/hyperparameter_search.py --method optuna              # needs pip install 'fmnist_sk[optuna]'
 
 Trains on some of the training images and ranks candidates by accuracy on others. Writes ranking.csv, search.png and the
-best model to output/search. Finished fits are kept in output/search/fits: the same command after Ctrl-C, or after a
-power cut, trains none of them again, and a halving search trains its candidates on instead of anew. Its last round has
-all epochs where the numbers of candidates and epochs allow; in any case the best candidate is trained for all of them.
+best model to output/search. Finished fits are kept in output/search/fits: run again after Ctrl-C or a power cut, the
+same command repeats none of them.
+
+A halving search continues training its candidates in each round instead of starting afresh. Its last round has all
+epochs if the numbers of candidates and epochs allow. In any case the best candidate is finally trained for all epochs.
 """
 import argparse
 import functools
@@ -180,18 +182,19 @@ def main():
     parser.add_argument("--space", choices=SPACES, default="report_1", help="what to vary (default: report_1)")
     parser.add_argument("--method", choices=["grid", "random", "halving", "optuna"], default="random",
                         help="how to choose candidates (default: random)")
-    parser.add_argument("--candidates", type=int, default=12, help="how many, but for the grid (default: 12)")
+    parser.add_argument("--candidates", type=int, default=12, help="number of candidates, except with grid "
+                        "(default: 12)")
     parser.add_argument("--images", type=int, default=10_000, help="training images to use (default: 10,000)")
-    parser.add_argument("--folds", type=int, default=1, help="folds of the cross-validation; 1: one split, a fifth "
-                        "held out (default: 1)")
-    parser.add_argument("--epochs", type=int, default=9, help="epochs of a whole fit, where the space does not say "
+    parser.add_argument("--folds", type=int, default=1, help="folds of the cross-validation; 1: a single split that "
+                        "holds out a fifth (default: 1)")
+    parser.add_argument("--epochs", type=int, default=9, help="epochs of a whole fit, unless the space varies them "
                         "(default: 9)")
-    parser.add_argument("--jobs", type=int, default=1, help="fits at a time, in processes: of all candidates and "
-                        "folds, but with optuna of the folds of one candidate, because the next depends on it "
+    parser.add_argument("--jobs", type=int, default=1, help="fits at a time, in processes: any candidates and folds; "
+                        "with optuna only the folds of one candidate, because the next candidate depends on it "
                         "(default: 1)")
     parser.add_argument("--device", help="cpu or cuda (default: cuda if there is one)")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
-    parser.add_argument("--data-home", help="folder to look for the Fashion-MNIST files in first")
+    parser.add_argument("--data-home", help="folder to search first for the Fashion-MNIST files")
     add_output(parser, "output/search")
     args = parser.parse_args()
     train, test = prepare(parser, args, "output/search", WRITTEN, candidates=1, folds=1, epochs=1, images=100,
@@ -222,7 +225,7 @@ def main():
             params = {**params, search.resource: args.epochs}
         best = clone(model).set_params(**clone(params, safe=False)).fit(X, y)
     except KeyboardInterrupt:
-        raise SystemExit(f"\ninterrupted; the same command goes on with what is in {args.output / 'fits'}") from None
+        raise SystemExit(f"\ninterrupted; the same command continues with the fits in {args.output / 'fits'}") from None
     table = ranking(results)
     table.to_csv(args.output / "ranking.csv", index_label="rank")
     draw(table, args.output / "search.png")

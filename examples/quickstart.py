@@ -1,9 +1,9 @@
-"""From raw Fashion-MNIST to a trained, inspected and saved classifier, in two to three minutes on two CPU cores.
+"""From raw Fashion-MNIST images to a trained, inspected and saved classifier, in 2 to 3 minutes on two CPU cores.
 
     python examples/quickstart.py
 
 Prints the test accuracy and a report, and writes learning curves, the confusion matrix and the fitted model to
-output/quickstart. Where Fashion-MNIST cannot be had, it says so and uses scikit-learn's digits instead.
+output/quickstart. If Fashion-MNIST is not available, the script says so and uses scikit-learn's digits instead.
 """
 import argparse
 import time
@@ -33,8 +33,8 @@ def load(data_home, download):
                        for subset in ("train", "test"))
         return train.images, train.target, test.images, test.target, train.target_names, True
     except (FileNotFoundError, ValueError) as error:
-        print(f"{'!' * 78}\nFASHION-MNIST IS NOT HERE: going on with scikit-learn's 8 x 8 DIGITS, enlarged.\n"
-              f"The figures below are not Fashion-MNIST's.\n{error}\n{'!' * 78}\n")
+        print(f"{'!' * 78}\nFASHION-MNIST IS NOT AVAILABLE: continuing with scikit-learn's 8 x 8 DIGITS, enlarged.\n"
+              f"The figures below are not those of Fashion-MNIST.\n{error}\n{'!' * 78}\n")
     digits = load_digits()
     images = np.kron(digits.images, np.ones((3, 3)))                          # 24 x 24 pixels
     X_train, X_test, y_train, y_test = train_test_split(images, digits.target, stratify=digits.target,
@@ -47,7 +47,7 @@ def main():
     parser.add_argument("--epochs", type=int, help="passes over the training images (default: the classifier's own)")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
     parser.add_argument("--device", help="cpu or cuda (default: cuda if there is one)")
-    parser.add_argument("--data-home", help="folder to look for the Fashion-MNIST files in first")
+    parser.add_argument("--data-home", help="folder to search first for the Fashion-MNIST files")
     parser.add_argument("--no-download", action="store_true", help="never download")
     add_output(parser, "output/quickstart", "folder for pictures and model")
     args = parser.parse_args()
@@ -82,7 +82,7 @@ def main():
         guess = probabilities.argmax()
         print(f"  {names[truth]:12s} is predicted as: {names[guess]} ({probabilities[guess]:.1%})")
     print(f"\nwrote {', '.join(str(args.output / name) for name in WRITTEN)}"
-          f"\n{time.perf_counter() - start:.0f} s in all")
+          f"\ntook {time.perf_counter() - start:.0f} s in all")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""What each random transformer does to images: a picture, one row each, before and after.
+"""Draw what each random transformer does to images, in a row for each.
 
     python examples/show_augmentation.py [--preset report_3] [--output picture.png]
 
-Every transformer is applied to all images (p=1); the last rows are presets as they are used in training.
+The first row shows the images before. Transformers are applied to all images (p=1). The last rows are presets as they
+are used in training.
 """
 import argparse
 
@@ -47,8 +48,8 @@ def main():
     parser.add_argument("--images", type=int, choices=range(1, 101), metavar="N", default=10,
                         help="images in a row (default: 10)")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
-    parser.add_argument("--data-home", help="folder to look for the Fashion-MNIST files in first")
-    add_output(parser, "output/augmentation.png", "the picture")
+    parser.add_argument("--data-home", help="folder to search first for the Fashion-MNIST files")
+    add_output(parser, "output/augmentation.png", "the picture to write")
     args = parser.parse_args()
 
     data = load_fashion_mnist(data_home=args.data_home)

@@ -1,15 +1,17 @@
-"""Ensembles of different models: average, voting and stacking, with confidence intervals.
+"""Ensembles of different models: averaging, voting and stacking, with confidence intervals.
 
     python examples/stacking.py                                 # hours on two CPU cores
     python examples/stacking.py --images 3000 --epochs 2        # minutes
     python examples/stacking.py --folder pictures --size 64 --color rgb
 
-Members are four networks of different kinds and a support vector machine on histograms of gradients. They are trained
-as often as the stacking's cross-validation needs, its `cv` times and once more on all training images; averages, voting
-and the second stacking (cv="prefit", whose meta-learner learns from the validation images) use what was trained then.
-The table has every member's and combination's accuracy on validation and test images, and the calibration before and
-after a temperature. Probabilities of the support vector machine are the softmax of its margins. Writes ensemble.json
-and comparison.png to output/stacking. Needs pip install 'fmnist_sk[hog,plot]'.
+Members are four networks of different kinds and a support vector machine on histograms of gradients. The stacking
+trains each of them --cv times for its cross-validation and once more on all training images. Averages, voting and a
+second stacking (cv="prefit", whose meta-learner learns from the validation images) use these trained members. The
+probabilities of the support vector machine are the softmax of its margins.
+
+The table lists, for every member and combination, the accuracy on validation and test images, and the calibration error
+before and after temperature scaling. Writes ensemble.json and comparison.png to output/stacking. Needs
+pip install 'fmnist_sk[hog,plot]'.
 """
 import argparse
 import json
@@ -69,7 +71,7 @@ def members(epochs, seed, device):
 
 
 class AsGiven(ClassifierMixin, BaseEstimator):
-    """A classifier of probabilities, which it leaves as they are: to calibrate what was predicted before."""
+    """A classifier that takes probabilities and returns them unchanged: to calibrate earlier predictions."""
 
     def fit(self, X, y):
         self.classes_ = np.unique(y)
@@ -87,7 +89,7 @@ def meta_learner():
 
 
 def combinations(stack, prefit, columns):
-    """For each member and combination its probabilities (n, n_classes) of images.
+    """For each member and combination its probabilities (n, n_classes) for the images.
 
     `columns` (n, n_classes * members) are the members' outputs side by side, as `stack` gives them to its meta-learner.
     """
@@ -116,7 +118,8 @@ def main():
     parser.add_argument("--images", type=int, help="training images, a tenth of them for validation (default: all)")
     parser.add_argument("--epochs", type=int, help="epochs of the networks (default: each network's own)")
     parser.add_argument("--cv", type=int, default=3, help="folds of the stacking (default: 3)")
-    parser.add_argument("--jobs", type=int, default=1, help="members and folds at a time, in processes (default: 1)")
+    parser.add_argument("--jobs", type=int, default=1, help="members and folds to train at a time, in processes "
+                        "(default: 1)")
     parser.add_argument("--device", help="cpu or cuda (default: cuda if there is one)")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
     add_data_options(parser)

@@ -1,20 +1,20 @@
-r"""One training run from the command line: any network, any setting, and everything about it written down.
+r"""Train any network with any settings, and write down everything about the run.
 
     python examples/train.py --model ResNetClassifier --recipe fashion --epochs 3
     python examples/train.py --model cnn_1 --setting "sigmoid, augmented" --lr 0.002
 
-Writes to output/train/MODEL: config.json (all settings, before training), results.json, history.csv (a row an epoch),
+Writes to output/train/MODEL: config.json (all settings, before training), results.json, history.csv (a row per epoch),
 curves.png, class_history.png, schedule.png and model.safetensors. `--config FOLDER/config.json` repeats a run, with
-bit-identical results. A run that was killed, stopped with Ctrl-C, or could not write its files, goes on when the same
+bit-identical results. A run that was killed, stopped with Ctrl-C or could not write its files resumes when the same
 command is given again.
 
-`--folder PICTURES --size 64 --color rgb` trains on pictures of your own, of which a fifth is held out for testing and
-whose labels are the names of their folders; `--csv FILE` on the images of a CSV file.
+`--folder PICTURES --size 64 --color rgb` trains on your own pictures: their labels are the names of their folders, and
+a fifth of them is held out for testing. `--csv FILE` trains on the images of a CSV file.
 
-A VALUE is a number, a word, none, true, false, a tuple, or JSON, in which objects of fmnist_sk are named, such as
+A VALUE is a number, a word, none, true, false, a tuple, or JSON. JSON may name objects of fmnist_sk, such as
 --augment '[{"RandomCrop": {"padding": 2}}, {"MixUp": {"alpha": 0.4}}]'.
 
-Report 1's own spelling is understood too: --model CNN_1 --batch_size 128 --lr 4e-3 --rs 1e-3 --num_epochs 10
+Report 1's own option names work too: --model CNN_1 --batch_size 128 --lr 4e-3 --rs 1e-3 --num_epochs 10
 --augment_data True --loss_type sigmoid.
 """
 import argparse
@@ -79,8 +79,8 @@ OPTIONS = {         # parameter: option, meaning
     "schedule": ("--schedule", "learning rate over the run: a name such as one_cycle, or an object"),
     "optimizer": ("--optimizer", "sgd, adam, adamw, rmsprop or asgd"),
     "label_smoothing": ("--label-smoothing", "share of every target that is spread over all classes"),
-    "ema": ("--ema", "moving average of the weights that keeps this share in every step"),
-    "swa": ("--swa", "mean of the weights after each epoch from this share of the run on"),
+    "ema": ("--ema", "use a moving average of the weights that keeps this share of itself in every step"),
+    "swa": ("--swa", "use the mean of the weights after each epoch, from this share of the run on"),
     "sam_rho": ("--sam-rho", "radius of sharpness-aware minimisation"),
     "tta": ("--tta", "test-time augmentation: mirror, shift or \"('mirror', 'shift')\""),
     "device": ("--device", "cpu or cuda (default: cuda if there is one)"),
@@ -103,18 +103,18 @@ def evaluate(text):
                 break
         else:
             if set(text) & set("()[]{}'\",="):
-                raise ValueError("it is neither JSON nor a literal of Python")
+                raise ValueError("it is neither JSON nor a Python literal")
             return text
         return from_json(value)
     except (TypeError, ValueError, RecursionError) as error:
-        raise argparse.ArgumentTypeError(f"{text[:200]!r} cannot be used: {error!s:.300}; an object is given as "
+        raise argparse.ArgumentTypeError(f"{text[:200]!r} cannot be used: {error!s:.300}; an object is written as "
                                          '{"RandomCrop": {"padding": 2}}') from error
 
 
 def literal(text):
     """A literal of Python. Raises ValueError for long ones, which take 500 times as much memory."""
     if len(text) > LONGEST_TEXT:
-        raise ValueError(f"a literal has at most {LONGEST_TEXT:,} characters")
+        raise ValueError(f"a literal may have at most {LONGEST_TEXT:,} characters")
     return ast.literal_eval(text)
 
 
@@ -177,31 +177,31 @@ def parse(argv):
         group.add_argument(option, *([REPORT_1[option]] if option in REPORT_1 else []), **settings)
 
     add("--model", type=model, choices=MODELS, metavar="NAME", help=f"{', '.join(MODELS)} (default: ResNetClassifier)")
-    add("--config", type=Path, metavar="PATH", help="take everything from the config.json of a run; other options "
-        "override it")
-    add("--setting", metavar="TEXT", help="of a reference system: how it was trained for one of its figures, "
-        "such as \"sigmoid, augmented\", or another of its settings")
-    add("--recipe", choices=RECIPES, help="settings of a whole training by name, over the model's own")
+    add("--config", type=Path, metavar="PATH", help="take all settings from the config.json of a run; other options "
+        "override them")
+    add("--setting", metavar="TEXT", help="named setting of a reference system, such as \"sigmoid, augmented\": how "
+        "its report trained it for one of its figures, or another setting that the report tried")
+    add("--recipe", choices=RECIPES, help="named settings of a whole training, which override the model's own")
     for parameter, (option, meaning) in OPTIONS.items():
         add(option, dest=parameter, type=evaluate, default=absent, metavar="VALUE", help=meaning)
     add("--augment", nargs="?", type=evaluate, const=True, default=absent, metavar="VALUE", help="random changes of "
-        "training images: a preset's name, an object or none; without VALUE those of the model's report if that "
-        "is report 1, 2 or 3, else fashion")
+        "training images: a preset's name, an object or none; without VALUE the preset of the model's report if "
+        "that is report 1, 2 or 3, else fashion")
     loss = parser.add_mutually_exclusive_group()
     add("--loss", loss, dest="criterion", choices=LOSSES, default=absent, help="the loss")
-    add("--loss_type", loss, choices=LOSS_TYPES, help="report 1's two: softmax is cross_entropy, sigmoid the mean of "
-        "one binary cross-entropy for each class")
+    add("--loss_type", loss, choices=LOSS_TYPES, help="report 1's two losses: softmax is cross_entropy, sigmoid the "
+        "mean over the classes of binary cross-entropies")
     add("--set", dest="settings", action="append", type=setting, default=[], metavar="NAME=VALUE", help="any other "
-        "parameter, such as width=16, optimizer__betas=(0.9,0.95) or criterion__gamma=1; may be given often")
+        "parameter, such as width=16, optimizer__betas=(0.9,0.95) or criterion__gamma=1; may be repeated")
     add("--seed", type=int, help="random seed (default: 0)")
-    add("--n-train", type=int, metavar="N", help="use N training images, in the proportions of the classes")
+    add("--n-train", type=int, metavar="N", help="use N training images, stratified by class")
     add_data_options(parser)
     parser.set_defaults(size=None, color=None)
     add("--tensorboard", action="store_true", help="also log to OUTPUT/tensorboard "
         "(pip install 'fmnist_sk[tensorboard]')")
     add("--output", type=Path, metavar="PATH", help="folder to write to (default: output/train/MODEL)")
-    add("--allow-large", action="store_true", help=f"train networks of more than {LARGEST:,} parameters")
-    add("--overwrite", action="store_true", help="replace what another run has written to that folder")
+    add("--allow-large", action="store_true", help=f"allow networks of more than {LARGEST:,} parameters")
+    add("--overwrite", action="store_true", help="replace what another run has written to the output folder")
     return parser, parser.parse_args(argv)
 
 
@@ -214,7 +214,7 @@ def small_networks():
         nonlocal n
         n += 0 if parameter is None else parameter.numel()
         if n > LARGEST:
-            raise ValueError(f"the network has more than {LARGEST:,} parameters: --allow-large trains it all the same")
+            raise ValueError(f"the network has more than {LARGEST:,} parameters: --allow-large trains it anyway")
 
     hooks = [register(count) for register in (register_module_parameter_registration_hook,
                                               register_module_buffer_registration_hook)]
@@ -236,10 +236,10 @@ def configure(args):
         try:
             content = json.loads(args.config.read_text())
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"{args.config} is no JSON: {error}") from error
+            raise ValueError(f"{args.config} is not JSON: {error}") from error
         if not isinstance(content, dict) or content.get("model") not in MODELS or not isinstance(
                 content.get("params"), dict):
-            raise ValueError(f"{args.config} is no config.json of this script, or of a model that it does not know.")
+            raise ValueError(f"{args.config} is not a config.json of this script, or names an unknown model.")
         config |= content
         data = config["data"]
         if not isinstance(data, dict) or not {"n_train", "data_home"} <= data.keys() <= DATA.keys():
@@ -251,7 +251,7 @@ def configure(args):
         except RecursionError as error:
             raise ValueError(f"{args.config}: params must not be nested so deeply.") from error
         if config["versions"] != VERSIONS:
-            print(f"{args.config} was written with {config['versions']}, here is {VERSIONS}: results may differ.")
+            print(f"{args.config} was written with {config['versions']}, but this is {VERSIONS}: results may differ.")
     system = SYSTEMS.get(config["model"])
     kind = system.classifier if system else CLASSES[config["model"]]
     if not args.config:
@@ -343,7 +343,7 @@ def draw(classifier, n_samples, class_names, output):
 
 
 def evaluation(classifier, test):
-    """Prints what the classifier makes of the test images, and returns what results.json holds."""
+    """Print how the classifier does on the test images, and return the content of results.json."""
     y, y_pred = test.target, classifier.predict(test.images)
     history, best_epoch = classifier.history_, getattr(classifier, "best_epoch_", None)
     kept = history[(best_epoch or len(history)) - 1]

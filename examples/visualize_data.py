@@ -1,10 +1,10 @@
-"""What the data set looks like: images of every class, mean images, maps of similar images, and augmentation.
+"""Draw a data set: images of every class, mean images, maps of similar images, and augmentation.
 
     python examples/visualize_data.py [--model output/quickstart/model.safetensors]
     python examples/visualize_data.py --folder pictures --size 64 --color rgb
 
-Writes pictures to output/data: samples, class means, a t-SNE map and the principal components of the pixels; with
---model (or --model pretrained) also a t-SNE map of the network's features.
+Writes pictures to output/data: samples, class means, a t-SNE map and the principal components of the pixels, and
+augmented images; with --model (a file, or pretrained) also a t-SNE map of the network's features.
 """
 import argparse
 
@@ -41,9 +41,10 @@ def draw_rows(rows, titles):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--subset", choices=["train", "test", "all"], default="train", help="images (default: train)")
-    parser.add_argument("--images", type=int, default=3000, metavar="N", help="images in a map (default: 3000)")
-    parser.add_argument("--model", metavar="PATH", help=MODEL_HELP)
+    parser.add_argument("--subset", choices=["train", "test", "all"], default="train", help="images to draw "
+                        "(default: train)")
+    parser.add_argument("--images", type=int, default=3000, metavar="N", help="images in each map (default: 3000)")
+    parser.add_argument("--model", metavar="PATH", help=f"network whose features to draw: {MODEL_HELP}")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
     add_data_options(parser)
     add_output(parser, "output/data", "folder for the pictures")
@@ -86,10 +87,10 @@ def main():
         write("features_tsne", EmbeddingDisplay.from_estimator(model, X, y, **options).figure_)
     first = [rows[0] for rows in chosen]
     write("augmentation", AugmentationDisplay.from_augmenters(
-        {"as it is": None, 'augment="fashion"': "fashion", 'augment="strong"': "strong", 'augment="report_2"':
+        {"original": None, 'augment="fashion"': "fashion", 'augment="strong"': "strong", 'augment="report_2"':
          "report_2"}, X[first], y[first], random_state=args.seed).figure_)
     print(f"{len(X):,} images of {X.shape[-2]} x {X.shape[-1]} pixels, values {X.min()} to {X.max()}, mean "
-          f"{X.mean():.1f}, deviation {X.std():.1f}; in each class " + ", ".join(
+          f"{X.mean():.1f}, standard deviation {X.std():.1f}; images per class: " + ", ".join(
               f"{name} {np.sum(y == code):,}" for code, name in enumerate(names)))
 
 

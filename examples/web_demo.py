@@ -1,11 +1,11 @@
-"""A page to try a model on: drop a photo, use the camera, or draw, and see what the model makes of it.
+"""A web page to try a model: drop a photo, use the camera or draw, and see the prediction.
 
     python examples/web_demo.py                                    # the network that comes with the package
     python examples/web_demo.py output/mine/model.safetensors      # one of your own
 
 Shows the three most probable classes, the image that the network gets, and where in it the evidence lies (Grad-CAM).
-Needs pip install 'fmnist_sk[web]'. The page is served to this machine only, unless --host says otherwise; photos are
-deleted after ten minutes, or --keep, and when the page ends.
+Needs pip install 'fmnist_sk[web]'. The page is served to this machine only, unless --host says otherwise. Photos are
+deleted after ten minutes (--keep), and when this script ends.
 """
 import argparse
 import base64
@@ -32,22 +32,22 @@ except ImportError as error:
 LARGEST_FILE = 20 * 2**20           # bytes
 TITLE = "What is in this photo?"
 GARMENTS = "One garment on a plain background works best. The model knows ten kinds of clothes and nothing else: " \
-           "a cat is one of the ten to it."
+           "it takes even a cat for one of them."
 SHADES = ["#202020", "#707070", "#b0b0b0", "#ffffff"]
 PICTURES = [str(Path(__file__).resolve().parent / "pictures" / name) for name in ("sneaker.jpg", "dress.png")]
 FONTS = ["system-ui", "sans-serif"]                 # none that would have to be fetched from elsewhere
 
 
 class Look:
-    """What a model makes of a photo. For one thread at a time; others wait.
+    """The prediction of a model for a photo. For one thread at a time; others wait.
 
     model : a classifier
-    reader : what makes images of photos; None: what `photos` says
-    photos : "fashion" for images as those of Fashion-MNIST, "plain" for photos that are only made to fit, None for what
-        the model's classes say
+    reader : what turns photos into images; None: as `photos` says
+    photos : "fashion" for images as in Fashion-MNIST, "plain" for photos that are only resized, None for whichever the
+        model's classes suggest
 
-    Raises ValueError for models of images that no photo can be made into, and for classes 0 to 9 of 28 x 28 pixels,
-    which are clothes or digits: only the user knows.
+    Raises ValueError for models of images that no photo can be turned into, and for classes 0 to 9 of 28 x 28 pixels,
+    which may be clothes or digits: only the user knows.
     """
 
     def __init__(self, model, reader=None, photos=None):
@@ -72,9 +72,9 @@ class Look:
             self.shows_evidence = works(grad_cam, model, self._form(black))
 
     def __call__(self, photo):
-        """Probabilities by name, the image and the evidence in it as pictures, and what there is to be said of it.
+        """Probabilities by name, the image and the evidence in it as pictures, and warnings about the photo.
 
-        Of models without probabilities, the name alone. Raises OSError or ValueError for what is no photo.
+        Of models without probabilities, the name alone. Raises OSError or ValueError if the file is not a photo.
         """
         with self._one_at_a_time, warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -92,7 +92,7 @@ class Look:
         return None if is_empty else answer, as_html(image), evidence, " ".join(told)
 
     def _form(self, images):
-        """Images as the model takes them: of values as in its training, and as rows if it wants rows."""
+        """Images as the model takes them: with values as in its training, and as rows if it wants rows."""
         low, high = getattr(self.model, "value_range_", None) or (0, 255)
         if high <= 16:                          # from 0 to 1 or to 16, say: of scikit-learn's digits
             images = (low + images / 255 * (high - low)).astype(np.float32)
@@ -116,7 +116,7 @@ def as_html(image):
 
 
 def path_of(sent):
-    """Where the file lies that was sent, whatever it holds. Raises gradio's error for files that were not sent here."""
+    """Path of the file that was sent, whatever it holds. Raises gradio's error for files that were not sent here."""
     if not sent or not sent.path:
         return None
     path = Path(sent.path).resolve()
@@ -158,7 +158,7 @@ def page(look, subtitle, keep):
                                                transforms=(), layers=False,
                                                brush=gradio.Brush(40, colors=SHADES, color_mode="fixed"))
                     button = gradio.Button("What is it?")
-                    gradio.HTML("<p>Choose the brush, and draw something filled.</p>", padding=False)
+                    gradio.HTML("<p>Choose the brush and draw a filled shape.</p>", padding=False)
             with gradio.Column():
                 told = gradio.HTML(elem_id="told", padding=False)
                 label = gradio.Label(num_top_classes=3, label="Answer", elem_id="answer")
@@ -176,12 +176,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default="pretrained", metavar="MODEL", help=f"{MODEL_HELP} (default: "
                         "pretrained)")
-    parser.add_argument("--photos", choices=["fashion", "plain"], help="how photos become images: as those of "
-                        "Fashion-MNIST were made, or plainly made to fit (default: as the model says, or by its "
+    parser.add_argument("--photos", choices=["fashion", "plain"], help="how photos become images: by the steps "
+                        "that made Fashion-MNIST, or by resizing only (default: as stored in the model, or by its "
                         "classes)")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 lets others in (default: "
-                        "127.0.0.1)")
-    parser.add_argument("--port", type=int, help="port to listen on (default: the first free one from 7860 on)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 lets other machines in "
+                        "(default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port to listen on (default: the first free one from 7860)")
     parser.add_argument("--keep", type=int, default=600, metavar="SECONDS", help="how long photos are kept "
                         "(default: 600)")
     parser.add_argument("--device", default="auto", help="cpu or cuda (default: cuda if there is one)")

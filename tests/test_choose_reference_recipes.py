@@ -45,7 +45,8 @@ def test_every_candidate_is_tried_once_on_images_that_are_held_out(tmp_path, mon
     for wrong, message in ((("--images", "500"), "--images must be from 128 to 400, got 500"),
                            (("--images", "1"), "--images must be from 128 to 400, got 1"),
                            (("--only", "resnet", "--candidates", "SGD, batch norm"),
-                            "--candidates must hold one for resnet, got those of other networks: 'SGD, batch norm'")):
+                            "--candidates must include one for resnet, got only those for other networks: "
+                            "'SGD, batch norm'")):
         with pytest.raises(SystemExit):
             run(*wrong)
         assert message in capsys.readouterr().err

@@ -174,7 +174,7 @@ def test_answers_are_smoothed(demo):
     (["--headless"], "--headless needs --write"),
     (["--headless", "--write", "o.gif"], "--write must end in .mp4 or .avi, got o.gif"),
     (["--video", "nowhere.mp4"], "there is no video nowhere.mp4"),
-    (["--video", str(SCRIPT), "--headless", "--write", "o.mp4"], "is no video that OpenCV can read"),
+    (["--video", str(SCRIPT), "--headless", "--write", "o.mp4"], "is not a video that OpenCV can read"),
     (["--camera", "99", "--headless", "--write", "o.mp4"], "camera 99 cannot be opened"),
     (["--video", str(SCRIPT), "--write", str(SCRIPT.with_name("x")) + "/../demo.py"], "--write must end in"),
     (["--frames", "0"], "--frames must be at least 1, got 0"),

@@ -30,7 +30,7 @@ def test_quickstart_on_fashion_mnist(tmp_path):
     out = run("quickstart.py", "--epochs", 1, "--output", tmp_path)
     assert "60000 training and 10000 test images of 28 x 28" in out
     assert "Ankle boot" in out
-    assert "NOT HERE" not in out
+    assert "NOT AVAILABLE" not in out
     assert check_quickstart(out, tmp_path, 0.85).image_shape_ == (1, 28, 28)
 
 
@@ -45,7 +45,7 @@ def test_quickstart_falls_back_to_digits_and_says_so(tmp_path):
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
                             env={**os.environ, "XDG_CACHE_HOME": str(tmp_path), "FMNIST_SK_DATA": ""})
     assert result.returncode == 0, result.stderr
-    assert "FASHION-MNIST IS NOT HERE" in result.stdout
+    assert "FASHION-MNIST IS NOT AVAILABLE" in result.stdout
     assert "apt-get install dataset-fashion-mnist" in result.stdout
     model = check_quickstart(result.stdout, tmp_path, 0.95)
     assert model.predict(np.kron(load_digits().images[:3], np.ones((3, 3)))).tolist() == [0, 1, 2]
@@ -118,4 +118,4 @@ def test_networks_benchmark_keeps_rows_and_goes_on(tmp_path, monkeypatch, capsys
     monkeypatch.setattr(sys, "argv", ["networks.py", "--only", "vgg"])
     with pytest.raises(SystemExit):
         networks.main()
-    assert "--only takes names out of ConvNetClassifier" in capsys.readouterr().err
+    assert "--only must name some of ConvNetClassifier" in capsys.readouterr().err

@@ -192,7 +192,7 @@ def test_photos_that_are_none_are_named(tmp_path):
 @pytest.mark.parametrize(("output", "message"), [
     ("folder", "--output must name a file, but folder is a folder"),
     ("seen", "--output must end in one of .*, got seen"), ("a.txt", "--output must end in one of .*, .png, .*, got"),
-    ("file/a.png", "--output must lie in a folder that can be made: .*file"),
+    ("file/a.png", "--output must be in a folder that can be created: .*file"),
 ])
 def test_a_picture_that_cannot_be_written_is_refused_first(output, message, tmp_path, monkeypatch, capsys):
     (tmp_path / "folder").mkdir()
@@ -260,7 +260,7 @@ def unfit(tmp_path, tiny_images):
 
 @real_data
 @pytest.mark.parametrize(("script", "name", "message"), [
-    ("evaluate.py", "small", "must hold a classifier of images 28 x 28"),
+    ("evaluate.py", "small", "must hold a classifier of 28 x 28 images"),
     ("evaluate.py", "features", "must hold a classifier, got FeatureExtractor"),
     ("evaluate.py", "three", "must know the labels of the images"),
     ("audit_dataset.py", "three", "must know the labels of the images"),

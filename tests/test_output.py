@@ -45,7 +45,7 @@ def test_what_is_no_file_is_never_written_to(output, make):
     Path("mine").mkdir()
     make("mine/a.csv")
     for options in ([], ["--overwrite"]):
-        with pytest.raises(ValueError, match=r"^--output must name what can be written, but mine/a.csv is a folder, a"):
+        with pytest.raises(ValueError, match=r"^--output must name a place to write to, but mine/a.csv is a folder, a"):
             place(output, "--output", "mine", *options)
 
 

@@ -70,7 +70,7 @@ def test_a_fit_that_takes_too_long_says_so(script, capsys):
     assert script(*options, 1e-6)["cnn_4", "softmax"] == again
     anew = "--only", "cnn_4", "--settings", "reported", "--minutes", 1e-6
     assert script(*anew)["cnn_4", "softmax"] == again       # a fit that was only begun replaces none that is whole
-    assert "cnn_4, softmax, seed 0: the earlier fit came farther, and stays" in capsys.readouterr().out
+    assert "cnn_4, softmax, seed 0: the earlier fit had more epochs and is kept" in capsys.readouterr().out
 
 
 @real_data
@@ -85,7 +85,7 @@ def test_ctrl_c_ends_fits_at_once_in_a_sentence(tmp_path):
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert errors == "interrupted: what is complete is kept, and --resume goes on\n"
+    assert errors == "interrupted: what is complete is kept, and --resume continues\n"
     assert process.returncode == 130
 
 
@@ -300,7 +300,7 @@ def test_wrong_options_are_named_before_anything_is_begun_anew(script, option, v
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    ('{"environment": {}, "goals": {}}', "is another script's, with goals: choose another --name"),
+    ('{"environment": {}, "goals": {}}', "belongs to another script, with goals: choose another --name"),
     ('{"environment": {}, "ro', "is damaged (.*): delete it, or choose another --name"),
 ])
 def test_files_of_other_scripts_stay(script, content, message, tmp_path):
@@ -375,18 +375,18 @@ def test_tables_say_what_is_not_reproduced_and_where_each_figure_is_from(tables)
            "valid_acc_of_epochs": [0.85, 0.91, 0.89]}
     first = {("patch_mlp", "last epoch"): ("complete", mlp)}
     assert tables(first).endswith(
-        "- patch_mlp, last epoch (-1.19): it ends with a training loss of 0.05, the report's with 0.11. "
-        "It learns from 59,000 images, so as to be seen training, and in bfloat16.")
+        "- patch_mlp, last epoch (-1.19): its training loss ends at 0.05, the report's at 0.11. "
+        "It is trained in bfloat16, and on 59,000 images, so that the others can show its progress.")
     more = tables(first | {("patch_mlp", "constant learning rate"): ("complete", {**mlp, "test_accuracy": 0.87}),
                            ("patch_mlp", "pixels standardised"): ("complete", mlp)})
-    assert ("it ends with 0.05 and 87.00 % of the test images; there the accuracy on 1,000 held-out images went from "
+    assert ("it ends at 0.05, with a test accuracy of 87.00 %. There the accuracy on 1,000 held-out images ranged from "
             "85.0 to 91.0 % within") in more
-    assert "a third reading, 88.00 % are right. It learns" in more
+    assert "a third reading, the test accuracy is 88.00 %. It is" in more
     assert "| simple_cnn |" not in whole
     assert "\n| inception_v3 | as planned |  | not run without weights |  | | |" in tables({
         ("inception_v3", None): ("not run without weights",)})
     assert "\n| inception | validation | T-shirt/top 90.8, 70.00; Trouser 99, 70.00; Shirt 83, 70.00 |" in whole
-    assert "Tried in a report" not in whole
+    assert "tried in a report" not in whole
     assert "\n| resnet | validation, p = 0.05 | 80.00 val |" in tables({
         ("resnet", "validation, p = 0.05"): ("complete", fifty)})
     seeds = tables({("cnn_1", "softmax"): ("complete", cpu, {**cpu, "test_accuracy": 0.1})})
@@ -394,8 +394,8 @@ def test_tables_say_what_is_not_reproduced_and_where_each_figure_is_from(tables)
     assert "\n| cnn_1 | softmax | 89.16 | 90.00 / 10.00 | 10 |" in seeds
     assert "below what was reported" not in seeds           # of the seeds that learned anything
     shirts = {**fifty, "valid_accuracy": 0.92, "valid_accuracy_of_each_class": [0.9, 0.99, *[0.74] * 8]}
-    assert ("points below what was reported:\n\n- simple_model_1, validation, Shirt (-0.75): of 400 images of the "
-            "class, whose accuracy has a standard error of 2.2 points, as the report's has.\n") in tables({
+    assert ("points below what was reported:\n\n- simple_model_1, validation, Shirt (-0.75): with 400 images of the "
+            "class, this accuracy and the report's each have a standard error of 2.2 points.\n") in tables({
                 ("simple_model_1", "validation"): ("complete", shirts)})
     on_gpu = {**cuda, "minutes": None}
     mixed = tables({("cnn_2", "softmax"): ("schedule compressed from 10 into 3 epochs", on_gpu, {

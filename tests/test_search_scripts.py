@@ -84,7 +84,7 @@ BAD = [("--device", "wibble", "device must name a device of this machine"), ("--
 BAD = [(script, *case) for script in ("hyperparameter_search.py", "stacking.py", "cluster_search.py") for case in BAD]
 BAD += [("hyperparameter_search.py", "--jobs", 0, "--jobs must be at least 1, got 0"),
         ("hyperparameter_search.py", "--folds", 400, "--folds must be at most .* got 400"),
-        ("stacking.py", "--images", 150, "every class needs 20 training images or more, .* got one of \\d+"),
+        ("stacking.py", "--images", 150, "every class needs at least 20 training images, .* got a class of \\d+"),
         ("stacking.py", "--cv", 400, "--cv must be at most .* got 400"),
         ("cluster_search.py", "--workers", 1, "--workers must be at least 2, got 1")]
 

@@ -196,7 +196,7 @@ def test_a_config_of_other_versions_is_used_with_a_word(train, tmp_path, capsys)
     (["--model", "CNN_6"], "argument --model: invalid choice: 'CNN_6'"),
     (["--seed", "-1"], "'random_state' parameter of ResNetClassifier must be"),
     (["--config", "nowhere.json"], "there is none at 'nowhere.json'"),
-    (["--config", str(SCRIPT)], "train.py is no JSON: Expecting value"),
+    (["--config", str(SCRIPT)], "train.py is not JSON: Expecting value"),
     (["--ema", "0.9", "--swa", "0.5"], "ema and swa exclude each other"),
 ])
 def test_mistakes_end_with_one_message(train, options, message, tmp_path, capsys):
@@ -211,11 +211,11 @@ WHOLE = {"model": "simple_cnn", "params": {}, "data": {"n_train": 300, "data_hom
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    ("[]", "is no config.json of this script"),
-    ("{}", "is no config.json of this script"),
-    ("[" * 200_000, "config.json is no JSON: maximum recursion depth exceeded"),
-    ({**WHOLE, "model": "vgg"}, "or of a model that it does not know"),
-    ({"model": "cnn_1"}, "is no config.json of this script"),
+    ("[]", "is not a config.json of this script"),
+    ("{}", "is not a config.json of this script"),
+    ("[" * 200_000, "config.json is not JSON: maximum recursion depth exceeded"),
+    ({**WHOLE, "model": "vgg"}, "or names an unknown model"),
+    ({"model": "cnn_1"}, "is not a config.json of this script"),
     ({**WHOLE, "params": {"augment": "print(1)"}}, "augment must be None, one of"),
     ({**WHOLE, "params": {"callbacks": "disable", "callbacks__valid_acc": None}},
      "callbacks__valid_acc cannot be set to [None]: no such callback with callbacks='disable'."),

@@ -132,7 +132,7 @@ def write(name: str, content: dict) -> Path:
 
 
 def read(name: str, parts: Iterable[str]) -> dict:
-    """What results/NAME.json has of these parts, which may be nothing; ends the script if the file is another's."""
+    """The content of results/NAME.json, empty if there is none; ends the script if it is another script's file."""
     path = RESULTS / f"{name}.json"
     try:
         content = json.loads(path.read_text()) if path.exists() else {}
@@ -140,14 +140,14 @@ def read(name: str, parts: Iterable[str]) -> dict:
         sys.exit(f"{path} is damaged ({error}): delete it, or choose another --name")
     content.pop("environment", None)
     if others := content.keys() - set(parts):
-        sys.exit(f"{path} is another script's, with {', '.join(sorted(others))}: choose another --name")
+        sys.exit(f"{path} belongs to another script, with {', '.join(sorted(others))}: choose another --name")
     return content
 
 
-def end_on_ctrl_c(main: Callable[[], None], how: str = "the same command goes on") -> None:
-    """Call `main`; Ctrl-C ends the process in a sentence.
+def end_on_ctrl_c(main: Callable[[], None], how: str = "the same command continues") -> None:
+    """Call `main`; Ctrl-C ends the process with one sentence.
 
-    At once, because threads that train meanwhile would abort it: what they have done is in their checkpoints.
+    At once, because threads that are still training would abort it; what they have done is in their checkpoints.
     """
     try:
         main()

@@ -33,11 +33,11 @@ def machines(result, rows):
 def epochs(settings, rows, machine):
     first = next(iter(rows.values()))
     sides = [side for side in first["seconds"] if side != "fmnist_sk"]
-    lines = ["**What an epoch costs beside other ways to train the same network** (time relative to this package, "
-             f"median of {settings['rounds']} alternating rounds with 95 % bootstrap interval; {first['images']:,} "
-             f"images in batches of {first['batch_size']}, {first['precision'].removeprefix('torch.')} but for skorch "
-             "out of the box, Keras with its own layout, memory kept between steps on every side; "
-             f"{machine}). Above 1: slower than this package.", "",
+    lines = ["**The time of an epoch in other ways to train the same network**, relative to this package: median of "
+             f"{settings['rounds']} alternating rounds with 95 % bootstrap interval. Above 1: slower than this "
+             f"package. Each epoch has {first['images']:,} images in batches of {first['batch_size']}, in "
+             f"{first['precision'].removeprefix('torch.')} except for skorch out of the box. Keras has its own memory "
+             f"layout; all sides keep memory between steps ({machine}).", "",
              f"| | {' | '.join(NAMES[name] for name in rows)} |", "|---" * (1 + len(rows)) + "|"]
     for side in sides:
         cells = [row["other / fmnist_sk"].get(side) for row in rows.values()]
@@ -45,20 +45,20 @@ def epochs(settings, rows, machine):
     other_way = {name: row["fmnist_sk / other"].get("hand-written loop") for name, row in rows.items()}
     texts = [f"{cell['median']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}] with the {NAMES[name]}"
              for name, cell in other_way.items() if cell]
-    return lines + (["", "The other way round, this package's time relative to the hand-written loop is "
+    return lines + (["", "Conversely, this package's time relative to the hand-written loop is "
                      f"{' and '.join(texts)}."] if texts else [])
 
 
 def fits(settings, rows, machine):
     on_device = any(row["mib_peak_on_device"] is not None for row in rows.values())
     minutes = sorted({f"{row['minutes']:g}" for row in rows.values()})
-    lines = ["**Whole fits, side by side**, each in a process of its own: the CNN above for "
-             f"{settings['epochs']} epochs (in plain skorch in float32) as the process's first fit, with the allocator "
-             "as it comes on every side, which only this package changes, during its fits; and scikit-learn's own "
-             "estimators, after trials with fewer images, and with fewer images where the fit would take more than "
-             f"{' or '.join(minutes)} minutes. Accuracy and time of predictions are those of the 10,000 test images, "
-             "read once; memory is the process's, before the fit (imports and data) and at its peak. Means over seeds; "
-             f"times are medians ({machine}).", "",
+    lines = ["**Whole fits, side by side**, each in a process of its own. The CNN above is trained for "
+             f"{settings['epochs']} epochs (in plain skorch in float32) as the process's first fit. The memory "
+             "allocator has its default settings, which only this package changes, during its fits. scikit-learn's own "
+             "estimators are fitted after trials with fewer images, and to fewer images where the fit would take more "
+             f"than {' or '.join(minutes)} minutes. Accuracy and time of predictions are those for the 10,000 test "
+             "images, read once. Memory is that of the process, before the fit (imports and data) and at its peak. "
+             f"Figures are means over seeds, times are medians ({machine}).", "",
              "| | training images | seeds | test accuracy, % | fit, s | predictions, s | MiB before | peak, MiB |"
              + (" peak on the GPU, MiB |" if on_device else ""), "|---" * (9 if on_device else 8) + "|"]
     for side in dict.fromkeys(row["side"] for row in rows.values()):
@@ -74,10 +74,10 @@ def fits(settings, rows, machine):
 
 def inference(settings, rows, machine):
     first = next(iter(rows.values()))
-    lines = ["**`predict_proba` beside the network alone** (under `torch.inference_mode`, "
-             f"{first['precision'].removeprefix('torch.')}, the same layout, batches of {first['batch_size']}, from "
-             f"bytes to probabilities in host memory; {machine}). Above 1: slower than the network alone.", "",
-             "| | images in a call | here | network alone | relative time |", "|---|---|---|---|---|"]
+    lines = ["**`predict_proba` compared with the network alone**, which runs under `torch.inference_mode`, in "
+             f"{first['precision'].removeprefix('torch.')}, with the same layout and batches of {first['batch_size']}, "
+             f"from bytes to probabilities in host memory ({machine}). Above 1: slower than the network alone.", "",
+             "| | images per call | `predict_proba` | network alone | relative time |", "|---|---|---|---|---|"]
     for name, row in rows.items():
         for n, call in row["calls"].items():
             cells = [f"{call['median_ms'][side]:.2f} ms (95th percentile {call['p95_ms'][side]:.2f})" if n == "1" else
@@ -88,11 +88,11 @@ def inference(settings, rows, machine):
 
 
 def scaling(settings, rows, machine):
-    lines = ["**More and more images**: one epoch of a small `ConvNetClassifier`, and the most host memory that the "
-             "process had during the fit, above what it had before there were data; the batches on their way through "
-             "the network take as much of it with few images as with many; each in a process of its own "
-             f"({machine}).", "",
-             "| images | fit, s | µs per image | memory, MiB | in multiples of the bytes of images and network |",
+    lines = ["**Time and memory with more and more images**: one epoch of a small `ConvNetClassifier`, each in a "
+             "process of its own. Memory is the peak of the process's host memory during the fit, above what it had "
+             "before the data were loaded. Batches on their way through the network take as much of it with few images "
+             f"as with many ({machine}).", "",
+             "| images | fit, s | µs per image | memory, MiB | relative to the bytes of images and network |",
              "|---|---|---|---|---|"]
     rows = sorted(rows.values(), key=lambda row: row["images"])
     lines += [f"| {row['images']:,} | {row['fit_seconds']:.1f} | {1e6 * row['seconds_per_image']:.0f} | "
@@ -101,7 +101,7 @@ def scaling(settings, rows, machine):
         some, more = rows[-2:]
         n, data, memory = (more[name] - some[name] for name in ("images", "mib_data", "mib_peak_above_start"))
         lines += ["", f"From {some['images']:,} images to {more['images']:,} memory grows by {memory * 2**20 / n:.0f} "
-                  f"bytes an image; the image itself has {data * 2**20 / n:.0f}."]
+                  f"bytes per image; the image itself has {data * 2**20 / n:.0f}."]
     return lines
 
 
@@ -111,9 +111,9 @@ def peak(settings, rows, machine):
                           f"{dtype.removeprefix('torch.')}" for dtype in first["peak_gflops"])
     shares = ", ".join(f"{NAMES.get(name, name)} {row['gflops']['training']:,.0f} ({row['share']:.0%})"
                        for name, row in rows.items())
-    return [f"**Share of the peak.** Matrix products here reach {speeds} (billions of operations a second, the best of "
-            f"several sizes); whole epochs in {first['precision'].removeprefix('torch.')}, with three passes of two "
-            f"operations for each multiply-add, reach: {shares} ({machine})."]
+    return [f"**Share of the peak.** Matrix products here reach {speeds} (billions of operations per second, the best "
+            f"of several sizes). Whole epochs in {first['precision'].removeprefix('torch.')}, counted as three passes "
+            f"of two operations for each multiply-add, reach: {shares} ({machine})."]
 
 
 TABLES = {"epochs": epochs, "fits": fits, "inference": inference, "scaling": scaling, "peak": peak}

@@ -59,22 +59,22 @@ def caption(rows):
     runs = [run for row in rows for run in row["runs"]]
     begun = [row for row in rows if row["runs"]]
     early = [row for row in begun if row["status"] != "complete"]
-    parts = [f"**The systems of five reports** ({len(begun) - len(early)} of {len(rows)} rows complete), of one seed "
-             "where no deviation is given. Test accuracy in percent; \"val\" is accuracy on the report's share of "
-             "validation images."]
+    parts = [f"**The systems of five reports** ({len(begun) - len(early)} of {len(rows)} rows complete), with one seed "
+             "where no deviation is given. Figures are test accuracies in percent; \"val\" marks accuracies on the "
+             "report's share of validation images."]
     if early:
         limits = sorted({(run["minutes"] * (1 if is_cuda(run) else run["fits_at_once"]), where_of(run))
                          for row in early for run in row["runs"] if run["epochs"] < row["epochs_planned"]})
         limits = " or ".join(f"{minutes:g} minutes of {where}" for minutes, where in limits)
         parts.append(f"In brackets: a fit that would have taken more than {limits} has fewer epochs, into which its "
                      "schedule is compressed.")
-    parts.append("*Same settings*: as far as the report states them, with the best validation epoch, or the last one "
-                 "if none are held out; where it does not say how long it trained, the best of 50 epochs, in which "
-                 "report 3's learning rate goes through the 25 values that it had in 250,000 steps; the strength of "
-                 "augmentation, where it does not say it, is our choice. *Our recipe*: the same architecture, report "
-                 "0's with batch normalisation, with settings chosen on held-out images (below) or, of the systems "
-                 "that are not in that table, by hand; 60,000 training images, the last epoch, predictions that are "
-                 "means over ten views "
+    parts.append("*Same settings* are those of the report, as far as it states them, with the best validation epoch, "
+                 "or the last epoch if no images are held out. Where a report does not say how long it trained, it is "
+                 "the best of 50 epochs; in these, report 3's learning rate goes through the 25 values that it had in "
+                 "250,000 steps. Where a report does not state the strength of augmentation, it is our choice. *Our "
+                 "recipe* is the same architecture, report 0's with batch normalisation. Its settings were chosen on "
+                 "held-out images (below) or, for systems that are not in that table, by hand. It is trained on all "
+                 "60,000 training images to the last epoch, and averages predictions over ten views "
                  f"({machines(runs, mark='*')}; {revisions(runs)}).")
     return " ".join(parts)
 
@@ -120,7 +120,7 @@ def below(rows):
                 why = of_few_images(row, code) if code is not None else \
                     REASONS.get(row["system"], lambda *_: "the reason is not known")(row, rows)
                 lines.append(f"- {row['system']}, {name} ({difference:+.2f}): {why}.")
-    return ["", f"At the reports' settings these are more than {CLOSE} points below what was reported:", "",
+    return ["", f"With the reports' settings, these figures are more than {CLOSE} points below what was reported:", "",
             *lines] if lines else []
 
 
@@ -129,9 +129,9 @@ def recipes():
     if not is_there("choose_reference_recipes"):
         return []
     runs = load("choose_reference_recipes")["runs"]
-    lines = ["", "**Our recipes** were chosen by `choose_reference_recipes.py`: accuracy in percent on 6,000 held-out "
-             "training images after the same number of epochs, of one seed, whose standard error is about 0.3 points; "
-             "epochs are by the time they take.", "",
+    lines = ["", "**Our recipes** were chosen by `choose_reference_recipes.py`. The accuracy, in percent, is that on "
+             "6,000 held-out training images after the same number of epochs, with one seed; its standard error is "
+             "about 0.3 points. The number of epochs was set by the time they take.", "",
              "| system | training images, epochs | recipes compared | best | accuracy | plain SGD |",
              "|---|---|---|---|---|---|"]
     for system, own in longest(runs).items():
@@ -147,24 +147,24 @@ def of_few_images(row, code):
     """How far chance moves the accuracy on one class."""
     n = round(classifier_of(row).validation_fraction * 6_000) if is_of_validation(row) else 1_000
     accuracy = reached(row, code) / 100
-    return (f"of {n:,} images of the class, whose accuracy has a standard error of "
-            f"{100 * sqrt(accuracy * (1 - accuracy) / n):.1f} points, as the report's has")
+    return (f"with {n:,} images of the class, this accuracy and the report's each have a standard error of "
+            f"{100 * sqrt(accuracy * (1 - accuracy) / n):.1f} points")
 
 
 def of_patch_mlp(row, rows):
-    """What other readings of report 4 come to, which ends with a training loss of 0.11."""
-    text = f"it ends with a training loss of {row['runs'][0]['train_loss_of_epochs'][-1]:.2f}, the report's with 0.11"
+    """What other readings of report 4 reach, which ends with a training loss of 0.11."""
+    text = f"its training loss ends at {row['runs'][0]['train_loss_of_epochs'][-1]:.2f}, the report's at 0.11"
     readings = {other["setting"]: other for other in rows if other["system"] == row["system"] and other["runs"]}
     if other := readings.get("constant learning rate"):
         run = other["runs"][0]
         last = [100 * accuracy for accuracy in run["valid_acc_of_epochs"][-10:]]
-        text += (". With a constant learning rate, another reading, it ends with "
-                 f"{run['train_loss_of_epochs'][-1]:.2f} and {reached(other):.2f} % of the test images; there the "
-                 f"accuracy on 1,000 held-out images went from {min(last):.1f} to {max(last):.1f} % within the last "
+        text += (". With a constant learning rate, another reading of the report, it ends at "
+                 f"{run['train_loss_of_epochs'][-1]:.2f}, with a test accuracy of {reached(other):.2f} %. There the "
+                 f"accuracy on 1,000 held-out images ranged from {min(last):.1f} to {max(last):.1f} % within the last "
                  "ten epochs, so the figure of a last epoch may be off by as much")
     if other := readings.get("pixels standardised"):
-        text += f". With standardised pixels, a third reading, {reached(other):.2f} % are right"
-    return f"{text}. It learns from 59,000 images, so as to be seen training, and in bfloat16"
+        text += f". With standardised pixels, a third reading, the test accuracy is {reached(other):.2f} %"
+    return f"{text}. It is trained in bfloat16, and on 59,000 images, so that the others can show its progress"
 
 
 REASONS = {"patch_mlp": of_patch_mlp}
@@ -186,9 +186,10 @@ def of_report_1(rows):
                                                      for row in own) + f" | {seconds} |")
     if not table:
         return []
-    return ["", "Report 1's table of architectures, losses and augmentation, each cell as reported and as measured "
-            "here (rough seconds, with other work beside; the report's own are 20 for cnn_1 and 32 for cnn_5, on a "
-            "GeForce 1050 Ti):", "", f"| | {' | '.join(settings)} | seconds an epoch |",
+    return ["", "Report 1's table of architectures, losses and augmentation. Each cell has the accuracy as reported "
+            "and as measured here. Seconds are rough, because other work ran at the same time; the report's own are "
+            "20 for cnn_1 and 32 for cnn_5, on a GeForce 1050 Ti.", "",
+            f"| | {' | '.join(settings)} | seconds per epoch |",
             f"|{'---|' * (len(settings) + 2)}", *table]
 
 
@@ -226,5 +227,5 @@ def others(rows):
     """What reports tried without a figure, or other readings of what they say."""
     rows = [row for row in rows if is_other(row) and row["runs"]]
     lines = [f"| {row['system']} | {row['setting']} | {measured(row)} |" for row in rows]
-    return ["", "Tried in a report that has no figure of it, or another reading of what it says:", "",
+    return ["", "Settings tried in a report that gives no figure for them, and other readings of a report:", "",
             "| system | setting | here |", "|---|---|---|", *lines] if lines else []

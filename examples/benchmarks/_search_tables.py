@@ -11,29 +11,30 @@ def searches():
     gain = next(row for row in stacking["rows"] if row["name"].startswith("stacking, cv="))
     gain, low, high = (100 * value for value in (gain["gain"], *gain["gain_interval"]))
     n_candidates = math.prod(len(values) for values in times["grid"].values())
-    lines = [f"The wall time of one search: {n_candidates} candidates of `ConvNetClassifier` "
-             f"({' x '.join(times['grid'])}), {times['folds']} folds of {times['images']:,} images, {times['epochs']} "
-             f"epochs, without the refit; median of {times['rounds']} alternating rounds with 95 % bootstrap interval "
-             f"({where(result | times).rpartition(', ')[0]}, {revisions([times])}). Serial fits and halving have all "
-             "cores for one fit; workers and threads share them, and with fewer threads a fit rounds differently. The "
-             f"last row is of test accuracy, from the table of ensembles below ({revisions([stacking['environment']])}"
-             ").", "",
+    lines = [f"The wall time of a search over {n_candidates} candidates of `ConvNetClassifier` "
+             f"({' x '.join(times['grid'])}), with {times['folds']} folds of {times['images']:,} images and "
+             f"{times['epochs']} epochs, without the refit: median of {times['rounds']} alternating rounds with 95 % "
+             f"bootstrap interval ({where(result | times).rpartition(', ')[0]}, {revisions([times])}). In serial "
+             "searches and in halving, each fit has all cores; workers and threads share them, and with fewer threads "
+             "a fit rounds differently. The last row is a gain in test accuracy, from the table of ensembles below "
+             f"({revisions([stacking['environment']])}).", "",
              "| | time relative to serial | accuracy of the best candidate, % |", "|---|---|---|"]
     for name, cell in times["relative to serial"].items():
         lines.append(f"| {name} | {interval(cell)} | {100 * times['found'][name]['score']:.2f} |")
     lines.append(f"| stacking: gain over its best member, {stacking['best_member']} | | {gain:+.2f} "
                  f"[{low:+.2f}, {high:+.2f}] points |")
     after, growth = memory["after"], memory["growth_from_10_fits_on"]
-    lines += ["", f"Over {after[-1]['fits']} fits in one process its memory grew by {growth['host']:.0f} MiB after the "
-              f"tenth, of {after[-1]['host']:.0f} MiB ({revisions([memory])}). The {together['members']} members of a "
-              "deep ensemble trained together took of the time in turn: " + ", ".join(
+    lines += ["", f"Over {after[-1]['fits']} fits in one process, its memory grew by {growth['host']:.0f} MiB after "
+              f"the tenth fit, to {after[-1]['host']:.0f} MiB ({revisions([memory])}).", "",
+              f"The time to train the {together['members']} members of a deep ensemble together, relative to training "
+              "them in turn: " + ", ".join(
                   f"{name} {interval(row['together / in turn'])}" for name, row in together["networks"].items())
-              + f" ({together['images']:,} images, {together['rounds']} rounds, {revisions([together])}); their mean "
-              "accuracies on other images were " + ", ".join(
+              + f" ({together['images']:,} images, {together['rounds']} rounds, {revisions([together])}). The members' "
+              "mean accuracies on other images, trained together and in turn, were " + ", ".join(
                   " and ".join(f"{100 * row['accuracy'][how]:.2f} %" for how in ("together", "in turn"))
                   for row in together["networks"].values()) + "."]
     if {part["device"] for part in (times, memory, together, stacking)} == {"cpu"}:
-        lines[-1] += " On CUDA nothing of this has been measured yet."
+        lines += ["", "None of this has been measured on CUDA yet."]
     return lines
 
 
@@ -41,11 +42,11 @@ def cluster():
     result = load("cluster_search")
     ratios = {name: result["cluster"][f"{name}_seconds"] / result["serial"][f"{name}_seconds"]
               for name in ("search", "stacking")}
-    same = "the same, bit for bit," if all(result["same"].values()) else "**not** the same"
-    return [f"With {result['workers']} worker processes, of which {result['workers_lost']} was killed, its results "
-            f"were {same} as in one process with one thread; the search took {ratios['search']:.2f} of the time there, "
-            f"the stacking {ratios['stacking']:.2f} ({result['images']:,} images, {result['epochs']} epochs; "
-            f"{where(result)})."]
+    same = "bit-identical to" if all(result["same"].values()) else "**not** the same as"
+    return [f"On a Dask cluster of {result['workers']} worker processes, of which {result['workers_lost']} was killed, "
+            f"the results of a search and of a stacking were {same} those of one process with one thread. The search "
+            f"took {ratios['search']:.2f} times as long as there, the stacking {ratios['stacking']:.2f} times "
+            f"({result['images']:,} images, {result['epochs']} epochs; {where(result)})."]
 
 
 def ensembles():
@@ -53,10 +54,11 @@ def ensembles():
     best = result["best_member"]
     epochs = f"{result['epochs']} epochs" if result["epochs"] else "each network's own epochs"
     lines = [f"{result['images']:,} training images, a tenth of them for validation, {epochs}, {result['cv']} folds, "
-             f"seed {result['seed']} ({where(result)}). In brackets 95 % intervals of this sample of test images, and "
-             f"of the difference, image by image, to {best}, the best member on validation images. Calibration errors "
-             "are on test images, before and after a temperature from validation images, from which the meta-learner "
-             "of the prefit stacking has learned too.", "",
+             f"seed {result['seed']} ({where(result)}). Brackets hold 95 % intervals, for this sample of test images: "
+             f"of the accuracy, and of its difference, image by image, from that of {best}, the best member on "
+             "validation images. Calibration errors are those on test images, before and after temperature scaling. "
+             "The temperature is learned from the validation images, as is the meta-learner of the prefit stacking.",
+             "",
              f"| | validation, % | test, % | gain over {best}, points | calibration error | with temperature |",
              "|---|---|---|---|---|---|"]
     for row in result["rows"]:

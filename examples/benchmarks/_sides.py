@@ -17,7 +17,7 @@ from fmnist_sk import ImageClassifier
 
 
 def loop(task, batches):
-    """Training as anybody would write it, with the average loss and accuracy that a user wants to see."""
+    """Training as most people would write it, with the mean loss and accuracy that a user wants to see."""
     module, device = task.module(), task.device
     optimizer = optimizer_of(module)
 
@@ -76,7 +76,7 @@ def trained_on(classifier, X, y):
 
 
 def skorch_net(task, net_class=NeuralNetClassifier):
-    """skorch as it comes."""
+    """skorch out of the box."""
     make = task.module if net_class is not NeuralNetClassifier else NETWORKS[task.network]
     net = net_class(make, criterion=nn.CrossEntropyLoss, optimizer=torch.optim.AdamW, lr=LR,
                     optimizer__weight_decay=WEIGHT_DECAY, batch_size=BATCH_SIZE, train_split=None,

@@ -1,15 +1,17 @@
 """The most accurate networks: the best single one, the best ensemble, and the best with few parameters.
 
-    python examples/benchmarks/accuracy.py --choose "under 25k"      # its candidates, on held-out training images
-    python examples/benchmarks/accuracy.py --only single             # what was chosen, on all of them
+    python examples/benchmarks/accuracy.py --choose "under 25k"      # compare its candidates on held-out images
+    python examples/benchmarks/accuracy.py --only single             # train the chosen one on all training images
     python examples/benchmarks/accuracy.py --device cuda
 
-A candidate learns from 54,000 training images, and the accuracy on the other 6,000 says which is chosen. What was
-chosen is trained on all 60,000 to its last epoch, and then the test images are read once. On a CPU the goals are what
-90 minutes of two cores can give; those of CUDA have networks of their own. Fits that were interrupted go on when the
-script is run again, and so do ensembles, with the members that are done. Writes results/accuracy.json, anew after every
-run; runs that are in it are not repeated, unless --afresh, and those of other settings and of what another candidate
-has replaced are left out. On CUDA the single networks are the members of the ensemble.
+Candidates are trained on 54,000 training images and compared by their accuracy on the other 6,000. The chosen one is
+trained on all 60,000 to its last epoch, after which the test images are read once. On a CPU, the goals are what can be
+reached in 90 minutes on two cores. On CUDA, goals have networks of their own, and the single networks are the members
+of the ensemble.
+
+Interrupted fits continue when the script is run again; ensembles keep the members that are complete. Writes
+results/accuracy.json after every run. Runs that are in it are not repeated, unless --afresh is given; runs of other
+settings, or of a candidate that another one has replaced, are removed.
 """
 import argparse
 import shutil
@@ -35,7 +37,7 @@ FOLDER = Path("output")     # of unfinished fits
 
 
 class Goal(NamedTuple):
-    """What to reach, and the candidates for it, of which the best on held-out images is chosen."""
+    """An accuracy to reach, and the candidates for it, of which the best on held-out images is chosen."""
 
     accuracy: float
     candidates: dict[str, BaseEstimator]
@@ -93,7 +95,7 @@ def members(estimator):
 
 
 def fitted(estimator, seed, X, y, device, folder):
-    """An estimator with this seed, trained on these images; a call that was interrupted is gone on with."""
+    """An estimator with this seed, trained on these images; continues a call that was interrupted."""
     estimator = clone(estimator)
     estimator.set_params(random_state=seed)
     network = estimator.get_params().get("estimator", estimator)
@@ -150,8 +152,7 @@ def main():
     parser.add_argument("--choose", nargs="+", choices=goals, help="compare these goals' candidates instead")
     parser.add_argument("--seeds", type=_measure.seed, nargs="+", help="random seeds (default: those of the goal; with "
                         "--choose 0)")
-    parser.add_argument("--afresh", action="store_true", help="forget the runs that are in the file, and unfinished "
-                        "fits")
+    parser.add_argument("--afresh", action="store_true", help="discard the runs in the file, and unfinished fits")
     parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--name", type=_measure.file_name, help="name of the result file (default: accuracy, or "
                         "accuracy_cuda)")
@@ -209,4 +210,4 @@ def main():
 
 
 if __name__ == "__main__":
-    _measure.end_on_ctrl_c(main, "the same command, without --afresh, goes on")
+    _measure.end_on_ctrl_c(main, "the same command, without --afresh, continues")

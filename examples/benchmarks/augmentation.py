@@ -1,9 +1,9 @@
-"""What augmentation costs beside a training step of the default ResNet.
+"""What augmentation costs compared with a training step of the default ResNet.
 
     python examples/benchmarks/augmentation.py
 
-Times, alternating in one run, 40 training steps without augmentation and 40 augmentations of a batch by each preset and
-each random transformer; reports the ratio of one to the other. Writes results/augmentation.json.
+Times 40 training steps without augmentation, and 40 augmentations of a batch by each preset and each random
+transformer, alternating in one run. Reports the ratio of the latter to the former. Writes results/augmentation.json.
 """
 import argparse
 import time

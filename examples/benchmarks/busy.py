@@ -1,12 +1,12 @@
-"""What a fit takes on a machine with other work, and in a container, compared with a machine of its own.
+"""How long a fit takes on a busy machine and in a container, compared with a machine of its own.
 
     python examples/benchmarks/busy.py                  # a quarter of an hour
     python examples/benchmarks/busy.py --rounds 1 --images 300
 
-Processes of their own train at the same time, with as many threads each as there are processors: the package's default
-network, and the network "cnn" of peers.py in a hand-written loop. "one operation" is what all of them consist of: an
-addition that two threads share, and at whose end each waits for the other. In a container there is half of the
-processors, by a quota of its control group; that part needs root on Linux, and is left out elsewhere.
+Several processes train at the same time, each with as many threads as there are processors. They train the package's
+default network, or the network "cnn" of peers.py in a hand-written loop. "operation" is what both consist of: an
+addition that threads share, at whose end each waits for the others. A container has half of the processors, by a quota
+of its control group; this part needs root on Linux, and is skipped elsewhere.
 
 Writes results/busy.json: seconds of each round, and ratios. Run nothing else meanwhile.
 """
@@ -131,8 +131,8 @@ def work_of_a_process(work, n_images):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=_measure.count, default=5, help="of all sides in turn (default: 5)")
-    parser.add_argument("--images", type=_measure.count, default=3_000, help="of a fit's epoch (default: 3000)")
+    parser.add_argument("--rounds", type=_measure.count, default=5, help="rounds of all sides in turn (default: 5)")
+    parser.add_argument("--images", type=_measure.count, default=3_000, help="images per epoch (default: 3000)")
     parser.add_argument("--name", type=_measure.file_name, default="busy", help="name of the result file")
     parser.add_argument("--work", choices=WORK, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -140,7 +140,7 @@ def main():
         return work_of_a_process(args.work, args.images)
     with half_of_the_processors() as group:
         if group is None:
-            print("no quota can be set here: containers are left out", flush=True)
+            print("no quota can be set here: containers are skipped", flush=True)
         sides = {name: side for name, side in SIDES.items() if group or not side[2]}
         times = _measure.alternate({name: lambda work=work, n=n, inside=inside: run(
             work, n, args.images, group if inside else None) for name, (work, n, inside) in sides.items()}, args.rounds)
@@ -152,4 +152,4 @@ def main():
 
 
 if __name__ == "__main__":
-    _measure.end_on_ctrl_c(main, "nothing was written")
+    _measure.end_on_ctrl_c(main, "nothing was complete yet")

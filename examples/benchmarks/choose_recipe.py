@@ -2,8 +2,8 @@
 
     python examples/benchmarks/choose_recipe.py [--only wide ...]
 
-54,000 training images, 6,000 validation images; the accuracy that counts is that of the last epoch. The test images
-are never read. Writes results/choose_recipe.json, anew after every run; runs already in it are not repeated.
+Trains on 54,000 training images and compares accuracies on the other 6,000 after the last epoch. The test images are
+never read. Writes results/choose_recipe.json after every run; runs already in it are not repeated.
 """
 import argparse
 import json
@@ -33,7 +33,8 @@ CANDIDATES = {
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=CANDIDATES, default=list(CANDIDATES), help="some candidates")
+    parser.add_argument("--only", nargs="+", choices=CANDIDATES, default=list(CANDIDATES),
+                        help="these candidates (default: all)")
     parser.add_argument("--seeds", type=_measure.seed, nargs="+", default=[0], help="random seeds (default: 0)")
     parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--name", type=_measure.file_name, default="choose_recipe", help="name of the result file")

@@ -1,14 +1,15 @@
 """Which recipe suits each of the reports' architectures: candidates compared on held-out training images.
 
-    python examples/benchmarks/choose_reference_recipes.py                  # all, for hours; goes on where it stopped
+    python examples/benchmarks/choose_reference_recipes.py                  # all, for hours; resumes where it stopped
     python examples/benchmarks/choose_reference_recipes.py --only simple_model_2 --images 54000 --epochs 40
 
-Each architecture is trained with each candidate on the first 20,000 of the training images (--images) for 9 epochs
-(--epochs), and its accuracy, of predictions that are means over ten views, is read after the last epoch on the last
-6,000 training images. Candidates that are the same for an architecture are trained once. The test images are never
-read. Writes results/choose_reference_recipes.json, anew after every run; runs that are in it are not repeated, and one
-that was interrupted goes on. "Our recipe" in `fmnist_sk.reference` is, of the systems that are in the file, the
-candidate that was best in the longest comparison.
+Each architecture is trained with each candidate on the first 20,000 training images (--images) for 9 epochs (--epochs).
+Its accuracy is that on the last 6,000 training images after the last epoch, with predictions averaged over ten views.
+Candidates that are the same for an architecture are trained once. The test images are never read.
+
+Writes results/choose_reference_recipes.json after every run. Runs that are in it are not repeated, and an interrupted
+one resumes. For the systems in the file, "our recipe" in `fmnist_sk.reference` is the best candidate of the longest
+comparison.
 """
 import argparse
 from pathlib import Path
@@ -59,7 +60,7 @@ EVERY = {**CANDIDATES, **OF_PLAIN}
 
 
 def longest(runs):
-    """system -> its runs with the most images times epochs that are of several candidates: its longest comparison."""
+    """system -> the runs of its longest comparison: of several candidates, with the most images times epochs."""
     found = {}
     for run in runs:
         found.setdefault((run["system"], run["images"] * run["epochs"]), []).append(run)
@@ -76,7 +77,7 @@ def accuracies(runs):
 
 
 def candidates_of(system, names):
-    """Those of the candidates that differ for a system: its classifiers by name.
+    """Classifiers of the candidates that differ for a system, by name.
 
     A network without dense layers has no dropout, and batch normalisation may be its own already.
     """
@@ -97,11 +98,12 @@ def candidates_of(system, names):
 def main():
     systems = [name for name, system in reference_systems().items() if OUR_RECIPE in system.settings]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=systems, default=systems, metavar="NAME", help="some systems")
+    parser.add_argument("--only", nargs="+", choices=systems, default=systems, metavar="NAME",
+                        help="these systems (default: all)")
     parser.add_argument("--candidates", nargs="+", choices=EVERY, default=list(EVERY), metavar="NAME",
-                        help=f"some of {', '.join(map(repr, EVERY))}")
-    parser.add_argument("--images", type=_measure.count, default=20_000, help="to train on (default: 20000)")
-    parser.add_argument("--epochs", type=_measure.count, default=9, help="of each fit (default: 9)")
+                        help=f"some of {', '.join(map(repr, EVERY))} (default: all)")
+    parser.add_argument("--images", type=_measure.count, default=20_000, help="images to train on (default: 20000)")
+    parser.add_argument("--epochs", type=_measure.count, default=9, help="epochs of each fit (default: 9)")
     parser.add_argument("--seeds", type=_measure.seed, nargs="+", default=[0], help="random seeds (default: 0)")
     parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--name", type=_measure.file_name, default="choose_reference_recipes",
@@ -113,7 +115,7 @@ def main():
     of_each = {system: candidates_of(system, args.candidates) for system in args.only}
     for system, candidates in of_each.items():
         if not candidates:
-            parser.error(f"--candidates must hold one for {system}, got those of other networks: "
+            parser.error(f"--candidates must include one for {system}, got only those for other networks: "
                          f"{', '.join(map(repr, args.candidates))}")
 
     def read():
@@ -139,4 +141,4 @@ def main():
 
 
 if __name__ == "__main__":
-    _measure.end_on_ctrl_c(main, "the same command goes on")
+    _measure.end_on_ctrl_c(main, "the same command continues")

@@ -1,10 +1,11 @@
-"""Whether images of other kinds are learned as well as gray ones on black: the default recipe on forms of one data set.
+"""Are other forms of images learned as well as gray on black? The default recipe on several forms of one data set.
 
     python examples/benchmarks/forms.py [--only inverted ...]
 
-20,000 training images of Fashion-MNIST and the accuracy on 6,000 others of them, gray on black and in other forms,
-which hold the same, for each of three seeds; and scikit-learn's digits, of which a fifth is held out. Nothing is chosen
-and the test images are not read. Writes results/forms.json, anew after every run; runs that are in it are not repeated.
+Trains on 20,000 training images of Fashion-MNIST and measures the accuracy on 6,000 others, gray on black and in other
+forms of the same content, with three seeds each. Does the same with scikit-learn's digits, of which a fifth is held
+out. Nothing is chosen, and the test images are not read. Writes results/forms.json after every run; runs that are in it
+are not repeated.
 """
 import argparse
 import statistics
@@ -50,7 +51,7 @@ def data_of(form):
 def main():
     names = [*FORMS, "digits"]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=names, default=names, help="some forms (default: all)")
+    parser.add_argument("--only", nargs="+", choices=names, default=names, help="these forms (default: all)")
     parser.add_argument("--seeds", type=_measure.seed, nargs="+", default=[0, 1, 2], help="seeds (default: 0 1 2)")
     parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--name", type=_measure.file_name, default="forms", help="name of the result file")

@@ -1,12 +1,13 @@
-"""All that needs a GPU, in the time that there is one: the tests marked cuda, then the benchmarks, the shortest first.
+"""Run everything that needs a GPU within a given time: the tests marked cuda, then the benchmarks, shortest first.
 
     python examples/benchmarks/gpu.py                                   # 12 minutes
     python examples/benchmarks/gpu.py --minutes 40 --only "reports' systems" --copy-to results_of_today
     python examples/benchmarks/gpu.py --list
 
-Each step is a command in a process of its own. One that fails ends no other; one that is still running when its share
-of the time is over is interrupted, as by Ctrl-C. The scripts keep what is complete after each fit, so a later call goes
-on. The last lines say how each step ended. With --copy-to the result files are copied there after each step.
+Each step is a command in a process of its own. A step that fails does not end the others. A step that is still running
+when its share of the time is over is interrupted, as by Ctrl-C. The scripts keep what is complete after each fit, so a
+later call continues. The last lines say how each step ended. With --copy-to, the result files are copied there after
+each step.
 """
 import argparse
 import shlex
@@ -64,8 +65,9 @@ def run(step, device, seconds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=_measure.minutes, default=12, help="for all (default: 12)")
-    parser.add_argument("--only", nargs="+", choices=STEPS, default=list(STEPS), metavar="NAME", help="some steps")
+    parser.add_argument("--minutes", type=_measure.minutes, default=12, help="time for all steps (default: 12)")
+    parser.add_argument("--only", nargs="+", choices=STEPS, default=list(STEPS), metavar="NAME",
+                        help="these steps (default: all)")
     parser.add_argument("--device", type=_measure.device, default="cuda", help="cpu or cuda (default: cuda)")
     parser.add_argument("--copy-to", type=Path, metavar="FOLDER", help="copy the result files there after each step")
     parser.add_argument("--list", action="store_true", help="print the steps and run none")
@@ -90,4 +92,4 @@ def main():
 
 
 if __name__ == "__main__":
-    _measure.end_on_ctrl_c(main, "a later call goes on")
+    _measure.end_on_ctrl_c(main, "a later call continues")

@@ -1,14 +1,15 @@
-"""Every network, one epoch on 10,000 images: does it learn, and what does it cost?
+"""Every network for one epoch on 10,000 images: does it learn, and what does it cost?
 
     python examples/benchmarks/networks.py                       # all, results kept as they come
     python examples/benchmarks/networks.py --only cnn_1 WRN-40-4
 
-Trains each on the same 10,000 training images of Fashion-MNIST with its own recipe, but a single epoch of batches of
-32 images, reference systems with cross-entropy, a constant learning rate and no augmentation; and reads the accuracy
-on 10,000 other training images. The test images are not used. Inception v3 learns from scratch, without ImageNet's
-weights, from images enlarged to 75 x 75. Writes results/networks.json with a row for each network; networks of the
-same settings are measured once. Rows that are there already are kept, so an interrupted run goes on where it stopped;
---afresh begins anew.
+Trains each network on the same 10,000 training images of Fashion-MNIST with its own recipe, but for a single epoch in
+batches of 32, and measures the accuracy on 10,000 other training images. Reference systems are trained with
+cross-entropy, a constant learning rate and no augmentation. Inception v3 is trained from scratch, without ImageNet's
+weights, on images enlarged to 75 x 75. The test images are not used.
+
+Writes results/networks.json with a row for each network; networks with the same settings are measured once. Rows that
+are there already are kept, so an interrupted run resumes where it stopped; --afresh starts again.
 """
 import argparse
 import inspect
@@ -85,7 +86,7 @@ def main():
     args = parser.parse_args()
     every = networks()
     if unknown := set(args.only or ()) - set(every):
-        parser.error(f"--only takes names out of {', '.join(every)}; got {', '.join(unknown)}")
+        parser.error(f"--only must name some of {', '.join(every)}; got {', '.join(unknown)}")
 
     train = load_fashion_mnist("train")
     X, held_out_X, y, held_out_y = train_test_split(train.images, train.target, train_size=N_TRAIN,

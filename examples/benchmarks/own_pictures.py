@@ -1,12 +1,14 @@
-"""A folder of photos, from loading to accuracy: 6,000 made of training images, and 1,000 of test images to try it on.
+"""A folder of photos, from loading to accuracy: 6,000 made from training images, and 1,000 from test images.
 
     python examples/benchmarks/own_pictures.py
 
-The photos are JPEGs in ten folders, of 20 to 400 pixels a side and different proportions, with garments in colours, on
-white, on a coloured gradient and on a noisy background, a third each, and turned as their EXIF data say. They are read
-by load_image_folder at 28 and at 64 pixels in RGB, a network is trained by the default recipe, and the accuracy on the
-photos of test images is read once, after its last epoch. Beside it stands what the same recipe makes of the images
-themselves. Writes results/own_pictures.json: accuracy, photos read a second with one thread and with two, and memory.
+The photos are JPEGs in ten folders, with 20 to 400 pixels a side and different proportions. They show garments in
+colours: a third on white, a third on a coloured gradient and a third on a noisy background. Some are rotated, as their
+EXIF data say. They are read by load_image_folder at 28 and at 64 pixels in RGB. A network is trained by the default
+recipe, and the accuracy on the photos of test images is read once, after the last epoch. For comparison, the same
+recipe is trained on the images themselves.
+
+Writes results/own_pictures.json: accuracy, photos read per second with one thread and with two, and memory.
 """
 import argparse
 import resource

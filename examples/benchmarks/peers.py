@@ -1,19 +1,20 @@
-"""This package beside others that train networks, and beside scikit-learn's own estimators.
+"""This package compared with others that train networks, and with scikit-learn's own estimators.
 
     python examples/benchmarks/peers.py                        # all parts; --parts epochs fits for some of them
 
-- epochs: an epoch of the same network, here, in hand-written loops, skorch, PyTorch Lightning and Keras on PyTorch
-  (extra `peers`); same optimizer, batch size, precision and memory layout on every side, but that skorch is there as
-  it comes too, and Keras has its own layout. All in one process, in turn, in a new order every round.
-- fits: accuracy, time and memory of whole fits, also of scikit-learn's estimators; every fit in a process of its own.
-  The test images are read once, after the fit. A fit of scikit-learn's that would take more than --minutes, by trials
-  with fewer images in the same process, gets fewer images; its row says how many.
-- inference: predict_proba beside the network alone.
+- epochs: an epoch of the same network in this package, hand-written loops, skorch, PyTorch Lightning and Keras on
+  PyTorch (extra `peers`). Optimizer, batch size, precision and memory layout are the same on every side, except that
+  skorch is also measured out of the box and Keras has its own layout. All run in one process, in turn, in a new order
+  every round.
+- fits: accuracy, time and memory of whole fits, also of scikit-learn's estimators, each in a process of its own. The
+  test images are read once, after the fit. If trials with fewer images in the same process suggest that a fit of a
+  scikit-learn estimator would take more than --minutes, it gets fewer images; its row says how many.
+- inference: predict_proba compared with the network alone.
 - scaling: time and memory of one epoch, from 1,000 images to 240,000.
-- peak: the share that training reaches of the processor's own speed at matrix products.
+- peak: the share of the processor's own speed at matrix products that training reaches.
 
 Every row of a part is measured in a process of its own and written to results/peers.json as it comes; rows that are
-there already are kept. Memory is read as Linux tells it. Leave the machine alone meanwhile.
+there already are kept. Memory is read from Linux's /proc. Run nothing else meanwhile.
 """
 import argparse
 import contextlib
@@ -59,7 +60,8 @@ def n_images(text):
 
 def options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="which (default: all)")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS),
+                        help="parts to measure (default: all)")
     parser.add_argument("--only", nargs="+", metavar="ROW", help="measure these rows of the parts (again)")
     parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--rounds", type=_measure.count, default=11, help="timed rounds (default: 11)")
@@ -67,10 +69,10 @@ def options():
                         "inference, 60,000 for fits and scaling, which has up to four times as many)")
     parser.add_argument("--epochs", type=_measure.count, default=3, help="epochs of the networks' fits (default: 3)")
     parser.add_argument("--seeds", type=_measure.seed, nargs="+", default=[0, 1, 2],
-                        help="of the networks' fits (default: 0 1 2); scikit-learn's have the first one")
-    parser.add_argument("--minutes", type=_measure.minutes, default=20, help="limit of a fit of scikit-learn's "
-                        "(default: 20)")
-    parser.add_argument("--afresh", action="store_true", help="measure the parts' rows anew")
+                        help="seeds of the networks' fits (default: 0 1 2); scikit-learn's estimators get the first")
+    parser.add_argument("--minutes", type=_measure.minutes, default=20, help="limit for a fit of a scikit-learn "
+                        "estimator (default: 20)")
+    parser.add_argument("--afresh", action="store_true", help="measure all rows of the parts again")
     parser.add_argument("--name", type=_measure.file_name, help="name of the result file (default: peers, or "
                         "peers_cuda)")
     parser.add_argument("--row", nargs=2, metavar=("PART", "ROW"), help=argparse.SUPPRESS)      # what a process does
@@ -107,7 +109,7 @@ def main():
     every = {part: PARTS[part].rows(args) for part in args.parts}
     if unknown := set(args.only or ()) - {row for rows in every.values() for row in rows}:
         names = ", ".join(repr(row) for rows in every.values() for row in rows)
-        parser.error(f"--only takes rows out of {names}; got {', '.join(unknown)}")
+        parser.error(f"--only must name some of {names}; got {', '.join(unknown)}")
     failed = []
     for part in args.parts:
         settings = {name: getattr(args, name) for name in PARTS[part].options}
@@ -140,4 +142,4 @@ if __name__ == "__main__":
         with contextlib.suppress(KeyboardInterrupt):        # the process that waits for this one says so
             main()
     else:
-        _measure.end_on_ctrl_c(main, "the same command, without --afresh, goes on")
+        _measure.end_on_ctrl_c(main, "the same command, without --afresh, continues")

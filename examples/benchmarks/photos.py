@@ -1,13 +1,14 @@
-"""How well PhotoToFashion undoes what a photo does to an image: photos made of training images, on many backgrounds.
+"""How well PhotoToFashion turns photos back into images: photos made from training images, on many backgrounds.
 
     python examples/benchmarks/photos.py
 
-An image is inverted again, enlarged 8 to 14 times, laid on a background at a random place, and stored as JPEG, or cut
-out with a mask of transparency. Images whose garment has about the background's brightness (less than 60 of 255 apart)
-are left out there. The pretrained network looks at the photo through PhotoToFashion, and at the image itself; what
-counts is how often it says the same.
-Settings are compared, one change at a time, on some images; the figures of the present ones come from others. Only
-training images are used: what the network knows of them does not matter here. Writes results/photos.json.
+An image is inverted, enlarged 8 to 14 times, placed at random on a background and stored as JPEG, or cut out with a
+transparency mask. Images whose garment is about as bright as the background (less than 60 out of 255 apart) are left
+out. The pretrained network predicts the class of the photo, through PhotoToFashion, and of the image itself; the
+measure is how often the two agree.
+
+Settings are compared, one change at a time, on some images; the figures of the present settings come from others. Only
+training images are used, because it does not matter here that the network has seen them. Writes results/photos.json.
 """
 import argparse
 import io
@@ -65,7 +66,7 @@ CHANGES = {"as it is": {}, "tolerance 0.05": {"tolerance": 0.05}, "tolerance 0.1
 
 
 def make_photo(image, background, seed, darkest=0, frame=None):
-    """A photo of an image (28, 28), dark where that is bright, as JPEG; None if it would hardly be seen.
+    """A photo of an image (28, 28), dark where that is bright, as JPEG; None if the garment would hardly be visible.
 
     The garment's pixels are from `darkest` to 255. Without a background the garment is cut out. The photo has
     (600, 480) pixels without its frame: widths of that in pixels, left and right, above and below, and its brightness.
@@ -94,7 +95,7 @@ def make_photo(image, background, seed, darkest=0, frame=None):
 
 
 def measure(model, data, where, change):
-    """For each background: how often the network says of the photo what it says of the image, and what is right."""
+    """For each background: how often the predictions for photo and image agree, and how often they are right."""
     constants = {name: getattr(photos, name) for name in change if name.isupper()}
     transform = PhotoToFashion(**{name: value for name, value in change.items() if not name.isupper()})
     X, y = data.images[where], data.target[where]
@@ -120,11 +121,11 @@ def measure(model, data, where, change):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=_measure.count, default=500, help="images to compare settings on; twice as "
-                        "many others are measured (default: 500)")
+    parser.add_argument("--images", type=_measure.count, default=500, help="images to compare settings on; the "
+                        "figures come from twice as many others (default: 500)")
     parser.add_argument("--name", type=_measure.file_name, default="photos", help="name of the result file")
     parser.add_argument("--settings", nargs="*", choices=CHANGES, metavar="NAME", default=list(CHANGES),
-                        help="settings to compare anew; rows of others stay (default: all)")
+                        help="settings to compare again; rows of others stay (default: all)")
     args = parser.parse_args()
     data, model = load_fashion_mnist("train"), load_pretrained()
     places = np.random.default_rng(0).permutation(len(data.images))

@@ -1,11 +1,11 @@
-"""The networks that come with the package: candidates on held-out images, then the training of the best.
+"""The networks that come with the package: compare candidates on held-out images, then train the best.
 
     python examples/benchmarks/pretrained.py --candidates    # 54,000 training images, accuracy on the other 6,000
     python examples/benchmarks/pretrained.py            # all training images; the test images are read once
     python examples/benchmarks/pretrained.py --network accurate      # the second one, which accuracy.py has chosen
 
-Writes results/pretrained.json, anew after every run. The second and third forms also write the network and the cards
-of both to fmnist_sk/pretrained/. A training that was interrupted goes on.
+Writes results/pretrained.json after every run. The second and third forms also write the network and the cards of both
+to fmnist_sk/pretrained/. An interrupted training resumes.
 """
 import argparse
 import json
@@ -28,10 +28,10 @@ CANDIDATES = {
 CHOSEN = "16 maps, pooled stem, 36 epochs, less decay"
 CARDS = """# The networks of `fmnist_sk.load_pretrained()`
 
-They tell ten kinds of clothes apart.
+These networks distinguish ten kinds of clothes.
 
-- **Input**: gray images of 28 x 28 pixels, 0 (background) to 255, one garment that fills the frame, bright on black, as
-  in Fashion-MNIST. `fmnist_sk.PhotoToFashion` brings photos into this form.
+- **Input**: gray images of 28 x 28 pixels from 0 (background) to 255, with one garment that fills the frame, bright on
+  black, as in Fashion-MNIST. `fmnist_sk.PhotoToFashion` brings photos into this form.
 - **Output**: probabilities of {classes}, as
   labels 0 to 9.
 - **Data**: the 60,000 training images of Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017, MIT licence), none held out.
@@ -39,22 +39,23 @@ They tell ten kinds of clothes apart.
 {cards}
 ## Limits
 
-They know these ten kinds and nothing else: of a hat or a cat they say one of the ten, often with confidence. Shirts,
-T-shirts, pullovers and coats are hard to tell apart in 28 x 28 gray pixels. They have seen catalogue pictures only:
-front views, alone on a plain background, of the clothes of one European shop before 2017. On photos of other kinds they
-are less accurate, and how much has not been measured. Nothing about people can or should be read from them.
+They know these ten kinds and nothing else: even for a hat or a cat they predict one of the ten, often with high
+confidence. Shirts, T-shirts, pullovers and coats are hard to tell apart in 28 x 28 gray pixels. The networks have seen
+only catalogue pictures: front views of single garments on a plain background, from one European shop before 2017. On
+other kinds of photos they are less accurate; by how much has not been measured. Their predictions say nothing about
+people, and should not be used to infer anything about them.
 """
 CARD = """## `load_pretrained("{name}")`: {file}
 
 - **Network**: `{settings}`, {parameters:,} parameters.
 - **Recipe**: {recipe}, {epochs} epochs, chosen on held-out training images. Trained by
   `examples/benchmarks/pretrained.py` with seed {seed}, revision {git:.7}.
-- **Measured**: {accuracy:.2f} % of the 10,000 test images, read once after the last epoch. Of each class: {by_class}.
-  Expected calibration error {calibration_error:.3f}: what it gives 90 % is right more often than that, because it was
-  trained with label smoothing.
+- **Measured**: {accuracy:.2f} % of the 10,000 test images, read once after the last epoch. Per class: {by_class}.
+  Expected calibration error {calibration_error:.3f}: it is underconfident, because it was trained with label smoothing.
+  Predictions with 90 % confidence are right more often than that.
 """
 ACCURATE = GOALS["cpu"]["under 300k"].candidates
-RECIPES = {"small": '`recipe("fashion")`', "accurate": "that of the reports' networks of this kind with our settings"}
+RECIPES = {"small": '`recipe("fashion")`', "accurate": "\"our recipe\" for the reports' networks of this kind"}
 
 
 def chosen_by_accuracy():
@@ -71,8 +72,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--candidates", nargs="*", choices=CANDIDATES, help="compare these on held-out images "
                         "(default: all)")
-    parser.add_argument("--network", choices=PRETRAINED, default="small", help="which to train (default: small)")
-    parser.add_argument("--card", action="store_true", help="train nothing, write the cards again")
+    parser.add_argument("--network", choices=PRETRAINED, default="small", help="network to train (default: small)")
+    parser.add_argument("--card", action="store_true", help="only write the cards again, without training")
     parser.add_argument("--seed", type=_measure.seed, default=0, help="random seed (default: 0)")
     parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--name", type=_measure.file_name, default="pretrained", help="name of the result file")

@@ -1,9 +1,9 @@
-"""Run a script of examples/ and keep what it measured in results/, for the page of results.
+"""Run a script of examples/ and keep its measurements in results/, for the page of results.
 
     python examples/benchmarks/record.py stacking --images 20000 --cv 3      # results/stacking.json
     python examples/benchmarks/record.py cluster_search                      # results/cluster_search.json
 
-Everything after the script's name are its own options. Run nothing else meanwhile.
+Everything after the script's name is passed to it as options. Run nothing else meanwhile.
 """
 import argparse
 import json

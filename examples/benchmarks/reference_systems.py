@@ -1,27 +1,28 @@
-"""Every system of the five reports, as it was trained there and with our recipe for the same architecture.
+"""Train every system of the five reports as its report did, and with our recipe for the same architecture.
 
     python examples/benchmarks/reference_systems.py                              # all rows, for many hours on a CPU
-    python examples/benchmarks/reference_systems.py --resume                     # go on after an interruption
+    python examples/benchmarks/reference_systems.py --resume                     # continue after an interruption
     python examples/benchmarks/reference_systems.py --only "report 1" cnn_2 --settings reported
     python examples/benchmarks/reference_systems.py --only cnn_4 --settings other    # what was tried without a figure
-    python examples/benchmarks/reference_systems.py --jobs 2                     # that many fits at once: less in all
+    python examples/benchmarks/reference_systems.py --jobs 2                     # two fits at once: less time in all
     python examples/benchmarks/reference_systems.py --device cuda --jobs 4
     python examples/benchmarks/reference_systems.py --picture examples/pictures/report_3.png     # trains nothing
 
-Reported settings hold out the report's share of the training images, end with the best epoch on them (report 4's with
-the last), and then read the test images once. Our recipe trains on all 60,000 training images to its last epoch, and
-reads the test images once.
-Report 1's table of architecture, loss and augmentation is the sweep ``--only "report 1"``.
+Reported settings hold out the report's share of the training images, end with the best epoch on these (report 4's with
+the last epoch), and then read the test images once. Our recipe trains on all 60,000 training images to its last epoch,
+and then reads the test images once. Report 1's table of architecture, loss and augmentation is the sweep
+``--only "report 1"``.
 
-Seed 0 is trained; of report 1's cells of cnn_1, which may stay at chance, seeds 0 to 2; and with --resume seed 1 too of
-rows that are within 0.3 points of their report.
+By default seed 0 is trained. Cells of report 1 with cnn_1, which may stay at chance, are trained with seeds 0 to 2.
+With --resume, rows within 0.3 points of their report are also trained with seed 1.
 
-On a CPU a fit may take two hours of all cores (--minutes); of several fits at once each has its share of the cores, and
-that many times longer. One that would take longer, by its first epoch, is trained for as many epochs as there is time
-for, with its schedule compressed into them, and its row says so; with more time, --resume runs it again. Writes
-results/reference_systems.json with every row, also those that were not run, anew after each fit; fits themselves are
-kept after each epoch. Several calls at once may train other rows or other seeds. A figure stays until its fit was
-repeated, for as many epochs at least; those of other settings than today's `reference_system` are left out.
+On a CPU a fit may take two hours on all cores (--minutes). Of several fits at once, each has its share of the cores and
+that many times longer. A fit that would take too long, judged by its first epoch, is trained for as many epochs as
+there is time for, with its schedule compressed into them, and its row says so; with more time, --resume runs it again.
+
+Writes results/reference_systems.json after each fit, with every row, also those that were not run; the state of a fit
+is kept after each epoch. Several calls at once may train different rows or seeds. A figure stays until its fit has been
+repeated for at least as many epochs. Figures of other settings than today's `reference_system` are removed.
 """
 import argparse
 import contextlib
@@ -74,7 +75,7 @@ class Limit(Callback):
 
 
 def run(row, seed, train, test, args, minutes, folder):
-    """One fit of a row, which continues one that was interrupted; the reason, as text, if it cannot be trained."""
+    """One fit of a row, which resumes if it was interrupted; the reason, as text, if it cannot be trained."""
     if args.device == "cpu" and args.jobs > 1:
         torch.set_num_threads(max(1, os.cpu_count() // args.jobs))      # of this thread's operations
     callbacks = [("progress", Progress(name_of((row["system"], row["setting"]), seed)))] if args.jobs > 1 else []
@@ -137,21 +138,23 @@ def draw(rows, path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", metavar="NAME", help='these systems or reports, such as cnn_2 "report 1"')
+    parser.add_argument("--only", nargs="+", metavar="NAME", help='only these systems or reports, such as cnn_2 '
+                        '"report 1"')
     parser.add_argument("--settings", nargs="+", metavar="NAME", default=["reported", "ours"],
-                        help="only those with a figure in the report (reported), our recipe (ours), those that it "
-                        "tried without a figure (other), or single ones by name (default: reported ours)")
+                        help="settings to train: those with a figure in the report (reported), our recipe (ours), "
+                        "those that a report tried without a figure (other), or single ones by name (default: reported "
+                        "ours)")
     parser.add_argument("--seeds", type=_measure.seed, nargs="+", help="random seeds (default: as above)")
-    parser.add_argument("--resume", action="store_true", help="keep the fits that are done, and go on with those that "
-                        "were interrupted; without it the chosen rows begin anew")
-    parser.add_argument("--minutes", type=_measure.minutes, help=f"of a fit at most (default: {MINUTES} on a CPU, "
-                        "else no limit)")
+    parser.add_argument("--resume", action="store_true", help="keep the fits that are complete, and continue those "
+                        "that were interrupted; without it the chosen rows start afresh")
+    parser.add_argument("--minutes", type=_measure.minutes, help=f"time limit for a fit (default: {MINUTES} on a CPU, "
+                        "else none)")
     parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--jobs", type=_measure.count, default=1, help="fits at once, each with its share of the cores "
                         "(default: 1)")
     parser.add_argument("--name", type=_measure.file_name, default="reference_systems", help="name of the result file")
-    parser.add_argument("--picture", type=Path, metavar="PATH.png", help="train nothing, but draw report 3's five "
-                        "curves, of those rows that were run")
+    parser.add_argument("--picture", type=Path, metavar="PATH.png", help="train nothing, but draw the curves of "
+                        "report 3's five networks, if they have been trained")
     args = parser.parse_args()
     rows = table()
     if args.picture is not None:
@@ -232,7 +235,7 @@ def main():
             continue
         kept, earlier = found, {run_["seed"]: run_ for run_ in row["runs"]}.get(seed)
         if earlier and earlier["epochs"] > found["epochs"]:
-            print(f"{name_of(key, seed)}: the earlier fit came farther, and stays", flush=True)
+            print(f"{name_of(key, seed)}: the earlier fit had more epochs and is kept", flush=True)
             kept = {name: value for name, value in earlier.items() if name != "begun_anew"}
         made.setdefault(key, {})[seed] = kept
         done_seconds += found["fit_seconds"]
@@ -246,4 +249,4 @@ def main():
 
 
 if __name__ == "__main__":
-    _measure.end_on_ctrl_c(main, "--resume goes on")
+    _measure.end_on_ctrl_c(main, "--resume continues")

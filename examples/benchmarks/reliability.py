@@ -1,16 +1,21 @@
-"""How hard is it to break? Inputs that are tried, faults that are injected, and what was lost.
+"""How hard is the package to break? Try generated inputs, inject faults, and count what is lost.
 
-    python examples/benchmarks/reliability.py                       # all parts, for an hour or so
+    python examples/benchmarks/reliability.py                       # all parts, for about an hour
     python examples/benchmarks/reliability.py --parts inputs --inputs 10000
     python examples/benchmarks/reliability.py --parts long          # memory, files and threads of one process
 
-Parts: "inputs" are generated images, labels, weights, parameters and folders, and "models" saved models that are nearly
-what `save` writes; each has to end with a valid result or with a refusal that says something, and models within 2
-seconds and 300 MiB. "kills" ends fits, searches, saves and downloads with SIGKILL at random moments, and
-compares what they lead to with what it would have been. "damage" cuts files of every format, flips their bits,
-overwrites parts and swaps them. "full disk" lets writing fail at a random size. "long" is 200 fits and 10,000
-predictions. Each is a process of its own. Writes results/reliability.json, anew after each part. Needs the extra
-``test``, and Linux.
+Parts, each in a process of its own:
+
+- inputs: generated images, labels, weights, parameters and folders. Each must end with a valid result or with a
+  meaningful error.
+- models: files that are almost what `save` writes, with the same rule, within 2 seconds and 300 MiB.
+- kills: ends fits, searches, saves and downloads with SIGKILL at random moments, and compares their results, once they
+  are run again, with those of uninterrupted ones.
+- damage: truncates files of every format, flips their bits, overwrites parts and swaps files.
+- full disk: makes writing fail at a random size.
+- long: 200 fits and 10,000 predictions.
+
+Writes results/reliability.json after each part. Needs the extra ``test``, and Linux.
 """
 import argparse
 import collections
@@ -53,7 +58,7 @@ def models(args):
 
 
 def tried(kinds, n_cases, first):
-    """Cases by what they led to; those that failed with their text."""
+    """Number of cases by outcome, and the text of those that failed."""
     counts, failures = collections.Counter(), []
 
     def run(name, strategy, try_case, n):
@@ -109,13 +114,15 @@ PARTS = {"inputs": inputs, "models": models, "kills": _kills.kills, "damage": _f
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="(default: all)")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="parts to run "
+                        "(default: all)")
     parser.add_argument("--inputs", type=_measure.count, default=10_000, help="generated cases (default: 10000)")
     parser.add_argument("--models", type=_measure.count, default=20_000, help="generated files (default: 20000)")
-    parser.add_argument("--faults", type=_measure.count, default=20, help="of each kind of kill, and full disks "
+    parser.add_argument("--faults", type=_measure.count, default=20, help="faults of each kind of kill and full disk "
                         "(default: 20)")
-    parser.add_argument("--damages", type=_measure.count, default=600, help="of each format (default: 600)")
-    parser.add_argument("--seed", type=_measure.seed, default=0, help="of what is random (default: 0)")
+    parser.add_argument("--damages", type=_measure.count, default=600, help="damaged files of each format (default: "
+                        "600)")
+    parser.add_argument("--seed", type=_measure.seed, default=0, help="random seed (default: 0)")
     parser.add_argument("--name", type=_measure.file_name, default="reliability", help="name of the result file")
     args = parser.parse_args()
     content = _measure.read(args.name, ["parts"]).get("parts", {})
@@ -131,4 +138,4 @@ def main():
 
 
 if __name__ == "__main__":
-    _measure.end_on_ctrl_c(main, "--parts asks for the rest")
+    _measure.end_on_ctrl_c(main, "--parts runs the rest")

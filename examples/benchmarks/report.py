@@ -1,9 +1,9 @@
 """Write the figures of results/*.json into README.md and the results page, between marks such as <!-- results -->.
 
     python examples/benchmarks/report.py            # rewrite them
-    python examples/benchmarks/report.py --check    # fail if a page says something else
+    python examples/benchmarks/report.py --check    # fail if a page differs
 
-The git revisions that figures are of become footnotes.
+The git revisions at which figures were measured become footnotes.
 """
 import argparse
 import re
@@ -23,12 +23,12 @@ PAGES = Path(__file__).parent.parent.parent / "README.md", Path(__file__).parent
 def networks():
     result = load("networks")
     rows = result["networks"]
-    lines = [f"The {len(rows)} networks, for images of 28 x 28 with one channel and ten classes. The last two columns "
-             f"are one epoch on {result['n_train']:,} training images in batches of {result['batch_size']}, and the "
-             f"accuracy on {result['n_held_out']:,} other training images: a sign of life, not what a network reaches. "
-             "Seconds are rough: other work ran beside. "
-             "Inception v3 learned from scratch there, from images enlarged to 75 x 75. Names in lower case are those "
-             f"of `reference_system`. ({where(result)})", "",
+    lines = [f"All {len(rows)} networks, for images of 28 x 28 pixels with one channel and ten classes. The last two "
+             f"columns are for a single epoch on {result['n_train']:,} training images in batches of "
+             f"{result['batch_size']}. The accuracy, on {result['n_held_out']:,} other training images, only shows "
+             "that a network learns, not what it can reach. Seconds are rough, because other work ran at the same "
+             "time. Inception v3 was trained from scratch, on images enlarged to 75 x 75. Names in lower case are "
+             f"those of `reference_system`. ({where(result)})", "",
              "| network | what it is | smallest image | parameters | multiply-adds, millions | accuracy, % | seconds |",
              "|---|---|---|---|---|---|---|"]
     for name, row in rows.items():
@@ -46,10 +46,11 @@ def training_craft():
     finalists = [run for run in result["runs"] if run["group"] == "finalist"]
     finalists = [run for run in finalists if sum(run["name"] == other["name"] for other in finalists) >= 3]
     first = runs[0]
-    lines = [f"One change at a time: the default `ResNetClassifier` for {first['epochs']} epochs on "
-             f"{first['n_train']:,} training images, accuracy on {first['n_valid']:,} others after the last epoch, "
-             "one seed, or mean ± deviation of several. Differences below half a percent may be chance. Augmentations "
-             "are compared with none, all else with the first row of its group, where `augment=\"fashion\"`. "
+    lines = [f"One change at a time to the default `ResNetClassifier`, trained for {first['epochs']} epochs on "
+             f"{first['n_train']:,} training images. The accuracy is that on {first['n_valid']:,} other training "
+             "images after the last epoch, with one seed, or the mean ± standard deviation of several. Differences "
+             "below half a percent may be chance. Augmentations are compared with none. All other changes are compared "
+             "with the first row of their group, and use `augment=\"fashion\"`. "
              f"({where(result).rpartition(', ')[0]}, {revisions(runs)})", "",
              "| | accuracy, % | difference |", "|---|---|---|"]
     for group in dict.fromkeys(run["group"] for run in runs):
@@ -64,15 +65,15 @@ def training_craft():
                   for (name, values), difference in zip(found.items(), differences, strict=True)]
     if finalists:
         first = finalists[0]
-        lines += ["", f"The finalists on {first['n_train']:,} training images, accuracy on the other "
+        lines += ["", f"The finalists, trained on {first['n_train']:,} training images, with the accuracy on the other "
                   f"{first['n_valid']:,} after the last epoch ({revisions(finalists)}):", "",
-                  "| | epochs | seeds | accuracy, % (mean ± deviation) |", "|---|---|---|---|"]
+                  "| | epochs | seeds | accuracy, % (mean ± standard deviation) |", "|---|---|---|---|"]
     for name in dict.fromkeys(run["name"] for run in finalists):
         rows = [run for run in finalists if run["name"] == name]
         lines.append(f"| {name} | {rows[0]['epochs']} | {len(rows)} | {percent([run['valid_acc'] for run in rows])} |")
     cost = load("augmentation")
     presets = {name: share["median"] for name, share in cost["share_of_a_training_step"].items() if "(" not in name}
-    lines += ["", f"Augmentation costs, as a share of a training step of the default ResNet (batches of "
+    lines += ["", f"The time that augmentation takes, as a share of a training step of the default ResNet (batches of "
               f"{cost['batch_size']}, median of {cost['rounds']} rounds, {where(cost)}): "
               + ", ".join(f'"{name}" {share:.1%}' for name, share in presets.items()) + "."]
     return lines
@@ -85,11 +86,11 @@ def speedruns(result):
         return []
     device = ', "cuda"' * (result["device"] != "cpu")
     lines = ["", f"**From raw bytes to a fitted classifier on {machines(runs)}**: "
-             f"`ResNetClassifier(**recipe(name{device}))` on all 60,000 training images as bytes in memory, to its "
-             "last epoch; test images read once for each seed. Medians of seconds; a process's first fit takes longer "
-             f"({revisions(runs + [found['cold_start'] for found in measured.values()])}).", "",
-             "| recipe | parameters | epochs | fit, s | longer at first by, s | test accuracy, % (mean ± deviation) | "
-             "each seed | 10,000 predictions, s |", f"|{'---|' * 8}"]
+             f"`ResNetClassifier(**recipe(name{device}))` trained to its last epoch on all 60,000 training images, "
+             "given as bytes in memory. The test images are read once for each seed. Seconds are medians; the first "
+             f"fit of a process takes longer ({revisions(runs + [row['cold_start'] for row in measured.values()])}).",
+             "", "| recipe | parameters | epochs | fit, s | extra time of a first fit, s | test accuracy, % (mean ± "
+             "standard deviation) | each seed | 10,000 predictions, s |", f"|{'---|' * 8}"]
     for name, found in measured.items():
         first = found["runs"][0]
         fit, predictions = (seconds(statistics.median(run[key] for run in found["runs"]))
@@ -107,12 +108,12 @@ def accuracies(result):
     runs = [run for found in measured.values() for run in found["runs"]]
     if not runs:
         return []
-    compared = "with few parameters the best of several by their accuracy on 6,000 held-out training images; " \
+    compared = "Those with few parameters are the best of several on 6,000 held-out training images. " \
         if any(found.get("choice") for found in measured.values()) else ""
-    lines = ["", f"**The most accurate networks on {machines(runs)}**: {compared}trained on all 60,000 training images "
-             "to the last epoch, where the test images were read once. Minutes are those of the median epoch times "
-             f"their number ({revisions(runs)}).", "",
-             "| | network | parameters | epochs | seeds | fit, minutes | on | test accuracy, % |",
+    lines = ["", f"**The most accurate networks on {machines(runs)}**: trained on all 60,000 training images to the "
+             f"last epoch, after which the test images were read once. {compared}Minutes are the median time of an "
+             f"epoch times the number of epochs ({revisions(runs)}).", "",
+             "| | network | parameters | epochs | seeds | fit, minutes | hardware | test accuracy, % |",
              "|---|---|---|---|---|---|---|---|"]
     for name, found in measured.items():
         first = found["runs"][0]
@@ -139,10 +140,10 @@ def summary():
     others = [row for row in load("peers")["fits"]["rows"].values() if row["side"] == "MLPClassifier"]
     rows = {'`ResNetClassifier(**recipe("fast"))`': on_cpu["fast"]["runs"],
             '`ResNetClassifier(**recipe("accurate"))`': on_cpu["accurate"]["runs"],
-            f"an `InceptionClassifier` of {small[0]['parameters']:,} parameters": small,
+            f"`InceptionClassifier` with {small[0]['parameters']:,} parameters": small,
             '`ResNetClassifier(**recipe("wide", "cuda"))`': on_gpu["wide"]["runs"],
-            "scikit-learn's `MLPClassifier` of 256 units, for comparison": others}
-    lines = ["| | test accuracy, % | a fit takes | on |", "|---|---|---|---|"]
+            "scikit-learn's `MLPClassifier` with 256 units, for comparison": others}
+    lines = ["| classifier | test accuracy, % | time of a fit | hardware |", "|---|---|---|---|"]
     for what, runs in rows.items():
         taken = statistics.median(run["fit_seconds"] if "fit_seconds" in run else
                                   run["seconds_per_epoch"] * run["epochs"] for run in runs)
@@ -156,25 +157,25 @@ def reliability():
     parts = load("reliability")["parts"]
     rows = {}
     for part, text in (("inputs", "generated images, labels and parameters"),
-                       ("models", "generated files that are nearly saved models")):
+                       ("models", "generated files that are almost valid saved models")):
         if part in parts:
             found = parts[part]["rows"]
             valid = sum(number for name, number in found["counts"].items() if name.endswith("valid"))
             rows[text] = found["tried"], found["lost"], f"{valid:,} valid results, the rest refused"
     for part, text in (("kills", "{}: SIGKILL at a random moment"), ("full disk", "{}: the disk is full"),
-                       ("damage", "{}: bits flipped, cut off, overwritten")):
+                       ("damage", "{}: bits flipped, truncated, overwritten")):
         for name, row in parts.get(part, {"rows": {}})["rows"].items():
             rows[text.format(name)] = row["injected"], row["lost"], row.get("note", "")
-    lines = [f"Tried by `examples/benchmarks/reliability.py` ({revisions(parts.values())}); lost is what ended "
-             "otherwise than promised, was changed, or read as something else.", "",
+    lines = [f"Tried by `examples/benchmarks/reliability.py` ({revisions(parts.values())}). A case counts as lost if "
+             "it did not end as promised, or if something was changed or read as something else.", "",
              "| | tried | lost | |", "|---|---|---|---|"]
     lines += [f"| {name} | {tried:,} | {lost} | {note} |" for name, (tried, lost, note) in rows.items()]
     if "long" in parts:
         found = parts["long"]["rows"]
         last, growth = found["states"][-1], found["growth"]
-        lines += ["", f"{last['fits']} fits and {last['predictions']:,} predictions in one process: memory grew by "
-                  f"{growth['mib']:.1f} MiB of {last['mib']:.0f} after the tenth fit, open files by {growth['files']}, "
-                  f"threads by {growth['system_threads']}."]
+        lines += ["", f"Over {last['fits']} fits and {last['predictions']:,} predictions in one process, memory grew "
+                  f"by {growth['mib']:.1f} MiB after the tenth fit, to {last['mib']:.0f} MiB. The number of open files "
+                  f"grew by {growth['files']}, that of threads by {growth['system_threads']}."]
     return lines
 
 
@@ -184,7 +185,7 @@ SECTIONS = {"results": figures, "networks": networks, "training": training_craft
 
 
 def with_footnotes(mark, text):
-    """The text with its revisions as footnotes: which they are matters to nobody who reads a table."""
+    """The text with its revisions as footnotes, because they would distract from the tables."""
     notes, revision = [], "revision (?:[0-9a-f]{7}(?:, )?)+"
 
     def note(match):
@@ -212,7 +213,7 @@ def main():
             sys.exit(f"{n_found} pages have a place for the {mark}: put <!-- {mark} --> and <!-- /{mark} --> into one")
     for page in PAGES:
         if args.check and old[page] != new[page]:
-            sys.exit(f"{page} does not say what results/*.json say: run python examples/benchmarks/report.py")
+            sys.exit(f"{page} does not match results/*.json: run python examples/benchmarks/report.py")
         if not args.check:
             page.write_text(new[page])
             print(f"wrote {page}")

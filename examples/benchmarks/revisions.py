@@ -1,10 +1,10 @@
-"""This revision beside another one: an epoch of the networks of peers.py, and an import, in turn.
+"""Compare this revision with another one: an epoch of the networks of peers.py, and an import, in turn.
 
     git worktree add ../before REVISION
     python examples/benchmarks/revisions.py ../before
 
-Each revision trains in a process of its own, which waits while the other one computes. Results go to
-results/revisions.json. Leave the machine alone meanwhile.
+Each revision trains in a process of its own, which waits while the other one computes. Writes results/revisions.json.
+Run nothing else meanwhile.
 """
 import argparse
 import contextlib
@@ -96,4 +96,4 @@ def main():
 
 
 if __name__ == "__main__":
-    _measure.end_on_ctrl_c(main, "the same command begins anew")
+    _measure.end_on_ctrl_c(main, "the same command starts afresh")

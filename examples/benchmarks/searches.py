@@ -1,10 +1,10 @@
-"""What a search costs: one candidate at a time, two at a time, halving, and halving that goes on; and its memory.
+"""What a search costs: one candidate at a time, two at a time, halving, and halving that continues fits; its memory.
 
     python examples/benchmarks/searches.py            # times, in alternating rounds
     python examples/benchmarks/searches.py --memory   # host and device memory over 100 fits
     python examples/benchmarks/searches.py --together # members of an ensemble trained together and in turn
 
-Writes results/searches.json, of which each form renews its own part. Run nothing else meanwhile.
+Writes results/searches.json, where each of these commands replaces its own part. Run nothing else meanwhile.
 """
 import argparse
 import gc
@@ -33,7 +33,7 @@ ENSEMBLES = {
 
 
 def searches(X, y, device):
-    """For each way a function that runs the search and returns its seconds and what it found."""
+    """For each way, a function that runs the search and returns its seconds and its best candidate."""
     net = ConvNetClassifier(architecture="32C3-MP2-64C3-MP2-128N", schedule="one_cycle", max_epochs=EPOCHS,
                             schedule_epochs=EPOCHS, random_state=0, device=device)
     folds = StratifiedKFold(2, shuffle=True, random_state=0)

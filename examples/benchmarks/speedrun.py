@@ -1,16 +1,20 @@
 """From raw bytes in memory to a fitted classifier: how long does it take to reach a test accuracy?
 
-    python examples/benchmarks/speedrun.py --choose             # which settings, on held-out training images
-    python examples/benchmarks/speedrun.py                      # the runs
+    python examples/benchmarks/speedrun.py --choose             # compare settings on held-out training images
+    python examples/benchmarks/speedrun.py                      # the timed runs
 
 The clock starts with the uint8 arrays of the 60,000 training images in memory and stops when fit returns. The network
-and its recipe are those of `recipe(name, device)`. --choose compares settings of a recipe that was made for an accuracy
-on 6,000 training images, with the other 54,000 to learn from: the epochs are to be as few as give an accuracy there
-that is well above the goal, because it is some half a percent higher than on test images. choose_recipe.py and
-training_craft.py found what all recipes have in common. The test images are read once after each run. A fit of a few
-images goes first, because a process's first fit is slower; what that costs is measured too, as the first time of that
-small fit in a process of its own less its second. Writes results/speedrun.json, anew after every run; runs that are in
-it are not repeated, unless --afresh, and those of other settings are left out.
+and its recipe are those of `recipe(name, device)`. The test images are read once after each run. A fit of a few images
+goes first, because the first fit of a process is slower. This extra time is measured too: it is the time of a first
+small fit in a process of its own, minus that of a second.
+
+--choose compares settings of a recipe: it trains on 54,000 training images and measures the accuracy on the other
+6,000. That accuracy is some half a percent higher than on test images, so the number of epochs should be the smallest
+with an accuracy well above the goal. What all recipes have in common was found by choose_recipe.py and
+training_craft.py.
+
+Writes results/speedrun.json after every run. Runs that are in it are not repeated, unless --afresh is given; runs of
+other settings are removed.
 """
 import argparse
 import time
@@ -25,7 +29,7 @@ from fmnist_sk import ResNetClassifier, load_fashion_mnist, recipe
 
 
 class Goal(NamedTuple):
-    """What a recipe should reach, if it was made for that, and in which time (seconds)."""
+    """The accuracy that a recipe should reach, if it has a goal, and the time for it in seconds."""
 
     seeds: range
     accuracy: float | None = None
@@ -107,12 +111,12 @@ def run(name, seed, train, test, device):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipes", nargs="+", choices=GOALS, help="which (default: all that have a goal on the "
-                        "device, or none at all)")
+    parser.add_argument("--recipes", nargs="+", choices=GOALS, help="recipes to run (default: all that have a goal "
+                        "on the device, or on none)")
     parser.add_argument("--choose", action="store_true", help="compare settings on held-out images instead")
     parser.add_argument("--seeds", type=_measure.seed, nargs="+", help="random seeds (default: those of the goal; with "
                         "--choose 0 and 1)")
-    parser.add_argument("--afresh", action="store_true", help="forget the runs that are in the file")
+    parser.add_argument("--afresh", action="store_true", help="discard the runs in the file")
     parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--name", type=_measure.file_name, help="name of the result file (default: speedrun, or "
                         "speedrun_cuda)")
@@ -155,4 +159,4 @@ def main():
 
 
 if __name__ == "__main__":
-    _measure.end_on_ctrl_c(main, "the same command, without --afresh, goes on")
+    _measure.end_on_ctrl_c(main, "the same command, without --afresh, continues")

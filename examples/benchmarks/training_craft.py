@@ -1,10 +1,10 @@
-"""What augmentations, losses, schedules, optimizers and averages do for the default ResNet, and tricks for a fast one.
+"""How augmentations, losses, schedules, optimizers and averages change the default ResNet, and tricks for a fast one.
 
     python examples/benchmarks/training_craft.py                # one change at a time, 20,000 training images
     python examples/benchmarks/training_craft.py --finalists    # recipes, all training images but 6,000, 3 seeds
 
-Accuracies are those of held-out training images (10,000, or 6,000 for the finalists) after the last epoch; the test
-images are never read. Writes results/training_craft.json, anew after every run; runs already in it are not repeated.
+Accuracies are those on held-out training images (10,000, or 6,000 for the finalists) after the last epoch; the test
+images are never read. Writes results/training_craft.json after every run; runs already in it are not repeated.
 """
 import argparse
 import json
@@ -146,7 +146,8 @@ def train(params, n_train, n_valid, seed, device):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--finalists", action="store_true", help="compare recipes on all training images but 6,000")
-    parser.add_argument("--groups", nargs="+", choices=GROUPS, default=list(GROUPS), help="some groups of changes")
+    parser.add_argument("--groups", nargs="+", choices=GROUPS, default=list(GROUPS), help="these groups of changes "
+                        "(default: all)")
     parser.add_argument("--seeds", type=_measure.seed, nargs="+", help="random seeds (default: 0; for the finalists "
                         "0 1 2)")
     parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")

@@ -2,8 +2,8 @@
 What a network confuses
 =======================
 
-The confusion matrix of the network that comes with the package, with images of its most frequent confusions, and the
-mistakes that it is most sure of.
+The confusion matrix of the bundled network, with images of its most frequent confusions, and its most confident
+mistakes.
 """
 from fmnist_sk import ConfusionDisplay, MistakesDisplay, load_fashion_mnist, load_pretrained
 
@@ -11,6 +11,6 @@ test, model = load_fashion_mnist("test"), load_pretrained()
 ConfusionDisplay.from_estimator(model, test.images, test.target, class_names=test.target_names)
 
 # %%
-# Shirts are hardest: they look like T-shirts, pullovers and coats.
+# Shirts are the hardest class: they look like T-shirts, pullovers and coats.
 
 MistakesDisplay.from_estimator(model, test.images, test.target, class_names=test.target_names)

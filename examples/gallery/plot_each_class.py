@@ -1,8 +1,8 @@
 """
-Each class during a training
-============================
+Accuracy of each class during training
+======================================
 
-Trousers are learned in an epoch, shirts never quite.
+Trousers are learned within one epoch, shirts never completely.
 """
 from fmnist_sk import CLASS_NAMES, ClassAccuracyDisplay, ClassHistoryDisplay, ConvNetClassifier, load_fashion_mnist
 
@@ -13,6 +13,6 @@ classifier.fit(X[:4000], y[:4000])
 ClassHistoryDisplay.from_estimator(classifier, class_names=CLASS_NAMES)
 
 # %%
-# On images that took no part, with 95 % confidence intervals:
+# Accuracy on images that were not used in training, with 95 % confidence intervals:
 
 ClassAccuracyDisplay.from_estimator(classifier, X[4000:6000], y[4000:6000], class_names=CLASS_NAMES)

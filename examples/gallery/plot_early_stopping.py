@@ -1,9 +1,9 @@
 """
-Early stopping, with its curves
-===============================
+Early stopping and its learning curves
+======================================
 
-A fifth of the training images is held out. The fit ends when there has been no better epoch for three, and the weights
-of the best one are kept.
+A fifth of the training images is held out. The fit ends after three epochs without a better validation accuracy, and
+keeps the weights of the best epoch.
 """
 from fmnist_sk import ConvNetClassifier, HistoryDisplay, load_fashion_mnist
 

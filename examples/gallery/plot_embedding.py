@@ -2,7 +2,8 @@
 Images as a network's last layer sees them
 ==========================================
 
-Two principal components of the pixels, and of the features of a trained network, which lie far apart for most classes.
+First the two main principal components of the pixels, then those of the features of a trained network, in which most
+classes lie far apart.
 """
 from fmnist_sk import EmbeddingDisplay, load_fashion_mnist, load_pretrained
 

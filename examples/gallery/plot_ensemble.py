@@ -1,8 +1,9 @@
 """
-Where an ensemble disagrees, it errs
-====================================
+Where an ensemble disagrees, it is more often wrong
+===================================================
 
-Three networks that differ by their seed. The more they disagree about an image, the more often their mean is wrong.
+The ensemble averages three networks that differ only in their seed. The more they disagree about an image, the more
+often their average is wrong.
 """
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,6 +20,6 @@ wrong = ensemble.predict(X_new) != y_new
 
 figure, ax = plt.subplots(layout="constrained")
 ax.bar(["all agree", "two agree", "none agree"], [wrong[n_answers == n].mean() for n in (1, 2, 3)])
-ax.set_ylabel("share of images that the ensemble gets wrong")
+ax.set_ylabel("error rate of the ensemble")
 print(f"members {[round(member.score(X_new, y_new), 3) for member in ensemble.estimators_]}, "
       f"ensemble {1 - wrong.mean():.3f}")

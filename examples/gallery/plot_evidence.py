@@ -2,8 +2,8 @@
 Where a network looks
 =====================
 
-Gradient-weighted class activation maps: bright is where the evidence for the answer lies, which may be where nothing
-is.
+Gradient-weighted class activation maps (Grad-CAM). The evidence for the prediction lies in the bright regions, which
+may be in the empty background.
 """
 from fmnist_sk import GradCAMDisplay, load_fashion_mnist, load_pretrained
 

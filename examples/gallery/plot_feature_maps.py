@@ -2,7 +2,7 @@
 What the layers see
 ===================
 
-What each convolution and pooling of a network makes of an image.
+The output of each convolution and pooling layer of a network for one image.
 """
 from fmnist_sk import FeatureMapsDisplay, load_fashion_mnist, load_pretrained
 

@@ -2,7 +2,8 @@
 A network of your own, and its filters
 ======================================
 
-Any PyTorch module that returns logits is a classifier; its first convolution can be looked at.
+Any PyTorch module that returns logits can be a classifier. ``FiltersDisplay`` draws the filters of its first
+convolution.
 """
 from torch import nn
 

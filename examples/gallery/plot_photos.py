@@ -1,8 +1,8 @@
 """
-From a photo to an image
-========================
+From a photo to an image as in Fashion-MNIST
+============================================
 
-``PhotoToFashion`` trims, reduces, sharpens, centres, inverts and turns gray, as was done to make Fashion-MNIST.
+``PhotoToFashion`` applies the steps by which Fashion-MNIST was made: trim, reduce, sharpen, centre, invert, turn gray.
 """
 from pathlib import Path
 

@@ -1,9 +1,9 @@
 """
-Is 90 % sure right in 90 % of cases?
-====================================
+Are predictions with 90 % confidence right in 90 % of cases?
+============================================================
 
-A network that was trained with label smoothing is less sure than it could be. A temperature, learned from images that
-it has not seen, corrects that without changing any prediction.
+A network that was trained with label smoothing is underconfident. A temperature, learned from images that it has not
+seen, corrects this without changing any prediction.
 """
 import matplotlib.pyplot as plt
 from sklearn.calibration import CalibratedClassifierCV

@@ -1,8 +1,8 @@
 """
-How the learning rate changes
-=============================
+Schedules of the learning rate
+==============================
 
-Schedules can be drawn without training anything.
+``ScheduleDisplay`` draws a schedule without training anything.
 """
 import matplotlib.pyplot as plt
 
