@@ -50,3 +50,8 @@ def test_thresholds_are_compared_with_all_views_and_none(results, monkeypatch):
               if means[str(threshold)]["accuracy"] >= means["ten views"]["accuracy"]]
     assert recipe["chosen"] == min(enough, default=None)
     assert len(recipe["runs"]) == 1
+    monkeypatch.setattr(sys, "argv", [*sys.argv[:4], "0", "1", *sys.argv[5:]])
+    choose_tta.main()
+    again = json.loads((results / "choose_tta.json").read_text())["recipes"]["fast"]
+    assert [run["seed"] for run in again["runs"]] == [0, 1]
+    assert again["runs"][0] == recipe["runs"][0]            # not trained again

@@ -6,7 +6,8 @@
 Each recipe that averages views is trained on all training images but 6,000, and predicts these in several ways: without
 views, with all ten, and with views only of images whose largest probability is below a threshold. The chosen threshold
 is the lowest whose mean accuracy over the seeds is no worse than that with ten views for every image. The test images
-are not read. Times are for all held-out images, with the ways in turn. Writes results/choose_tta.json.
+are not read. Times are for all held-out images, with the ways in turn. Writes results/choose_tta.json after each fit;
+the same command continues.
 """
 import argparse
 import statistics
@@ -45,6 +46,15 @@ def judged(classifier, X, y, rounds):
     return found
 
 
+def compared(runs):
+    """The runs, their means, and the threshold that they choose."""
+    means = {way: {key: statistics.mean(run["ways"][way][key] for run in runs) for key in found}
+             for way, found in runs[0]["ways"].items()}
+    enough = [threshold for threshold in THRESHOLDS
+              if means[str(threshold)]["accuracy"] >= means["ten views"]["accuracy"]]
+    return {"runs": runs, "means": means, "chosen": min(enough, default=None)}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipes", nargs="+", choices=WITH_VIEWS, default=["fast"], help="recipes to try "
@@ -58,26 +68,25 @@ def main():
     parser.add_argument("--name", type=_measure.file_name, default="choose_tta", help="name of the result file")
     args = parser.parse_args()
     X, X_valid, y, y_valid = _measure.held_out(load_fashion_mnist("train"))
-    recipes = {}
+    recipes = _measure.read(args.name, ["held_out", "recipes"]).get("recipes", {})
     for name in args.recipes:
         params = {**recipe(name, args.device, tta_below=None), "device": args.device}
         if args.epochs:
             params["max_epochs"] = args.epochs
-        runs = []
+        settings, old = {"epochs": params["max_epochs"], "images": args.images}, recipes.get(name, {})
+        runs = old["runs"] if old.items() >= settings.items() else []
         for seed in args.seeds:
+            if any(run["seed"] == seed for run in runs):
+                continue
             classifier = ResNetClassifier(**params, random_state=seed).fit(X[:args.images], y[:args.images])
             runs.append({"seed": seed, "ways": judged(classifier, X_valid, y_valid, args.rounds),
                          **_measure.of_a_row()})
-        means = {way: {key: statistics.mean(run["ways"][way][key] for run in runs) for key in found}
-                 for way, found in runs[0]["ways"].items()}
-        enough = [threshold for threshold in THRESHOLDS
-                  if means[str(threshold)]["accuracy"] >= means["ten views"]["accuracy"]]
-        recipes[name] = {"epochs": params["max_epochs"], "runs": runs, "means": means,
-                         "chosen": min(enough, default=None)}
-        for way, found in means.items():
+            recipes[name] = {**settings, **compared(runs)}
+            path = _measure.write(args.name, {"held_out": len(X_valid), "recipes": recipes})
+            print(f"{name}, seed {seed}: wrote {path}", flush=True)
+        for way, found in recipes[name]["means"].items():
             print(f"{name}, {way}: {found['accuracy']:.4f}, views of {found['share']:.1%}, {found['seconds']:.2f} s")
-        print(f"wrote {_measure.write(args.name, {'held_out': len(X_valid), 'recipes': recipes})}", flush=True)
 
 
 if __name__ == "__main__":
-    _measure.end_on_ctrl_c(main, "finished recipes are kept")
+    _measure.end_on_ctrl_c(main)
