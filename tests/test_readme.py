@@ -39,7 +39,7 @@ def test_example_runs_as_written(code, capsys, tmp_path, monkeypatch):
         (tmp_path / "my_pictures" / name).mkdir(parents=True)
         for i in range(12):
             Image.new("RGB", (20 + i, 30), colour).save(tmp_path / "my_pictures" / name / f"{i}.png")
-    exec(compile(code, "README.md", "exec"), {})
+    exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
     assert capsys.readouterr().out
 
 
