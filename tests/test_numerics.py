@@ -71,7 +71,7 @@ def test_pixels_that_overflow_are_named(name, tiny_images):
     classifier = small(name, max_epochs=2, standardize=False).fit(X / np.float32(255), y)
     huge = np.random.default_rng(0).choice(np.float32([3.4e38, -3.4e38]), (5, 8, 8))
     with pytest.raises(ValueError, match=r"X must hold values that the network can compute with, got pixels from "
-                                         r"-3.4e\+38 to 3.4e\+38; those of the training images go from 0 to 0.8"):
+                                         r"-3.4e\+38 to 3.4e\+38; those of the training images range from 0 to 0.8"):
         classifier.predict(huge)
 
 
