@@ -114,7 +114,7 @@ def test_a_too_deep_text_quotes_the_layer():
     with pytest.raises(ValueError, match="needs images of at least 12 x 12 pixels, got 8 x 8: .* its layer 'MP3' makes "
                                          r"none of 2 x 2 \(architecture='4C3-MP4-MP3'\)"):
         ConvNetClassifier(architecture="4C3-MP4-MP3").fit(np.zeros((4, 8, 8)), [0, 1, 0, 1])
-    with pytest.raises(TypeError, match="architecture must be a text"):
+    with pytest.raises(TypeError, match="architecture must be a string"):
         ConvNetClassifier(architecture=32).fit(np.zeros((4, 8, 8)), [0, 1, 0, 1])
 
 
