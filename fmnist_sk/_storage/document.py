@@ -67,9 +67,9 @@ def read_document(path: Path) -> tuple[dict, dict[str, Tensor]]:
             tensors = safetensors.load(file.read())         # not mapped: a file that is cut meanwhile would end Python
         digest = digest_of(content, tensors) if isinstance(content, dict) else None
     except Exception as error:                              # safetensors has several
-        raise ValueError(f"{path} is damaged, or no file that save() wrote: {error!s:.200}") from error
+        raise ValueError(f"{path} is damaged, or not a file that save() wrote: {error!s:.200}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path} is a safetensors file, but none that save() wrote.")
+        raise ValueError(f"{path} is a safetensors file, but not one that save() wrote.")
     if content.pop("digest", None) != digest:
         raise ValueError(f"{path} is damaged: its content is not what was saved.")
     return content, tensors
