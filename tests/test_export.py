@@ -83,7 +83,7 @@ def test_what_predictions_depend_on_is_inside(params, path, tiny_images):
 def test_small_images_are_padded_inside(path, tiny_images):
     X, y = tiny_images(size=3)
     model = small("ConvNetClassifier", architecture="4C3valid-4C3valid-MP2", max_epochs=1, precision="fp32")
-    with pytest.warns(UserWarning, match="filled up to 6 x 6"):
+    with pytest.warns(UserWarning, match="padded to 6 x 6"):
         model.fit(X.reshape(len(X), -1), y)
     expected = model.predict_proba(X.reshape(len(X), -1))
     _, probabilities = run(model.to_onnx(path), X[:, None])

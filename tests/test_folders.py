@@ -265,7 +265,7 @@ def test_pictures_come_in_every_form(tmp_path):
 @pytest.mark.parametrize(("X", "error", "message"), [
     ("a.png", TypeError, "X must be a list of photos"), ([], ValueError, "X must hold at least one photo"),
     (["/nowhere/a.png"], FileNotFoundError, "there is no file at '/nowhere/a.png'"),
-    ([3], TypeError, r"X\[0\] must be a path"), ([halves(), b"hello"], ValueError, r"X\[1\] is no picture"),
+    ([3], TypeError, r"X\[0\] must be a path"), ([halves(), b"hello"], ValueError, r"X\[1\] is not a readable picture"),
     (halves(), ValueError, r"give one photo as a list, \[X\]"),
     ([np.zeros((3, 3), dtype=int)], ValueError, "must hold uint8"),
 ])

@@ -185,7 +185,7 @@ def test_photos_are_named_and_shown(tmp_path):
 
 def test_photos_that_are_none_are_named(tmp_path):
     (tmp_path / "a.png").write_text("hello")
-    assert "a.png is no picture that can be read" in fails("classify_photo.py", "a.png", cwd=tmp_path)
+    assert "a.png is not a readable picture" in fails("classify_photo.py", "a.png", cwd=tmp_path)
     assert "there is no file at 'b.png'" in fails("classify_photo.py", "b.png", cwd=tmp_path)
 
 

@@ -600,7 +600,7 @@ def test_a_network_that_ends_in_a_softmax_is_warned_of(tiny_images):
             super().__init__(nn.Flatten(), nn.LazyLinear(n_classes), nn.Softmax(1))
 
     X, y = tiny_images()
-    with pytest.warns(UserWarning, match="module must return logits, but what it returns are probabilities"):
+    with pytest.warns(UserWarning, match="module must return logits, but it returns probabilities"):
         net(module=Soft, max_epochs=1).fit(X, y)
 
 
