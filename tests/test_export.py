@@ -114,7 +114,7 @@ DAYS = np.array(["2024-01-01", "2024-01-02"], dtype="datetime64[D]")
 def test_labels_that_onnx_cannot_hold_are_refused(labels, path, tiny_images):
     X, y = tiny_images(labels)
     model = small("ConvNetClassifier", max_epochs=1).fit(X, y)
-    with pytest.raises(ValueError, match="y must have held labels that ONNX has a form for"):
+    with pytest.raises(ValueError, match="y must have held labels of a type that ONNX has"):
         model.to_onnx(path)
     assert not path.exists()
 

@@ -110,7 +110,7 @@ def test_pictures_that_cannot_be_read_are_named_once_or_an_error(folder):
     ({"fit": "squeeze"}, ValueError, "fit must be one of 'pad', 'crop', 'stretch', got fit='squeeze'"),
     ({"label": "text"}, ValueError, "label must be one of 'folder', 'name', None, got label='text'"),
     ({"on_error": "ignore"}, ValueError, "on_error must be one of"),
-    ({"folder": 3}, TypeError, "folder must be a text or a pathlib.Path, got folder=3"),
+    ({"folder": 3}, TypeError, "folder must be a string or a pathlib.Path, got folder=3"),
     ({"folder": "/nowhere"}, FileNotFoundError, "folder must name a folder of pictures, but there is none at '/nowh"),
     ({"folder": __file__}, FileNotFoundError, "folder must name a folder"),
     ({"folder": ""}, FileNotFoundError, "folder must name a folder"),

@@ -289,8 +289,8 @@ OF_NETWORK = 100 * MIB          # which is made beside its weights
 ATTACKS = {
     "deflated weights": ("weights.pth", bomb_of_torch, WEIGHTS, "parts would grow when they are read"),
     "weights that ask for memory": ("weights.pth", calls(b"\x80\x02cbuiltins\nbytearray\nJ\0\0\0\x7f\x85R."), WEIGHTS,
-                                    "it holds builtins bytearray, which is no part of tensors"),
-    "weights that ask for time": ("weights.pth", slow_codec, WEIGHTS, "it holds _codecs encode, which is no part"),
+                                    "it holds builtins bytearray, which is not part of tensors"),
+    "weights that ask for time": ("weights.pth", slow_codec, WEIGHTS, "it holds _codecs encode, which is not part"),
     "weights that two understand otherwise": ("weights.pth", of_two_minds, WEIGHTS, "cannot be read as one"),
     "weights that are a tar too": ("weights.pth", of_tar, WEIGHTS, "it is a tar archive"),
     "old weights": ("weights.pth", of_old, WEIGHTS, "it holds the number 1099511627776, but only"),
@@ -310,7 +310,7 @@ ATTACKS = {
     "a sparse archive": ("sparse.tar", sparse(2**40), "load_csv(path)", "it holds none"),
     "a sparse table": ("sparse.csv", sparse(2**40), "load_csv(path)", "lines of at most 1,048,576"),
     "a sparse idx": ("train-images-idx3-ubyte", sparse(2**40, bytes.fromhex("00000803") + struct.pack(
-        ">III", 2**20, 2**10, 2**10)), "load_idx(path, path)", "no IDX file"),
+        ">III", 2**20, 2**10, 2**10)), "load_idx(path, path)", "not an IDX file"),
     "a sparse model": ("model.safetensors", sparse(2**40), "load(path)", "damaged, or not a file"),
     "a sparse tensor": ("model.safetensors", sparse_tensor, "load(path)", "damaged, or not a file"),
     "a wide network": ("model.safetensors", wide, "load(path)", "values in one layer"),

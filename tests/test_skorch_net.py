@@ -108,7 +108,7 @@ def test_a_net_may_run_its_epochs_all_by_itself(tiny_images):
     np.testing.assert_array_equal(own.predict_proba(X), usual.predict_proba(X))
     for name in ("train_loss", "valid_loss"):
         assert own.history[:, name] == pytest.approx(usual.history[:, name])
-    with pytest.raises(ValueError, match="monitor must be a score that is in the history of every epoch, got"):
+    with pytest.raises(ValueError, match="monitor must be a score in the history of every epoch, got"):
         conv(Own, validation_fraction=0.2).fit(X, y)
 
 
