@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 DTYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4"}         # by the third byte
-GROWTH, SMALL = 4, 2**24          # a gzipped file may grow to 4 times its size, plus 16 MiB: MNIST's 10 MB are 47
+GROWTH, SMALL = 4, 2**24          # gzipped files may grow 4-fold, plus 16 MiB: MNIST's 10 MB grow 4.7-fold
 
 
 def decompressed(path: Path, size: int) -> bytearray:
