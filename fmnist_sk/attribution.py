@@ -23,38 +23,38 @@ def grad_cam(classifier: ImageClassifier, X: ArrayLike | Tensor, y: ArrayLike | 
              ) -> np.ndarray:
     """Where the evidence for a class lies in each image: gradient-weighted class activation maps.
 
-    The maps A_k of a layer are multiplied by the gradients of the class's logit and added up, and only positive values
+    The maps A_k of a layer are multiplied by the gradients of the class's logit and summed, and only positive values
     are kept: ``relu(sum_k (d logit / d A_k) A_k)``. Grad-CAM (Selvaraju et al., 2017, https://arxiv.org/abs/1610.02391)
-    averages the gradients over positions. In a network that pools globally the result is the same; in heads that keep
-    positions apart, such as the default ResNet's, only the gradients of each position show where the evidence is
-    (HiResCAM: Draelos and Carin, 2020, https://arxiv.org/abs/2011.08891). Evidence may lie where an image is empty:
-    where another class has sleeves.
+    averages the gradients over positions. In a network that pools globally the result is the same; with heads that keep
+    positions apart, such as the default ResNet's, only the gradients at each position show where the evidence is
+    (HiResCAM: Draelos and Carin, 2020, https://arxiv.org/abs/2011.08891). Evidence can lie where an image is empty, for
+    example where another class has sleeves.
 
     Parameters
     ----------
     classifier : ImageClassifier, or Pipeline that ends in one
-        It is fitted.
+        A fitted classifier.
     X : array-like or tensor
-        Images in any form that the classifier takes.
+        Images in any form that the classifier accepts.
     y : array-like of shape (n,), optional
         Labels to explain; default: the predicted ones.
     layer : name of a layer, as in `summary`, whose output is a map
-        Default: the last layer that is not a pooling and gives maps of more than one pixel a side.
+        Default: the last layer that is not a pooling and gives maps of more than one pixel per side.
 
     Returns
     -------
     ndarray of shape (n, H, W), float32
-        At the size of the images: from 0 to 1, which is the strongest evidence in that image; all 0 if no position of
-        the layer's maps is evidence for the class.
+        Maps of the images' size: from 0 to 1, the strongest evidence in that image; all 0 if no position of the layer's
+        maps is evidence for the class.
 
     Raises
     ------
     TypeError
         For other estimators.
     ValueError
-        For a layer without a map and for labels that the classifier does not know.
+        For a layer whose output is not a map, and for labels that the classifier does not know.
     NotFittedError
-        Of scikit-learn.
+        If the classifier is not fitted.
 
     Examples
     --------
@@ -101,12 +101,12 @@ def _maps(classifier: ImageClassifier, layers: dict[str, nn.Module], pixels: Ten
 
 
 def _last_map(classifier: ImageClassifier) -> str:
-    """Name of the layer that `grad_cam` looks at by default. Raise ValueError if there is none."""
+    """Name of the layer that `grad_cam` uses by default. Raise ValueError if there is none."""
     network = classifier.module_.network
     layers = {name: layer for name, layer in network.named_modules() if name and not isinstance(layer, _POOLINGS)}
     seen = trace_layers(classifier.module_, layers, classifier._encoder.network_shape)
     names = [name for name, (_, output) in seen.items() if output.ndim == 4 and min(output.shape[2:]) > 1]
     if not names:
-        raise ValueError("layer must name a layer whose output is a map, and no layer of this network has one of more "
-                         "than one pixel.")
+        raise ValueError("layer must name a layer whose output is a map, but no layer of this network has one with "
+                         "more than one pixel.")
     return names[-1]

@@ -1,4 +1,4 @@
-"""skorch callbacks of this package."""
+"""This package's skorch callbacks."""
 from __future__ import annotations
 
 import os
@@ -12,11 +12,11 @@ _COLUMNS = ("epoch", "train_loss", "train_acc", "valid_loss", "valid_acc")
 
 
 class ProgressLog(PrintLog):
-    """One line an epoch: losses and accuracies, the learning rate, the seconds it took and those that remain.
+    """One line per epoch: losses and accuracies, the learning rate, the seconds it took and the time remaining.
 
-    Other scores in the history follow, but for the accuracies of single classes. On a terminal, unless the environment
-    variable NO_COLOR is set, the best value of a column so far is coloured. Printed where the classifier's `verbose` is
-    at least 1. Parameters as in skorch's PrintLog; what another `sink` than print gets is never coloured.
+    Other scores in the history follow, except the accuracies of single classes. On a terminal, unless the environment
+    variable NO_COLOR is set, the best value so far in each column is coloured. Printed if the classifier's `verbose` is
+    at least 1. Parameters as in skorch's PrintLog; output to a `sink` other than print is never coloured.
     """
 
     def on_train_begin(self, net, **kwargs):
@@ -27,7 +27,7 @@ class ProgressLog(PrintLog):
         if not net.verbose and self.sink is print:
             return
         durations = [row["dur"] for row in net.history[self.first_epoch_:] if "dur" in row]
-        fit = getattr(net, "_fit", None)                   # none of a net that is skorch's own
+        fit = getattr(net, "_fit", None)                   # None for a net of skorch's own
         remaining = (net.max_epochs if fit is None else fit.epochs) - (len(net.history) - self.first_epoch_)
         self.remaining_ = sum(durations) / max(1, len(durations)) * remaining
         super().on_epoch_end(net, **kwargs)
@@ -41,7 +41,7 @@ class ProgressLog(PrintLog):
         if key == "epoch":
             return str(row[key])
         if self.sink is not print or not _shows_colours():
-            row = {key: row[key]}                       # without what says that it is the best
+            row = {key: row[key]}                       # without the mark of the best value
         return super().format_row(row, key, color)
 
     def _sorted_keys(self, keys: Collection[str]) -> list[str]:
@@ -54,7 +54,7 @@ class ProgressLog(PrintLog):
 
 def _shows_colours() -> bool:
     """Whether standard output is a terminal whose user wants colours (https://no-color.org)."""
-    is_terminal = getattr(sys.stdout, "isatty", bool)           # other objects may stand in its place
+    is_terminal = getattr(sys.stdout, "isatty", bool)           # it may have been replaced by any object
     return is_terminal() and not os.environ.get("NO_COLOR")
 
 

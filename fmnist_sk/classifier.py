@@ -36,78 +36,81 @@ from fmnist_sk.schedules import Constant
 @dataclass_transform(kw_only_default=True, eq_default=False)
 @dataclass(kw_only=True, eq=False, repr=False)
 class ImageClassifier(SkorchNet):
-    """A neural network for small images that is a scikit-learn classifier and a skorch net.
+    """Neural network for small images: a scikit-learn classifier and a skorch net.
 
-    Images X may be (n, features), (n, H, W) or (n, C, H, W): arrays, DataFrames, tensors on any device or skorch's
-    SliceDataset, uint8 or float, raw or scaled. Labels y may be any that scikit-learn classifies. Predictions are NumPy
-    arrays; with scikit-learn's ``array_api_dispatch`` and a tensor X they are tensors on X's device.
+    Images X can be (n, features), (n, H, W) or (n, C, H, W): arrays, DataFrames, tensors on any device or skorch's
+    SliceDataset, uint8 or float, raw or scaled. Labels y can be any that scikit-learn's classifiers accept. Predictions
+    are NumPy arrays; with scikit-learn's ``array_api_dispatch`` and a tensor X they are tensors on X's device.
 
-    skorch's hooks, callbacks and helpers work as skorch documents them. Where neither a callback nor a subclass has a
-    hook for batches, the device is waited for once in an epoch, and the history holds no batches.
+    skorch's hooks, callbacks and helpers work as skorch documents them. Unless a callback or a subclass has a hook for
+    batches, training waits for the device only once per epoch, and the history holds no batches.
 
     Parameters
     ----------
     module : nn.Module class or instance
-        The network: pixels (n, C, H, W) float32 in, logits (n, n_classes) out. A class is given those of `in_channels`,
-        `n_classes` and `image_shape` (C, H, W) that its ``__init__`` names, and the settings ``module__*``, which
-        `set_params` sets. An instance is copied, so that each fit begins with its weights.
+        The network: pixels (n, C, H, W) float32 in, logits (n, n_classes) out. A class is passed those of
+        `in_channels`, `n_classes` and `image_shape` (C, H, W) that its ``__init__`` names, and the settings
+        ``module__*`` made with `set_params`. An instance is copied, so each fit starts from its weights.
     image_shape : (H, W) or (C, H, W), optional
-        How flat rows form an image. Default: the square they fill; rows that fill no square are filled up.
+        Shape of the images that flat rows hold. Default: square; rows that do not fill a square are padded.
     standardize : bool or "min_max"
-        The network's first layer subtracts the mean and divides by the standard deviation of the training pixels,
-        one for each channel, so that raw bytes need no preparation. "min_max" maps the smallest training pixel to 0 and
-        the largest to 1 instead.
+        The network's first layer subtracts the mean and divides by the standard deviation of the training pixels, per
+        channel, so raw bytes need no preparation. "min_max" maps the smallest training pixel to 0 and the largest to 1
+        instead.
     lr : float
-        Learning rate; with `schedule` its largest value.
+        Learning rate; with a `schedule`, its largest value.
     max_epochs : int
         Passes over the training images in a fit.
     batch_size : int
-        Images in a step. On CUDA validation and prediction take four times as many at once.
+        Images per training step. On CUDA, validation and prediction use batches four times as large.
     optimizer : {"sgd", "adam", "adamw", "rmsprop", "asgd"} or torch optimizer class
-        What takes the steps; its other settings are ``optimizer__*``, as in skorch.
+        The optimizer; its other settings are ``optimizer__*``, as in skorch.
     momentum : float
         Nesterov momentum of "sgd"; other optimizers do not use it.
     weight_decay : float
-        On weights; on biases and normalisation only with `decay_biases`.
+        Weight decay; applied to biases and normalisation parameters only with `decay_biases`.
     decay_biases : bool
-        Whether `weight_decay` also pulls biases and the parameters of normalisation towards zero, as plain PyTorch
-        does; most recipes leave these alone.
+        Whether `weight_decay` also applies to biases and normalisation parameters, as in plain PyTorch; most recipes
+        exempt them.
     gradient_clip : float or None
-        Largest Euclidean norm of the gradient of all parameters together; longer gradients are scaled down. None: no
-        limit.
+        Largest Euclidean norm of the gradient over all parameters; larger gradients are scaled down. None: no limit.
     sam_rho : float
-        Above 0, every step uses the gradient at the point of the largest loss within this distance: sharpness-aware
-        minimisation (Foret et al., 2021, https://arxiv.org/abs/2010.01412), with any optimizer, in twice the time.
+        Radius of sharpness-aware minimisation (Foret et al., 2021, https://arxiv.org/abs/2010.01412): above 0, every
+        step uses the gradient at the point of largest loss within this distance. Works with any optimizer and takes
+        twice the time.
     schedule : {"constant", "multi_step", "exponential", "reduce_on_plateau", "cosine", "one_cycle"}, schedule or class
-        Learning rate over a fit: a name, an object from `fmnist_sk.schedules` such as ``Cosine(warmup=0.1)``, or a
-        class of torch.optim.lr_scheduler.
+        How the learning rate changes over a fit: a name, an object from `fmnist_sk.schedules` such as
+        ``Cosine(warmup=0.1)``, or a class of torch.optim.lr_scheduler.
     schedule_epochs : int or None
-        Epochs that schedule and `swa` are planned for, from `max_epochs` on; None: `max_epochs`. A fit of fewer ends
-        early, where the whole one would be at that time: what a halving search with the resource `max_epochs` needs.
+        Epochs over which `schedule` and `swa` are planned, at least `max_epochs`; None: `max_epochs`. If larger, the
+        fit stops where the full-length fit would be after `max_epochs`, as a halving search with the resource
+        `max_epochs` needs.
     criterion : {"cross_entropy", "focal", "sigmoid", "softmax_of_sigmoid", "mse"}, nn.Module class or instance
-        The loss, see `fmnist_sk.losses`. Its settings are ``criterion__*`` (in grids and by `set_params`, as in
-        skorch). A module takes logits (n, n_classes) and codes (n,), with MixUp or CutMix shares (n, n_classes), and
-        has an attribute `reduction`, which training sets. Probabilities are what its method `probabilities` makes of
-        logits, else their softmax.
+        The loss; see `fmnist_sk.losses`. Its settings are ``criterion__*`` (in grids and `set_params`, as in skorch). A
+        module takes logits (n, n_classes) and class codes (n,), or with MixUp or CutMix class shares (n, n_classes),
+        and has an attribute `reduction`, which training sets. Its method `probabilities`, if any, turns logits into
+        probabilities; otherwise softmax does.
     label_smoothing : float
         Share of every target, from 0 to below 1, that is spread over all classes (Szegedy et al., 2016,
-        https://arxiv.org/abs/1512.00567), for the named losses and classes that take it; an instance keeps its own.
+        https://arxiv.org/abs/1512.00567). Applies to named losses and to classes that accept it; an instance keeps its
+        own.
     triplet_weight : float
-        Factor of a triplet term on what the last layer takes in, see `fmnist_sk.losses.TripletLoss`; 0 for none. It is
+        Weight of a triplet loss on the input of the last layer; see `fmnist_sk.losses.TripletLoss`. 0 for none. It is
         part of train_loss, not of valid_loss.
     triplet_margin : float
-        By which distances within and between classes should differ, from 0 to 2.
+        Margin by which distances between classes should exceed those within a class, from 0 to 2.
     augment : name of a preset, random transformer, list or Pipeline of them, or None
-        Drawn afresh for every image of every batch, in training only. Presets, see `fmnist_sk.augmentation`: "light"
-        shifts by up to one pixel, "fashion" also mirrors, "strong", "report_1", "report_2", "report_3".
+        Random changes, drawn afresh for every image of every batch, in training only. Presets (see
+        `fmnist_sk.augmentation`): "light" shifts by up to one pixel, "fashion" also mirrors, "strong", "report_1",
+        "report_2", "report_3".
     ema : float or None
-        Validate and predict with an exponential moving average of the weights that keeps this share of itself in
-        every step, such as 0.999, and in the n-th step at most ``n / (9 + n)``, so that the start is soon forgotten.
-        Further training starts from the average.
+        Validate and predict with an exponential moving average of the weights, with this decay, such as 0.999. In the
+        n-th step the decay is at most ``n / (9 + n)``, so that the initial weights are soon forgotten. Further training
+        starts from the average.
     swa : float or None
-        From this share of a fit on, validate and predict with the mean of the weights after each epoch: stochastic
-        weight averaging (Izmailov et al., 2018, https://arxiv.org/abs/1803.05407). Needs a schedule that does not end
-        near zero. Networks with batch normalisation then pass over the training images once more in each epoch, for the
+        After this share of a fit, validate and predict with the mean of the weights after each epoch: stochastic weight
+        averaging (Izmailov et al., 2018, https://arxiv.org/abs/1803.05407). Needs a schedule that does not end near
+        zero. Networks with batch normalisation then need one more pass over the training images per epoch, for the
         statistics of the average.
     teacher : fitted classifier, or None
         Knowledge distillation (Hinton et al., 2015, https://arxiv.org/abs/1503.02531): the network learns the
@@ -118,64 +121,64 @@ class ImageClassifier(SkorchNet):
     teacher_weight : float
         Share of the target that is the teacher's, from 0 to 1; the rest is the label's.
     tta : None, "mirror", "shift" or a pair of them
-        Test-time augmentation: probabilities are means over each image and its mirror image, or itself and shifts by a
-        pixel in four directions, or both (10 views). In predictions, not in validation.
+        Test-time augmentation: probabilities are averaged over each image and its mirror image, or its shifts by a
+        pixel in four directions, or both (10 views). Used in predictions, not in validation.
     tta_below : float or None
-        Views only of images whose largest probability without them is below this, from 0 to 1: most are sure enough
-        that views change nothing but the time. None: of all images.
+        Use `tta` only for images whose largest probability without it is below this, from 0 to 1; for most images it
+        would only take time. None: use it for all images.
     class_weight : dict, "balanced" or None
-        Factors of the loss for each label, 1 where a dict has none; "balanced" gives all classes the same total weight.
+        Factor of the loss for each label, 1 for those missing from a dict; "balanced" gives all classes the same total
+        weight.
     validation_fraction : float, int or None
-        Hold out this share (0 to 1) or number of the distinct training images, in the proportions of the classes.
-        Copies of an image stay on one side. valid_loss is the loss of training: with smoothing, weights and all.
+        Share (0 to 1) or number of the distinct training images to hold out, stratified by class. Copies of an image
+        stay together. valid_loss is computed like the training loss, including smoothing and weights.
     validation_data : (X, y) or None
-        Or validate on these.
+        Validation images, instead of held-out ones.
     monitor : {"valid_acc", "valid_loss"}
-        The score by which an epoch is the best.
+        Score that determines the best epoch.
     keep_best : bool
         With validation images, end with the weights of the best epoch.
     early_stopping : bool
-        Stop when the best epoch is `patience` epochs ago. Needs validation images.
+        Stop once the best epoch is `patience` epochs ago. Needs validation images.
     patience : int
         Epochs without a better score after which `early_stopping` ends the fit.
     warm_start : bool
-        A further fit trains the same network on, for `max_epochs` more. Changed parameters of training count; network,
-        optimizer class and device stay what they are.
+        Whether a further fit continues training the same network, for `max_epochs` more. Changed training parameters
+        take effect; network, optimizer class and device stay as they are.
     checkpoint : path of a folder, or None
-        Every `checkpoint_every` epochs the state of the fit is written there (extra ``fmnist_sk[save]``). A fit that
-        was killed or interrupted goes on from it when it is run again with the same data and parameters; on a CPU with
-        the same number of threads its result is bit-identical to that of an uninterrupted fit. Each fit has a file of
-        its own, so that the fits of a search share a folder; it is removed when the fit is complete. After changes of
-        data, parameters or code (this package, PyTorch, the classes and functions that a network of yours names) a fit
-        begins anew, beside the old file.
-        skorch's callbacks are not restored. Give a `random_state` if equal fits run at the same time. With `warm_start`
-        it is the sequence of fits that must be repeated in a new process.
+        Folder to which the state of the fit is written every `checkpoint_every` epochs (extra ``fmnist_sk[save]``). A
+        fit that was killed or interrupted resumes from it when run again with the same data and parameters; on a CPU
+        with the same number of threads, its result is bit-identical to that of an uninterrupted fit. Each fit has its
+        own file, so the fits of a search can share a folder; the file is removed when the fit is complete. If data,
+        parameters or code have changed (this package, PyTorch, the classes and functions that your own network refers
+        to), a fit starts over and leaves the old file there. skorch's callbacks are not restored. Set `random_state` if
+        identical fits run at the same time. With `warm_start`, a new process must repeat the whole sequence of fits.
     checkpoint_every : int
-        Epochs between two checkpoints. Larger numbers save time where the network is large and epochs are short.
+        Epochs between two checkpoints. Larger numbers save time if the network is large and epochs are short.
     keep_checkpoint : bool
-        Keep the file of a complete fit. The same fit again then reads it instead of training, so that a search that
-        was killed repeats none of its fits. With `schedule_epochs`, a fit of more `max_epochs` goes on from the file of
-        fewer, and ends as if it had never stopped. A file has about four times the size of the weights; the folder is
-        yours to delete. Needs a `random_state`. Fits with other `callbacks` are others; with other numbers of threads
-        they are the same, but for rounding.
+        Keep the file of a complete fit. When the same fit is run again, it reads the file instead of training, so a
+        search that was killed repeats none of its complete fits. With `schedule_epochs`, a fit with more `max_epochs`
+        continues from the file of one with fewer, and ends as if it had never stopped. A file is about four times as
+        large as the weights; the folder is yours to delete. Needs a `random_state`. Fits with different `callbacks` do
+        not share a file; fits with different numbers of threads do, as they differ only by rounding.
     random_state : int, RandomState or None
         An int makes fits repeatable: bit-identical on one machine with the same number of threads, whatever other
-        threads do; on CUDA with ``torch.use_deterministic_algorithms(True)``, and of random layers only nn.Dropout.
+        threads do; on CUDA only with ``torch.use_deterministic_algorithms(True)`` and no random layers other than
+        nn.Dropout.
     device : str, torch.device or None
-        None: where X is if that is no CPU, else CUDA if there is one, else the CPU.
+        None: the device of X unless that is the CPU, else CUDA if available, else the CPU.
     n_threads : int or None
-        CPU threads that PyTorch computes with in fit and predictions, from 1 to 1,024, but never more than this
-        process may use processors, by its affinity and its container's quota; None: as PyTorch is set. Candidates of a
-        search in threads of one process (``joblib.parallel_config("threading")``) should share the cores:
-        cores // n_jobs. joblib's processes do so of their own accord. A forked process computes with one.
-        A fit says so when other programs keep its threads waiting, which can take 60 times as long; with neither
-        `n_threads` nor `random_state` it goes on with fewer.
+        CPU threads that PyTorch uses in fit and predictions, from 1 to 1,024, but never more than the processors that
+        this process may use (by its affinity and its container's quota); None: PyTorch's own setting. Candidates of a
+        search that run in threads of one process (``joblib.parallel_config("threading")``) should share the cores:
+        cores // n_jobs. joblib's processes do so by themselves. A forked process uses one thread. A fit warns if other
+        programs keep its threads waiting, which can make it 60 times slower; if neither `n_threads` nor `random_state`
+        is set, it goes on with fewer threads.
     precision : {"auto", "bf16", "fp32"}
-        Arithmetic of the network. "auto" is bfloat16 where the hardware multiplies it (AVX512-BF16, AMX, CUDA from
-        Ampere), which is faster. Weights, loss and probabilities are float32 in any case.
+        Arithmetic of the network. "auto" is bfloat16 if the hardware supports it (AVX512-BF16, AMX, CUDA from Ampere),
+        which is faster. Weights, loss and probabilities are always float32.
     callbacks : list of skorch callbacks, "disable" or None
-        Called in the fit as skorch calls them; "disable" also switches off the two that are always there, which time
-        and print epochs.
+        Called as in skorch during a fit; "disable" also switches off the two default ones, which time and print epochs.
     verbose : int
         1 prints a line for every epoch, 0 nothing.
 
@@ -190,14 +193,14 @@ class ImageClassifier(SkorchNet):
     history_ : skorch's History: a dict for every epoch with train_loss, train_acc, valid_loss, valid_acc, lr, dur, and
         valid_class_acc_0, valid_class_acc_1, ..., the accuracy of each class in the order of ``classes_``
     best_epoch_ : int
-        The epoch of the best monitored score, counted from 1, where there were validation images.
+        The epoch with the best monitored score, counted from 1; only if there were validation images.
     n_iter_ : int
-        Epochs trained in all.
-    n_features_in_, feature_names_in_ : as in scikit-learn; of images, `n_features_in_` counts all values of one, since
-        the same classifier also takes them as rows. Estimators that compare it with ``X.shape[1]`` (mapie) therefore
-        need images as rows, with `image_shape`.
+        Epochs trained in total.
+    n_features_in_, feature_names_in_ : as in scikit-learn; for images, `n_features_in_` counts all values of an image,
+        since the classifier also accepts images as rows. Estimators that compare it with ``X.shape[1]`` (mapie)
+        therefore need images as rows, with `image_shape`.
     device_ : torch.device
-        Where the network is.
+        The device of the network.
     module_, criterion_, optimizer_, callbacks_ : as in skorch
         The network itself is ``module_.network``.
 
@@ -263,7 +266,7 @@ class ImageClassifier(SkorchNet):
         super().__init_subclass__(**kwargs)
         if lost := (set(vars(cls)) & {field.name for field in fields(cls)}) - set(inspect.get_annotations(cls)):
             raise TypeError(f"{cls.__name__} must annotate its new defaults ({', '.join(sorted(lost))}), as in "
-                            "`lr: float = 0.1`, or the constructor overrules them.")
+                            "`lr: float = 0.1`, or the constructor overrides them.")
         if "__init__" not in vars(cls):
             dataclass(kw_only=True, eq=False, repr=False)(cls)
 
@@ -274,11 +277,11 @@ class ImageClassifier(SkorchNet):
         """Train the network on images X (n, ...) with labels y (n,).
 
         sample_weight : (n,) non-negative, optional
-            Whole numbers act as repetitions, zero leaves an image out, others are factors of the loss.
+            Whole numbers act as repetitions, zero leaves an image out, other numbers are factors of the loss.
 
         Raises ValueError or TypeError for parameters, images, labels or weights that cannot be used, and ValueError
         if the loss becomes infinite or NaN. After that, and after Ctrl-C (KeyboardInterrupt), the weights are those of
-        the best validation epoch so far; without validation, those of that moment.
+        the best validation epoch so far; without validation, the current ones.
         """
         self._validate_params()
         task = self._init_callback_context(max_subtasks=self.max_epochs)
@@ -290,9 +293,10 @@ class ImageClassifier(SkorchNet):
 
     def partial_fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor, classes: ArrayLike | None = None,
                     sample_weight: ArrayLike | None = None, epochs: int | None = None) -> Self:
-        """Train on with these images, with learning rate `lr` and no schedule.
+        """Continue training on these images, with learning rate `lr` and no schedule.
 
-        The first call fixes classes, image shape and standardisation; `classes` names labels that are still to come.
+        The first call fixes classes, image shape and standardisation; `classes` lists all labels, if some come only
+        later.
 
         epochs : int, optional
             Passes over the images. Default: one, as in scikit-learn; `max_epochs`, as in skorch, for its SkorchDoctor.
@@ -328,7 +332,7 @@ class ImageClassifier(SkorchNet):
         return super().score(X, y, sample_weight)
 
     def _probabilities(self, X) -> Tensor:
-        is_scored = isinstance(X, (Images, Mapping))        # by skorch's callbacks, which see what validation does
+        is_scored = isinstance(X, (Images, Mapping))        # by skorch's callbacks, which see what validation sees
         images = self.get_dataset(X)
         with use_cpu(self.n_threads):
             predictor = Predictor(self._logits, self.criterion_, None if is_scored else self.tta, self.tta_below,
@@ -339,7 +343,7 @@ class ImageClassifier(SkorchNet):
             return found
 
     def _logits(self, x: Images | Tensor) -> Tensor:
-        """Logits (n, n_classes) of images that are as the network takes them, computed in batches."""
+        """Logits (n, n_classes) of images that are ready for the network, computed in batches."""
         batches = self.get_iterator(x if isinstance(x, Images) else Images(x))
         return torch.cat([self.evaluation_step(batch) for batch in batches])
 
@@ -347,43 +351,44 @@ class ImageClassifier(SkorchNet):
         (low, high), (least, most) = value_range(images.pixels, images.rows), self.value_range_ or (0, 0)
         if least <= low and high <= most:
             name = self._lr_name
-            return ValueError("The network computes no finite numbers for images such as it was trained on: its last "
-                              f"fit went wrong. Fit it again with a lower {name}={getattr(self, name)}.")
+            return ValueError("The network's outputs are not finite even for images like those it was trained on: its "
+                              f"last fit went wrong. Fit it again with {name} below {getattr(self, name)}.")
         return ValueError("X must hold values that the network can compute with, got pixels from "
-                          f"{low:g} to {high:g}; those of the training images go from {least:g} to {most:g}.")
+                          f"{low:g} to {high:g}; those of the training images range from {least:g} to {most:g}.")
 
     # ------------------------------------------------------------------ elsewhere
 
     def to_exported_program(self) -> torch.export.ExportedProgram:
-        """The fitted classifier as a program for PyTorch alone: ``torch.export.save(program, "model.pt2")``.
+        """The fitted classifier as a program that needs only PyTorch: ``torch.export.save(program, "model.pt2")``.
 
         ``program.module()(images)`` gives the probabilities (n, n_classes) float32, in the order of ``classes_``, of
         images (n, channels, height, width) float32 with values as in training, n >= 1. Standardisation, padding,
-        test-time augmentation and the loss's probabilities are inside. It is on the CPU, in float32.
+        test-time augmentation and the loss's probabilities are included. The program runs on the CPU, in float32.
 
         Raises scikit-learn's NotFittedError.
         """
         return export_program(self._exportable(), torch.zeros(2, *self.image_shape_))
 
     def to_onnx(self, path: str | os.PathLike, class_names: Sequence[str] | None = None) -> Path:
-        """Write the fitted classifier as an ONNX model, which other languages and programs run.
+        """Write the fitted classifier as an ONNX model, which other languages and programs can run.
 
         Input "images": float32 (n, channels, height, width), values as in training, n >= 1. Outputs "label": (n,), the
         labels themselves; "probabilities": float32 (n, n_classes); and with `class_names`, (n_classes,) texts in the
         order of ``classes_``, "class_name": (n,). The model's metadata hold "classes", the order of the probabilities,
         "class_names", "image_shape" and "value_range" as JSON. Standardisation, padding, test-time augmentation and
-        the loss's probabilities are inside. Before the file is written, the model is run by onnxruntime and compared
-        with PyTorch in float32, in which it computes. A classifier that predicts in bfloat16, as ``precision="auto"``
-        does where the hardware has it, rounds its own probabilities more coarsely and so differs a little.
+        the loss's probabilities are included. Before the file is written, onnxruntime runs the model, which computes in
+        float32, and its results are compared with PyTorch's. A classifier that predicts in bfloat16, as with
+        ``precision="auto"`` if the hardware supports it, rounds its own probabilities more coarsely, so they differ a
+        little.
 
-        Of a DeepEnsembleClassifier the members, ``estimators_``, are exported one by one: its probabilities are the
+        To export a DeepEnsembleClassifier, export its members, ``estimators_``, one by one: its probabilities are the
         mean of theirs.
 
         Needs the extra ``fmnist_sk[onnx]``. Returns the path.
 
-        Raises scikit-learn's NotFittedError, ImportError without the extra, ValueError for names that do not fit,
-        RuntimeError if the labels differ, or the probabilities by more than 1e-5 and more than PyTorch's own rounding
-        errors explain.
+        Raises scikit-learn's NotFittedError; ImportError without the extra; ValueError for class names that do not
+        match the classes; and RuntimeError if labels differ, or probabilities by more than 1e-5 and by more than
+        PyTorch's own rounding errors explain.
         """
         predictor, range_ = self._exportable(), self._encoder.pixel_range
         names = None if class_names is None else names_of(self.classes_, class_names)
@@ -392,7 +397,7 @@ class ImageClassifier(SkorchNet):
         return export_onnx(predictor, path, images, self.classes_, names, self.value_range_)
 
     def _exportable(self) -> Predictor:
-        """All of a prediction as one module, in float32 on the CPU; a copy."""
+        """Everything a prediction computes as one module, a copy in float32 on the CPU."""
         check_is_fitted(self)
         module = in_memory_format(copy.deepcopy(self.module_).cpu(), torch.contiguous_format)
         return Predictor(module, copy.deepcopy(self.criterion_).cpu(), self.tta, self.tta_below,

@@ -1,4 +1,4 @@
-"""Searches and ensembles on a Dask cluster that may lose workers."""
+"""Searches and ensembles on a Dask cluster that can lose workers."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -8,23 +8,23 @@ from fmnist_sk._runtime.optional import optional
 
 
 def dask_backend(scatter: Sequence = (), client=None):
-    """joblib's Dask backend, with data that outlive the worker that holds them.
+    """joblib's Dask backend, with data that survive the loss of the worker that holds them.
 
     ``with joblib.parallel_config(dask_backend([X, y])): search.fit(X, y)`` runs the fits of any scikit-learn search or
     ensemble on the cluster of a ``distributed.Client``. joblib's own ``parallel_config("dask")`` does so too, but keeps
-    what it sends with the tasks, such as the rows of a fold, on one worker: if that is lost, the search fails. Here the
-    scheduler keeps all of it and sends it again; a worker gets it once, however many fits it does.
+    the data sent with the tasks, such as the rows of a fold, on one worker: if that worker is lost, the search fails.
+    Here the scheduler keeps all data and can send them again; a worker receives them once, however many fits it runs.
 
     Parameters
     ----------
-    scatter : list of arrays that are sent once, before the first task: the very objects that are passed to fit
+    scatter : list of arrays that are sent once, before the first task; they must be the very objects passed to fit
     client : distributed.Client
-        The cluster's client. Default: the one that was made last.
+        The cluster's client. Default: the most recently created one.
 
     Needs the extra ``fmnist_sk[dask]``. Raises ImportError without it, ValueError if there is no client, and TypeError
     unless `scatter` is a list or tuple and `client` a Client.
     """
-    distributed = optional("distributed", "Clusters are reached through", "dask")
+    distributed = optional("distributed", "Clusters are accessed through", "dask")
     if not isinstance(scatter, (list, tuple)):
         raise TypeError(f"scatter must be a list of arrays, such as [X, y], got {type(scatter).__name__}.")
     if not isinstance(client, (distributed.Client, type(None))):
@@ -40,7 +40,7 @@ def dask_backend(scatter: Sequence = (), client=None):
             self._scatter = list(scatter or ())                    # keeps their ids
             self.data_futures = dict(zip(map(id, self._scatter), self.client.scatter(self._scatter), strict=True))
 
-        def get_nested_backend(self):               # for what a task computes in parallel
+        def get_nested_backend(self):               # for parallel work within a task
             return Backend(client=self.client._client), -1
 
         def __reduce__(self):
@@ -50,7 +50,7 @@ def dask_backend(scatter: Sequence = (), client=None):
 
 
 class _Giving:
-    """A client that scatters data as tasks, which the scheduler repeats if their results are lost with a worker."""
+    """A client that scatters data as tasks, which the scheduler repeats if a lost worker held their results."""
 
     def __init__(self, client):
         self._client = client

@@ -29,9 +29,9 @@ ADDRESSES = (
 
 
 class _File(NamedTuple):
-    """One IDX file: its name, the length of its header, its whole size in bytes, its SHA-256.
+    """One IDX file: its name, the length of its header, its total size in bytes, its SHA-256.
 
-    Size and checksum are of the decompressed content, so that recompressed copies are recognised.
+    Size and checksum refer to the decompressed content, so that recompressed copies are recognised.
     """
 
     name: str
@@ -84,11 +84,12 @@ def load_fashion_mnist(subset: str = "train", *, data_home: str | os.PathLike | 
                        ) -> Bunch | tuple:
     """Load Fashion-MNIST.
 
-    The four gzipped or plain IDX files are looked for in `data_home`, in the folder named by the environment
-    variable ``FMNIST_SK_DATA``, in the folder of Debian's package ``dataset-fashion-mnist`` and in the user's cache
+    The four gzipped or plain IDX files are searched for in `data_home`, in the folder named by the environment variable
+    ``FMNIST_SK_DATA``, in the folder of Debian's package ``dataset-fashion-mnist`` and in the user's cache
     (``$XDG_CACHE_HOME/fmnist_sk``, by default ``~/.cache/fmnist_sk``). Files that are in none of them are downloaded
     from the official addresses into `data_home` if it is given, else into ``FMNIST_SK_DATA`` if that is set, else into
-    the cache. Parallel processes download once. The decompressed content is always checked against its SHA-256.
+    the cache. Parallel processes download them only once. The decompressed content is always checked against its
+    SHA-256.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Ensembles of networks that differ by chance."""
+"""Ensembles of networks that differ only by their random seeds."""
 from __future__ import annotations
 
 import numbers
@@ -27,36 +27,37 @@ from fmnist_sk.networks.resnet import ResNetClassifier
 
 
 class _WholeNumber(Interval):
-    """An interval of whole numbers, which booleans are not here."""
+    """An interval of whole numbers that excludes booleans."""
 
     def is_satisfied_by(self, val) -> bool:
         return not isinstance(val, bool) and super().is_satisfied_by(val)
 
 
 class DeepEnsembleClassifier(MeanOfMembers, MetaEstimatorMixin, ClassifierMixin, Estimator):
-    """Several networks that differ by their random seed alone; its probabilities are the mean of theirs.
+    """Several networks that differ only by their random seeds; probabilities are averaged over them.
 
     Deep ensembles (Lakshminarayanan et al., 2017, https://arxiv.org/abs/1612.01474): more accurate and better
-    calibrated than one network, for as many times the work.
+    calibrated than one network, at `n_members` times the cost.
 
     Parameters
     ----------
     estimator : classifier with a parameter `random_state`, or None
-        What a member is: a classifier of this package, or any other of scikit-learn's kind, such as a Pipeline that
-        ends in one. None: ``ResNetClassifier()``.
+        What each member is a clone of: a classifier of this package or any other scikit-learn classifier, such as a
+        Pipeline that ends in one. None: ``ResNetClassifier()``.
     n_members : int
-        10,000 at most.
+        Number of networks, 10,000 at most.
     learning_rates : (n_members,) floats, optional
-        One for each member, in place of the estimator's `lr`.
+        A learning rate for each member, in place of the estimator's `lr`.
     together : bool
-        Experimental: train the members as one network of grouped convolutions, whose steps are theirs at the same time.
-        They come out as if they were trained singly but for rounding; the data are on the device once. On a CPU that
-        gains nothing, and on a GPU it has not been measured. It is possible for classifiers of this package whose
-        networks are built of convolutions, dense layers, batch normalisation, dropout, poolings, activations and sums,
-        without a triplet term and without callbacks of scikit-learn. Others are trained in turn, whatever is asked for.
-        With ``verbose=1`` each epoch has a line of each member, in their order. "auto", of version 0.1.0, is False.
+        Experimental: train the members as one network of grouped convolutions, which takes the steps of all of them at
+        once. Apart from rounding, results are those of training the members one by one; the data are on the device only
+        once. On a CPU this gains nothing, and on a GPU it has not been measured. It works for classifiers of this
+        package whose networks consist of convolutions, dense layers, batch normalisation, dropout, poolings,
+        activations and sums, without a triplet term and without scikit-learn's callbacks. All others are trained in
+        turn, whatever `together` says. With ``verbose=1``, each epoch prints a line for each member, in their order.
+        "auto", from version 0.1.0, means False.
     random_state : int, RandomState or None
-        The members' seeds are drawn from it.
+        Source of the members' seeds.
 
     Attributes
     ----------
@@ -65,9 +66,9 @@ class DeepEnsembleClassifier(MeanOfMembers, MetaEstimatorMixin, ClassifierMixin,
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted.
     trained_together_ : bool
-        Whether the members were trained together.
+        Whether the members were trained as one network.
     n_features_in_, feature_names_in_ : as in scikit-learn
-        Number of values of an image, and the columns' names if X was a DataFrame with such.
+        Number of values per image, and the column names if X was a DataFrame with names.
 
     Examples
     --------
@@ -97,7 +98,7 @@ class DeepEnsembleClassifier(MeanOfMembers, MetaEstimatorMixin, ClassifierMixin,
         self.random_state = random_state
 
     def fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor, sample_weight: ArrayLike | None = None) -> Self:
-        """Train the members on images X (n, ...) with labels y (n,), and weights (n,) if there are any.
+        """Train the members on images X (n, ...) with labels y (n,) and optional weights (n,).
 
         Raises what the members raise, and ValueError or TypeError for parameters that cannot be used.
         """
@@ -128,7 +129,7 @@ class DeepEnsembleClassifier(MeanOfMembers, MetaEstimatorMixin, ClassifierMixin,
                 continue
             found = [key for key in params if key == name or key.endswith(f"__{name}")]
             if not found:
-                raise ValueError(f"estimator must have a parameter {name!r}, by which members differ, got "
+                raise ValueError(f"estimator must have a parameter {name!r}, in which members differ, got "
                                  f"{estimator!r}.")
             for member, value in zip(members, values, strict=True):
                 member.set_params(**dict.fromkeys(found, value.item()))

@@ -1,4 +1,4 @@
-"""Looking into networks: their layers and costs, their intermediate maps, their features for other estimators."""
+"""Looking inside networks: layers and their cost, intermediate feature maps, and features for other estimators."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -30,8 +30,8 @@ _MAPS = (nn.Conv1d, nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveMaxPool2d,
 def summary(classifier: ImageClassifier) -> pd.DataFrame:
     """The layers of a classifier's network, for one image.
 
-    An unfitted classifier is described as its ``initialize()`` would build it, without pretrained weights: for ten
-    classes and images of `image_shape`, or 28 x 28 with one channel.
+    An unfitted classifier is described as ``initialize()`` would build it, without pretrained weights: for ten classes
+    and images of `image_shape`, by default 28 x 28 with one channel.
 
     Parameters
     ----------
@@ -41,10 +41,10 @@ def summary(classifier: ImageClassifier) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        A row for each layer, in the order of computation, and one named "total" at the end. Index: the layer's name,
-        as `feature_maps` and `FeatureExtractor` take it. Columns: type; output_shape (channels, height, width) or
-        (features,); parameters; multiply_adds (of convolutions and matrix products; the total includes those outside
-        of layers). ``print(summary(classifier).to_string())`` shows every row.
+        A row for each layer, in the order of computation, and one named "total" at the end. Index: the layer's name, as
+        accepted by `feature_maps` and `FeatureExtractor`. Columns: type; output_shape (channels, height, width) or
+        (features,); parameters; multiply_adds (of convolutions and matrix products; the total includes those outside of
+        layers). ``print(summary(classifier).to_string())`` shows every row.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def summary(classifier: ImageClassifier) -> pd.DataFrame:
     multiply_adds = {name: sum(counts.values()) // 2 for name, counts in operations.items()}
     counted: set[nn.Parameter] = set()
     parameters = {}
-    for name in sorted(seen, key=lambda name: -name.count(".")):         # a layer has what its own layers have not
+    for name in sorted(seen, key=lambda name: -name.count(".")):         # a layer counts what its sublayers do not
         found = set(layers[name].parameters()) - counted
         parameters[name] = sum(parameter.numel() for parameter in found)
         counted |= found
@@ -99,22 +99,22 @@ def feature_maps(classifier: ImageClassifier, X: ArrayLike | Tensor, layers: Seq
     Parameters
     ----------
     classifier : ImageClassifier, or Pipeline that ends in one
-        It is fitted.
+        A fitted classifier.
     X : array-like or tensor
-        Images in any form that the classifier takes.
+        Images in any form that the classifier accepts.
     layers : names of layers, as in `summary` and ``classifier.module_.network.named_modules()``
         Default: all convolutions and poolings.
 
     Returns
     -------
     dict of str to ndarray
-        In the order of computation, by the layer's name: (n, channels, height, width) float32, or whatever shape the
-        layer's output has after n.
+        Outputs by layer name, in the order of computation: (n, channels, height, width) float32, or n and whatever
+        shape the layer's output has.
 
     Raises
     ------
     NotFittedError
-        Of scikit-learn.
+        If the classifier is not fitted.
     TypeError
         For other estimators.
     ValueError
@@ -146,7 +146,7 @@ def feature_maps(classifier: ImageClassifier, X: ArrayLike | Tensor, layers: Seq
 
 
 class FeatureExtractor(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
-    """A network as a transformer: one of its layers' output for an image, for another estimator to learn from.
+    """A network as a transformer: the output of one of its layers as features for another estimator.
 
     ``make_pipeline(FeatureExtractor(ResNetClassifier()), SVC())`` trains a network and an SVC on its features; in
     cross-validation both are trained inside the fold. ``FeatureExtractor(FrozenEstimator(fitted))`` uses a fitted
@@ -155,17 +155,17 @@ class FeatureExtractor(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tr
     Parameters
     ----------
     estimator : ImageClassifier, Pipeline that ends in one, or FrozenEstimator of one of these
-        A clone of it is fitted; a FrozenEstimator is not.
+        A clone of it is fitted; a FrozenEstimator is used as it is.
     layer : str, optional
-        Name of a layer, as in `summary`; its output is flattened. Default: the penultimate features, which are the
-        input of the last layer that has parameters and no layers within.
+        Name of a layer, as in `summary`; its output is flattened. Default: the penultimate features, i.e. the input of
+        the last layer that has parameters and no sublayers.
 
     Attributes
     ----------
     estimator_ : estimator
-        The fitted one.
+        The fitted estimator.
     n_features_in_, feature_names_in_ : as in scikit-learn
-        Number of values of an image, and the columns' names if X was a DataFrame with such.
+        Number of values per image, and the column names if X was a DataFrame with names.
 
     Examples
     --------
@@ -183,8 +183,8 @@ class FeatureExtractor(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tr
     def fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor | None = None, **fit_params) -> Self:
         """Fit a clone of `estimator` on images X and labels y; `fit_params`, such as sample_weight, are passed on.
 
-        A FrozenEstimator needs no y. Raises TypeError for other estimators than those above, ValueError if the network
-        has no such `layer`.
+        A FrozenEstimator needs no y. Raises TypeError for estimators other than those above, and ValueError if the
+        network has no such `layer`.
         """
         classifier_of(self.estimator, "estimator")
         if not isinstance(self.layer, (str, NoneType)):
@@ -205,7 +205,7 @@ class FeatureExtractor(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tr
         if features is None:
             raise ValueError("layer must name a layer whose output is a tensor" + (
                 f", got layer={self.layer!r}." if self.layer is not None else
-                ": the input of the last layer is none, so layer=None cannot be used."))
+                ": the input of the last layer is not a tensor, so layer=None cannot be used."))
         self._n_features_out = features[0].numel()
         return self
 
@@ -239,7 +239,7 @@ class FeatureExtractor(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tr
 
 
 def classifier_of(estimator, parameter: str) -> tuple[list, ImageClassifier]:
-    """The steps before a classifier, and the classifier. Raise TypeError, which names `parameter`, for others."""
+    """The steps before a classifier, and the classifier. Raise TypeError naming `parameter` for other estimators."""
     found, steps = estimator, []
     while isinstance(found, (FrozenEstimator, Pipeline)):
         if isinstance(found, Pipeline):
@@ -254,7 +254,7 @@ def classifier_of(estimator, parameter: str) -> tuple[list, ImageClassifier]:
 
 
 def through(steps: list, X: Any) -> Any:
-    """Images X as the fitted `steps` of `classifier_of` transform them."""
+    """Images X transformed by the fitted `steps` from `classifier_of`."""
     for step in steps:
         X = step.transform(X)
     return X

@@ -1,4 +1,4 @@
-"""Data sets of the user's own, from files of the usual forms, in the manner of scikit-learn's loaders."""
+"""Loaders for your own data sets in common file formats, in the style of scikit-learn's loaders."""
 from __future__ import annotations
 
 import os
@@ -42,25 +42,25 @@ def load_csv(path: str | os.PathLike, *, member: str | None = None, image_shape:
              return_X_y: Literal[True], as_frame: bool = False) -> tuple[Any, Any]: ...
 def load_csv(path: str | os.PathLike, *, member: str | None = None, image_shape: tuple[int, ...] | None = None,
              return_X_y: bool = False, as_frame: bool = False) -> Bunch | tuple:
-    """Load images from a CSV file: one row an image.
+    """Load images from a CSV file with one image per row.
 
-    Of a file with a header, the column of labels is the one named label, class, target or y, in any case; it stands
-    before or after all pixels. A column named id or index, or pandas' index column without a name, holds ids. All
-    others are pixels, in the order of the numbers in their names if they have such, else in that of the file. Without
-    a header, a column before the pixels of an image holds labels, as Fashion-MNIST is often passed on
-    (``fashion-mnist_train.csv``: 785 columns). Files without labels are read too.
+    If the file has a header, labels are in the column named label, class, target or y, in upper or lower case, before
+    or after all pixels. A column named id or index, or pandas' unnamed index column, holds ids. All other columns are
+    pixels, in the order of the numbers in their names if there are any, else in file order. Without a header, a column
+    before the pixels holds labels, as in the usual form of Fashion-MNIST (``fashion-mnist_train.csv``: 785 columns).
+    Files without labels are read too.
 
-    The file may be plain or compressed (.gz, .bz2, .xz, .zip), or lie in a .tar, .tar.gz or .tgz archive.
+    The file can be plain, compressed (.gz, .bz2, .xz, .zip), or in a .tar, .tar.gz or .tgz archive.
 
     Parameters
     ----------
     path : path
         The file to read.
     member : str, optional
-        The name of the CSV file inside the archive; needed only where the archive holds several.
+        The name of the CSV file inside the archive; needed only if the archive holds several.
     image_shape : (height, width) or (channels, height, width), optional
         Shape of an image; default: the square that a row fills, in gray or else in RGB: 784 values are 28 x 28, 3,072
-        are 3 x 32 x 32, one colour after the other.
+        are 3 x 32 x 32, one channel after the other.
     return_X_y : bool
         Return ``(data, target)`` instead of a Bunch.
     as_frame : bool
@@ -69,7 +69,7 @@ def load_csv(path: str | os.PathLike, *, member: str | None = None, image_shape:
     Returns
     -------
     Bunch, or tuple of data and target
-        With data, (n, values) uint8 from 0 to 255; images, (n, H, W) or (n, C, H, W); target, (n,) int64 or strings,
+        With data, (n, values) uint8 from 0 to 255; images, (n, H, W) or (n, C, H, W); target, (n,) int64 or strings, or
         None without labels; ids, (n,) strings or None; target_names, the labels in order, or, if they are 0 to 9 and
         the file's name contains "fashion", Fashion-MNIST's class names; feature_names; DESCR; frame, None unless
         `as_frame`.
@@ -79,8 +79,8 @@ def load_csv(path: str | os.PathLike, *, member: str | None = None, image_shape:
     FileNotFoundError
         There is no file at `path`.
     ValueError
-        The content is not a table of whole numbers from 0 to 255 with labels of one kind, it is not clear what its
-        columns are, it is absurdly large, or the archive does not hold exactly one CSV file, or not `member`.
+        The content is not a table of whole numbers from 0 to 255 with labels of one kind, its columns are ambiguous, it
+        is absurdly large, or the archive does not hold exactly one CSV file, or lacks `member`.
 
     Examples
     --------
@@ -107,7 +107,7 @@ def load_idx(images: str | os.PathLike, labels: str | os.PathLike | None = None,
              as_frame: bool = False) -> tuple[Any, Any]: ...
 def load_idx(images: str | os.PathLike, labels: str | os.PathLike | None = None, *, return_X_y: bool = False,
              as_frame: bool = False) -> Bunch | tuple:
-    """Load images and labels from a pair of IDX files, the form of MNIST, KMNIST, EMNIST and Fashion-MNIST.
+    """Load images and labels from a pair of IDX files, the format of MNIST, KMNIST, EMNIST and Fashion-MNIST.
 
     Parameters
     ----------
@@ -120,16 +120,16 @@ def load_idx(images: str | os.PathLike, labels: str | os.PathLike | None = None,
     Returns
     -------
     Bunch, or tuple of data and target
-        As of `load_csv`. EMNIST's files hold every image with rows and columns exchanged:
-        ``images.transpose(0, 2, 1)`` turns them upright.
+        As for `load_csv`. EMNIST's files store every image with rows and columns swapped: ``images.transpose(0, 2, 1)``
+        turns them upright.
 
     Raises
     ------
     FileNotFoundError
         There is no such file.
     ValueError
-        A file is no IDX file, is truncated or damaged, holds other images than bytes of (n, H, W) or (n, H, W, 3), or
-        there are not as many labels as images.
+        A file is not an IDX file, is truncated or damaged, does not hold images as bytes of (n, H, W) or (n, H, W, 3),
+        or the numbers of labels and images differ.
 
     Examples
     --------
@@ -163,13 +163,13 @@ def load_idx(images: str | os.PathLike, labels: str | os.PathLike | None = None,
 def load_image_folder(folder: str | os.PathLike, *, size: int | tuple[int, int] = 28, color: str = "gray",
                       fit: str = "pad", label: str | None = "folder", on_error: str = "warn",
                       max_pixels: int = 50_000_000, n_jobs: int | None = None, progress: bool = False) -> Bunch:
-    """Load pictures from a folder that has a subfolder for each class.
+    """Load pictures from a folder with a subfolder for each class.
 
-    In a subfolder, pictures may lie at any depth. Files and folders whose names begin with a dot, and files whose
-    endings are not those of pictures, are passed over; pictures of other formats, pictures beside the subfolders and
-    subfolders without pictures are warned of, and every subfolder is a class. Classes, and the pictures of each, are in
-    the order of their names, which is the same on every machine. Photos are turned as their EXIF data say; what is
-    transparent becomes white. No more is in memory than the images and a picture for each thread.
+    Pictures can lie at any depth in a subfolder. Files and folders whose names begin with a dot, and files without a
+    picture's extension, are skipped. A warning names pictures in unsupported formats, pictures outside the subfolders,
+    and empty subfolders; every subfolder is a class. Classes, and the pictures of each, are sorted by name, in the same
+    order on every machine. Photos are rotated as their EXIF data say; transparent areas become white. Memory holds only
+    the images and one picture per thread.
 
     Needs the extra ``fmnist_sk[photo]``. `ImageReader` reads pictures as a step of a Pipeline.
 
@@ -178,24 +178,24 @@ def load_image_folder(folder: str | os.PathLike, *, size: int | tuple[int, int] 
     folder : path
         The folder to read.
     size : int or (height, width)
-        Size of the images in pixels, from 1 to 4096 a side.
+        Size of the images in pixels, from 1 to 4096 per side.
     color : {"gray", "rgb"}
         One channel (ITU-R BT.601) or three.
     fit : {"pad", "crop", "stretch"}
-        How pictures of other proportions are made to fit. "pad": all of the picture, and at its sides the median colour
-        of its edges. "crop": its middle. "stretch": all of it, in other proportions.
+        How pictures of other proportions are fitted. "pad": the whole picture, its sides filled with the median colour
+        of its edges. "crop": its middle. "stretch": the whole picture, distorted.
     label : {"folder", "name", None}
-        What target holds: for "folder" the number of the subfolder, for "name" its name. None: `folder` has no
-        subfolders for classes, all pictures in it are read, and target is None.
+        What target holds: the number of the subfolder ("folder") or its name ("name"). None: `folder` has no subfolders
+        for classes, all pictures in it are read, and target is None.
     on_error : {"warn", "raise"}
-        Whether files that cannot be read are left out and named in one warning, or the first one is an error.
+        Whether unreadable files are skipped and named in one warning, or the first one raises an error.
     max_pixels : int
-        Pictures of more pixels are not decoded; at most 89,478,485.
+        Pictures with more pixels are not decoded; at most 89,478,485.
     n_jobs : int or None
-        Threads that read pictures; None is one, -1 as many as there are processors. More than one help with large
-        photos, and are slower where a picture is read in a millisecond.
+        Threads that read pictures; None means one, -1 as many as there are processors. More threads help with large
+        photos, but slow down reading of small ones (about a millisecond each).
     progress : bool
-        Whether a progress bar is shown.
+        Whether to show a progress bar.
 
     Returns
     -------
@@ -209,7 +209,7 @@ def load_image_folder(folder: str | os.PathLike, *, size: int | tuple[int, int] 
     FileNotFoundError
         There is no such folder.
     ValueError
-        There are no pictures that can be read in it, or, on request, there is one that cannot.
+        It holds no readable picture, or, with ``on_error="raise"``, an unreadable one.
     ImportError
         The extra is not installed.
 
@@ -253,7 +253,7 @@ def load_image_folder(folder: str | os.PathLike, *, size: int | tuple[int, int] 
         except (ValueError, FileNotFoundError) as error:
             if on_error == "raise":
                 raise
-            return str(error)               # an error itself would keep what was read in memory
+            return str(error)               # the error itself would keep in memory what was read
         images[i] = fit_to(picture, sides, color, fit)
         return None
 
@@ -263,7 +263,7 @@ def load_image_folder(folder: str | os.PathLike, *, size: int | tuple[int, int] 
     if not kept.all():
         wrong = [error for error in errors if error is not None]
         more = f" and {len(wrong) - 10} more" if len(wrong) > 10 else ""
-        message = f"{len(wrong)} of {len(files)} pictures are left out: {' '.join(wrong[:10])}{more}"
+        message = f"{len(wrong)} of {len(files)} pictures were skipped: {' '.join(wrong[:10])}{more}"
         if not kept.any():
             raise ValueError(message)
         warnings.warn(message, UserWarning, stacklevel=2)
@@ -281,14 +281,14 @@ def load_image_folder(folder: str | os.PathLike, *, size: int | tuple[int, int] 
 
 
 def _pictures_in(folder: Path) -> list[Path]:
-    """Files whose endings are those of pictures, at any depth, in the order of their names."""
+    """Files with a picture's extension, at any depth, sorted by name."""
     found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()
              and not any(part.startswith(".") for part in path.relative_to(folder).parts))
     return sorted(found, key=lambda path: path.relative_to(folder).parts)
 
 
 def _passed_over(folder: Path, parts: list[Path], files: list[tuple[Path, str]]) -> str:
-    """What a user may have expected to be loaded: pictures of other formats or places, and classes without any."""
+    """What a user might have expected to be loaded: pictures in other formats or places, and classes without any."""
     others = [path for part in parts for path in sorted(part.rglob("*")) if path.suffix.lower() in OTHER_SUFFIXES]
     if parts == [folder]:
         beside, empty = [], []
@@ -296,9 +296,9 @@ def _passed_over(folder: Path, parts: list[Path], files: list[tuple[Path, str]])
         beside = [path for path in sorted(folder.glob("*.*")) if path.suffix.lower() in SUFFIXES]
         empty = sorted({part.name for part in parts} - {name for _, name in files})
     told = [f"{len(paths)} {what}, such as {paths[0]}" for paths, what in (
-        (others, "pictures of formats that are not read"), (beside, "pictures that lie in no subfolder")) if paths]
+        (others, "pictures in formats that are not read"), (beside, "pictures outside the subfolders")) if paths]
     told += [f"classes without pictures, {', '.join(empty)}"] if empty else []
-    return f"Passed over are {'; '.join(told)}." if told else ""
+    return f"Skipped: {'; '.join(told)}." if told else ""
 
 
 def _file(path: Any, name: str, kind: str) -> Path:
@@ -309,7 +309,7 @@ def _file(path: Any, name: str, kind: str) -> Path:
 
 
 def _names(target: np.ndarray | None, path: Path) -> Sequence[str]:
-    """Texts for the labels that occur; of Fashion-MNIST, by the file's name, its classes'."""
+    """Names for the labels that occur; if the file's name suggests Fashion-MNIST, those of its classes."""
     labels = [] if target is None else np.unique(target).tolist()
     if "fashion" in path.name.lower() and set(labels) <= set(range(len(CLASS_NAMES))):
         return CLASS_NAMES

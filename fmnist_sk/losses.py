@@ -1,12 +1,12 @@
-"""Losses: what training minimises, and the probabilities that belong to it.
+"""Losses: what training minimises, and how logits become probabilities.
 
 Each takes logits (n, n_classes) and targets: class codes (n,) int64, or shares of the classes (n, n_classes) that sum
 to one (of images mixed by MixUp or CutMix). ``reduction="none"`` gives the loss of each image, (n,); "mean" their mean.
 `label_smoothing` spreads that share of every target over all classes (Szegedy et al., 2016,
 https://arxiv.org/abs/1512.00567).
 
-`probabilities` turns logits into what predict_proba returns: rows that sum to one, in the order of the logits as far as
-float32 tells them apart.
+`probabilities` turns logits into what predict_proba returns: rows that sum to one, ordered like the logits as far as
+float32 can tell.
 """
 from __future__ import annotations
 
@@ -87,12 +87,12 @@ class CrossEntropy(Loss):
 class FocalLoss(Loss):
     """Focal loss: ``-sum(alpha * t * (1 - p) ** gamma * log(p))``, so that easy images count less.
 
-    t are the target's shares, p the softmax of the logits. Report 3 uses it without saying its gamma; 2 is the paper's.
+    t are the target's shares, p the softmax of the logits. Report 3 uses it without giving its gamma; 2 is the paper's.
 
     Parameters
     ----------
     gamma : float
-        How much less easy images count, from 0, which with ``alpha=1`` is cross-entropy.
+        How strongly easy images are down-weighted, at least 0; 0 with ``alpha=1`` is cross-entropy.
     alpha : float, or one for each class in sorted order
         Factor of the losses of all classes, or of each class.
     label_smoothing : float
@@ -127,7 +127,7 @@ class FocalLoss(Loss):
         log_p = logits.log_softmax(1)
         # 1 - p without cancellation, and with a gradient that stays finite where p is 1.
         hardness = (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).tiny) ** self.gamma
-        # One value after the other, because a tensor made of numbers on the host could not be recorded on CUDA.
+        # One value at a time, because a tensor made from numbers on the host could not be recorded on CUDA.
         alpha = self.alpha[0] if len(self.alpha) == 1 else torch.cat([log_p.new_full((1,), a) for a in self.alpha])
         return -(alpha * targets * hardness * log_p).sum(1)
 
@@ -135,7 +135,7 @@ class FocalLoss(Loss):
 class SigmoidLoss(Loss):
     """One binary cross-entropy for each class.
 
-    ``-(t * log(s) + (1 - t) * log(1 - s))`` with s the logistic sigmoid of each logit, of all classes together.
+    ``-(t * log(s) + (1 - t) * log(1 - s))`` with s the logistic sigmoid of each logit, combined over all classes.
     Probabilities are ``s / sum(s)``.
 
     Parameters
@@ -145,8 +145,8 @@ class SigmoidLoss(Loss):
     reduction : {"mean", "none"}
         Whether the call gives the mean of the images' losses, or each of them.
     over_classes : {"sum", "mean"}
-        The sum over classes has gradients as large as those of cross-entropy; the mean, as in
-        ``nn.BCEWithLogitsLoss``, smaller ones by the number of classes, beside which weight decay weighs more: our
+        Gradients of the sum over classes are as large as those of cross-entropy; gradients of the mean, as in
+        ``nn.BCEWithLogitsLoss``, are smaller by the number of classes, so weight decay counts for more. The mean is our
         reading of report 1's "sigmoid".
 
     Examples
@@ -175,8 +175,8 @@ class SigmoidLoss(Loss):
 class SoftmaxOfSigmoid(Loss):
     """Cross-entropy of sigmoid outputs: ``-sum(t * log(p))`` with p the softmax of the logits' logistic sigmoids.
 
-    The literal reading of report 1's "sigmoid". No p is above ``e / (e + n_classes - 1)``, 0.23 of ten classes, so
-    the loss never comes near zero.
+    The literal reading of report 1's "sigmoid". No p is above ``e / (e + n_classes - 1)``, 0.23 for ten classes, so the
+    loss never comes near zero.
 
     Parameters
     ----------
@@ -204,7 +204,7 @@ class SoftmaxOfSigmoid(Loss):
 class SquaredError(Loss):
     """Report 0's mean squared error of one-hot targets: ``mean((z - t) ** 2)`` over the classes, z the logits.
 
-    The logits then estimate probabilities themselves; predict_proba gives the nearest point whose parts are not
+    The logits then estimate probabilities themselves; predict_proba gives the nearest vector whose entries are not
     negative and sum to one. Gradients are smaller than those of cross-entropy by about the number of classes.
 
     Parameters
@@ -235,15 +235,15 @@ class SquaredError(Loss):
         descending = logits.sort(1, descending=True).values
         rank = torch.arange(1, logits.shape[1] + 1, device=logits.device)
         excess = (descending.cumsum(1) - 1) / rank
-        last = (descending > excess).sum(1, keepdim=True).clamp_min(1)           # how many parts stay positive
+        last = (descending > excess).sum(1, keepdim=True).clamp_min(1)           # how many entries stay positive
         return (logits - excess.gather(1, last - 1)).clamp_min(0)
 
 
 class TripletLoss(nn.Module):
-    """Pulls features of one class together and pushes those of different classes apart, by the hardest examples.
+    """Pulls features of one class together and pushes those of different classes apart, using the hardest examples.
 
-    For each image of a batch ``max(0, margin + d(farthest of its class) - d(nearest of another class))`` with d the
-    Euclidean distance of the features, scaled to length 1: "batch hard". Report 3 wished for it.
+    For each image of a batch, ``max(0, margin + d(farthest of its class) - d(nearest of another class))`` with d the
+    Euclidean distance of the features, scaled to length 1: "batch hard". Report 3 suggested it.
 
     Parameters
     ----------
@@ -270,7 +270,7 @@ class TripletLoss(nn.Module):
     def forward(self, features: Tensor, codes: Tensor, takes_part: Tensor | None = None) -> Tensor:
         """features (n, ...), codes (n,) -> (n,): 0 for images without a partner of both kinds in the batch.
 
-        takes_part : (n,) bool, images that have a loss and may be the partner of another; default: all.
+        takes_part : (n,) bool, images that have a loss and can be the partner of another; default: all.
         """
         features = F.normalize(features.flatten(1).float())
         similarity = features @ features.T

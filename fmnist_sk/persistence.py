@@ -1,8 +1,9 @@
 """Trained models in one file, without pickle: safe to load, even from strangers.
 
-A file is in the safetensors format: weights and arrays are its tensors, and its header holds settings as JSON. What may
-lie around classifiers is declared in _saving/schema.py, and built of nothing but what the declarations allow; other
-estimators are in the form of skops, and only read if the caller trusts them, for which nothing is promised.
+A file is in the safetensors format: weights and arrays are its tensors, and its header holds settings as JSON.
+Estimators that may contain classifiers are declared in _saving/schema.py and rebuilt only as the declarations allow.
+Other estimators are stored in the format of skops and read only if the caller trusts them; nothing is promised for
+them.
 
 Needs the extra ``fmnist_sk[save]``: safetensors, and skops for estimators that are not declared.
 """
@@ -34,21 +35,21 @@ from fmnist_sk.classifier import ImageClassifier
 if TYPE_CHECKING:
     from fmnist_sk._saving.values import EstimatorDecoder
 
-FORMAT, OLD_FORMAT = 2, 1               # grows when older versions can no longer read what is written
+FORMAT, OLD_FORMAT = 2, 1               # incremented when older versions can no longer read new files
 TENSORS_OF_SKOPS = "scikit-learn"       # of the old format
 PRETRAINED = {"small": "small_resnet.safetensors", "accurate": "accurate_inception.safetensors"}
 LARGEST_TRIED = 2**14                   # values of a row
 
 
 def save(estimator, path: str | os.PathLike) -> Path:
-    """Write a fitted estimator to one file, at once: whatever happens, the old file or the new one is there and whole.
+    """Write a fitted estimator to one file, atomically: whatever happens, either the old or the new file is complete.
 
     Parameters
     ----------
-    estimator : fitted ImageClassifier, or any scikit-learn estimator around some
+    estimator : fitted ImageClassifier, or any scikit-learn estimator that contains one
         Such as a Pipeline, a StackingClassifier, a CalibratedClassifierCV or a GridSearchCV.
     path : path
-        By custom it ends in ".safetensors". A symbolic link is followed; a file that exists keeps its mode.
+        By convention it ends in ".safetensors". A symbolic link is followed; an existing file keeps its mode.
 
     Returns
     -------
@@ -58,23 +59,22 @@ def save(estimator, path: str | os.PathLike) -> Path:
     Raises
     ------
     ValueError
-        For settings and fitted attributes that have no form in a file (such as of several labels an image), modules
-        that are instances (give `module` a class instead), more than 10 estimators in one another, more objects than
-        `load` takes (thousands of trees or epochs beside a tiny network), devices and pipes.
+        For settings and fitted attributes that cannot be stored (such as those of several labels per image), modules
+        that are instances (set `module` to a class instead), more than 10 nested estimators, more objects than `load`
+        accepts (thousands of trees or epochs with a tiny network), devices and pipes.
     NotFittedError
-        Of scikit-learn.
+        If the estimator is not fitted.
     ImportError
-        Without the extra.
-
-    Notes
+        If the extra is not installed.
     -----
-    Settings and what a fit has learned are saved, and everything that predictions depend on. `validation_data`,
+    Settings, what a fit has learned, and everything else that predictions depend on are saved. `validation_data`,
     `callbacks`, `checkpoint`, `n_jobs` and a Pipeline's `memory` become None (with a warning for the first two), as do
-    settings of a search that have no form in a file, such as distributions (with a warning). The states of optimizer
-    and random generators are left out: `checkpoint` is what continues an interrupted training.
+    settings of a search that cannot be stored, such as distributions (with a warning). The states of optimizer and
+    random generators are not saved: use `checkpoint` to resume an interrupted fit.
 
-    What `load` will want to be trusted, because it is neither of this package nor one of the estimators that it knows,
-    is warned of: your own networks and transformers, and of scikit-learn for example histogram gradient boosting.
+    A warning names what `load` will require to be trusted, because it is neither part of this package nor one of the
+    estimators that the package knows: your own networks and transformers, and some of scikit-learn's, for example
+    histogram gradient boosting.
 
     Examples
     --------
@@ -116,11 +116,12 @@ def load(path: str | os.PathLike, device: str | torch.device = "auto", *, truste
     path : path
         A file that `save` wrote.
     device : str or torch.device
-        Where networks are put. "auto": CUDA if there is one, else the CPU. It becomes their parameter `device`, for
-        "auto" None.
+        Device of the networks. "auto": CUDA if available, else the CPU. It becomes their parameter `device` (None for
+        "auto").
     trusted : classes and functions
-        Your own that the file may need, such as the `module` of an ImageClassifier, or estimators that this package
-        does not know: what is in the file may then run any code through them. Nothing else is imported or called.
+        Your own classes and functions that the file needs, such as the `module` of an ImageClassifier, or estimators
+        that this package does not know. The file's content can then run any code through them. Nothing else is imported
+        or called.
 
     Returns
     -------
@@ -130,9 +131,9 @@ def load(path: str | os.PathLike, device: str | torch.device = "auto", *, truste
     Raises
     ------
     ValueError
-        For a file that is damaged, of a later version or not by `save`, and for classes that are not trusted.
+        For a file that is damaged, from a later version or not written by `save`, and for classes that are not trusted.
     TypeError, FileNotFoundError
-        For something that is not a path, or leads to no file.
+        For something that is not a path, or a path without a file.
     ImportError
         Without the extra.
 
@@ -143,12 +144,12 @@ def load(path: str | os.PathLike, device: str | torch.device = "auto", *, truste
     from fmnist_sk._saving.values import EstimatorDecoder  # here, because it imports much of scikit-learn
     path = as_path(path)
     if device != "auto":
-        choose_device(device)             # ValueError for none of this machine
+        choose_device(device)             # ValueError unless this machine has it
     if not os.path.exists(path):
         raise FileNotFoundError(f"path must name a file that save() wrote, but there is none at {str(path)!r}.")
     content, tensors = read_document(path)
     if not all(isinstance(content.get(name), kind) for name, kind in (("classifiers", list), ("versions", dict))):
-        raise ValueError(f"{path} is a safetensors file, but none that save() wrote.")
+        raise ValueError(f"{path} is a safetensors file, but not one that save() wrote.")
     if content.get("format") not in (FORMAT, OLD_FORMAT):
         raise ValueError(f"{path} is of format {content.get('format')!r:.20} (fmnist_sk "
                          f"{content['versions'].get('fmnist_sk')!r:.20}), this version reads format {FORMAT}: update "
@@ -190,9 +191,9 @@ def _build(content: dict, tensors: dict[str, Tensor], device, decoder: Estimator
 
 
 def _try(estimator: BaseEstimator, decoder: EstimatorDecoder) -> None:
-    """Raise ValueError for parts that do not work together, such as a vote by probabilities of who gives none.
+    """Raise ValueError for parts that do not work together, such as soft voting with members without predict_proba.
 
-    Networks do not compute here, which might take any memory; of extractors of their features nothing is tried.
+    Networks do not compute here, which might take any amount of memory; FeatureExtractors are not tried at all.
     """
     use = getattr(estimator, "predict", None) or getattr(estimator, "transform", None)
     n_features = getattr(estimator, "n_features_in_", None)
@@ -221,15 +222,15 @@ def _no_logits(n_classes: int, x: Any) -> Tensor:
 def load_pretrained(name: str = "small", device: str | torch.device = "auto") -> ImageClassifier:
     """A network that comes with the package, trained on Fashion-MNIST: images (n, 28, 28) to labels 0 to 9.
 
-    `CLASS_NAMES` names the labels; `PhotoToFashion` brings photos into the form of its images. Data, recipe, measured
-    accuracy and limits are in the card of each, fmnist_sk/pretrained/README.md.
+    `CLASS_NAMES` names the labels; `PhotoToFashion` turns photos into such images. Data, recipe, measured accuracy and
+    limits are in the networks' model card, fmnist_sk/pretrained/README.md.
 
     Parameters
     ----------
     name : {"small", "accurate"}
-        A network of 24,506 parameters, or one of 292,570, which looks at ten views of each image.
+        A network with 24,506 parameters, or one with 292,570, which uses ten views of each image.
     device : str or torch.device
-        Where the network is put, as in `load`.
+        Device of the network, as in `load`.
 
     Returns
     -------

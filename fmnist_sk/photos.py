@@ -1,4 +1,4 @@
-"""Photos of clothes, in the form of Fashion-MNIST's images."""
+"""Photos of clothes, turned into images like Fashion-MNIST's."""
 from __future__ import annotations
 
 import itertools
@@ -19,13 +19,13 @@ DENOISED_SIDE = 224         # pixels a side of the copy in which garment and bac
 MEDIAN = 5                  # ... after a median filter of so many pixels (examples/benchmarks/photos.py compares)
 GRAY = 0.299, 0.587, 0.114  # red, green and blue in a gray value (ITU-R BT.601)
 EMPTY = 6                   # of 255: an image with a smaller mean shows next to nothing
-LIGHTEST = 245              # of 255: cut-out garments with no pixel that is darker would be black on white paper
-BRIGHT = 200                # of 255: of pale cut-outs, the brightest twentieth of the pixels becomes at least as bright
-CONTRAST, STRETCH = 100, 8  # of 255: what nine tenths of a cut-out's pixels differ by, if at most so many times as much
+LIGHTEST = 245              # of 255: cut-out garments without a darker pixel would be black on white paper
+BRIGHT = 200                # of 255: in pale cut-outs, the brightest twentieth of the pixels becomes at least as bright
+CONTRAST, STRETCH = 100, 8  # of 255: range to which nine tenths of a cut-out are stretched; largest factor
 FRAME = 12, 40              # of 255: how far the colours of a uniform frame may differ; more if it is a JPEG's
 EDGE = 0.95                 # share of a line of pixels just within a frame that differ from it
-LEAST = 0.6                 # share of a photo's height and width that is left within a frame at least
-LEAST_OF_BARS = 0.25        # the same between bars, which leave the other side whole: a wide photo on a high screen
+LEAST = 0.6                 # least share of a photo's height and width that must be left within a frame
+LEAST_OF_BARS = 0.25        # the same between bars, which leave the other side whole: a wide photo on a tall screen
 
 
 class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
@@ -34,15 +34,15 @@ class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
     The steps are those by which the data set was made (Xiao, Rasul and Vollgraf, 2017, section 2,
     https://arxiv.org/abs/1708.07747): trim edges of the background's colour, reduce the longest edge to `size`,
     sharpen with a Gaussian of radius and deviation 1, extend the shortest edge to `size` with the garment in the
-    centre, invert, make gray. Before them, photos are turned as their EXIF data say, frames and bars of one colour are
-    cut off, and what has the background's colour becomes white, as it was in the shop's pictures, or black on a dark
-    background. The background must be seen along most of the photo's edges. It may grow darker to a side or to the
-    corners, and may be noisy; strong wrinkles and patterns are taken for garments. Of pictures that are transparent in
-    parts, the garment is what is not; pale ones become brighter, because white paper would hide them.
+    centre, invert, make gray. Before that, photos are rotated as their EXIF data say, frames and bars of one colour are
+    cut off, and pixels of the background's colour become white, as in the shop's pictures, or black if the background
+    is dark. The background must be visible along most of the photo's edges. It can be noisy and can darken towards a
+    side or the corners; strong wrinkles and patterns are mistaken for garments. In partly transparent pictures, the
+    opaque part is the garment; pale ones become brighter, because white paper would hide them.
 
     A photo is a path, the bytes of a file, a Pillow image, or an array or tensor (height, width), (height, width, 3) or
     (height, width, 4): uint8, bool, or floats from 0 to 1. Files are read as BMP, GIF, JPEG, PNG, PPM or WebP, and as
-    AVIF and HEIC where Pillow can (HEIC with the package pillow-heif); of several pictures the first.
+    AVIF and HEIC if Pillow can (HEIC with the package pillow-heif); of several pictures, the first.
 
     Needs the extra ``fmnist_sk[photo]``.
 
@@ -51,18 +51,18 @@ class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
     size : int
         Height and width of the result in pixels, from 4 to 1024.
     background : {"auto", "light", "dark"}
-        On a light background the garment is inverted, on a dark one it is not. "auto": the background is light if it
-        is lighter than the garment.
+        On a light background the photo is inverted, on a dark one it is not. "auto": the background counts as light if
+        it is lighter than the garment.
     trim : bool
         Whether frames, and edges of the background's colour, are cut off, so that the garment fills the image.
     tolerance : float
-        Largest difference from the background's colour, in each of red, green and blue, of a pixel that belongs to it:
-        from 0 to 1, the difference of black and white.
+        Largest difference from the background's colour, in each of red, green and blue, at which a pixel still belongs
+        to it: from 0 to 1, the difference between black and white.
     sharpen : bool
         Whether the reduced photo is sharpened, as the data set's images were.
     max_pixels : int
-        Photos of more pixels are refused before they are decoded; at most 89,478,485. Decoding takes up to 20 bytes a
-        pixel.
+        Photos with more pixels are refused before they are decoded; at most 89,478,485. Decoding takes up to 20 bytes
+        per pixel.
 
     Examples
     --------
@@ -104,10 +104,9 @@ class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
 
         X is a list of photos, or an array (n, height, width) or (n, height, width, 3 or 4).
 
-        Raises TypeError for other objects than photos, FileNotFoundError for paths without a file, and ValueError for
+        Raises TypeError for objects that are not photos, FileNotFoundError for paths without a file, and ValueError for
         files that cannot be read, are damaged or too large, and for arrays of other shapes or values; the message names
-        the photo. Warns of photos that show nothing but their background, and of those in which what is shown is a
-        rectangle.
+        the photo. Warns of photos that show nothing but their background, and of those that show only a rectangle.
         """
         self._validate_params()
         return np.stack([self._image(photo, name_of(photo, i)) for i, photo in enumerate(check_pictures(X))])
@@ -131,7 +130,7 @@ class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
         box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
         if shown[box].mean() > 0.98 and min(shown[box].shape) > 1:
             warnings.warn(f"{name} shows a rectangle on its background: a picture in a frame, or a garment whose edges "
-                          "lie outside of the photo, is not recognised.", UserWarning, stacklevel=4)
+                          "lie outside the photo, is not recognised.", UserWarning, stacklevel=4)
         if self.trim:
             rgb, shown, background = rgb[box], shown[box], background[box]
         if is_inverted is None:
@@ -142,17 +141,17 @@ class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
             return _brightened(small)
         if small.mean() < EMPTY:
             warnings.warn(f"{name} gives an image that is nearly black. The garment must differ from a background that "
-                          "is seen at the edges of the photo.", UserWarning, stacklevel=4)
+                          "is visible at the edges of the photo.", UserWarning, stacklevel=4)
         return small
 
     def _is_inverted(self, background: float, garment: float) -> bool:
-        """Whether dark becomes bright, for a garment of this brightness on such a background."""
+        """Whether dark becomes bright, for these brightnesses of background and garment."""
         return self.background == "light" or (self.background == "auto" and background > garment)
 
     def _cut_out(self, Image, image) -> tuple[np.ndarray, np.ndarray, bool]:
-        """What a transparent picture shows on paper (height, width, 3), where it shows it, and if that is inverted.
+        """A transparent picture on paper (height, width, 3), a mask of its opaque part, and whether it is inverted.
 
-        The paper is white, as in the shop, but where that would leave next to nothing of a white garment.
+        The paper is white, as in the shop, unless that would leave next to nothing of a white garment.
         """
         values = _with_contrast(np.array(image))
         image, shown = Image.fromarray(values), values[:, :, 3] > 127
@@ -162,7 +161,7 @@ class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
         return np.asarray(Image.alpha_composite(paper, image).convert("RGB"), dtype=np.float32), shown, is_inverted
 
     def _differs(self, Image, image, background: np.ndarray) -> np.ndarray:
-        """Mask (height, width) of the pixels that are not background; noise and specks are left out."""
+        """Mask (height, width) of the pixels that are not background, without noise and specks."""
         from PIL import ImageFilter
         from scipy import ndimage
         scale = min(1.0, DENOISED_SIDE / max(image.size))
@@ -178,7 +177,7 @@ class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
         return np.asarray(mask) > 127
 
     def _reduced(self, Image, rgb: np.ndarray, is_inverted: bool) -> np.ndarray:
-        """The result (size, size) from the trimmed garment on white, which is inverted, or on black."""
+        """The result (size, size) from the trimmed garment on white, which is then inverted, or on black."""
         from PIL import ImageFilter
         height, width = rgb.shape[:2]
         scale = self.size / max(height, width)
@@ -201,16 +200,16 @@ class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
 
 
 def _with_contrast(values: np.ndarray) -> np.ndarray:
-    """A cut-out (height, width, 4) whose garment has folds and seams that can be seen, if it has little contrast.
+    """A cut-out (height, width, 4) with more contrast if it has little, so that folds and seams become visible.
 
-    A photo's noise would become stronger too.
+    Not for photos, whose noise would become stronger too.
     """
     shown, rgb = values[:, :, 3] > 127, values[:, :, :3].astype(np.float32)
     if not shown.any():
         return values
     low, middle, high = np.quantile((rgb @ np.array(GRAY, dtype=np.float32))[shown], (0.05, 0.5, 0.95))
     factor = min(STRETCH, CONTRAST / max(high - low, 1))
-    if factor > 1 and high - low >= 1:              # a garment of one shade has nothing that could be seen
+    if factor > 1 and high - low >= 1:              # a garment of one shade has nothing to show
         low, high = (middle + factor * (value - middle) for value in (low, high))
         moved = min(0, 250 - high) + max(0, 5 - low)
         values[:, :, :3] = (middle + factor * (rgb - middle) + moved).round().clip(0, 255)
@@ -218,9 +217,9 @@ def _with_contrast(values: np.ndarray) -> np.ndarray:
 
 
 def _brightened(image: np.ndarray) -> np.ndarray:
-    """An image (height, width) whose garment is at least as bright as most of the data set's, if it was cut out.
+    """A cut-out's image (height, width) with a garment at least as bright as most of the data set's.
 
-    A photo's noise would become brighter too.
+    Not for photos, whose noise would become brighter too.
     """
     if not image.any():
         return image
@@ -230,7 +229,7 @@ def _brightened(image: np.ndarray) -> np.ndarray:
 
 
 def _without_frame(image):
-    """A photo without what surrounds it in one colour and ends along straight lines: a frame, or bars on some sides."""
+    """A photo without the frame, or the bars on some sides, of one colour and with straight edges, that surround it."""
     rgb = np.asarray(image, dtype=np.int16)
     edges = rgb[0], rgb[-1], rgb[:, 0], rgb[:, -1]
     corners: list[np.ndarray] = []
@@ -260,16 +259,16 @@ def _without_frame(image):
 
 
 def _is_edge(lines: np.ndarray, at: int) -> bool:
-    """Whether colours change at once from the lines (n, length, 3) before line `at`, if there are any, to those after.
+    """Whether colours change abruptly between the lines (n, length, 3) before `at`, if any, and those after it.
 
-    A shade, which grows with the distance from the edge, does not.
+    A shadow, which grows with the distance from the edge, does not change abruptly.
     """
     at %= len(lines)
     return at == 0 or bool(np.median(np.abs(lines[max(at - 3, 0)] - lines[at + 2]).max(1)) > FRAME[0])
 
 
 def _shows_something(image) -> bool:
-    """Whether what lies within a frame is a photo, and not what the photo shows, such as a bag of one colour."""
+    """Whether the content of a frame is a photo, and not the photographed object, such as a bag of one colour."""
     rgb = np.asarray(image, dtype=np.int16)
     return bool((np.abs(rgb - np.median(rgb[[0, -1]], axis=(0, 1))) > FRAME[0]).any(2).mean() > 0.02)
 
@@ -290,7 +289,7 @@ def _background(rgb: np.ndarray) -> np.ndarray:
     surface[0] = np.median(y, axis=0)
     for limit in (60, 30):
         near = (np.abs(y - x @ surface) < limit).all(1)
-        if near.mean() < 0.3:           # no plain background: the median of the edges must do
+        if near.mean() < 0.3:           # no plain background: the edges' median must do
             break
         surface = np.linalg.lstsq(x[near], y[near], rcond=None)[0]
     return (terms @ surface).astype(np.float32)

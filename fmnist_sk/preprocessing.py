@@ -1,7 +1,8 @@
-"""Transformers of images: pixel values rescaled, all pixels alike, and features for other estimators.
+"""Transformers of images: the same scaling for all pixels, and features for other estimators.
 
-The classifiers standardise by themselves (``standardize=True``); the scalers serve other estimators, and pipelines that
-want the step to be visible. Arrays, DataFrames and tensors on any device go in; the same kind comes out.
+The classifiers standardise by themselves (``standardize=True``); the scalers are for other estimators, and for
+pipelines that show the step explicitly. They accept arrays, DataFrames and tensors on any device, and return the same
+kind.
 """
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ _DTYPES = ("float32", "float64", "uint8")
 
 
 class _PixelMap(CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin, Estimator):
-    """Base of the linear maps x -> (x - shift_) / scale_, with one number for all pixels or one for each channel."""
+    """Base of the linear maps x -> (x - shift_) / scale_, with one number for all pixels or one per channel."""
 
     _parameter_constraints: dict = {}
 
@@ -47,16 +48,16 @@ class _PixelMap(CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin, Es
         return self
 
     def _learn(self, pixels: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """What is subtracted from the pixels and what they are divided by, (1,) or (channels,) each."""
+        """Shift and scale of the pixels, (1,) or (channels,) each."""
         raise NotImplementedError
 
     def transform(self, X: ArrayLike | Tensor) -> Any:
-        """Map X; integers give float32, float types stay what they are."""
+        """Map X; integers become float32, float types are kept."""
         check_is_fitted(self)
         return self._map(X, lambda x, shift, scale: (x - shift) / scale)
 
     def inverse_transform(self, X: ArrayLike | Tensor) -> Any:
-        """Map back what `transform` gave; the result has a float type."""
+        """Undo `transform`; the result has a float type."""
         check_is_fitted(self)
         return self._map(X, lambda x, shift, scale: x * scale + shift)
 
@@ -81,8 +82,8 @@ class _PixelMap(CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin, Es
 class ImageScaler(_PixelMap):
     """Map the range of the training pixels, smallest to largest, to `feature_range`.
 
-    Raw images (0 to 255) become 0 to 1, as all five reports begin. Unlike MinMaxScaler, which has a range for every
-    pixel, this has one for all, so that images keep their contrast. ``x -> (x - shift_) / scale_``.
+    Raw images (0 to 255) become 0 to 1, the first step of all five reports. Unlike MinMaxScaler, which uses a range per
+    pixel, it uses one for all pixels, so images keep their contrast. ``x -> (x - shift_) / scale_``.
 
     Parameters
     ----------
@@ -127,7 +128,7 @@ class ImageStandardizer(_PixelMap):
     Attributes
     ----------
     shift_, scale_ : arrays (1,), or (C, 1, 1)
-        Mean and standard deviation, which is taken for 1 where all pixels are equal.
+        Mean and standard deviation; the latter is 1 if all pixels are equal.
 
     Examples
     --------
@@ -147,8 +148,8 @@ class ImageStandardizer(_PixelMap):
 class HOGTransformer(CallbackSupportMixin, TransformerMixin, Estimator):
     """Histograms of oriented gradients of each image, as features for classical estimators.
 
-    Dalal and Triggs, 2005, https://doi.org/10.1109/CVPR.2005.177, as scikit-image has them: needs the extra
-    ``fmnist_sk[hog]``. With a support vector machine behind it a strong classical model of Fashion-MNIST.
+    Dalal and Triggs, 2005, https://doi.org/10.1109/CVPR.2005.177, computed by scikit-image: needs the extra
+    ``fmnist_sk[hog]``. Followed by a support vector machine, a strong classical model for Fashion-MNIST.
 
     Parameters
     ----------
@@ -159,14 +160,14 @@ class HOGTransformer(CallbackSupportMixin, TransformerMixin, Estimator):
     block : int
         Side in cells of the square blocks whose histograms are normalised together.
     image_shape : (H, W) or (C, H, W), optional
-        How flat rows form an image. Default: the square they fill, or with zeros at their end.
+        Shape of the images that flat rows hold. Default: the square they fill, after zeros are appended if necessary.
 
     Attributes
     ----------
     image_shape_ : tuple of 3 ints
         Channels, height and width of the images.
     n_features_in_, feature_names_in_ : as in scikit-learn
-        Number of values of an image, and the columns' names if X was a DataFrame with such.
+        Number of values per image, and the column names if X was a DataFrame with names.
 
     Examples
     --------
@@ -215,7 +216,7 @@ class HOGTransformer(CallbackSupportMixin, TransformerMixin, Estimator):
     def transform(self, X: ArrayLike | Tensor) -> np.ndarray:
         """Features (n, blocks * block**2 * orientations) float32 of images X."""
         check_is_fitted(self)
-        hog = optional("skimage.feature", "Histograms of gradients are made by", "hog").hog
+        hog = optional("skimage.feature", "Histograms of gradients are computed by", "hog").hog
         pixels = as_tensor(check_pixels(self, X, reset=False, shape=self.image_shape_))
         images = to_images(pixels, self.image_shape_, torch.zeros(self.image_shape_[0], 1, 1))
         return np.stack([hog(image, self.orientations, (self.cell, self.cell), (self.block, self.block),

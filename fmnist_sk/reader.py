@@ -1,4 +1,4 @@
-"""Pictures of any origin and size as images for networks."""
+"""Pictures of any origin and size, turned into images for networks."""
 from __future__ import annotations
 
 import numbers
@@ -28,32 +28,31 @@ from fmnist_sk._runtime.sklearn_callbacks import CallbackSupportMixin, one_task,
 class ImageReader(CallbackSupportMixin, TransformerMixin, Estimator):
     """Read pictures of any origin and size, as the first step of a Pipeline: images (n, channels, height, width).
 
-    ``make_pipeline(ImageReader(64, "rgb"), ResNetClassifier())`` takes paths, in searches too, and a saved one takes
-    photos.
+    ``make_pipeline(ImageReader(64, "rgb"), ResNetClassifier())`` accepts paths, in searches too, and once saved it
+    accepts photos.
 
     A picture is a path, the bytes of a file, a Pillow image, or an array or tensor (height, width), (height, width, 3)
     or (height, width, 4): uint8, bool, or floats from 0 to 1. Files are read as BMP, GIF, JPEG, PNG, PPM or WebP, and
-    as AVIF and HEIC where Pillow can (HEIC with the package pillow-heif); of several pictures the first. Photos are
-    turned as their EXIF data say; what is transparent becomes white.
+    as AVIF and HEIC if Pillow can (HEIC with the package pillow-heif); of several pictures, the first. Photos are
+    rotated as their EXIF data say; transparent areas become white.
 
     Needs the extra ``fmnist_sk[photo]``.
 
     Parameters
     ----------
     size : int or (height, width)
-        Size of the images in pixels, from 1 to 4096 a side.
+        Size of the images in pixels, from 1 to 4096 per side.
     color : {"gray", "rgb"}
         One channel (ITU-R BT.601) or three.
     resize : {"pad", "crop", "stretch"}
-        How pictures of other proportions are made to fit, as `fit` of `load_image_folder` says. "pad": all of the
-        picture, and at its sides the median colour of its edges. "crop": its middle. "stretch": all of it, in other
-        proportions.
+        How pictures of other proportions are fitted, like `fit` of `load_image_folder`. "pad": the whole picture, its
+        sides filled with the median colour of its edges. "crop": its middle. "stretch": the whole picture, distorted.
     max_pixels : int
-        Pictures of more pixels are refused before they are decoded; at most 89,478,485. Decoding takes up to 20 bytes a
-        pixel.
+        Pictures with more pixels are refused before they are decoded; at most 89,478,485. Decoding takes up to 20 bytes
+        per pixel.
     n_jobs : int or None
-        Threads that read pictures; None is one, -1 as many as there are processors. More than one help with large
-        photos, and are slower where a picture is read in a millisecond.
+        Threads that read pictures; None means one, -1 as many as there are processors. More threads help with large
+        photos, but slow down reading of small ones (about a millisecond each).
 
     Examples
     --------
@@ -91,11 +90,11 @@ class ImageReader(CallbackSupportMixin, TransformerMixin, Estimator):
         check_size(self.size)
 
     def transform(self, X: Iterable) -> np.ndarray:
-        """Pictures X, a list or an array of them, as images (n, 1 or 3, height, width) uint8.
+        """Pictures X, a list or an array, as images (n, 1 or 3, height, width) uint8.
 
-        Raises TypeError for other objects than pictures, FileNotFoundError for paths without a file, and ValueError for
-        files that cannot be read, are damaged or too large, and for arrays of other shapes or values; the message names
-        the picture.
+        Raises TypeError for objects that are not pictures, FileNotFoundError for paths without a file, and ValueError
+        for files that cannot be read, are damaged or too large, and for arrays of other shapes or values; the message
+        names the picture.
         """
         self._validate_params()
         pillow()

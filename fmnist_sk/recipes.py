@@ -20,7 +20,7 @@ RECIPES: dict[str, dict[str, Any]] = {
              "batch_size": 256, "max_epochs": 100, "tta": ("mirror", "shift")},
 }
 
-# A GPU does more at a time than batches of 128.
+# A GPU can handle more at a time than batches of 128.
 _ON_CUDA: dict[str, dict[str, Any]] = {"fast": {"batch_size": 512, "lr": 0.3, "max_epochs": 8},
                                        "accurate": {"batch_size": 256}}
 
@@ -31,19 +31,19 @@ def recipe(name: str, device: str | torch.device = "cpu", **overrides: Any) -> d
     Parameters
     ----------
     name : {"default", "fashion", "fast", "accurate", "wide"}
-        - "default" is what the classifier has anyway, and safe for any small images.
+        - "default" is the classifier's own settings, safe for any small images.
         - "fashion" is for garments: it mirrors, and trains longer.
-        - "fast" is for 94 % of Fashion-MNIST's test images in a short time: its first layer whitens instead of being
-          trained, and predictions are means over ten views of an image, which cost time only then.
-        - "accurate" is for 95 % in a quarter of an hour of two CPU cores: the same with twice as many maps, one
-          convolution more, which sees the image at full resolution, and more epochs.
-        - "wide" is the most accurate, for a minute and a half of a GPU: blocks and widths of WRN-16-4 (Zagoruyko and
+        - "fast" reaches 94 % accuracy on Fashion-MNIST's test images in a short time: its first layer whitens instead
+          of being trained, and predictions are averaged over ten views of an image, which makes only prediction slower.
+        - "accurate" reaches 95 % in a quarter of an hour on two CPU cores: the same with twice as many maps, one more
+          convolution, which sees the image at full resolution, and more epochs.
+        - "wide" is the most accurate, in a minute and a half on a GPU: blocks and widths of WRN-16-4 (Zagoruyko and
           Komodakis, 2016, https://arxiv.org/abs/1605.07146) and random erasing.
     device : str or torch.device
         Where the classifier will train: on "cuda" the batches of "fast" and "accurate" are larger. The classifier's own
         parameter `device` is not set.
     **overrides
-        Parameters of the classifier that replace the recipe's or are added to them.
+        Parameters of the classifier that replace the recipe's or add to them.
 
     Returns
     -------
@@ -59,9 +59,9 @@ def recipe(name: str, device: str | torch.device = "cpu", **overrides: Any) -> d
     -----
     The recipes were made for `ResNetClassifier`. Its defaults and "fashion" were chosen on validation splits of
     Fashion-MNIST (``examples/benchmarks/choose_recipe.py``, ``training_craft.py --finalists``), as were epochs and
-    first layers of "fast" and "accurate" (``speedrun.py --choose``, which also found dropout and views of "fast"
-    right). Widths, batches on a GPU and the epochs of "wide" are set by hand, the last by the time they take. The
-    network of "wide" is that of ``WideResNetClassifier()`` but for one more normalisation.
+    first layers of "fast" and "accurate" (``speedrun.py --choose``, which also confirmed dropout and views of "fast").
+    Widths, batches on a GPU and the epochs of "wide" are set by hand, the last by the time they take. The network of
+    "wide" is that of ``WideResNetClassifier()`` plus one more normalisation.
 
     Examples
     --------

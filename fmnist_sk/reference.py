@@ -2,34 +2,35 @@
 
 Report 0 compares two small networks on plain and on extended data, with the mean squared error of one-hot targets and
 with cross-entropy. Report 1 compares five networks with softmax and sigmoid outputs. Report 2 is a set of notebooks: a
-network of four convolutions, a residual one, and transfer learning that was planned but never run. Report 3 compares
-five networks, augmentations and losses. Report 4 is one network of dense layers on patches.
+network of four convolutions, a residual network, and transfer learning that was planned but never run. Report 3
+compares five networks, augmentations and losses. Report 4 is one network of dense layers on patches.
 
-The estimators have a report's network, loss, optimizer, learning rate and its schedule, weight decay, augmentation,
+The estimators use a report's network, loss, optimizer, learning rate and its schedule, weight decay, augmentation,
 batch size, validation share, number of epochs and range of pixels where it states them. Where it does not say how long
-it trains, the best of 50 validated epochs counts, report 0's number for its extended data. What a report tried has a
-name, a *setting*: ``reference_system("cnn_2", "sigmoid, augmented")``; most have a figure, some none that was printed.
-The setting "our recipe" is the same architecture trained as well as we can.
+it trains, the best of 50 validated epochs counts, report 0's number for its extended data. Each variant that a report
+tried has a name, a *setting*: ``reference_system("cnn_2", "sigmoid, augmented")``. For most settings the report prints
+a figure, for some it does not. The setting "our recipe" is the same architecture trained as well as we can.
 
-Our reading, where a report leaves something open:
+Our reading where a report leaves something open:
 
 - report 0: its figure of the architectures is lost; maps and units, batch size, validation share and the learning rate
-  of all but its longest training are ours. Which "parameters changed" beside batch normalisation it does not say: here
+  of all but its longest training are ours. It does not say which "parameters changed" besides batch normalisation: here
   none.
-- report 1: images are cropped after padding by one pixel, the strength whose cost is nearest to what it reports. Its
-  "sigmoid" is the mean of the classes' binary cross-entropies; "sigmoid, summed" and "cross-entropy of sigmoids" are
-  other readings.
+- report 1: images are cropped after padding by one pixel, the strength whose loss of accuracy is nearest to the
+  reported one. Its "sigmoid" is the mean of the classes' binary cross-entropies; "sigmoid, summed" and "cross-entropy
+  of sigmoids" are other readings.
 - report 2: filters, the residual network's sizes and learning rate, the strength of augmentation, batch sizes, and
   the factor and patience of "reduce on plateau", which the residual network has here too. Where the size changes, its
   shortcuts take the mean of 2 x 2 pixels before they are projected.
 - report 3: branch widths of its two Inception networks, the focal loss's gamma, its weight decay of 1e-4, the scaling
   of pixels to mean 0 and deviation 1, and the strengths of noise, brightness and erasing. Its learning rate has 25
-  values within the epochs run, as within its 250,000 steps. Its simple_model_1 is said to have 114,000 parameters,
-  where the layers it lists have 82,090 and batch normalisation 448 more.
+  values within the epochs run, as within its 250,000 steps. Its simple_model_1 is said to have 114,000 parameters, but
+  the layers it lists have 82,090, and batch normalisation 448 more.
 - report 4: activations, and the learning rates of SGD (with Nesterov's momentum of 0.9) and ASGD. Its learning rate
-  falls after epoch 23, as PyTorch's ReduceLROnPlateau with patience 20 does if it is told accuracies where it expects
+  falls after epoch 23, as PyTorch's ReduceLROnPlateau with patience 20 does if it is given accuracies where it expects
   losses; "constant learning rate" and "pixels standardised" are other readings. 1,000 training images are held out to
-  see it train, so it learns from 59,000. Its "best test epoch" is chosen by the test images, which is not done here.
+  monitor training, so it learns from 59,000. Its "best test epoch" is chosen by the test images, which is not done
+  here.
 """
 from __future__ import annotations
 
@@ -49,15 +50,15 @@ from fmnist_sk.networks import (
 )
 from fmnist_sk.schedules import Exponential, MultiStep, ReduceOnPlateau
 
-SHIRTLIKE_CLASSES = 0, 2, 4, 6      # T-shirt, pullover, coat, shirt: report 3 tried them with twice the weight
+SHIRTLIKE_CLASSES = 0, 2, 4, 6      # T-shirt, pullover, coat, shirt: report 3 tried doubling their weight
 
 
 class ReferenceSystem(NamedTuple):
     """A published system: its estimator's class and parameters, where it comes from, and what it reports.
 
-    reported holds accuracies in percent by the setting they were reached with: on the 10,000 test images unless its
-    name begins with "validation", and of one class if it ends in the class's name. settings holds what each changes of
-    `params`, also of those without a figure.
+    reported maps settings to accuracies in percent: on the 10,000 test images unless the setting's name begins with
+    "validation", and of one class if it ends in the class's name. settings maps every setting, including those without
+    a figure, to its changes of `params`.
     """
 
     classifier: type[ImageClassifier]
@@ -76,7 +77,7 @@ def _system(classifier: type[ImageClassifier], source: str, figures: dict[str, t
                            {name: changes for name, (_, changes) in pairs.items()})
 
 
-# What holds where a report says nothing else, or nothing at all.
+# Defaults where a report says nothing else, or nothing at all.
 _REPORTED = {"optimizer": "adam", "weight_decay": 0.0, "schedule": "constant", "label_smoothing": 0.0, "augment": None,
              "max_epochs": 50}
 _UNIT_RANGE = {"standardize": "min_max"}
@@ -183,9 +184,9 @@ _SYSTEMS = {
          "schedule": MultiStep(milestones=(23 / 40,), factor=0.1)}),
 }
 
-# The same architectures trained our way: what all have in common, and what each changes of it, chosen on held-out
-# images (examples/benchmarks/choose_reference_recipes.py) or, where that has not compared any yet, by hand. Epochs are
-# for at most about half an hour of two CPU cores that multiply bfloat16; resnet and inception_resnet take longer.
+# The same architectures trained our way: a common recipe, and each system's changes to it, chosen on held-out images
+# (examples/benchmarks/choose_reference_recipes.py) or, where that has not compared any yet, by hand. Epochs are limited
+# to about half an hour on two CPU cores that multiply bfloat16; resnet and inception_resnet take longer.
 OUR_RECIPE = "our recipe"
 COMMON_RECIPE = {"standardize": True, "criterion": "cross_entropy", "optimizer": "sgd", "lr": 0.1, "weight_decay": 5e-4,
                  "decay_biases": False, "schedule": "one_cycle", "label_smoothing": 0.1, "augment": "fashion",
@@ -239,11 +240,11 @@ def reference_system(name: str, setting: str | None = None, **params: Any) -> Im
     name : str
         One of ``reference_systems()``.
     setting : str, optional
-        One of ``reference_systems()[name].settings``: a figure of the report, which stands for the parameters it was
-        reached with, what the report tried without a figure, another reading of it, or "our recipe".
+        One of ``reference_systems()[name].settings``: a variant that the report tried, with or without a figure,
+        another reading of the report, or "our recipe".
     **params
-        Parameters of the estimator that override these; a new part, such as ``criterion="mse"``, does not keep
-        settings of the old one.
+        Parameters of the estimator that override those of the setting; a new part, such as ``criterion="mse"``, drops
+        the settings of the old one.
 
     Returns
     -------
@@ -274,6 +275,5 @@ def reference_system(name: str, setting: str | None = None, **params: Any) -> Im
 
 
 def without_old_parts(params: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Those of `params` that `new` does not replace, directly or, as "criterion" does "criterion__gamma", with a part.
-    """
+    """`params` without those that `new` replaces, directly or with their part ("criterion" for "criterion__gamma")."""
     return {name: value for name, value in params.items() if name not in new and name.partition("__")[0] not in new}

@@ -1,8 +1,8 @@
 """How the learning rate changes during a fit.
 
-A schedule says by which factor the optimizer's learning rates are multiplied at any moment of a fit. It holds no
-state: what it says depends on the steps done and on the scores so far, so that training can resume at
-any step. `TorchSchedule` wraps PyTorch's schedulers, which do hold state.
+A schedule gives the factor by which the optimizer's learning rates are multiplied at any moment of a fit. It holds no
+state: the factor depends only on the steps done and on the scores so far, so training can resume at any step.
+`TorchSchedule` wraps PyTorch's schedulers, which do hold state.
 
 >>> from fmnist_sk import OneCycle
 >>> OneCycle(warmup=0.5).trace(n_epochs=2, steps_per_epoch=4).round(2).tolist()
@@ -44,12 +44,12 @@ class Constant(Schedule):
 class OneCycle(Schedule):
     """Linear rise from a tenth of `lr` to `lr`, then linear decay to zero.
 
-    Without the paper's change of momentum.
+    Momentum stays constant, unlike in the paper.
 
     Parameters
     ----------
     warmup : float
-        Share of the fit until the largest learning rate, from 0 to 1.
+        Share of the fit before the largest learning rate is reached, from 0 to 1.
     start : float
         Share of `lr` at the beginning, from 0 to 1.
     per : {"batch", "epoch"}
@@ -116,7 +116,7 @@ class Cosine(Schedule):
         n = moment.n_steps if self.per == "batch" else moment.n_epochs
         done, rise = round(moment.progress(self.per) * n), self.warmup * n
         if done < rise:
-            return (done + 1) / (math.ceil(rise) + 1)                # not zero: the first step is one too
+            return (done + 1) / (math.ceil(rise) + 1)                # not zero: the first step counts too
         t = (done - rise) / (n - rise)
         return self.end + (1 - self.end) * (1 + math.cos(math.pi * t)) / 2
 
@@ -127,9 +127,9 @@ class MultiStep(Schedule):
     Parameters
     ----------
     milestones : tuple or list of numbers
-        Epochs after which the rate changes if whole numbers, shares of the fit if between 0 and 1.
+        When the rate changes: whole numbers are epochs, numbers between 0 and 1 are shares of the fit.
     factor : float
-        What the learning rate is multiplied by each time, from 0 to 1.
+        Factor of the learning rate at each change, from 0 to 1.
 
     Examples
     --------
@@ -167,11 +167,11 @@ class Exponential(Schedule):
     Parameters
     ----------
     factor : float
-        What the learning rate is multiplied by each time, from 0 to 1.
+        Factor of the learning rate at each change, from 0 to 1.
     every : int or float
         Number of batches or epochs between two changes, or a share of the fit if between 0 and 1.
     per : {"batch", "epoch"}
-        The unit of a number of them, and how often the rate may change.
+        The unit of `every`, and how often the rate can change.
 
     Examples
     --------
@@ -197,7 +197,7 @@ class Exponential(Schedule):
 class ReduceOnPlateau(Schedule):
     """A learning rate that is multiplied by `factor` when a score has not improved for more than `patience` epochs.
 
-    As in report 2, and as PyTorch's ReduceLROnPlateau counts.
+    As in report 2; epochs are counted as in PyTorch's ReduceLROnPlateau.
 
     Parameters
     ----------
@@ -205,13 +205,13 @@ class ReduceOnPlateau(Schedule):
         Score in the history: "train_loss", "train_acc", or with validation images "valid_loss", "valid_acc", ...;
         losses are better when lower, others when higher.
     patience : int
-        Epochs in a row without a better score after which the next such epoch reduces the rate.
+        Consecutive epochs without a better score that are tolerated; the next such epoch reduces the rate.
     factor : float
-        What the learning rate is multiplied by at each reduction, from 0 to 1.
+        Factor of the learning rate at each reduction, from 0 to 1.
     threshold : float
         Smallest relative change that counts as better, from 0 to 1.
     end : float
-        Share of `lr` below which no reduction goes, from 0 to 1.
+        Smallest learning rate as a share of `lr`, from 0 to 1.
 
     Examples
     --------
@@ -268,9 +268,9 @@ class TorchSchedule(Schedule):
     scheduler : class of torch.optim.lr_scheduler, or function
         A function takes an optimizer and returns a scheduler.
     settings : dict, optional
-        Its keyword arguments besides the optimizer.
+        Keyword arguments of `scheduler` besides the optimizer.
     per : {"batch", "epoch"}
-        How often it steps.
+        How often the scheduler steps.
     monitor : str
         The score in the history that is passed to ReduceLROnPlateau; other schedulers do not use it.
 

@@ -116,8 +116,8 @@ BAD_DATA = {
     "dates as weights": (lambda X, y: (X, y, y.astype("M8[s]")), ValueError,
                          "sample_weight must hold real numbers, got dtype=datetime64"),
     "no columns": (lambda X, y: (pd.DataFrame(index=range(60)), y), ValueError, r"0 feature\(s\): shape \(60, 0\)"),
-    "no array": (lambda X, y: (NoArray(), y), ValueError, "got a NoArray that cannot be made one: it is closed"),
-    "no array of a shape": (lambda X, y: (NoArray(60, 64), y), ValueError, "got a NoArray that cannot be made one"),
+    "no array": (lambda X, y: (NoArray(), y), ValueError, "a NoArray that cannot be converted to one: it is closed"),
+    "no array of a shape": (lambda X, y: (NoArray(60, 64), y), ValueError, "a NoArray that cannot be converted to one"),
     "too many images": (lambda X, y: (np.broadcast_to(np.uint8(1), (10**12, 8, 8)), y), ValueError,
                         r"X needs more memory than there is, got shape \(1000000000000, 8, 8\)"),
     "too many rows": (lambda X, y: (np.broadcast_to(np.uint8(1), (10**12, 64)), y), ValueError, "X needs more memory"),
@@ -149,7 +149,7 @@ BAD_PARAMETERS = [
     ({"lr": Fraction(1, 3)}, TypeError, r"lr must be an int or a float, got lr=Fraction\(1, 3\)"),
     ({"sam_rho": 10**400}, ValueError, "sam_rho must be a number of 64 bits, got an int of 1329 bits"),
     ({"class_weight": {0: 10**400}}, ValueError, "class_weight must hold finite numbers >= 0, got 0: 1000"),
-    ({"optimizer__lr": "x"}, TypeError, "optimizer cannot be made with .*lr.: .x."),
+    ({"optimizer__lr": "x"}, TypeError, "optimizer cannot be created with .*lr.: .x."),
     ({"optimizer__param_groups": 3}, ValueError, "optimizer__param_groups must be a list of pairs .*, got 3"),
     ({"callbacks__print_log": 3}, TypeError, "callbacks__print_log must be a skorch callback or None, got"),
     ({"callbacks__nope": None}, ValueError, "callbacks__nope cannot be set to"),
@@ -203,7 +203,7 @@ BAD_PARAMETERS = [
     ({"schedule": "one_cycel"}, TypeError, r"schedule must be one of \['constant', .* got schedule='one_cycel'"),
     ({"schedule": 3}, TypeError, "schedule must be one of"),
     ({"schedule": torch.optim.SGD}, TypeError, "schedule must be one of"),
-    ({"schedule": torch.optim.lr_scheduler.StepLR}, TypeError, "schedule cannot be made with settings=None: .*step_"),
+    ({"schedule": torch.optim.lr_scheduler.StepLR}, TypeError, "schedule cannot be created with settings=None: .*step"),
     ({"schedule": MultiStep(milestones=(0,))}, ValueError, r"milestones must be epochs .* got milestones=\(0,\)"),
     ({"schedule": "reduce_on_plateau"}, ValueError, "schedule needs validation images: set validation_fraction=0.1 or"),
     ({"schedule": ReduceOnPlateau("auc"), "max_epochs": 2}, ValueError, r"monitor must be a score .*got monitor='auc'"),
@@ -307,7 +307,7 @@ def test_parts_of_a_name_cannot_be_set():
 
 
 def test_settings_of_the_optimizer_are_named(tiny_images):
-    with pytest.raises(TypeError, match=r"optimizer cannot be made with \{.*'bettas': 3\}: .*'bettas'"):
+    with pytest.raises(TypeError, match=r"optimizer cannot be created with \{.*'bettas': 3\}: .*'bettas'"):
         net().set_params(optimizer__bettas=3).fit(*tiny_images())
 
 

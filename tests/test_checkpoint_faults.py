@@ -38,7 +38,7 @@ def test_a_file_that_cannot_be_read_is_named_and_the_fit_begins_anew(tiny_images
     torch.save({"seed": 3}, tmp_path / "other")
     for content in (b"", b"junk", whole[:1000], whole[:-100], (tmp_path / "other").read_bytes()):
         file.write_bytes(content)
-        with pytest.warns(UserWarning, match=rf"The checkpoint {file} cannot be read .*: the fit begins anew"):
+        with pytest.warns(UserWarning, match=rf"The checkpoint {file} cannot be read .*: the fit starts over"):
             np.testing.assert_array_equal(net.fit(X, y).predict_proba(X), expected)
 
 
@@ -107,7 +107,7 @@ def test_a_file_of_another_fit_is_named(tiny_images, tmp_path):
     content = one.read_bytes(), two.read_bytes()
     one.write_bytes(content[1])
     two.write_bytes(content[0])
-    with pytest.raises(ValueError, match=rf"checkpoint: {tmp_path}/\w+\.\w+ is of another fit, and was once called"):
+    with pytest.raises(ValueError, match=rf"checkpoint: {tmp_path}/\w+\.\w+ is of another fit, and was originally"):
         net.fit(X, y)
 
 

@@ -267,7 +267,7 @@ def test_what_is_no_file_is_not_waited_for(tmp_path):
     for path in (tmp_path / "images.csv", tmp_path / "absent.csv", tmp_path, "/dev/zero"):
         with pytest.raises(FileNotFoundError, match="path must name a CSV file, but there is none at"):
             load_csv(path)
-    with pytest.raises(TypeError, match=r"path must be a text or a pathlib\.Path, got path=None"):
+    with pytest.raises(TypeError, match=r"path must be a string or a pathlib\.Path, got path=None"):
         load_csv(None)
 
 

@@ -63,7 +63,7 @@ def test_without_memory_the_error_says_what_to_try(one_gigabyte):
     with pytest.raises(ValueError, match=r"batch_size=20000 needs more memory than there is on cuda.*: try "
                                          r"batch_size=10000\."):
         net.fit(X[:20_000], y[:20_000])
-    with pytest.raises(ValueError, match=r"X needs 1,047 MiB, more than there are on cuda.*: pass fewer images"):
+    with pytest.raises(ValueError, match=r"X needs 1,047 MiB, more than there is on cuda.*: pass fewer images"):
         net.fit(X, y)
     net.set_params(batch_size=100).fit(X[:1000], y[:1000])
     assert net.predict(X[:1000]).shape == (1000,)

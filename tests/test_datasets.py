@@ -131,16 +131,16 @@ def test_unknown_subset(subset):
 
 
 @pytest.mark.parametrize(("data_home", "error", "message"), [
-    (3, TypeError, "data_home must be a text or a pathlib.Path, got data_home=3"),
-    ("~nosuchuser/x", ValueError, "data_home must lie in the home of a user who exists, got data_home='~nosuchuser/x'"),
-    ("a\0b", ValueError, "data_home must be a name that files can have, got data_home='a"),
+    (3, TypeError, "data_home must be a string or a pathlib.Path, got data_home=3"),
+    ("~nosuchuser/x", ValueError, "data_home must be in the home folder of an existing user, got data_home='~nosuch"),
+    ("a\0b", ValueError, "data_home must be a valid file name, got data_home='a"),
 ], ids=repr)
 def test_what_is_no_folder_is_named(data_home, error, message, monkeypatch):
     with pytest.raises(error, match=message):
         load_fashion_mnist(data_home=data_home)
     if isinstance(data_home, str) and "\0" not in data_home:
         monkeypatch.setenv("FMNIST_SK_DATA", data_home)
-        with pytest.raises(ValueError, match="FMNIST_SK_DATA must lie in the home of a user who exists"):
+        with pytest.raises(ValueError, match="FMNIST_SK_DATA must be in the home folder of an existing user"):
             load_fashion_mnist()
 
 

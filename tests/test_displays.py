@@ -239,7 +239,7 @@ def test_history_takes_a_pipeline(named_images):
     (lambda X, y: ClassAccuracyDisplay.from_predictions(None, y), ValueError, r"y_true must hold labels \(n,\), got"),
     (lambda X, y: ComparisonDisplay.from_predictions([], {"a": []}), ValueError, r"y_true must hold labels \(n,\)"),
     (lambda X, y: ComparisonDisplay.from_predictions(y, {"a": y == "bag"}), ValueError,
-     "y_pred must hold labels as y_true has them"),
+     "y_pred must hold labels of the same kind as y_true"),
     (lambda X, y: EmbeddingDisplay.from_images(None, y), TypeError, "X must hold images, got X=None"),
 ])
 def test_wrong_arguments_are_named(draw, error, message, named_images):

@@ -272,7 +272,7 @@ def test_members_are_trained_together_only_where_that_is_asked_for(tiny_images):
     ({"learning_rates": [0.1, -1]}, ValueError, "learning_rates must hold a number above 0"),
     ({"learning_rates": ["a", "b"]}, ValueError, "learning_rates must hold a number above 0"),
     ({"estimator": RandomForestClassifier(), "learning_rates": [0.1, 0.2]}, ValueError,
-     "estimator must have a parameter 'lr', by which members differ"),
+     "estimator must have a parameter 'lr', in which members differ"),
     ({"estimator": net(lr=-1.0)}, ValueError, "'lr' parameter"),
 ])
 def test_bad_parameters(params, error, message, tiny_images):

@@ -101,7 +101,7 @@ def test_confusions_are_shown_most_frequent_first():
     assert [axes[0].get_ylabel() for axes in display.image_axes_] == ["a\npredicted as\nc\n3 (50.0%)",
                                                                     "b\npredicted as\na\n2 (33.3%)"]
     assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == ("predicted", "true")
-    assert "50.00% of 12 images right" in display.ax_.get_title()
+    assert "50.00% of 12 images correct" in display.ax_.get_title()
     numbers = [text.get_text() for text in display.ax_.texts]
     assert numbers == ["2", "1", "3", "2", "4", "0", "0", "0", "0"]
     assert not ConfusionDisplay.from_predictions(y_true, y_true, X).confusions

@@ -83,7 +83,7 @@ def test_what_predictions_depend_on_is_inside(params, path, tiny_images):
 def test_small_images_are_padded_inside(path, tiny_images):
     X, y = tiny_images(size=3)
     model = small("ConvNetClassifier", architecture="4C3valid-4C3valid-MP2", max_epochs=1, precision="fp32")
-    with pytest.warns(UserWarning, match="filled up to 6 x 6"):
+    with pytest.warns(UserWarning, match="padded to 6 x 6"):
         model.fit(X.reshape(len(X), -1), y)
     expected = model.predict_proba(X.reshape(len(X), -1))
     _, probabilities = run(model.to_onnx(path), X[:, None])
@@ -114,7 +114,7 @@ DAYS = np.array(["2024-01-01", "2024-01-02"], dtype="datetime64[D]")
 def test_labels_that_onnx_cannot_hold_are_refused(labels, path, tiny_images):
     X, y = tiny_images(labels)
     model = small("ConvNetClassifier", max_epochs=1).fit(X, y)
-    with pytest.raises(ValueError, match="y must have held labels that ONNX has a form for"):
+    with pytest.raises(ValueError, match="y must have held labels of a type that ONNX has"):
         model.to_onnx(path)
     assert not path.exists()
 

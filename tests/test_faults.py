@@ -30,7 +30,7 @@ def test_a_save_on_a_full_disk_leaves_the_old_file(size, tiny_images, tmp_path):
 def test_a_checkpoint_on_a_full_disk_is_warned_of_and_the_fit_goes_on(size, tiny_images, tmp_path):
     X, y = tiny_images()
     expected = small("ConvNetClassifier", max_epochs=4).fit(X, y).predict_proba(X)
-    warning = "nothing can be written to the folder .* The fit goes on"
+    warning = "nothing can be written to the folder .* The fit continues"
     with no_file_beyond(size), pytest.warns(UserWarning, match=warning):
         found = small("ConvNetClassifier", max_epochs=4, checkpoint=tmp_path).fit(X, y)
     np.testing.assert_array_equal(found.predict_proba(X), expected)
@@ -61,7 +61,7 @@ def test_a_read_only_folder_for_checkpoints_is_warned_of_and_the_fit_goes_on(clo
     X, y = tiny_images()
     expected = small("ConvNetClassifier", max_epochs=4).fit(X, y).predict_proba(X)
     close()
-    with pytest.warns(UserWarning, match="nothing can be written to the folder .*Permission denied.* The fit goes on"):
+    with pytest.warns(UserWarning, match="nothing can be written to the folder .*Permission denied.*The fit continues"):
         found = small("ConvNetClassifier", max_epochs=4, checkpoint=folder).fit(X, y)
     np.testing.assert_array_equal(found.predict_proba(X), expected)
 

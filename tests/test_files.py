@@ -119,5 +119,5 @@ def test_pipes_and_others_named_like_a_part_are_left_alone(tmp_path):
 
 def test_links_in_a_circle_are_refused(tmp_path):
     (tmp_path / "model").symlink_to(tmp_path / "model")
-    with pytest.raises(ValueError, match=r"path must lead to a file, but .* leads in a circle"):
+    with pytest.raises(ValueError, match=r"path must lead to a file, but .* is a circular link"):
         write_whole(tmp_path / "model", b"new")

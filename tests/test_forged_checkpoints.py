@@ -113,7 +113,7 @@ def test_exchanged_checkpoints_are_refused(unfinished, tiny_images, tmp_path):
     contents = [file.read_bytes() for file in files]
     for file, other in zip(files, reversed(contents), strict=True):
         file.write_bytes(other)
-    with pytest.raises(ValueError, match=r"is of another fit, and was once called \w+-6\.\w+: rename or delete it"):
+    with pytest.raises(ValueError, match=r"is of another fit, and was originally named \w+-6\.\w+: rename or delete"):
         go_on()
     for file, own in zip(files, contents, strict=True):
         file.write_bytes(own)

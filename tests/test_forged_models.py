@@ -275,6 +275,6 @@ def test_old_files_with_parts_of_scikit_learn_need_trust():
 def test_classifiers_take_a_state_only_when_they_are_made(tmp_path):
     state = {"device": "cpu", "__cuda_dependent_attributes__": pickle.dumps(Evil(tmp_path / "trap")),
              "torch_load_kwargs": {"weights_only": False}}
-    with pytest.raises(TypeError, match="ConvNetClassifier takes a state only while it is copied or unpickled"):
+    with pytest.raises(TypeError, match="ConvNetClassifier accepts a state only while it is copied or unpickled"):
         ConvNetClassifier().__setstate__(state)
     assert not (tmp_path / "trap").exists()

@@ -68,7 +68,7 @@ def damaged_gzip(path):
 
 
 @pytest.mark.parametrize(("damage", "message"), [
-    (truncated, "its header promises 226 bytes, and it has less"), (longer, "and it has more"), (damaged_gzip, "CRC"),
+    (truncated, "its header promises 226 bytes, but it has less"), (longer, "but it has more"), (damaged_gzip, "CRC"),
     (lambda path: path.write_bytes(b"hello"), "its first bytes are not those of whole numbers in 3 or 4 dimensions"),
     (lambda path: path.write_bytes(b""), "its first bytes are not"),
     (lambda path: write(path, np.zeros((2, 2, 2)), ">f4"), "its first bytes are not those of whole numbers"),
@@ -96,5 +96,5 @@ def test_what_is_wrong_with_labels_is_said(images, tmp_path):
             load_idx(path, wrong)
         with pytest.raises(FileNotFoundError, match="images must name an IDX file, but there is none at"):
             load_idx(wrong)
-    with pytest.raises(TypeError, match=r"images must be a text or a pathlib\.Path, got images=None"):
+    with pytest.raises(TypeError, match=r"images must be a string or a pathlib\.Path, got images=None"):
         load_idx(None)

@@ -11,7 +11,7 @@ from fmnist_sk._data.images import Batches, LabelledImages
 def test_flat_rows_become_the_square_they_fill(tiny_images):
     X, y = tiny_images()
     flat = X.reshape(60, -1)
-    with pytest.warns(UserWarning, match="rows of 60 values, which fill no square image: they are filled up to 8 x 8"):
+    with pytest.warns(UserWarning, match="rows of 60 values, which fill no square image: they are padded to 8 x 8"):
         classifier = net(max_epochs=1).fit(flat[:, :60], y)
     assert classifier.image_shape_ == (1, 8, 8)
     oblong = net(max_epochs=1, image_shape=(4, 16)).fit(flat, y)
@@ -27,7 +27,7 @@ def test_small_flat_rows_are_padded_small_images_raise():
         deep.fit(rng.random((20, 9, 20)), y)
     with pytest.warns(UserWarning, match="X has rows") as told:     # of one thing: no shape is large enough
         deep.fit(rng.random((20, 75)), y)
-    assert [str(warning.message)[:38] for warning in told] == ["X has rows of 75 values, which are fil"]
+    assert [str(warning.message)[:38] for warning in told] == ["X has rows of 75 values, which are pad"]
     assert deep.fit(rng.random((20, 81)), y).predict(rng.random((20, 81))).shape == (20,)
     assert deep.fit(rng.random((20, 18, 18)), y).image_shape_ == (1, 18, 18)
 

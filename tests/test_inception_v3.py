@@ -308,7 +308,7 @@ def test_files_that_are_no_checkpoint_are_refused(tmp_path, tiny_images):
     for path in (tmp_path, "a" * 5000, ""):
         with pytest.raises(FileNotFoundError, match=r"weights must be .* no file at weights="):
             transfer(weights=path).fit(X, y)
-    with pytest.raises(ValueError, match="weights must lie in the home of a user who exists, got weights="):
+    with pytest.raises(ValueError, match="weights must be in the home folder of an existing user, got weights="):
         transfer(weights="~nosuchuser/x").fit(X, y)
     good = torch.load(save_narrow_inception(0.1, tmp_path), weights_only=True)
     path = tmp_path / "bad.pth"
@@ -325,7 +325,7 @@ def test_files_that_are_no_checkpoint_are_refused(tmp_path, tiny_images):
     name = "Mixed_7c.branch1x1.bn.running_var"
     for state, message in (({**good, name: good[name] * torch.nan}, f"must be finite .* {name}"),
                            ({**good, name: -good[name]}, f"variances >= 0: {name}"),
-                           ({**good, name: good[name].to_sparse()}, "_rebuild_sparse_tensor, which is no part of"),
+                           ({**good, name: good[name].to_sparse()}, "_rebuild_sparse_tensor, which is not part of"),
                            ({**good, name: good[name].to(torch.int64)}, f"{name} is something else"),
                            ([1], "holds a list"), ({}, "missing"), ({"a": Evil()}, "cannot be read"),
                            ({**good, "Mixed_7c.branch1x1.conv.weight": torch.zeros(3)},

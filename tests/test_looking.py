@@ -77,7 +77,7 @@ def test_evaluate_takes_pipelines_other_labels_and_what_is_no_network(tmp_path):
 def test_evaluate_says_what_is_wrong(arguments, tmp_path):
     (tmp_path / "README.md").write_text("hello")
     error = fails("evaluate.py", *arguments, cwd=tmp_path)
-    assert re.search(r"error: .*(there is none at 'nowhere|README.md is damaged, or no file that save)", error)
+    assert re.search(r"error: .*(there is none at 'nowhere|README.md is damaged, or not a file that save)", error)
 
 
 # ---------------------------------------------------------------------- visualize_data.py, audit_dataset.py
@@ -185,7 +185,7 @@ def test_photos_are_named_and_shown(tmp_path):
 
 def test_photos_that_are_none_are_named(tmp_path):
     (tmp_path / "a.png").write_text("hello")
-    assert "a.png is no picture that can be read" in fails("classify_photo.py", "a.png", cwd=tmp_path)
+    assert "a.png is not a readable picture" in fails("classify_photo.py", "a.png", cwd=tmp_path)
     assert "there is no file at 'b.png'" in fails("classify_photo.py", "b.png", cwd=tmp_path)
 
 

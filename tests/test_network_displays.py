@@ -46,7 +46,7 @@ def test_filters_are_the_weights(fitted, tiny_images):
     assert image.shape[2] == 3
     assert image.min() >= 0
     assert image.max() <= 1
-    with pytest.raises(ValueError, match="layer must name a convolution that takes in one or three channels, got "
+    with pytest.raises(ValueError, match="layer must name a convolution with one or three input channels, got "
                                          "layer='head'"):
         FiltersDisplay.from_estimator(fitted, layer="head")
 

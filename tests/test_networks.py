@@ -114,7 +114,7 @@ def test_a_too_deep_text_quotes_the_layer():
     with pytest.raises(ValueError, match="needs images of at least 12 x 12 pixels, got 8 x 8: .* its layer 'MP3' makes "
                                          r"none of 2 x 2 \(architecture='4C3-MP4-MP3'\)"):
         ConvNetClassifier(architecture="4C3-MP4-MP3").fit(np.zeros((4, 8, 8)), [0, 1, 0, 1])
-    with pytest.raises(TypeError, match="architecture must be a text"):
+    with pytest.raises(TypeError, match="architecture must be a string"):
         ConvNetClassifier(architecture=32).fit(np.zeros((4, 8, 8)), [0, 1, 0, 1])
 
 
@@ -187,7 +187,7 @@ def test_some_networks_have_a_minimum():
 def test_flat_rows_are_padded_with_a_warning_and_within_bounds():
     X, y = np.random.default_rng(0).random((8, 64)), np.arange(8) % 2
     classifier = MLPMixerClassifier(patch_size=9, max_epochs=1)
-    with pytest.warns(UserWarning, match="X has rows of 64 values, which are filled up to 9 x 9, the smallest"):
+    with pytest.warns(UserWarning, match="X has rows of 64 values, which are padded to 9 x 9, the smallest"):
         classifier.fit(X, y)
     with pytest.raises(ValueError, match="needs images of at least 9 x 9 pixels, got 8 x 8"):
         classifier.set_params(image_shape=(8, 8)).fit(X, y)

@@ -181,7 +181,7 @@ def test_what_belongs_to_the_training_is_not_saved(path, tiny_images, tmp_path):
 
 @pytest.mark.parametrize(("params", "message"), [
     ({"module": Net(1, 3)}, "module must be a class to be saved, .* got an instance of Net"),
-    ({"random_state": np.random.RandomState(0)}, r"random_state cannot be saved: RandomState has no form in a file"),
+    ({"random_state": np.random.RandomState(0)}, r"random_state cannot be saved: RandomState is not supported"),
 ])
 def test_refuses_what_has_no_form_and_leaves_the_old_file(params, message, path, tiny_images):
     X, y = tiny_images()
@@ -210,7 +210,7 @@ def test_saves_over_the_file_it_was_loaded_from(path, tiny_images):
 
 @pytest.mark.parametrize(("target", "error", "message"), [
     ("", IsADirectoryError, "path must name a file, but '.*' is a folder"),
-    ("nowhere/model.safetensors", FileNotFoundError, "path must lie in a folder that exists, got '.*nowhere"),
+    ("nowhere/model.safetensors", FileNotFoundError, "path must be in an existing folder, got '.*nowhere"),
 ])
 def test_paths_that_cannot_be_written(target, error, message, tmp_path, tiny_images):
     model = small("ConvNetClassifier", max_epochs=1).fit(*tiny_images())
@@ -223,7 +223,7 @@ def test_paths_that_cannot_be_written(target, error, message, tmp_path, tiny_ima
 def test_what_is_no_path_is_named(path, tiny_images):
     model = small("ConvNetClassifier", max_epochs=1).fit(*tiny_images())
     for call in (lambda: load(path), lambda: save(model, path), lambda: model.to_onnx(path)):
-        with pytest.raises(TypeError, match=r"path must be a text or a pathlib\.Path, got path="):
+        with pytest.raises(TypeError, match=r"path must be a string or a pathlib\.Path, got path="):
             call()
 
 
@@ -231,7 +231,7 @@ def test_what_is_no_path_is_named(path, tiny_images):
 def test_what_no_file_is_called_is_named(path, tiny_images):
     model = small("ConvNetClassifier", max_epochs=1).fit(*tiny_images())
     for call in (lambda: load(path), lambda: save(model, path), lambda: model.to_onnx(path)):
-        with pytest.raises(ValueError, match=r"path must be a name that files can have, got path="):
+        with pytest.raises(ValueError, match=r"path must be a valid file name, got path="):
             call()
 
 
@@ -250,7 +250,7 @@ def test_loads_on_the_device_that_is_asked_for(path, tiny_images):
     assert load(path).device is None
     with pytest.raises(ValueError, match="device must name a device of this machine"):
         load(path, device="wibble")
-    with pytest.raises(TypeError, match=r"device must be a text or a torch\.device, got device=\[\]"):
+    with pytest.raises(TypeError, match=r"device must be a string or a torch\.device, got device=\[\]"):
         load(path, device=[])
 
 

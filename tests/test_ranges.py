@@ -100,7 +100,7 @@ def test_small_rows_and_views_are_filled_up_with_the_background(value, tiny_imag
     X[:, 0] = X[:, -1] = X[:, :, 0] = X[:, :, -1] = value
     model = small("ConvNetClassifier", architecture="4C3valid-4C3valid-4C3valid-4C3valid", max_epochs=1, tta="shift",
                   batch_size=60)
-    with pytest.warns(UserWarning, match="filled up to 9 x 9.* too small for it: enlarge them"):
+    with pytest.warns(UserWarning, match="padded to 9 x 9.* too small for it: enlarge them"):
         model.fit(X.reshape(60, 16), y)
     inputs = []
     model.module_.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
@@ -116,7 +116,7 @@ def test_advice_to_take_a_network_with_fewer_poolings_works(tiny_images):
     flat = X.reshape(60, 81)
     deep, flatter = (small("ConvNetClassifier", max_epochs=1, architecture=f"4C3{pool}4C3{pool}4C3", padding="valid")
                      for pool in ("-MP2-", "-"))
-    with pytest.warns(UserWarning, match="enlarge them, or take a network with fewer poolings"):
+    with pytest.warns(UserWarning, match="enlarge them, or use a network with fewer poolings"):
         deep.fit(flat, y)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -260,7 +260,7 @@ def test_an_interrupted_fit_goes_on(script, monkeypatch, capsys):
     kept = script("--only", "simple_cnn", "--settings", "ours", "--minutes", 1e-6)["cnn_4", "softmax"]["runs"]
     assert kept == [{**whole, "begun_anew": True}]                  # a figure stays until there is another
     resumed = script(*options)["cnn_4", "softmax"]["runs"][0]
-    assert "going on after epoch 2" in capsys.readouterr().out
+    assert "resuming after epoch 2" in capsys.readouterr().out
     assert "begun_anew" not in resumed
     assert resumed["fit_seconds"] != whole["fit_seconds"]
     assert resumed["train_loss_of_epochs"] == whole["train_loss_of_epochs"]

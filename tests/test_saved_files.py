@@ -34,7 +34,7 @@ def set_learned(name, value):
 
 @pytest.mark.parametrize(("change", "message"), [
     (lambda content, tensors: content.update(format=99), r"is of format 99 \(fmnist_sk .*\), this version reads"),
-    (lambda content, tensors: content.update(classifiers=3), "is a safetensors file, but none that save"),
+    (lambda content, tensors: content.update(classifiers=3), "is a safetensors file, but not one that save"),
     (lambda content, tensors: content["classifiers"].clear(), "it holds weights of a classifier 0 of 0"),
     (lambda content, tensors: content["classifiers"].extend(content["classifiers"]), "cannot be loaded"),
     (lambda content, tensors: content["classifiers"][0].update({"class": "os.system"}), "the class 'os.system', which"),
@@ -49,7 +49,7 @@ def set_learned(name, value):
      "an object of 'subprocess.Popen', which is not known"),
     (set_param("module", {"class": "builtins.eval"}), "the class 'builtins.eval'"),
     (set_param("lr", -1), "'lr' parameter"),
-    (set_param("architecture", "-".join(["1C1"] * 3000)), "it holds a text of 11,999 characters, which no fit makes"),
+    (set_param("architecture", "-".join(["1C1"] * 3000)), "it holds a string of 11,999 characters, which no fit makes"),
     (set_param("schedule", {"object": "fmnist_sk.networks.convnet.ConvNet", "params": {
         "in_channels": 1, "image_shape": {"tuple": [1, 8, 8]}, "n_classes": 2, "architecture": "8C3-400000N"}}),
      "it holds an object of 'fmnist_sk.networks.convnet.ConvNet', which is not known"),
@@ -57,9 +57,9 @@ def set_learned(name, value):
      "more objects than a file of its size"),
     (lambda content, tensors: content["classifiers"][0].update(prefixed={"checkpoint": "folder"}),
      r"it sets \['checkpoint'\], which belong to no part of a network"),
-    (set_learned("n_features_in_", 70), r"its rows of 70 values are no images of shape \(1, 8, 8\)"),
-    (set_param("architecture", "-".join(["1C1"] * 1000)), "a much larger network than that of these weights"),
-    (lambda content, tensors: content.update(versions=[1], format=2), "is a safetensors file, but none that save"),
+    (set_learned("n_features_in_", 70), r"its rows of 70 values are not images of shape \(1, 8, 8\)"),
+    (set_param("architecture", "-".join(["1C1"] * 1000)), "a much larger network than the one these weights"),
+    (lambda content, tensors: content.update(versions=[1], format=2), "is a safetensors file, but not one that save"),
     (set_learned("classes_inferred_", {"array": [2, 1, 0], "shape": [3], "dtype": "<i8"}), "its classes must"),
     (set_learned("classes_inferred_", {"array": [{"class": "torch.optim.sgd.SGD"}], "shape": [1], "dtype": "O"}),
      "the class 'torch.optim.sgd.SGD', which is not known"),
@@ -91,7 +91,7 @@ def test_changed_files_are_refused(change, message, saved):
 ], ids=["empty", "text", "cut", "header", "shifted", "huge header", "longer", "pickle"])
 def test_damaged_files_are_refused(damage, saved):
     saved.write_bytes(damage(saved.read_bytes()))
-    with pytest.raises(ValueError, match="is damaged, or no file that save"):
+    with pytest.raises(ValueError, match="is damaged, or not a file that save"):
         load(saved)
 
 
@@ -119,14 +119,14 @@ def test_other_files_are_refused(path, tmp_path):
     with pytest.raises(FileNotFoundError, match="path must name a file"):
         load("x" * 5000)
     path.write_bytes(safetensors.torch.save({"x": torch.zeros(3)}))
-    with pytest.raises(ValueError, match=r"is a safetensors file, but none that save.. wrote"):
+    with pytest.raises(ValueError, match=r"is a safetensors file, but not one that save.. wrote"):
         load(path)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="warns only where there is no CUDA")
 def test_warns_that_the_cpu_is_slower(saved):
     rewritten(saved, lambda content, tensors: content["classifiers"][0].update(device="cuda"))
-    with pytest.warns(UserWarning, match="was fitted on cuda, which is not here: it is on the CPU now, and slower"):
+    with pytest.warns(UserWarning, match="was fitted on cuda, which is not available: it is on the CPU now, and"):
         load(saved)
 
 

@@ -132,7 +132,7 @@ def test_networks_in_estimators_that_are_not_declared_are_refused(path, tiny_ima
     X, y = tiny_images()
     chain = ClassifierChain(small("ConvNetClassifier", max_epochs=1))
     chain.fit(X.reshape(len(X), -1), np.eye(3, dtype=int)[y])
-    with pytest.raises(ValueError, match="ClassifierChain cannot be saved: it holds a ConvNetClassifier, and is none"):
+    with pytest.raises(ValueError, match="ClassifierChain cannot be saved: it holds a ConvNetClassifier, and is not"):
         save(chain, path)
 
 

@@ -204,5 +204,5 @@ def test_scores_that_are_missing_are_named():
         ReduceOnPlateau("auc").trace(2, 1, [{"train_loss": 1.0}])
     with pytest.raises(ValueError, match="monitor must be a score in the history of every epoch, got monitor='auc'"):
         TorchSchedule(lr_scheduler.ReduceLROnPlateau, monitor="auc").trace(2, 1, [{"train_loss": 1.0}])
-    with pytest.raises(TypeError, match=r"schedule cannot be made with settings=None: .*step_size"):
+    with pytest.raises(TypeError, match=r"schedule cannot be created with settings=None: .*step_size"):
         TorchSchedule(lr_scheduler.StepLR).trace(2, 1)

@@ -108,7 +108,7 @@ def test_a_net_may_run_its_epochs_all_by_itself(tiny_images):
     np.testing.assert_array_equal(own.predict_proba(X), usual.predict_proba(X))
     for name in ("train_loss", "valid_loss"):
         assert own.history[:, name] == pytest.approx(usual.history[:, name])
-    with pytest.raises(ValueError, match="monitor must be a score that is in the history of every epoch, got"):
+    with pytest.raises(ValueError, match="monitor must be a score in the history of every epoch, got"):
         conv(Own, validation_fraction=0.2).fit(X, y)
 
 
@@ -600,7 +600,7 @@ def test_a_network_that_ends_in_a_softmax_is_warned_of(tiny_images):
             super().__init__(nn.Flatten(), nn.LazyLinear(n_classes), nn.Softmax(1))
 
     X, y = tiny_images()
-    with pytest.warns(UserWarning, match="module must return logits, but what it returns are probabilities"):
+    with pytest.warns(UserWarning, match="module must return logits, but it returns probabilities"):
         net(module=Soft, max_epochs=1).fit(X, y)
 
 

@@ -224,7 +224,7 @@ WHOLE = {"model": "simple_cnn", "params": {}, "data": {"n_train": 300, "data_hom
     ({**WHOLE, "data": {"wibble": 1}}, "config.json: data must hold n_train and data_home, got {'wibble': 1}."),
     ({**WHOLE, "data": {"n_train": 5}}, "config.json: data must hold n_train and data_home, got {'n_train': 5}."),
     ({**WHOLE, "data": {"n_train": None, "data_home": "~nosuchuser/x"}},
-     "data_home must lie in the home of a user who exists, got data_home='~nosuchuser/x'."),
+     "data_home must be in the home folder of an existing user, got data_home='~nosuchuser/x'."),
     ({**WHOLE, "seed": None}, "config.json: seed must be a whole number, got None."),
 ], ids=lambda value: str(value)[:99])
 def test_a_damaged_config_ends_with_one_message(train, content, message, tmp_path, capsys):
@@ -351,7 +351,7 @@ def test_ctrl_c_and_the_same_command_again_give_the_same_model(train, tmp_path, 
     assert not (stopped / "results.json").exists()
 
     train.main([*command, "--output", str(stopped)])
-    assert "going on after epoch" in capsys.readouterr().out
+    assert "resuming after epoch" in capsys.readouterr().out
     train.main([*command, "--output", str(whole)])
     assert digest(stopped) == digest(whole)
     assert len(pd.read_csv(whole / "history.csv")) == 20
@@ -400,7 +400,7 @@ def test_a_training_whose_files_cannot_be_written_is_not_lost(train, file, tmp_p
     assert re.search(rf"error: .*{failed / file}", capsys.readouterr().err.splitlines()[-1])
     (failed / file).rmdir()
     train.main([*command, str(failed)])
-    assert "going on after epoch 2" in capsys.readouterr().out
+    assert "resuming after epoch 2" in capsys.readouterr().out
     assert [path.name for path in (failed / "checkpoint").iterdir()] == ["of other settings"]
     train.main([*command, str(whole)])
     assert digest(failed) == digest(whole)

@@ -316,7 +316,7 @@ def test_what_is_no_photo_ends_in_a_sentence_on_the_page(page, browser, tmp_path
     Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
     photo = (PICTURES / "sneaker.jpg").read_bytes()
     (tmp_path / "large.jpg").write_bytes(photo + bytes(21 * 2**20 - len(photo)))
-    for name, message in [("text.png", "The picture is no picture that can be read"),
+    for name, message in [("text.png", "The picture is not a readable picture"),
                           ("bomb.png", "The picture is too large, more than max_pixels=50,000,000")]:
         send(browser, page, tmp_path / name)
         wait_for(browser, message, "#told")

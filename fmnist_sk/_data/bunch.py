@@ -15,7 +15,7 @@ CLASS_NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
 def fashion_labels(codes: tuple[int, ...], classes: np.ndarray, setting: str) -> list:
     """The labels in `classes` that stand for the Fashion-MNIST classes `codes` (0 to 9).
 
-    Raise ValueError, which names `setting`, if the labels are neither codes nor names of Fashion-MNIST's classes.
+    Raise ValueError naming `setting` if the labels are neither codes nor names of Fashion-MNIST's classes.
     """
     known = {label: code for code, name in enumerate(CLASS_NAMES) for label in (code, name)}
     if unknown := [label for label in classes.tolist() if label not in known]:

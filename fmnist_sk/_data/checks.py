@@ -30,9 +30,9 @@ def check_pixels(estimator: BaseEstimator, X: Any, y: Any = None, *, reset: bool
                  ) -> np.ndarray | Tensor:
     """X as a numeric array or tensor (n, ...) of 2, 3 or 4 dimensions without NaN or infinity.
 
-    Sets or compares ``n_features_in_`` (values per image) and ``feature_names_in_`` of `estimator`. A type that is not
-    in `dtypes` becomes the first of them. With y, X needs two rows and y must not be None. `shape`, (channels, height,
-    width), is that of the images in fit, if those of X must have it.
+    Sets or compares ``n_features_in_`` (values per image) and ``feature_names_in_`` of `estimator`. Types not in
+    `dtypes` become the first of them. With y, X needs two rows and y must not be None. `shape`, (channels, height,
+    width), is that of the images in fit if X must match it.
     """
     if shape is not None and not reset and _are_bytes(estimator, X, shape):
         return X
@@ -54,8 +54,8 @@ def check_pixels(estimator: BaseEstimator, X: Any, y: Any = None, *, reset: bool
     named = tuple(shape or getattr(estimator, "image_shape", None) or ())
     if ndim == 4 and _ends_in_channels(*X.shape[1:]) and tuple(X.shape[1:]) != named:
         raise ValueError(f"X must be (n, channels, height, width), got the channels last: shape {tuple(X.shape)}. "
-                         "Pass X.transpose(0, 3, 1, 2) of an array, X.permute(0, 3, 1, 2) of a tensor, or name the "
-                         f"shape, image_shape={tuple(X.shape[1:])}, if it is as it should be.")
+                         "Pass X.transpose(0, 3, 1, 2) for an array, X.permute(0, 3, 1, 2) for a tensor, or name the "
+                         f"shape, image_shape={tuple(X.shape[1:])}, if it is right as it is.")
     if ndim > 4 or (isinstance(X, Tensor) and ndim < 2):
         raise ValueError(f"X must have 2, 3 or 4 dimensions, got {ndim}: shape {tuple(X.shape)}.")
     if shape is not None and hasattr(X, "shape"):
@@ -97,7 +97,7 @@ def _holds_pictures(X: Any) -> bool:
 
 
 def _ends_in_channels(first: int, second: int, third: int) -> bool:
-    """Whether images of this shape seem to have their channels last: up to four, after sides that are more alike."""
+    """Whether images of this shape seem to have their channels last: up to four, after sides that are more similar."""
     return third <= 4 < first and abs(math.log(first / max(second, 1))) < abs(math.log(max(second, 1) / max(third, 1)))
 
 
@@ -110,7 +110,7 @@ def _are_bytes(estimator: BaseEstimator, X: Any, shape: tuple[int, int, int]) ->
 _NOT_FINITE = ("X contains NaN or infinity (or values too large for {}): replace them first, for example with "
                "np.nan_to_num(X).")
 _READ_FIRST = "read them first, with load_image_folder, or in a Pipeline, make_pipeline(ImageReader(28), ...)."
-_NO_ARRAY = "X must be an array, a DataFrame or a tensor, got a {} that cannot be made one: {}."
+_NO_ARRAY = "X must be an array, a DataFrame or a tensor, got a {} that cannot be converted to one: {}."
 _NO_PIXELS = "X must hold images of at least one pixel, got 0 feature(s): shape {}."
 
 
@@ -153,7 +153,7 @@ def as_tensor(X: np.ndarray | Tensor) -> Tensor:
 
 
 def check_weights(sample_weight: Any, n: int) -> Tensor | None:
-    """Non-negative float64 weights (n,), on the device they came on; None if none were given."""
+    """Non-negative float64 weights (n,), on their original device; None if none were given."""
     if sample_weight is None:
         return None
     if not isinstance(sample_weight, Tensor):
@@ -186,7 +186,7 @@ def check_weights(sample_weight: Any, n: int) -> Tensor | None:
 def check_probabilities(values: Any, shape: Sequence[int], rule: str, *, finite: bool = True) -> None:
     """Raise ValueError unless an array or tensor has this shape (n, n_classes), numbers >= 0, and rows that sum to one.
 
-    rule : how the message begins, up to ", got ..."
+    rule : beginning of the message, up to ", got ..."
     finite : whether rows with NaN or infinity are refused too
     """
     if not isinstance(values, (np.ndarray, Tensor)) or tuple(values.shape) != tuple(shape):

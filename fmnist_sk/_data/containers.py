@@ -1,4 +1,4 @@
-"""Transformers give back the kind of container they were given."""
+"""Transformers return the kind of container they were given."""
 from __future__ import annotations
 
 from typing import Any, TypeGuard
@@ -19,5 +19,5 @@ def like(X: Any, values: np.ndarray | Tensor) -> Any:
 
 
 def wants_tensor(X: Any) -> TypeGuard[Tensor]:
-    """Whether scikit-learn is to give a tensor where it is given one (``array_api_dispatch``)."""
+    """Whether scikit-learn should return a tensor when given one (``array_api_dispatch``)."""
     return isinstance(X, Tensor) and get_config()["array_api_dispatch"]

@@ -1,4 +1,4 @@
-"""What a fit learns of its images and labels, and how others become images like them on the device."""
+"""What a fit learns from its images and labels, and how other images are converted to match them on the device."""
 from __future__ import annotations
 
 import math
@@ -24,13 +24,13 @@ from fmnist_sk._data.shared import SharedImages
 from fmnist_sk._data.statistics import content_hashes, repeat_by_weight
 
 Checked = np.ndarray | Tensor | SharedImages
-Labels = tuple[np.ndarray, Tensor]      # labels that occur, sorted, and of each image the index of its own
+Labels = tuple[np.ndarray, Tensor]      # labels that occur, sorted, and each image's index into them
 
 
 def checked_images(estimator: BaseEstimator, X, y=None, *, shape: tuple[int, int, int] | None = None) -> Checked:
-    """X as images (n, ...) that can be computed with: of the shape (channels, height, width) that those of a fit had.
+    """X as images (n, ...) ready for computation, of the shape (channels, height, width) of those in fit.
 
-    With None for it, sets what `estimator` knows of their features, else compares.
+    If `shape` is None, sets what `estimator` knows about features, else compares with it.
 
     Raises TypeError or ValueError for anything else.
     """
@@ -47,7 +47,7 @@ def checked_images(estimator: BaseEstimator, X, y=None, *, shape: tuple[int, int
 
 
 def encode(y, n: int) -> Labels:
-    """The labels that occur in y (n,), sorted, and for each of them its index. Raises TypeError or ValueError."""
+    """The labels that occur in y (n,), sorted, and each image's index into them. Raises TypeError or ValueError."""
     return encode_labels(y.__array__() if isinstance(y, SliceDataset) else y, n)
 
 
@@ -65,10 +65,10 @@ def learn_classes(found: np.ndarray, classes: ArrayLike | None = None) -> np.nda
 
 def learn_image_shape(X: Checked, image_shape: tuple[int, ...] | None, smallest_side: int = 1
                       ) -> tuple[tuple[int, int, int], bool]:
-    """(channels, height, width) of images X, and whether that was given rather than guessed.
+    """(channels, height, width) of images X, and whether it was given rather than guessed.
 
-    `image_shape` is the classifier's parameter, `smallest_side` what its network needs. Raises ValueError for another
-    `image_shape` than that of X.
+    `image_shape` is the classifier's parameter, `smallest_side` what its network needs. Raises ValueError if
+    `image_shape` is not that of X.
     """
     n_features = math.prod(X.shape[1:])
     given = check_image_shape(image_shape, n_features)
@@ -82,13 +82,13 @@ def learn_image_shape(X: Checked, image_shape: tuple[int, ...] | None, smallest_
 
 @dataclass
 class ImageEncoder:
-    """What a fit has learned of its data.
+    """What a fit has learned from its data.
 
     owner : name of the classifier, for messages
     classes : (n_classes,) labels, sorted
     image_shape : (channels, height, width)
     smallest_side : height and width in pixels up to which images are padded for the network
-    device : where images go
+    device : device of the images
     pixels : ranges and backgrounds of the training images; None before a fit
     mean, std : what the standardising first layer subtracts and divides by, (channels,) each; 0 and 1 before a fit
     """
@@ -114,14 +114,14 @@ class ImageEncoder:
 
     @property
     def pixel_range(self) -> PixelRange:
-        """What pixels can be, on the device; before a fit, from 0, the background, to 1."""
+        """Range of pixels, on the device; before a fit, from 0, the background, to 1."""
         n = self.image_shape[0]
         return (self.pixels or PixelStatistics((0.0,) * n, (1.0,) * n, (0.0,) * n, (0.0, 1.0))).on(self.device)
 
     # ------------------------------------------------------------------ images
 
     def images(self, X: Checked) -> Images:
-        """Images to predict, with a warning if their values are not in the range of the training images."""
+        """Images to predict, with a warning if their values are outside the range of the training images."""
         pixels, rows = self._pixels(X)
         self._warn_of_other_range(pixels, rows)
         return Images(self.filled_up(pixels), rows)
@@ -130,14 +130,14 @@ class ImageEncoder:
                         ) -> LabelledImages:
         """Images to train on, in an order that depends on their content alone, with the factors of their losses.
 
-        Learns `pixels` from the first.
+        Learns `pixels` from the first call's images.
 
-        names_classes : whether the user named the classes, so that not all of them need to occur
+        names_classes : whether the user named the classes, so that not all of them need occur
         """
         codes = self.codes(*labels).to(self.device)
         pixels, rows = self._pixels(X)
         self._warn_of_other_range(pixels, rows)
-        if rows is not None and len(rows.unique()) < len(rows):         # of a bootstrap sample, whose labels may differ
+        if rows is not None and len(rows.unique()) < len(rows):         # as in a bootstrap sample; labels may differ
             pixels, rows = pixels[rows], None
         if rows is None:
             order = torch.argsort(content_hashes(pixels, codes), stable=True)
@@ -156,16 +156,16 @@ class ImageEncoder:
         return LabelledImages(self.filled_up(pixels), codes, self.classes, weights, order, class_factors)
 
     def validation_images(self, X: Checked, labels: Labels, class_factors: Tensor | None) -> LabelledImages:
-        """Images to validate on; their losses have the factors of their classes in training."""
+        """Images to validate on; their losses have the same class factors as in training."""
         codes = self.codes(*labels).to(self.device)
         pixels = self.images(X).tensor()
         return LabelledImages(pixels, codes, self.classes, None if class_factors is None else class_factors[codes],
                               class_factors=class_factors)
 
     def _pixels(self, X: Checked) -> tuple[Tensor, Tensor | None]:
-        """Images (n, channels, height, width) on the device, and which of them are meant, or None for all.
+        """Images (n, channels, height, width) on the device, and the rows of those meant, or None for all.
 
-        Rows that are too short for `image_shape` are images of one line.
+        Rows too short for `image_shape` become images of one line.
         """
         pixels, rows = (X.pixels, X.rows.to(self.device)) if isinstance(X, SharedImages) else (as_tensor(X), None)
         is_whole = pixels[0].numel() == math.prod(self.image_shape)
@@ -174,7 +174,7 @@ class ImageEncoder:
             return pixels.to(self.device), rows
 
     def filled_up(self, pixels: Tensor) -> Tensor:
-        """The same with the background on the right and below, up to the shape that the network takes."""
+        """The images padded with background on the right and below, up to the shape that the network accepts."""
         with self._enough_memory(pixels):
             return to_images(pixels, self.image_shape, self.pixel_range.background, self.smallest_side)
 
@@ -183,8 +183,8 @@ class ImageEncoder:
         try:
             yield
         except torch.OutOfMemoryError as error:
-            raise ValueError(f"X needs {pixels.nbytes / 2**20:,.0f} MiB, more than there are on {self.device}: pass "
-                             "fewer images at once, as bytes, or take device='cpu'.") from error
+            raise ValueError(f"X needs {pixels.nbytes / 2**20:,.0f} MiB, more than there is on {self.device}: pass "
+                             "fewer images at once, as bytes, or use device='cpu'.") from error
 
     def _warn_of_other_range(self, pixels: Tensor, rows: Tensor | None) -> None:
         if self.pixels is not None and self.pixels.differ_from(pixels, rows):
@@ -196,9 +196,9 @@ class ImageEncoder:
     # ------------------------------------------------------------------ labels and weights
 
     def codes(self, found: np.ndarray, codes: Tensor) -> Tensor:
-        """Indices into `classes`, of labels that are indices `codes` into `found`.
+        """Indices into `classes` of labels given as indices `codes` into `found`.
 
-        Raises ValueError for labels that are none of the classes.
+        Raises ValueError for labels that are not among the classes.
         """
         unknown = np.setdiff1d(found, self.classes)
         if len(unknown):
@@ -210,7 +210,7 @@ class ImageEncoder:
 
     def _loss_factors(self, codes: Tensor, weights: Tensor | None, rows: Tensor, class_weight
                       ) -> tuple[Tensor | None, Tensor | None]:
-        """Weight times class weight for every image, with a mean of one over `rows`, and what is owed to the class."""
+        """Weight times class weight for every image, with a mean of one over `rows`, and the class's part of it."""
         if class_weight is None:
             return weights, None
         if isinstance(class_weight, dict):

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 
 class Inputs(TypedDict):
-    """What a network and its loss are given of a batch; `targets` and `mixed` only where labels became soft."""
+    """What a network and its loss receive of a batch; `targets` and `mixed` only if labels became soft."""
 
     x: Tensor
     weights: Tensor | None
@@ -30,7 +30,7 @@ class Images(Dataset):
     """Images on one device, as a data set of skorch.
 
     pixels : (n, channels, height, width) uint8 or float32
-    rows : (m,) int64, which images are in the set, in which order and how often, or None for all n as they are.
+    rows : (m,) int64, which images are in the set, in which order and how often, or None for all n in order.
         Subsets, repetitions and reorderings share one copy of the pixels.
     """
 
@@ -65,7 +65,7 @@ class Images(Dataset):
 
     @property
     def X(self) -> Images:
-        """The images alone, which skorch's scoring callbacks hand to predict."""
+        """The images alone, which skorch's scoring callbacks pass to predict."""
         return Images(self.pixels, self.rows)
 
     @property
@@ -83,7 +83,7 @@ class LabelledImages(Images):
     classes : (n_classes,) the user's labels, sorted
     codes : (n,) int64, indices into `classes`
     weights : (n,) float32 factors of the loss, or None
-    class_factors : (n_classes,) float32, what of the weights is owed to the class alone, or None
+    class_factors : (n_classes,) float32, the part of the weights that depends on the class alone, or None
     """
 
     def __init__(self, pixels: Tensor, codes: Tensor, classes: np.ndarray, weights: Tensor | None = None,
@@ -92,7 +92,7 @@ class LabelledImages(Images):
         self.codes, self.classes, self.weights, self.class_factors = codes, classes, weights, class_factors
 
     def with_pixels(self, pixels: Tensor) -> Self:
-        """The same set with other values for its images, such as features (n, ...)."""
+        """The same set with other values in place of its pixels, such as features (n, ...)."""
         other = copy.copy(self)
         other.pixels = pixels
         return other
@@ -125,7 +125,7 @@ class Batch:
     x : (n, channels, height, width) float
     codes : (n,) int64 class codes of the images before they were mixed; None if there are no labels
     weights : (n,) factors of the loss, or None
-    n_classes : how many classes there are in all, where images may be mixed
+    n_classes : total number of classes, if images may be mixed
     targets : (n, n_classes) the share of each class in an image, once images have been mixed
     """
 
@@ -136,7 +136,7 @@ class Batch:
     targets: Tensor | None = None
 
     def are_all_of(self, allowed: Tensor) -> Tensor:
-        """(n,) bool: whether nothing of an image is of a class that `allowed` (n_classes,) bool leaves out.
+        """(n,) bool: whether an image belongs only to classes for which `allowed` (n_classes,) bool is true.
 
         Raises ValueError if there are no labels.
         """
@@ -164,13 +164,12 @@ class Batch:
 
 
 class Batches:
-    """Iterates over whole batches; shuffled anew each time if there is a generator.
+    """Iterates over whole batches, reshuffled each time if there is a generator.
 
     A shuffled last batch of a single image, which batch normalisation cannot use, joins the one before it.
-    `transform` changes every batch in place: the augmentation. Where it mixes images, "targets" join pixels and
-    weights, and "mixed" says of which (n,); the codes are those of the largest shares. `teacher` then gives the
-    targets (n, n_classes) of a batch. `guard` gives a context in which
-    batches of so many images are made.
+    `transform` changes every batch in place: the augmentation. If it mixes images, the inputs also hold "targets" and
+    "mixed", which says of which (n,), and the codes are those of the largest shares. `teacher` then gives the targets
+    (n, n_classes) of a batch. `guard(n)` returns a context in which a batch of n images is made.
     """
 
     def __init__(self, data: Images, batch_size: int, generator: torch.Generator | None = None,

@@ -20,7 +20,7 @@ REMEDIES = {"int": ": pass y.astype(int)", "float": ": pass y.astype(float)", "b
 def encode_labels(y: Any, n: int) -> tuple[np.ndarray, Tensor]:
     """The classes that occur in y, sorted, and for each of the n rows the index of its class.
 
-    A tensor's codes stay on its device; only the few distinct labels come to the host.
+    A tensor's codes stay on its device; only the few distinct labels are copied to the host.
     """
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None: pass one label per image.")
@@ -60,9 +60,9 @@ def encode_labels(y: Any, n: int) -> tuple[np.ndarray, Tensor]:
 
 
 def names_of(classes: np.ndarray, class_names: Sequence[str] | None) -> list[str]:
-    """Texts for the classes, in their order: `class_names`, or the labels themselves.
+    """Names of the classes, in their order: `class_names`, or the labels themselves.
 
-    Raises ValueError for another number of names, and for labels in the place of others, which would rename classes.
+    Raises ValueError for a wrong number of names, and for labels in another order, which would rename classes.
     """
     labels = [str(label) for label in classes]
     if class_names is None:

@@ -18,12 +18,12 @@ from torch import Tensor
 from fmnist_sk._data.checks import check_is_plain
 from fmnist_sk._runtime.optional import optional
 
-# Formats that need memory for their pixels only (not so the tiles of a TIFF; others run programs or are rarely photos).
+# Formats that need memory only for their pixels (unlike TIFF's tiles; others run programs or are rarely photos).
 FORMATS = "BMP", "GIF", "JPEG", "PNG", "PPM", "WEBP"
 WHERE_PILLOW_CAN = "AVIF", "HEIF"       # from Pillow 11.3 on, and with the package pillow-heif
 SUFFIXES = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm",
             ".webp"}
-OTHER_SUFFIXES = {".dng", ".jp2", ".jxl", ".psd", ".raw", ".svg", ".tif", ".tiff"}       # of pictures that are not read
+OTHER_SUFFIXES = {".dng", ".jp2", ".jxl", ".psd", ".raw", ".svg", ".tif", ".tiff"}       # pictures that are not read
 LARGEST = 89_478_485                    # pixels; Pillow refuses larger pictures as attacks
 LARGEST_SIDE = 4096                     # pixels of a side of what pictures are fitted to
 COLORS, FITS = ("gray", "rgb"), ("pad", "crop", "stretch")
@@ -32,11 +32,11 @@ READING = {             # rules for parameters
     "n_jobs": [Interval(numbers.Integral, 1, None, closed="left"), Interval(numbers.Integral, None, -1, closed="right"),
                None],
 }
-SCALED = "JPEG", "MPO"      # formats of which large pictures are decoded in a small size
-GROWTH, SMALL = 8, 2**26    # of others the pixels take at most 8 times the bytes of the file, and 64 MiB
+SCALED = "JPEG", "MPO"      # formats whose large pictures are decoded at a small size
+GROWTH, SMALL = 8, 2**26    # others: pixels may take 8 times the file's bytes, plus 64 MiB
 SCANS = 100                 # of a JPEG: each takes as long as decoding all of it, and progressive ones have about ten
 
-# A marker of a JPEG that a segment follows (ISO 10918-1, table B.1).
+# A marker of a JPEG that is followed by a segment (ISO 10918-1, table B.1).
 MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
 START_OF_SCAN, END = b"\xff\xda", b"\xff\xd9"
 
@@ -50,7 +50,7 @@ DAMAGED = (OSError, SyntaxError, EOFError, MemoryError, LookupError, ArithmeticE
 
 
 def pillow() -> Any:
-    """The module PIL.Image. Raises ImportError, which names the extra, without Pillow."""
+    """The module PIL.Image. Raises ImportError naming the extra if Pillow is missing."""
     return optional("PIL.Image", "Photos are read with", "photo")
 
 
@@ -59,9 +59,9 @@ def read_picture(picture: Any, name: str, *, max_pixels: int, side: int | None =
 
     picture : path, bytes of a file, Pillow image, or array or tensor (height, width), (height, width, 3) or (height,
         width, 4): uint8, bool, or floats from 0 to 1
-    name : of the picture, for messages
+    name : the picture's name, for messages
     max_pixels : pictures with more are refused before they are decoded
-    side : larger pictures are reduced to so many pixels: of the longer side for `fit` "pad", else of the shorter one
+    side : larger pictures are reduced to so many pixels, on the longer side for `fit` "pad", else on the shorter one
 
     Raises TypeError for other objects, FileNotFoundError for paths without a file, and ValueError for what cannot be
     read, is damaged or too large, and for arrays of other shapes or values.
@@ -83,14 +83,14 @@ def read_picture(picture: Any, name: str, *, max_pixels: int, side: int | None =
         try:
             return _upright(Image, image, side, fit, is_file)
         except DAMAGED as error:
-            raise ValueError(f"{name} is damaged, or no picture that can be read: {error}") from error
+            raise ValueError(f"{name} is damaged, or not a readable picture: {error}") from error
     finally:
         if is_file:
             image.close()
 
 
 def check_pictures(X: Any) -> list:
-    """X as a list of pictures, which may be anything. Raises TypeError or ValueError unless it is a list or array."""
+    """X as a list of pictures of any kind. Raises TypeError or ValueError unless it is a list or array."""
     if isinstance(X, (str, bytes, os.PathLike, Mapping)) or not isinstance(X, Iterable) or hasattr(
             X, "getbands") or hasattr(X, "columns") or getattr(X, "ndim", 1) == 0:
         raise TypeError(f"X must be a list of photos, such as [{'photo.jpg'!r}], got {type(X).__name__}.")
@@ -105,11 +105,11 @@ def check_pictures(X: Any) -> list:
 
 
 def fit_to(image: Any, size: tuple[int, int], color: str, fit: str) -> np.ndarray:
-    """A Pillow image as (1 or 3, height, width) uint8: in "gray" or "rgb", fitted to `size` (height, width).
+    """A Pillow image as (1 or 3, height, width) uint8, in "gray" or "rgb", fitted to `size` (height, width).
 
-    fit : "pad" keeps all of the picture and its proportions and fills the rest with the median colour of its edges;
+    fit : "pad" keeps the whole picture and its proportions and fills the rest with the median colour of its edges;
         "crop" keeps the middle; "stretch" changes the proportions
-    What is transparent becomes white.
+    Transparent areas become white.
     """
     from PIL import ImageOps
     Image, (height, width) = pillow(), size
@@ -146,7 +146,7 @@ def check_size(size: Any) -> tuple[int, int]:
 
 
 def name_of(picture: Any, i: int) -> str:
-    """How messages call picture i of X: by its path if it has one."""
+    """Name of picture i of X in messages: its path if it has one."""
     return str(picture) if isinstance(picture, (str, os.PathLike)) else f"X[{i}]"
 
 
@@ -173,7 +173,7 @@ def _upright(Image, image, side: int | None, fit: str, is_file: bool):
 
 
 def _in_8_bits(values: np.ndarray, is_16_bits: bool) -> np.ndarray:
-    """Numbers from 0 to 65535, to 255 or to 1, which their largest tells, as uint8."""
+    """Numbers from 0 to 65535, 255 or 1, depending on the largest one, as uint8."""
     if not np.isfinite(values).all():
         raise OSError("it holds NaN or infinity")
     highest = values.max()
@@ -183,7 +183,7 @@ def _in_8_bits(values: np.ndarray, is_16_bits: bool) -> np.ndarray:
 
 def _opened(Image, source, name: str, max_pixels: int):
     is_path = isinstance(source, (str, os.PathLike))
-    if is_path and not os.path.isfile(source):          # a pipe would be waited for
+    if is_path and not os.path.isfile(source):          # reading a pipe would block
         raise FileNotFoundError(f"X must hold paths of photos, but there is no file at {name!r}.")
     formats = [*FORMATS, *(known for known in WHERE_PILLOW_CAN if known in _registered(Image))]
 
@@ -192,12 +192,12 @@ def _opened(Image, source, name: str, max_pixels: int):
     try:
         image = opened()
         if image.format == "PNG":
-            image.verify()              # its checksums, which decoding does not look at
+            image.verify()              # its checksums, which decoding does not check
             image = opened()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(f"{name} is too large, more than max_pixels={max_pixels:,}: {error}") from error
     except (OSError, SyntaxError, ValueError, EOFError, OverflowError) as error:
-        raise ValueError(f"{name} is no picture that can be read ({', '.join(formats)}): {error}") from error
+        raise ValueError(f"{name} is not a readable picture ({', '.join(formats)}): {error}") from error
     if image.format in SCALED and _scans(source, is_path) > SCANS:
         image.close()
         raise ValueError(f"{name} is damaged: a JPEG has at most {SCANS} scans.")
@@ -213,7 +213,7 @@ def _check_growth(image, source, name: str) -> None:
 
 
 def _registered(Image) -> set[str]:
-    """What this Pillow reads; where the package pillow-heif is installed, HEIC too."""
+    """The formats that this Pillow reads, including HEIC if the package pillow-heif is installed."""
     try:
         import pillow_heif
         pillow_heif.register_heif_opener()
@@ -269,7 +269,7 @@ def _count_scans(data) -> int:
 
 
 def _orientation(image) -> int | None:
-    """The orientation in a picture's EXIF data; None if there are no data, or damaged ones."""
+    """The orientation in a picture's EXIF data; None if they are missing or damaged."""
     try:
         return image.getexif().get(ORIENTATION)
     except DAMAGED:

@@ -1,4 +1,4 @@
-"""What pixels can be: the range and the background of every channel, learned from training images."""
+"""Values of pixels: the range and the background of every channel, learned from training images."""
 from __future__ import annotations
 
 import functools
@@ -10,14 +10,14 @@ from torch import Tensor
 
 from fmnist_sk._data.statistics import CHUNK
 
-SAMPLE = 2**20          # values that a sample of images has at most ...
+SAMPLE = 2**20          # largest number of values in a sample of images ...
 MOST_IMAGES = 1000      # ... and images: enough to tell a range or a background
-RARE = 0.01             # share of a sample's values on either side that lie outside of the usual range
-MOST_OUTSIDE = 0.2      # share of values far outside of the usual range with which images are scaled in another way
+RARE = 0.01             # share of a sample's values on either side that lie outside the usual range
+MOST_OUTSIDE = 0.2      # share of values far outside the usual range from which images count as scaled differently
 
 
 class PixelRange(NamedTuple):
-    """Of each channel, (channels, 1, 1) on one device: the smallest and the largest pixel, and the background."""
+    """For each channel, (channels, 1, 1) on one device: the smallest and the largest pixel, and the background."""
 
     low: Tensor
     high: Tensor
@@ -36,11 +36,11 @@ class PixelRange(NamedTuple):
 
 @dataclass(frozen=True)
 class PixelStatistics:
-    """What a fit has learned of its pixels.
+    """What a fit has learned about its pixels.
 
     low, high : (channels,) the smallest and the largest
     background : (channels,) the median of the pixels at the edges of images
-    usual : what 98 % of all pixels lie between
+    usual : the range of 98 % of all pixels
     """
 
     low: tuple[float, ...]
@@ -58,12 +58,12 @@ class PixelStatistics:
         return _on_device(self, device, dtype)
 
     def differ_from(self, pixels: Tensor, rows: Tensor | None = None) -> bool:
-        """Whether pixels (n, ...) are scaled in another way, as far as their values show it; outliers do not."""
+        """Whether pixels (n, ...) are scaled differently, as far as their values show it; outliers are ignored."""
         values = _sample(pixels, rows)
         low, high = (value.item() for value in values.aminmax())
         least, most = self.usual
         margin = 0.5 * (most - least)
-        if 0 < high - low < 0.02 * (most - least):          # bytes that were scaled to 0 to 1, or to deviation 1
+        if 0 < high - low < 0.02 * (most - least):          # bytes scaled to 0 to 1, or to deviation 1
             return True
         if least - margin <= low and high <= most + margin:
             return False
@@ -79,7 +79,7 @@ def _on_device(statistics: PixelStatistics, device: torch.device | str, dtype: t
 
 
 def learn_pixels(pixels: Tensor, rows: Tensor | None = None) -> PixelStatistics:
-    """The statistics of images (n, channels, height, width), of which `rows` are meant, or all."""
+    """The statistics of images (n, channels, height, width): of those in `rows`, or of all."""
     low, high = channel_ranges(pixels, rows)
     sample = _sample(pixels, rows)
     at_edge = torch.ones(pixels.shape[2:], dtype=torch.bool, device=pixels.device)

@@ -14,12 +14,12 @@ from torch import Tensor
 def square_shape(n_features: int, least: int = 1) -> tuple[int, int, int]:
     """The smallest square image, one channel, that holds this many values.
 
-    `least` is the smallest side that a network takes: rows that would be smaller images are told of elsewhere.
+    `least` is the smallest side that a network accepts: rows that would be smaller images get a warning elsewhere.
     """
     side = math.isqrt(n_features - 1) + 1
     if side * side != n_features and math.isqrt(n_features) >= least:
-        warnings.warn(f"X has rows of {n_features} values, which fill no square image: they are filled up "
-                      f"to {side} x {side}. Pass image_shape=(height, width) if they are images.", UserWarning,
+        warnings.warn(f"X has rows of {n_features} values, which fill no square image: they are padded to "
+                      f"{side} x {side}. Pass image_shape=(height, width) if they are images.", UserWarning,
                       stacklevel=2)
     return 1, side, side
 
@@ -46,7 +46,7 @@ def shape_of_images(X: Any) -> tuple[int, int, int]:
 
 
 def check_same_shape(X: Any, shape: tuple[int, int, int]) -> None:
-    """Raise ValueError for images X of another shape than `shape` (channels, height, width), which a fit had."""
+    """Raise ValueError unless images X have the `shape` (channels, height, width) of those in fit."""
     given = tuple(X.shape)
     rule = f"X must hold images of shape {shape} (channels, height, width) as in fit"
     is_one = given == shape or (shape[0] == 1 and given == shape[1:])
@@ -57,9 +57,9 @@ def check_same_shape(X: Any, shape: tuple[int, int, int]) -> None:
 
 
 def to_images(X: Tensor, shape: tuple[int, int, int], background: Tensor, minimum: int = 1) -> Tensor:
-    """X as (n, channels, height, width): rows filled up to `shape`, images to `minimum` rows and columns.
+    """X as (n, channels, height, width): rows padded to `shape`, images to `minimum` rows and columns.
 
-    background : (channels, 1, 1) what they are filled up with
+    background : (channels, 1, 1) values to pad with
     """
     X = X.flatten(1)
     if missing := math.prod(shape) - X.shape[1]:            # rows of a guessed shape, which has one channel

@@ -16,19 +16,19 @@ _INDEX = "SharedImages: index must be a slice, whole numbers (m,) or bools ({},)
 
 
 class SharedImages:
-    """Images that are on a device once, however many fits use parts of them at the same time.
+    """Images that are stored on a device only once, however many fits use parts of them at the same time.
 
-    For searches and ensembles in threads of one process: scikit-learn cuts training and test parts of every fold, and
+    For searches and ensembles in threads of one process: scikit-learn cuts training and test parts for every fold, and
     a part of these images is a list of rows, not a copy. Results are those of the images themselves. The classifiers of
-    this package take them as X; everything else sees an array.
+    this package accept them as X; everything else sees an array.
 
     Parameters
     ----------
     X : array-like or tensor
-        Images in any form that classifiers take: (n, features), (n, H, W) or (n, C, H, W).
+        Images in any form that classifiers accept: (n, features), (n, H, W) or (n, C, H, W).
     device : str, torch.device or None
-        None: where X is if that is no CPU, else CUDA if there is one, else the CPU. What is there already is not
-        copied: changes of X are seen.
+        None: the device of X unless that is the CPU, else CUDA if available, else the CPU. Images already on the device
+        are not copied, so changes to X are visible.
 
     Raises
     ------
@@ -37,7 +37,7 @@ class SharedImages:
 
     Notes
     -----
-    Other processes get copies: of a part, its images alone. So threads are what it is for.
+    Other processes get copies (of a part, only its images), so use it with threads.
 
     Examples
     --------
@@ -76,7 +76,7 @@ class SharedImages:
 
     def __getitem__(self, index) -> Self:
         """A part: a slice, whole numbers (m,), or bools (n,), as NumPy counts them; no copy."""
-        if isinstance(index, tuple) and len(index) == 2 and index[1] is Ellipsis:      # as scikit-learn writes it
+        if isinstance(index, tuple) and len(index) == 2 and index[1] is Ellipsis:      # as in scikit-learn
             index = index[0]
         if isinstance(index, Tensor):
             index = index.cpu().numpy()
@@ -91,7 +91,7 @@ class SharedImages:
         part.pixels, part.rows = self.pixels, self.rows[index]
         return part
 
-    def __getstate__(self):                 # a part goes to other processes alone
+    def __getstate__(self):                 # other processes receive only this part's images
         return {"pixels": self.tensor(), "rows": torch.arange(len(self), device=self.device)}
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:

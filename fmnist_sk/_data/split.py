@@ -16,9 +16,9 @@ def n_held_out(fraction: float | int | None, n: int) -> int:
 
 
 def hold_out(images: LabelledImages, fraction: float | int, seed: int) -> tuple[LabelledImages, LabelledImages]:
-    """Training and validation images, in the proportions of the classes. Copies of an image stay on one side.
+    """Training and validation images, stratified by class. Copies of an image stay on one side.
 
-    Raises ValueError if nothing would be left to train on, or nothing can be held out.
+    Raises ValueError if nothing would be left to train on, or if nothing can be held out.
     """
     # Rows are sorted by content, so that copies of an image, given or made by its weight, are neighbours.
     hashes = content_hashes(images.pixels, images.codes)[images.row_numbers]

@@ -10,9 +10,9 @@ CHUNK = 1024        # rows that a pass over the whole data set handles at a time
 def content_hashes(pixels: Tensor, codes: Tensor) -> Tensor:
     """(n,) int64: a 64-bit hash of each image's values and its code.
 
-    Rows sorted by it are in an order that depends on their content alone, which makes a fit independent of the order
-    in which they are given. Equal hashes are equal rows, of whatever type: where all values of a data set are those of
-    bytes, they are hashed as bytes, else as float32.
+    Rows sorted by it are in an order that depends on their content alone, so a fit does not depend on the order of its
+    data. Equal hashes mean equal rows, whatever their type: if all values of a data set are those of bytes, they are
+    hashed as bytes, else as float32.
     """
     as_bytes = are_bytes(pixels)
     size = pixels[0].numel() * (1 if as_bytes else 4)
@@ -40,8 +40,8 @@ def are_bytes(pixels: Tensor) -> bool:
 def repeat_by_weight(rows: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """Rows without weight dropped; whole-numbered weights turned into repetitions, others kept as factors.
 
-    A fit with weight 2 is then the fit with that row given twice. Where that would more than quadruple the data set,
-    weights stay factors of the loss, scaled to a mean of one.
+    A fit with weight 2 is then the fit with that row given twice. If that would more than quadruple the data set,
+    weights remain factors of the loss, scaled to a mean of one.
     """
     if weights is None:
         return rows, None
@@ -75,7 +75,7 @@ def pixel_statistics(pixels: Tensor, rows: Tensor | None = None) -> tuple[Tensor
 
 
 def stratified_split(codes: Tensor, n_held_out: int, generator: torch.Generator) -> Tensor:
-    """(n,) bool: `n_held_out` rows drawn in the proportions of the classes. One row of a class is never held out."""
+    """(n,) bool: `n_held_out` rows drawn in proportion to the classes. A class always keeps at least one row."""
     order = torch.randperm(len(codes), generator=generator).to(codes.device)
     grouped = order[torch.argsort(codes[order], stable=True)]
     counts = torch.bincount(codes).cpu()

@@ -1,4 +1,4 @@
-"""What ImageClassifier's parameters may be, alone and together."""
+"""Valid values of ImageClassifier's parameters, alone and together."""
 from __future__ import annotations
 
 import inspect
@@ -27,7 +27,7 @@ from fmnist_sk.augmentation import as_transformers
 from fmnist_sk.losses import LOSSES
 from fmnist_sk.schedules import Constant, as_schedule
 
-PREDICTION_PARAMS = "batch_size", "n_threads", "precision", "tta", "tta_below"       # what predictions depend on too
+PREDICTION_PARAMS = "batch_size", "n_threads", "precision", "tta", "tta_below"       # predictions depend on these too
 VALIDATION_SCORES = "valid_loss", "valid_acc", "valid_loss_best", "valid_acc_best"
 
 PARAMETER_CONSTRAINTS: dict[str, list] = {
@@ -97,7 +97,7 @@ def check_params(net: Any) -> None:
     if net.keep_checkpoint and net.checkpoint is None:
         raise ValueError("keep_checkpoint=True needs a folder to keep files in, got checkpoint=None.")
     if net.keep_checkpoint and net.random_state is None:
-        raise ValueError("keep_checkpoint=True needs a seed, because fits without one are not the same again: set "
+        raise ValueError("keep_checkpoint=True needs a seed, because fits without one cannot be repeated: set "
                          "random_state=0, got random_state=None.")
     if net.checkpoint is not None and not os.fspath(net.checkpoint):
         raise ValueError(f"checkpoint must be the path of a folder, got checkpoint={net.checkpoint!r}.")
@@ -113,7 +113,7 @@ def check_params(net: Any) -> None:
 
 
 def _check_callbacks(net: Any, has_validation: bool, has_schedule: bool) -> None:
-    """Raise ValueError or TypeError for callbacks that cannot do here what they are for."""
+    """Raise ValueError or TypeError for callbacks that cannot do their job here."""
     for item in net.callbacks if isinstance(net.callbacks, list) else ():
         callback = item[1] if isinstance(item, (tuple, list)) and len(item) == 2 else item
         kind = callback if isinstance(callback, type) else type(callback)
@@ -125,7 +125,7 @@ def _check_callbacks(net: Any, has_validation: bool, has_schedule: bool) -> None
                              f"and callbacks with {kind.__name__}.")
         if issubclass(kind, InputShapeSetter):
             raise ValueError("callbacks must not hold InputShapeSetter: a module that names in_channels, n_classes or "
-                             "image_shape in its signature is given them, so that it needs none.")
+                             "image_shape in its signature is passed them, so it needs none.")
         default = inspect.signature(kind).parameters.get("monitor")
         monitor = default.default if isinstance(callback, type) and default else getattr(callback, "monitor", None)
         if monitor in VALIDATION_SCORES and not has_validation:
@@ -134,10 +134,10 @@ def _check_callbacks(net: Any, has_validation: bool, has_schedule: bool) -> None
 
 
 def check_ready(net: Any) -> None:
-    """Raise NotFittedError, or ValueError or TypeError for parameters that predictions cannot be made with.
+    """Raise NotFittedError, or ValueError or TypeError for parameters that make predictions impossible.
 
-    They may have been set after the fit. The others are not looked at, because that would take as long as the
-    prediction of an image.
+    They may have been set after the fit. The other parameters are not checked, because that would take as long as
+    predicting an image.
     """
     if not net.initialized_:
         check_is_fitted(net)                # which raises the error, but takes as long as all the rest

@@ -1,4 +1,4 @@
-"""What is made ready before the first step of a fit, and tidied up after the last one."""
+"""Preparation before the first step of a fit, and clean-up after the last one."""
 from __future__ import annotations
 
 import warnings
@@ -48,11 +48,11 @@ ADDS_SOFTMAX = CrossEntropy, FocalLoss, SigmoidLoss, nn.CrossEntropyLoss
 
 @dataclass(frozen=True)
 class Plan:
-    """How a fit goes on.
+    """How a fit proceeds.
 
-    restart : whether with a new network, and not with the one that is there
-    epochs : to train for now, of as many as are `planned` for the schedule
-    schedule : of the learning rate
+    restart : whether to start with a new network rather than the existing one
+    epochs : number to train for now, of those `planned` for the schedule
+    schedule : schedule of the learning rate
     checkpoint : folder of checkpoints, or None
     classes : labels that the user names, or None for those that occur
     """
@@ -73,13 +73,13 @@ def plan_of(net: SkorchNet) -> Plan:
 
 @contextmanager
 def fitting(net: SkorchNet, X, y, sample_weight, plan: Plan, task=None) -> Iterator[Fit]:
-    """Within this context everything is ready for a fit, which its body runs.
+    """Context in which everything is ready for a fit, which its body runs.
 
     task : scikit-learn's callback context of this fit, or None
     """
     net.check_training_readiness()
     if plan.restart:
-        _forget(net)                # should the fit fail, nothing old is left to predict with
+        _forget(net)                # so that a failed fit leaves nothing old to predict with
     images, is_first, teacher = _prepare_data(net, X, y, sample_weight, plan)
     file = None if plan.checkpoint is None else FitFile(
         plan.checkpoint, _fingerprint(net, images, plan.restart, teacher),
@@ -102,7 +102,7 @@ def fitting(net: SkorchNet, X, y, sample_weight, plan: Plan, task=None) -> Itera
         if file is not None:
             file.finish()
     finally:
-        if net.history and "train_loss" not in net.history[-1]:       # an epoch that was not finished
+        if net.history and "train_loss" not in net.history[-1]:       # an unfinished epoch
             del net.history_[-1]
 
 
@@ -113,7 +113,7 @@ def _forget(net: SkorchNet) -> None:
 
 
 def _prepare_data(net: SkorchNet, X, y, sample_weight, plan: Plan) -> tuple[LabelledImages, bool, Teacher | None]:
-    """Images to train on, whether they are the first, from which range and statistics were learned, and the teacher."""
+    """Images to train on, whether they are the first ones, from which statistics were learned, and the teacher."""
     learns = plan.restart or not _has_seen_data(net)
     checked = checked_images(net, X, y, shape=None if learns else net.image_shape_)
     labels = encode(y, len(checked))
@@ -139,7 +139,7 @@ def _prepare_data(net: SkorchNet, X, y, sample_weight, plan: Plan) -> tuple[Labe
 
 
 def _has_seen_data(net: SkorchNet) -> bool:
-    """Whether the network was built for data, or has weights from elsewhere, rather than for images it guessed at."""
+    """Whether the network was built for actual data or has loaded weights, rather than built for assumed images."""
     if net._encoder.pixels is not None or len(net.history):
         return True
     as_new = network_builder(net, net._encoder).build(net._generators.seed).state_dict()
@@ -148,7 +148,7 @@ def _has_seen_data(net: SkorchNet) -> bool:
 
 
 def _rebuild(net: SkorchNet, encoder: ImageEncoder) -> None:
-    """Build the network again, for the data that came: in place, because skorch's SkorchDoctor has hooks on it."""
+    """Rebuild the network for the actual data: in place, because skorch's SkorchDoctor has hooks on it."""
     module = network_builder(net, encoder).build(net._generators.seed)
     encoder.device = net.device_
     net._encoder = encoder
@@ -168,8 +168,8 @@ def _check_size(net: SkorchNet, encoder: ImageEncoder, X: Checked, is_given: boo
         reason = network_builder(net, encoder).why_too_small(encoder.image_shape)
         raise ValueError(f"{encoder.owner} needs images of at least {side} x {side} pixels, got "
                          f"{height} x {width}{reason}")
-    warnings.warn(f"X has rows of {X.shape[1]} values, which are filled up to {side} x {side}, the smallest images "
-                  f"that {encoder.owner} takes. If they are images, they are too small for it: enlarge them, or take a "
+    warnings.warn(f"X has rows of {X.shape[1]} values, which are padded to {side} x {side}, the smallest images that "
+                  f"{encoder.owner} accepts. If they are images, they are too small for it: enlarge them, or use a "
                   "network with fewer poolings and strides.", UserWarning, stacklevel=2)
 
 
@@ -179,7 +179,7 @@ def _prepare_network(net: SkorchNet, images: LabelledImages, restart: bool, is_f
         if is_first and hasattr(net.module_, "standardize"):
             net.module_.standardize.learn(torch.tensor(net._encoder.mean), torch.tensor(net._encoder.std))
         if not any(True for _ in net.criterion_.parameters()):
-            net.initialize_criterion()             # it may have been set anew
+            net.initialize_criterion()             # it may have been changed
         return
     seed = new_seed(net.random_state)
     if file is not None and file.content is not None:
@@ -188,8 +188,8 @@ def _prepare_network(net: SkorchNet, images: LabelledImages, restart: bool, is_f
     net.initialize()
     _whiten(net, images)
     if isinstance(net.criterion_, ADDS_SOFTMAX) and ends_in_softmax(net.module_, net._encoder.network_shape):
-        warnings.warn("module must return logits, but what it returns are probabilities, as if it ended in a softmax: "
-                      f"{type(net.criterion_).__name__} applies its own, so that the network hardly learns. Leave the "
+        warnings.warn("module must return logits, but it returns probabilities, as if it ended in a softmax: "
+                      f"{type(net.criterion_).__name__} applies its own, so the network hardly learns. Leave the "
                       "softmax out.", UserWarning, stacklevel=2)
 
 
@@ -197,7 +197,7 @@ def _whiten(net: SkorchNet, images: LabelledImages) -> None:
     """Let a whitening first layer learn from training images."""
     layers = {name: layer for name, layer in net.module_.named_modules() if isinstance(layer, Whitening)}
     if layers:
-        # Of 1,000 images, in no order that means anything.
+        # From 1,000 images, in an arbitrary order.
         with torch.no_grad(), Hooks(dict(layers)) as seen, enough_memory(net):
             net.infer(images.batch(slice(0, 1000))[0])
         for name, (given, _) in seen.items():
@@ -206,19 +206,19 @@ def _whiten(net: SkorchNet, images: LabelledImages) -> None:
 
 
 def _check_last_step(net: SkorchNet, images: LabelledImages) -> None:
-    """Raise ValueError if the network's logits are not finite after its last step, whose loss is that before it.
+    """Raise ValueError if logits are not finite after the last step; that step's own loss was computed before it.
 
-    Of validation images the loss has shown it.
+    With validation images, their loss has already shown it.
     """
     if len(net.history) and "valid_loss" not in net.history[-1]:
         first = images.take(torch.arange(min(len(images), MIN_ROWS), device=net.device_))
         logits = torch.cat(list(net.forward_iter(first, device=None)))
         if not torch.isfinite(probabilities_of(net.criterion_, logits)).all():
-            raise not_finite(net, "network ceased to compute finite numbers")
+            raise not_finite(net, "network's outputs became infinite or NaN")
 
 
 def _fingerprint(net: SkorchNet, images: LabelledImages, restart: bool, teacher: Teacher | None) -> str:
-    """What tells this fit from others: settings, data, and the network that it goes on with."""
+    """A hash that distinguishes this fit from others: settings, data, and the network that it continues with."""
     ignored = {"checkpoint", "checkpoint_every", "device", "keep_checkpoint", "n_threads", "teacher", "tta",
                "tta_below", "verbose", "warm_start", *([] if net.schedule_epochs is None else ["max_epochs"]),
                *([] if net.keep_checkpoint else ["callbacks"])}

@@ -1,4 +1,4 @@
-"""Names of parameters that a constructor does not take, and what to do instead."""
+"""Names of parameters that a constructor does not accept, and what to do instead."""
 from __future__ import annotations
 
 import difflib
@@ -9,16 +9,16 @@ INSTEAD = {
     "train_split": "set validation_fraction=0.2, or validation_data=(X, y), instead",
     "predict_nonlinearity": "give the criterion a method `probabilities` instead",
     "classes": "pass classes to partial_fit instead",
-    "iterator_train": "images are on the device, and batches are cut from them there: there is no loader to set",
-    "iterator_valid": "images are on the device, and batches are cut from them there: there is no loader to set",
-    "dataset": "pass the images themselves to fit: there is no data set to set",
-    "use_caching": "scores of callbacks use the predictions of the pass in any case",
+    "iterator_train": "images are on the device, and batches are cut from them there, without a data loader",
+    "iterator_valid": "images are on the device, and batches are cut from them there, without a data loader",
+    "dataset": "pass the images themselves to fit, without a data set",
+    "use_caching": "callbacks' scores always use the predictions made during the epoch",
 }
 PREFIXES = "module", "criterion", "optimizer", "callbacks"
 
 
 def check_names(kind: type, args: tuple, params: dict) -> None:
-    """Raise TypeError for arguments that the constructor of `kind` does not take."""
+    """Raise TypeError for arguments that the constructor of `kind` does not accept."""
     constructor: Any = inspect.getattr_static(kind, "__init__")
     accepted = inspect.signature(constructor).parameters
     kinds = {parameter.kind for parameter in list(accepted.values())[1:]}
@@ -35,7 +35,7 @@ def check_names(kind: type, args: tuple, params: dict) -> None:
         if rest and part in PREFIXES:
             advice = f"set it after construction: {kind.__name__}(...).set_params({name}={params[name]!r:.100})"
         elif rest and part in ("augment", "schedule"):
-            advice = f"give it to the object that is passed as {part}"
+            advice = f"give it to the object passed as {part}"
         elif part in INSTEAD:
             advice = INSTEAD[part]
         else:

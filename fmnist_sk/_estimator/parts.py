@@ -1,4 +1,4 @@
-"""From parameters of a classifier to the objects that it consists of."""
+"""From a classifier's parameters to the objects that it consists of."""
 from __future__ import annotations
 
 import math
@@ -18,14 +18,14 @@ from fmnist_sk._runtime.device import choose_device
 
 
 def network_builder(net: NetProtocol, encoder: ImageEncoder) -> NetworkBuilder:
-    """What builds the network of a classifier for the images and classes that were learned."""
+    """The builder of a classifier's network for the images and classes that were learned."""
     scaling = (torch.tensor(encoder.mean), torch.tensor(encoder.std)) if net.standardize else None
     return NetworkBuilder(net.module, own_params(net), net.get_params_for("module"), encoder.network_shape,
                           len(encoder.classes), scaling)
 
 
 def own_params(net: NetProtocol) -> dict[str, Any]:
-    """Parameters that a subclass adds: those that the module's signature names are passed to it."""
+    """Parameters added by a subclass: those named in the module's signature are passed to it."""
     kind: Any = type(net)
     first: Any = next(base for base in reversed(kind.__mro__) if "__dataclass_fields__" in vars(base))
     of_all = {field.name for field in fields(first)}                # of ImageClassifier
@@ -37,7 +37,7 @@ def new_seed(random_state) -> int:
 
 
 def prepare_unfitted(net: NetProtocol) -> tuple[ImageEncoder, Generators]:
-    """What a classifier that was not fitted takes for granted: ten classes, and images of `image_shape` or 28 x 28."""
+    """What an unfitted classifier assumes: ten classes, and images of `image_shape` or 28 x 28."""
     net._validate_params()
     given = tuple(net.image_shape or (28, 28))
     shape = check_image_shape(given, math.prod(given))

@@ -1,7 +1,7 @@
 """A skorch net's state, its parameter protocol, and how it is pickled.
 
-skorch's own ``__init__`` never runs, because explicit signatures are what scikit-learn works with; the attributes it
-would set are class attributes here.
+skorch's own ``__init__`` never runs, because scikit-learn requires explicit signatures; the attributes it would set are
+class attributes here.
 """
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SKORCH_STATE = ("callbacks_", "cuda_dependent_attributes_", "init_context_", "in
 
 
 class NetProtocol(OnSite, CallbackSupportMixin, NeuralNetClassifier):
-    """What makes a net an estimator: its attributes and parameters, copying and pickling."""
+    """What makes a net an estimator: attributes, parameters, copying and pickling."""
 
     initialized_ = False
     history_: Any = None
@@ -54,11 +54,11 @@ class NetProtocol(OnSite, CallbackSupportMixin, NeuralNetClassifier):
 
     virtual_params_: dict = {}
     _params_to_validate: frozenset[str] | set[str] = frozenset()
-    prefixes_ = ["module", "criterion", "optimizer", "callbacks"]       # what "prefix__name" may be set of
+    prefixes_ = ["module", "criterion", "optimizer", "callbacks"]       # parts of which "prefix__name" can be set
     cuda_dependent_attributes_ = ["module_", "criterion_", "optimizer_"]
     _modules, _criteria, _optimizers = ["module"], ["criterion"], ["optimizer"]
 
-    if TYPE_CHECKING:               # parameters of ImageClassifier that hooks look at
+    if TYPE_CHECKING:               # parameters of ImageClassifier that hooks use
         module: Any
         standardize: bool | str
         image_shape: tuple[int, ...] | None
@@ -99,8 +99,8 @@ class NetProtocol(OnSite, CallbackSupportMixin, NeuralNetClassifier):
         precision: str
         verbose: int
 
-    _encoder: ImageEncoder          # what was learned of the data; not there before a fit
-    _generators: Generators         # of the network that was built
+    _encoder: ImageEncoder          # what was learned from the data; missing before a fit
+    _generators: Generators         # those of the network that was built
     _fit: Fit | None = None                         # while one runs
 
     # skorch's settings that are not hyper-parameters here
@@ -117,30 +117,30 @@ class NetProtocol(OnSite, CallbackSupportMixin, NeuralNetClassifier):
     __repr__ = BaseEstimator.__repr__
     get_metadata_routing = BaseEstimator.get_metadata_routing
 
-    if not TYPE_CHECKING:           # a type checker goes by the parameters themselves
+    if not TYPE_CHECKING:           # type checkers use the parameters themselves
         def __new__(cls, *args, **params):
-            """Raise TypeError for what the constructor does not take, with what to do instead."""
+            """Raise TypeError for arguments that the constructor does not accept, saying what to do instead."""
             check_names(cls, args, params)
             return super().__new__(cls)
 
     def _prefixed_params(self) -> dict[str, Any]:
-        """Those set by skorch's prefixed names, such as optimizer__betas: they are attributes of that name."""
+        """Parameters set by skorch's prefixed names, such as optimizer__betas: attributes of that name."""
         return {name: value for name, value in self.__dict__.items() if "__" in name and not name.startswith("_")}
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The parameters, with deep=True also those of nested objects, callbacks and skorch's prefixed names."""
+        """The parameters; with deep=True, also those of nested objects, callbacks and skorch's prefixed names."""
         params = BaseEstimator.get_params(self, deep=deep)
         return {**params, **self._get_params_callbacks(), **self._prefixed_params()} if deep else params
 
     def set_params(self, **params):
         """Set parameters of this estimator, of nested objects (``augment__p``) and of skorch's parts.
 
-        What a fitted classifier predicts does not change, but for `tta`, `tta_below` and `precision`: others, also
-        ``module__*`` and ``criterion__*``, count from the next fit on. In further training (partial_fit, warm_start)
-        count `lr`, `weight_decay`, ``optimizer__*``, `criterion`, `label_smoothing`, ``criterion__*`` and those of the
-        training loop; to set an attribute, ``net.lr = 0.01``, does the same.
+        Of these, only `tta`, `tta_below` and `precision` change the predictions of a fitted classifier; others,
+        including ``module__*`` and ``criterion__*``, take effect in the next fit. Further training (partial_fit,
+        warm_start) uses new values of `lr`, `weight_decay`, ``optimizer__*``, `criterion`, `label_smoothing`,
+        ``criterion__*`` and those of the training loop. Setting an attribute, ``net.lr = 0.01``, does the same.
 
-        Raises ValueError or TypeError for names and callbacks that there are not.
+        Raises ValueError or TypeError for names and callbacks that do not exist.
         """
         theirs = {name: value for name, value in params.items() if name.partition("__")[0] in self.prefixes_
                   and "__" in name}
@@ -168,9 +168,9 @@ class NetProtocol(OnSite, CallbackSupportMixin, NeuralNetClassifier):
         return self
 
     def __setattr__(self, name, value):
-        """Set an attribute. An optimizer at work is told of its learning rate, weight decay and other settings.
+        """Set an attribute; a running optimizer is updated with learning rate, weight decay and other settings.
 
-        A parameter may be anything until fit checks it; skorch would refuse networks and optimizers at once.
+        A parameter can be anything until fit checks it; skorch would reject networks and optimizers at once.
         """
         parameters = getattr(type(self), "__dataclass_fields__", ())
         is_parameter, part = name in parameters, name.partition("__")[0]
@@ -185,7 +185,7 @@ class NetProtocol(OnSite, CallbackSupportMixin, NeuralNetClassifier):
             return
         if name in (self._lr_name, "weight_decay"):
             option = "lr" if name == self._lr_name else name
-            if not {"optimizer__param_groups", f"optimizer__{option}"} & set(self.__dict__):       # which go before it
+            if not {"optimizer__param_groups", f"optimizer__{option}"} & set(self.__dict__):      # these come first
                 set_option(optimizer, option, value, self.decay_biases)
         elif name.startswith("optimizer__"):
             self._apply_virtual_params({name: value})
@@ -197,31 +197,31 @@ class NetProtocol(OnSite, CallbackSupportMixin, NeuralNetClassifier):
         return new
 
     def _get_params_html(self, deep: bool = True, doc_link: str = "") -> Any:
-        """The parameters of scikit-learn's picture, without those of callbacks."""
+        """The parameters in scikit-learn's diagram, without those of callbacks."""
         return super()._get_params_html(deep=False, doc_link=doc_link)
 
     def _get_fitted_attr_html(self, doc_link: str = "") -> Any:
-        """What scikit-learn's picture shows of a fit, without the state of skorch."""
+        """Fitted attributes in scikit-learn's diagram, without skorch's state."""
         found = super()._get_fitted_attr_html(doc_link)
         for name in SKORCH_STATE:
             found.pop(name, None)
         return found
 
-    # ------------------------------------------------------------------ what networks may say
+    # ------------------------------------------------------------------ what networks may override
 
     def _validate_params(self) -> None:
         """Raise ValueError or TypeError for parameters that cannot be used, alone or together."""
         check_params(self)
 
     def _minimum_size(self) -> int:
-        """The smallest height and width that the network takes."""
+        """The smallest height and width that the network accepts."""
         return 1
 
     def _prepare_network(self, network: nn.Module, is_new: bool) -> None:
-        """For networks that begin with weights of their own, or with frozen layers."""
+        """For networks that start with weights of their own, or with frozen layers."""
 
     def _plan_phases(self, epochs: int, done: int) -> list[PhasePlan]:
-        """The parts of the next `epochs` of a fit, `done` epochs after its beginning."""
+        """The phases of the next `epochs` of a fit, `done` epochs after its beginning."""
         return [PhasePlan(epochs, self.lr)]
 
     def _pixel_statistics(self, images: LabelledImages) -> tuple[Tensor, Tensor]:
@@ -233,7 +233,7 @@ class NetProtocol(OnSite, CallbackSupportMixin, NeuralNetClassifier):
 
     @property
     def _lr_name(self) -> str:
-        """The parameter that is the learning rate of the optimizer at work."""
+        """The parameter that holds the current optimizer's learning rate."""
         return "lr"
 
     # ------------------------------------------------------------------ what was learned
@@ -270,7 +270,7 @@ class NetProtocol(OnSite, CallbackSupportMixin, NeuralNetClassifier):
 
     def __setstate__(self, state):
         if self.__dict__:
-            raise TypeError(f"{type(self).__name__} takes a state only while it is copied or unpickled.")
+            raise TypeError(f"{type(self).__name__} accepts a state only while it is copied or unpickled.")
         asked, encoder = state["device"], state.get("_encoder")
         super().__setstate__({**state, "device": asked or (encoder.device.type if encoder else "cpu")})
         if asked is None:

@@ -1,4 +1,4 @@
-"""The hooks through which skorch runs a network: each calls an object that knows how, see `fmnist_sk._training`."""
+"""The hooks through which skorch runs a network; each delegates to an object in `fmnist_sk._training`."""
 from __future__ import annotations
 
 import dis
@@ -31,20 +31,20 @@ from fmnist_sk._training.steps import StepRunner
 from fmnist_sk.augmentation import compile_augmentation
 from fmnist_sk.callbacks import ProgressLog
 
-LARGER_ON_CUDA = 4          # batches that need no gradients, and so less memory; there small ones take as much time
+LARGER_ON_CUDA = 4          # for batches without gradients, which need less memory; small ones would take as long
 
 
 class SkorchNet(NetProtocol):
-    """What skorch needs to treat our classifiers as nets of its own."""
+    """What skorch needs to treat our classifiers as its own nets."""
 
     # ------------------------------------------------------------------ parts of the net
 
     def initialize(self):
-        """Build the network without training it, to load weights into.
+        """Build the network without training it, for example to load weights.
 
         Before the first fit it is made for ten classes, and for images of `image_shape` or one-channel 28 x 28.
         """
-        if not hasattr(self, "_generators"):         # the last thing that a fit makes before the network
+        if not hasattr(self, "_generators"):         # the last thing that a fit creates before the network
             self._encoder, self._generators = prepare_unfitted(self)
         return super().initialize()
 
@@ -55,11 +55,11 @@ class SkorchNet(NetProtocol):
         return self
 
     def _install(self, module: StandardizedNetwork, is_new: bool) -> None:
-        """Put a network in place on its device. is_new: whether its weights were drawn, and not loaded."""
+        """Put a network in place on its device. is_new: whether its weights were drawn rather than loaded."""
         self._generators = Generators(self._generators.seed, self.device_)
         self._generators.attach(module)
         self.module_ = in_memory_format(module.to(self.device_), torch.channels_last)
-        if is_new:                  # now, because later it may have hooks, which would see the trial
+        if is_new:                  # now, because hooks added later would see the trial
             self._generators.draws_globally(self.module_, self._encoder.network_shape)
         self._prepare_network(self.module_.network, is_new)
 
@@ -76,9 +76,9 @@ class SkorchNet(NetProtocol):
 
     def restore(self, encoder: ImageEncoder, seed: int, module: dict[str, Tensor], criterion: dict[str, Tensor],
                 history: Iterable[dict]) -> None:
-        """Become a fitted net out of what a file holds, without drawing weights.
+        """Become a fitted net from the content of a file, without drawing weights.
 
-        The optimizer comes when it is asked for, because PyTorch then imports for seconds. Raises ValueError for
+        The optimizer is created only on access, because PyTorch then spends seconds on imports. Raises ValueError for
         states of other networks.
         """
         self._encoder, self._generators = encoder, Generators(seed, encoder.device)
@@ -94,16 +94,16 @@ class SkorchNet(NetProtocol):
 
     def save_params(self, f_params=None, f_optimizer=None, f_criterion=None, f_history=None, use_safetensors=False,
                     **kwargs):
-        """skorch's; weights in channels_last order, which safetensors does not take, are written as usual."""
+        """As skorch's; weights in channels_last order, which safetensors does not accept, are written contiguously."""
         files = {"f_params": f_params, "f_optimizer": f_optimizer, "f_criterion": f_criterion, "f_history": f_history}
         with _contiguous(self.module_) if use_safetensors else nullcontext():
             super().save_params(**files, use_safetensors=use_safetensors, **kwargs)
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Whether there is a whole network, also one that was loaded or is not trained yet."""
+        """Whether there is a complete network, even one that was loaded or is not trained yet."""
         return self.initialized_
 
-    if not TYPE_CHECKING:           # to a type checker, any attribute would exist
+    if not TYPE_CHECKING:           # or any attribute would exist for a type checker
         def __getattr__(self, name):
             if name == "optimizer_" and self.__dict__.get("initialized_"):          # of a net that was loaded
                 self._initialize_optimizer()
@@ -115,7 +115,7 @@ class SkorchNet(NetProtocol):
         return [("epoch_timer", EpochTimer()), ("print_log", ProgressLog())]
 
     def trim_for_prediction(self):
-        """Free what only training needs; the loss stays, because probabilities are made by it."""
+        """Free what only training needs; the loss stays, because it computes probabilities."""
         self.check_is_fitted()
         kept = {name: getattr(self, name) for name in ("criterion", "criterion_", "optimizer")}
         super().trim_for_prediction()
@@ -140,7 +140,7 @@ class SkorchNet(NetProtocol):
 
     def get_split_datasets(self, X: LabelledImages, y=None, **fit_params
                            ) -> tuple[LabelledImages, LabelledImages | None]:
-        """Training images and validation images: `validation_data`, a stratified part of X, or None."""
+        """Training and validation images; the latter are `validation_data`, a stratified part of X, or None."""
         if self.validation_data is not None:
             return X, self._given_validation_images(self.validation_data, X.class_factors)
         if self.validation_fraction is None:
@@ -158,7 +158,7 @@ class SkorchNet(NetProtocol):
             raise type(error)(f"validation_data must be like the training data: {error}") from error
 
     def get_iterator(self, dataset: Images, training: bool = False) -> Batches:
-        """Whole batches: shuffled and augmented if for training, in order if not."""
+        """Whole batches: shuffled and augmented for training, else in order."""
         def guard(n_images):
             return enough_memory(self, n_images)
         if not training:
@@ -178,7 +178,7 @@ class SkorchNet(NetProtocol):
         return self
 
     def run_single_epoch(self, iterator, training: bool, prefix: str, step_fn: Callable, **fit_params) -> None:
-        """One pass over the batches, of which the history gets losses and accuracies."""
+        """One pass over the batches, which records losses and accuracies in the history."""
         if iterator is not None:
             scores = Pass(self, training, prefix)
             for batch in scores.over(iterator):
@@ -203,7 +203,7 @@ class SkorchNet(NetProtocol):
         return self._steps().default_evaluate(batch, **fit_params)
 
     def get_loss(self, y_pred: Tensor, y_true: Tensor, X=None, training: bool = False) -> Tensor:
-        """Mean loss of logits (n, n_classes): of soft targets where images were mixed, and weighted with weights."""
+        """Mean loss of logits (n, n_classes), with soft targets if images were mixed, weighted if there are weights."""
         return batch_loss(self.criterion_, y_pred, y_true, X, training)
 
     def infer(self, x, **fit_params) -> Tensor:
@@ -228,7 +228,7 @@ class SkorchNet(NetProtocol):
             super()._set_training(training)
 
     def notify(self, method_name, **kwargs):
-        """Call the callbacks' hook. skorch's callbacks end fits by raising KeyboardInterrupt; Ctrl-C is no such end."""
+        """Call the callbacks' hook. skorch's callbacks end fits with KeyboardInterrupt, which is told from Ctrl-C."""
         try:
             super().notify(method_name, **kwargs)
         except KeyboardInterrupt as stop:
@@ -241,13 +241,13 @@ STEP_HOOKS = "train_step", "train_step_single", "validation_step", "get_loss", "
 
 
 def own_hooks(net: SkorchNet) -> frozenset[str]:
-    """Which hooks of a step are code of the net's own class, or of the net itself."""
+    """Hooks of a step that the net's own class, or the net itself, overrides."""
     return frozenset(name for name in STEP_HOOKS if has_own(net, SkorchNet, name))
 
 
 @contextmanager
 def _contiguous(module: nn.Module) -> Iterator[None]:
-    """Within this context a module's weights are in usual order."""
+    """Context in which a module's weights are contiguous."""
     in_memory_format(module, torch.contiguous_format)
     try:
         yield
@@ -256,7 +256,7 @@ def _contiguous(module: nn.Module) -> Iterator[None]:
 
 
 def _has_raise_statement(error: BaseException) -> bool:
-    """Whether a `raise` made the exception. A signal strikes at any other instruction."""
+    """Whether a `raise` statement raised the exception; a signal strikes at other instructions."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -23,17 +23,17 @@ from fmnist_sk._network.generators import MIN_ROWS
 from fmnist_sk._network.layers import Standardize
 from fmnist_sk._network.random import DrawFrom
 
-LARGEST_OUTPUT = 2**27          # values that a layer of a network from a file may make of MIN_ROWS images
+LARGEST_OUTPUT = 2**27          # values that a layer of a network from a file may output for MIN_ROWS images
 
 
 class StandardizedNetwork(nn.Sequential):
-    """The layers "standardize" (if wanted) and "network"."""
+    """The layers "standardize" (optional) and "network"."""
 
     standardize: Standardize
     network: nn.Module
 
     def scaled(self, x: Tensor) -> Tensor:
-        """What the network is given of pixels x (n, channels, height, width)."""
+        """Input of the network for pixels x (n, channels, height, width)."""
         return self.standardize(x) if "standardize" in self._modules else x
 
 
@@ -41,9 +41,9 @@ class NetworkBuilder:
     """Builds a network for images of one shape and a number of classes.
 
     module : nn.Module class or instance, or a function that returns one
-    offered : settings that are passed if the module's signature names them
-    given : settings that are passed in any case (``module__*``)
-    image_shape : (channels, height, width) of what the network takes in
+    offered : settings passed if the module's signature names them
+    given : settings that are always passed (``module__*``)
+    image_shape : (channels, height, width) of the network's input
     n_classes : length of its logits
     standardize : (mean, std), (channels,) each, of the layer before the network, or None for none
     """
@@ -61,7 +61,7 @@ class NetworkBuilder:
         return module
 
     def restore(self, state: dict[str, Tensor], seed: int) -> StandardizedNetwork:
-        """The same with weights from a file, without drawing any. Raises ValueError for those of other networks."""
+        """The same with weights from a file, without drawing any. Raises ValueError for weights of other networks."""
         with torch.device("meta"), _at_most(4 * len(state) + 60), torch.no_grad():
             module = self._with_standardize(self.network(self.image_shape))
         for name, value in module.state_dict(keep_vars=True).items():
@@ -73,13 +73,13 @@ class NetworkBuilder:
                                  f"{tuple(value.shape)}, got {found}.")
         module.load_state_dict(state, assign=True)
         _check_outputs(module, self.image_shape)
-        if any(value.is_meta for value in (*module.parameters(), *module.buffers())):     # such as buffers not saved
+        if any(value.is_meta for value in (*module.parameters(), *module.buffers())):     # such as unsaved buffers
             module = self.build(seed)
             module.load_state_dict(state)
         return module
 
     def network(self, image_shape: tuple[int, int, int]) -> nn.Module:
-        """The network alone, for images of this shape. Raises TypeError or ValueError if there can be none."""
+        """The network alone, for images of this shape. Raises TypeError or ValueError if it cannot be built."""
         template = self.module
         if isinstance(template, nn.Module):
             return type(template)(**self.given) if self.given else copy.deepcopy(template)
@@ -105,7 +105,7 @@ class NetworkBuilder:
         return network
 
     def why_too_small(self, image_shape: tuple[int, int, int]) -> str:
-        """What the network itself says of images that are too small: which layer leaves nothing of them."""
+        """The network's own message about images that are too small: which layer leaves nothing of them."""
         try:
             with DrawFrom(torch.Generator()):
                 self.network(image_shape)
@@ -121,7 +121,7 @@ class NetworkBuilder:
         return StandardizedNetwork(layers)
 
     def _check_logits(self, module: nn.Module) -> None:
-        """One forward pass: is the module made for these images and classes? (Lazy layers get their shapes here.)"""
+        """Check in one forward pass that the module fits these images and classes (lazy layers get their shapes)."""
         expected = MIN_ROWS, self.n_classes
         module.eval()
         with torch.no_grad():
@@ -137,7 +137,7 @@ class NetworkBuilder:
 
 
 def become(module: nn.Module, other: nn.Module) -> bool:
-    """Let `module` become what `other` is, in place, so that hooks on its layers and parameters stay.
+    """Turn `module` into `other` in place, so that hooks on its layers and parameters stay.
 
     Returns False, and changes nothing, unless both have the same layers by name and type.
     """
@@ -157,7 +157,7 @@ def become(module: nn.Module, other: nn.Module) -> bool:
 
 
 def ends_in_softmax(module: nn.Module, image_shape: tuple[int, int, int]) -> bool:
-    """Whether a network gives probabilities instead of logits: none is negative, and they sum to one."""
+    """Whether a network returns probabilities instead of logits: none is negative, and they sum to one."""
     device = next(module.parameters()).device
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -167,10 +167,10 @@ def ends_in_softmax(module: nn.Module, image_shape: tuple[int, int, int]) -> boo
 
 @contextmanager
 def _unstrided_pixels(module: nn.Module) -> Iterator[None]:
-    """Convolutions that see a single pixel within this context lose their stride, which means nothing there.
+    """Context in which convolutions over a single pixel lose their stride, which has no effect there.
 
-    On processors with AMX, PyTorch 2.13 computes NaN as the gradients of strided ones in bfloat16: it reads memory that
-    nobody wrote.
+    On processors with AMX, PyTorch 2.13 computes NaN as the gradients of strided ones in bfloat16: it reads
+    uninitialised memory.
     """
     def unstride(convolution: nn.Conv2d, args: tuple) -> None:
         reach = [step * (size - 1) for step, size in zip(convolution.dilation, convolution.kernel_size, strict=True)]
@@ -188,13 +188,13 @@ def _unstrided_pixels(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _at_most(n_parts: int) -> Iterator[None]:
-    """Within this context, a network of more parameters or layers than these raises ValueError as soon as it has them.
+    """Context in which a network with more parameters or layers than these raises ValueError as soon as it has them.
     """
     thread, counts = threading.get_ident(), {kind: itertools.count(1) for kind in (nn.Parameter, nn.Module)}
 
     def hook(kind, module, name, part):
         if threading.get_ident() == thread and next(counts[kind]) > n_parts:
-            raise ValueError("the settings make a much larger network than that of these weights.")
+            raise ValueError("the settings make a much larger network than the one these weights belong to.")
 
     handles = [register_module_parameter_registration_hook(partial(hook, nn.Parameter)),
                register_module_module_registration_hook(partial(hook, nn.Module))]
@@ -210,9 +210,9 @@ class _TooLarge(ValueError):
 
 
 def _check_outputs(network: nn.Module, image_shape: tuple[int, int, int]) -> None:
-    """Raise ValueError if a layer makes more values of MIN_ROWS images than a network for such images does.
+    """Raise ValueError if a layer outputs more values for MIN_ROWS images than a network for such images needs.
 
-    A batch of no images tells the sizes: nothing is computed.
+    An empty batch shows the sizes; nothing is computed.
     """
     def hook(module, inputs, output):
         if isinstance(output, Tensor) and (
@@ -228,7 +228,7 @@ def _check_outputs(network: nn.Module, image_shape: tuple[int, int, int]) -> Non
             network.eval()(torch.zeros(0, *image_shape))
     except _TooLarge:
         raise
-    except Exception:                   # a user's network, which may not take an empty batch
+    except Exception:                   # a user's network may not accept an empty batch
         pass
     finally:
         network.train()

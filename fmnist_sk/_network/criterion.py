@@ -1,4 +1,4 @@
-"""A net's loss: built from parameters, and what it makes of logits."""
+"""A net's loss: built from parameters, and applied to logits."""
 from __future__ import annotations
 
 import copy
@@ -21,7 +21,7 @@ def build_criterion(criterion: str | type | nn.Module, given: dict[str, Any], la
         return copy.deepcopy(criterion).to(device)
     kind = LOSSES[criterion] if isinstance(criterion, str) else criterion
     settings: dict[str, Any] = {}
-    if isinstance(kind, nn.Module):              # an instance's settings are kept but for those that are given
+    if isinstance(kind, nn.Module):              # an instance keeps its settings except those given
         names = inspect.signature(type(kind)).parameters
         settings = {name: getattr(kind, name) for name in names if hasattr(kind, name)}
         kind = type(kind)
@@ -31,14 +31,14 @@ def build_criterion(criterion: str | type | nn.Module, given: dict[str, Any], la
     try:
         return kind(**settings).to(device)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"criterion cannot be made with {settings}: {error}") from error
+        raise type(error)(f"criterion cannot be created with {settings}: {error}") from error
 
 
 def batch_loss(criterion: nn.Module, logits: Tensor, codes: Tensor, X: Any = None, training: bool = False) -> Tensor:
-    """Mean loss of logits (n, n_classes): of soft targets where images were mixed, and weighted with weights.
+    """Mean loss of logits (n, n_classes), with soft targets if images were mixed, weighted if there are weights.
 
-    X : a batch's mapping, whose "weights" and "targets" count; anything else has none
-    training : as skorch's get_loss has it; the same loss counts in validation
+    X : a batch's mapping, whose "weights" and "targets" are used; anything else has none
+    training : as in skorch's get_loss; the loss is the same in validation
     """
     mapping = X if isinstance(X, Mapping) else {}
     weights, targets = mapping.get("weights"), mapping.get("targets")
@@ -63,14 +63,14 @@ def batch_loss(criterion: nn.Module, logits: Tensor, codes: Tensor, X: Any = Non
 
 
 def probabilities_of(criterion: nn.Module, logits: Tensor) -> Tensor:
-    """(n, n_classes): what the criterion's method `probabilities` makes of logits, else their softmax."""
+    """(n, n_classes): the criterion's method `probabilities` applied to logits, else their softmax."""
     function = getattr(criterion, "probabilities", None)
     if function is None:
         return logits.softmax(1)
     found = function(logits)
     if not is_own_code(criterion) and not torch.compiler.is_exporting():
-        rule = "criterion must have a method `probabilities` that makes of logits (n, n_classes) as many numbers " \
+        rule = "criterion must have a method `probabilities` that turns logits (n, n_classes) into as many numbers " \
                f">= 0, which sum to one for each image (that of {criterion!r} does not)"
-        # Rows with NaN pass: they come from logits that are not finite, which predictions report by themselves.
+        # Rows with NaN pass: they come from logits that are not finite, which predictions report themselves.
         check_probabilities(found, logits.shape, rule, finite=False)
     return found

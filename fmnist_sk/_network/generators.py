@@ -8,15 +8,15 @@ from torch import Tensor, nn
 
 from fmnist_sk._network.random import DrawFrom, draws_random_numbers, use_generator
 
-MIN_ROWS = 16        # smaller batches use other kernels: rows are added so that a prediction never depends on that
+MIN_ROWS = 16        # smaller batches use other kernels; added rows keep predictions independent of that
 
 
 class Generators:
-    """What a net draws random numbers from: no other thread, and no other net, changes what comes next.
+    """A net's own random number generators, unaffected by other threads and other nets.
 
-    seed : of both generators, and of the network's first weights
+    seed : seed of both generators and of the network's initial weights
     shuffle : the order of the training images, on the CPU
-    draw : all else in training, on the device
+    draw : everything else in training, on the device
     """
 
     def __init__(self, seed: int, device: torch.device):
@@ -24,10 +24,10 @@ class Generators:
         self.shuffle = torch.Generator().manual_seed(seed)
         self.draw = torch.Generator(device).manual_seed(seed)
         self._draws_globally: bool | None = None
-        self._unpickled: tuple[str, Tensor] | None = None       # kind of device, and what is drawn next on it
+        self._unpickled: tuple[str, Tensor] | None = None       # kind of device, and the state of `draw` on it
 
     def attach(self, module: nn.Module) -> None:
-        """Let the dropout of a network draw from here."""
+        """Let the dropout of a network draw from these generators."""
         use_generator(module, self.draw)
         self._draws_globally = None
 
@@ -39,7 +39,7 @@ class Generators:
         return self._draws_globally
 
     def around(self, module: nn.Module, shape: tuple[int, int, int]) -> AbstractContextManager:
-        """Within this context such layers draw from here too."""
+        """Context in which such layers draw from these generators too."""
         if module.training and self.draws_globally(module, shape):
             return DrawFrom(self.draw)
         return nullcontext()
@@ -48,7 +48,7 @@ class Generators:
         return {"shuffle": self.shuffle.get_state(), "device": self.draw.get_state()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Raises ValueError for states that no generator of the CPU has."""
+        """Raises ValueError for states that no CPU generator can have."""
         for name, generator in (("shuffle", self.shuffle), ("device", self.draw)):
             if generator.device.type == "cpu":
                 _check_state(state[name])
@@ -56,7 +56,7 @@ class Generators:
         self.draw.set_state(state["device"])
 
     def on(self, device: torch.device) -> Generators:
-        """The same on another device; on one of another kind its drawing begins anew from the seed."""
+        """The same on another device; on another kind of device, `draw` restarts from the seed."""
         moved = Generators(self.seed, device)
         moved.shuffle.set_state(self.shuffle.get_state())
         kind, drawn = self._unpickled or (self.draw.device.type, self.draw.get_state())
@@ -79,11 +79,11 @@ class Generators:
 
 
 def _check_state(state: Tensor) -> None:
-    """Raise ValueError if drawing would read beyond the 624 words of a Mersenne twister, which PyTorch lets happen."""
+    """Raise ValueError if drawing would read beyond the 624 words of a Mersenne Twister, which PyTorch permits."""
     data = state.numpy().tobytes()
     left, place = int.from_bytes(data[8:12], "little"), int.from_bytes(data[16:24], "little")
     if (left, place) != (1, 0) and not (1 <= left <= 624 and left + place == 625):
-        raise ValueError("its random generator is in no state that one can be in")
+        raise ValueError("its random generator has an impossible state")
 
 
 def _tensor(data: bytes) -> Tensor:

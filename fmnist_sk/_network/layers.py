@@ -1,4 +1,4 @@
-"""Layers that the classifier itself puts into or around a network."""
+"""Layers that the classifier itself adds in or around a network."""
 from __future__ import annotations
 
 from typing import TypeVar
@@ -25,7 +25,7 @@ class Standardize(nn.Module):
         self.register_buffer("std", torch.where(std > 0, std, 1.0).reshape(1, -1, 1, 1))
 
     def learn(self, mean: Tensor, std: Tensor) -> None:
-        """Use this mean and deviation (channels,), unless others than the initial 0 and 1 were loaded before."""
+        """Use this mean and deviation (channels,), unless values other than the initial 0 and 1 were loaded before."""
         if ((self.mean == 0) & (self.std == 1)).all():
             new = Standardize(mean.to(self.mean.device), std.to(self.std.device))
             self.mean, self.std = new.mean, new.std
@@ -38,15 +38,15 @@ class Whitening(nn.Module):
     """Fixed convolution as a first layer: uncorrelated maps of variance one, and their negatives. It is not trained.
 
     Its weights are the principal components of the training images' patches, each divided by its standard deviation,
-    in the order of their variances, and then the same with the other sign, so that a ReLU loses nothing. After Jordan,
-    2024, https://arxiv.org/abs/2404.00498. Takes (n, in_channels, height, width).
+    in the order of their variances, followed by their negatives, so that a ReLU loses nothing. After Jordan, 2024,
+    https://arxiv.org/abs/2404.00498. Takes (n, in_channels, height, width).
 
     maps : twice the number of components: an even number, at most ``2 * in_channels * kernel ** 2``
     kernel, stride, padding : height and width of a patch, steps between patches and zeros around the images, in pixels
     """
 
     weight: Tensor
-    FLOOR = 0.01        # share of the mean variance that is added to each, so that noise is not blown up
+    FLOOR = 0.01        # share of the mean variance added to each, so that noise is not amplified
 
     def __init__(self, in_channels: int, maps: int, kernel: int, stride: int, padding: int):
         super().__init__()
@@ -55,7 +55,7 @@ class Whitening(nn.Module):
             raise ValueError(f"whitening must have an even number of maps up to {2 * size}, twice the values of a "
                              f"patch, got {maps}.")
         self.stride, self.padding = stride, padding
-        components = torch.eye(maps // 2, size).reshape(-1, in_channels, kernel, kernel)       # of nothing seen yet
+        components = torch.eye(maps // 2, size).reshape(-1, in_channels, kernel, kernel)       # before any data
         self.register_buffer("weight", torch.cat([components, -components]))
 
     @torch.no_grad()
@@ -76,7 +76,7 @@ class Whitening(nn.Module):
 class Concatenate(nn.Module):
     """Branches side by side: maps (n, channels, height, width) to (n, all their channels, height, width).
 
-    A layer, so that an ensemble of networks that is trained as one can keep their channels apart.
+    It is a layer so that an ensemble trained as one network can keep its members' channels apart.
     """
 
     def forward(self, *branches: Tensor) -> Tensor:
@@ -84,5 +84,5 @@ class Concatenate(nn.Module):
 
 
 def in_memory_format(module: Module, memory_format: torch.memory_format) -> Module:
-    """The module with its weights of four dimensions in this order (channels_last or contiguous)."""
+    """The module with its four-dimensional weights in this memory format (channels_last or contiguous)."""
     return module.to(memory_format=memory_format)  # type: ignore[call-overload]  # missing in PyTorch's annotations

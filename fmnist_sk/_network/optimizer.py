@@ -22,10 +22,10 @@ Named = Sequence[tuple[str, nn.Parameter]]
 
 def build_optimizer(optimizer: str | type[torch.optim.Optimizer], named: Named, *, lr: float, momentum: float,
                     weight_decay: float, decay_biases: bool, settings: dict[str, Any]) -> torch.optim.Optimizer:
-    """An optimizer of those parameters that are not frozen.
+    """An optimizer of the parameters that are not frozen.
 
     named : pairs of a parameter's name and the parameter
-    settings : what the user sets as ``optimizer__*``; "param_groups" are pairs of a pattern of names and settings
+    settings : the user's ``optimizer__*``; "param_groups" are pairs of a pattern of names and settings
     """
     named = [(name, p) for name, p in named if p.requires_grad]
     if not named:
@@ -53,11 +53,11 @@ def build_optimizer(optimizer: str | type[torch.optim.Optimizer], named: Named, 
     try:
         return optimizer(groups, **{**defaults, **settings})
     except (TypeError, ValueError) as error:
-        raise type(error)(f"optimizer cannot be made with {({**defaults, **settings})}: {error}") from error
+        raise type(error)(f"optimizer cannot be created with {({**defaults, **settings})}: {error}") from error
 
 
 def _groups_by_name(named: Named, patterns: Any) -> list[dict[str, Any]]:
-    """A group for each pattern that names match (the first counts), and one of all other parameters."""
+    """A group for each pattern that names match (the first match counts), and one for all other parameters."""
     try:
         groups = [{"params": [], **settings} for _, settings in patterns]
         others: dict[str, Any] = {"params": []}
@@ -72,16 +72,16 @@ def _groups_by_name(named: Named, patterns: Any) -> list[dict[str, Any]]:
 
 
 def set_option(optimizer: torch.optim.Optimizer, name: str, value: float, decay_biases: bool) -> None:
-    """Set the learning rate or the weight decay of an optimizer at work, as `build_optimizer` spreads them."""
+    """Set the learning rate or weight decay of an existing optimizer, for the same groups as `build_optimizer`."""
     for group in optimizer.param_groups:
         if name != "weight_decay" or decay_biases or any(p.ndim > 1 for p in group["params"]):
             group[name] = value
 
 
 def state_after_a_step(optimizer: torch.optim.Optimizer, found) -> dict[str, Any]:
-    """The state of an optimizer after a step, as a pattern for `checked_copy`: of a copy that takes a step.
+    """The state of an optimizer after a step, as a pattern for `checked_copy`, from a copy that takes a step.
 
-    Only parameters that `found` has a state of, because frozen ones take no steps.
+    Only parameters whose state `found` has, because frozen ones take no steps.
     """
     twin = copy.deepcopy(optimizer)
     for group in twin.param_groups:

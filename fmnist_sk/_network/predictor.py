@@ -16,11 +16,11 @@ class Predictor(nn.Module):
     """Raw pixels (n, channels, height, width) to probabilities (n, n_classes) float32.
 
     logits : the network with its standardisation, or a function of pixels that runs it in batches
-    criterion : the loss, which makes probabilities of logits
+    criterion : the loss, which turns logits into probabilities
     tta : kinds of views of an image whose probabilities are averaged, see ImageClassifier; None for the image alone
-    tta_below : only of images whose largest probability is less; None for all
-    skips : whether views that do not count are not computed; a program of fixed operations computes all
-    background : (channels, 1, 1) what comes in from outside when a view is shifted or images are padded
+    tta_below : views are used only for images whose largest probability is less; None for all
+    skips : whether to skip unneeded views; an exported program, with its fixed operations, computes all
+    background : (channels, 1, 1) fill values for shifted views and padded images
     padding : pixels added on the left, right, top and bottom
     """
 
@@ -49,9 +49,9 @@ class Predictor(nn.Module):
         return plain
 
     def _mean(self, plain: Tensor, images: Tensor) -> Tensor:
-        """Of the probabilities of all views, the first of which, `plain`, are there.
+        """Mean probabilities over all views; those of the first view, `plain`, are given.
 
-        They are added one after the other: PyTorch's mean rounds differently for different numbers of images.
+        They are added one by one, because PyTorch's mean rounds differently for different numbers of images.
         """
         total, n_views = plain, 1
         for view in islice(views(images, self.tta, self.background), 1, None):

@@ -27,8 +27,8 @@ class Dropout(nn.Dropout):
 
 
 def use_generator(module: nn.Module, generator: torch.Generator) -> None:
-    """Let all dropout of elements in `module` draw from `generator`."""
-    replaced: dict[nn.Module, Dropout] = {}           # one layer may stand in several places
+    """Let all element-wise dropout in `module` draw from `generator`."""
+    replaced: dict[nn.Module, Dropout] = {}           # one layer can occur in several places
     for parent in list(module.modules()):
         for name, child in parent._modules.items():
             if type(child) is nn.Dropout:
@@ -49,7 +49,7 @@ def draws_random_numbers(module: nn.Module, x: Tensor) -> bool:
 
 
 class DrawFrom(TorchDispatchMode):
-    """Within this context, random numbers of this thread come from `generator`.
+    """Context in which this thread's random numbers come from `generator`.
 
     PyTorch's layers initialise themselves from the global generator, which other threads use and seed.
     """
@@ -61,7 +61,7 @@ class DrawFrom(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         if "generator" not in {argument.name for argument in func._schema.arguments}:
-            func = getattr(func.overloadpacket, "generator", func)       # torch.rand and the like have two forms
+            func = getattr(func.overloadpacket, "generator", func)       # torch.rand and the like have two overloads
         if kwargs.get("generator") is None and "generator" in {argument.name for argument in func._schema.arguments}:
             kwargs = {**kwargs, "generator": self.generator}
         return func(*args, **kwargs)

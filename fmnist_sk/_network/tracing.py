@@ -1,4 +1,4 @@
-"""Passes through a network that see what its layers take in and give."""
+"""Forward passes through a network that record inputs and outputs of its layers."""
 from __future__ import annotations
 
 import threading
@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from fmnist_sk._network.generators import MIN_ROWS
 
-# For each layer, in the order of computation: the first tensor that it takes in, or None, and the first that it gives.
+# For each layer, in the order of computation: its first input tensor, or None, and its first output tensor.
 Traces = dict[str, tuple[Tensor | None, Tensor]]
 
 
 class Hooks:
-    """Within this context, the Traces of `layers` in passes of this thread; other threads may use the network too.
+    """Context that gives the Traces of `layers` in this thread's passes; other threads may use the network too.
 
-    Layers that give no tensor are left out. Of a layer that is called several times, the last call counts.
+    Layers that output no tensor are left out. If a layer is called several times, the last call counts.
     """
 
     def __init__(self, layers: dict[str, nn.Module]):
@@ -47,7 +47,7 @@ class Hooks:
 def trace_layers(module: nn.Module, layers: dict[str, nn.Module], shape: tuple[int, int, int]) -> Traces:
     """The traces of one black image (channels, height, width). Leaves the module in evaluation mode."""
     device = next(module.parameters()).device
-    with torch.enable_grad(), Hooks(layers) as seen:       # without gradients, attention is one kernel not counted
+    with torch.enable_grad(), Hooks(layers) as seen:       # without gradients, attention is one uncounted kernel
         module.eval()(torch.zeros(1, *shape, device=device))
     return seen
 
@@ -72,7 +72,7 @@ def _first_tensor(values: Iterable) -> Tensor | None:
 
 
 def layers_by_name(network: nn.Module, names: Sequence[str], parameter: str) -> dict[str, nn.Module]:
-    """The modules of a network by their names. Raise ValueError, which names `parameter`, for unknown names."""
+    """The modules of a network by name. Raise ValueError naming `parameter` for unknown names."""
     known = dict(network.named_modules())
     if unknown := [name for name in names if not isinstance(name, str) or name not in known]:
         raise ValueError(f"{parameter} must be named as in the network ({', '.join(filter(None, known))}), got "
@@ -87,5 +87,5 @@ def is_layer(module: nn.Module) -> bool:
 
 
 def count(module: nn.Module, recurse: bool = True) -> int:
-    """Number of parameters, with `recurse` those of all layers within."""
+    """Number of parameters, with `recurse` including those of all sublayers."""
     return sum(parameter.numel() for parameter in module.parameters(recurse))

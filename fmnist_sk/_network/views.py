@@ -1,4 +1,4 @@
-"""Test-time augmentation: an image is judged by several views of it."""
+"""Test-time augmentation: an image is classified by several views of it."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def check_tta(tta: Any) -> tuple[str, ...]:
 
 
 def views(x: Tensor, tta: Any, background: Tensor) -> Iterator[Tensor]:
-    """Images (n, channels, height, width) and the views of them that `tta` names. Shifts bring in the background
+    """Images (n, channels, height, width) and the views of them that `tta` names. Shifts fill with the background
     (channels, 1, 1) of each channel."""
     kinds = check_tta(tta)
     for mirrored, shift in product((False, True) if "mirror" in kinds else (False,),

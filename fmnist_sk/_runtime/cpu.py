@@ -1,4 +1,4 @@
-"""How networks use the CPU: PyTorch's threads, and memory that the process keeps between steps."""
+"""How networks use the CPU: PyTorch's threads, and memory kept by the process between steps."""
 from __future__ import annotations
 
 import contextlib
@@ -31,15 +31,15 @@ with contextlib.suppress(AttributeError, OSError, TypeError):
 
 @functools.cache
 def n_processors() -> int:
-    """How many processors this process may use: those of its affinity, and of the quota of its container."""
+    """Number of processors that this process may use, by its affinity and its container's quota."""
     return joblib.cpu_count()
 
 
 @contextlib.contextmanager
 def use_cpu(n_threads: int | None) -> Iterator[None]:
-    """Within this context, PyTorch computes with n_threads (None: as many as are set) and keeps the memory it frees.
+    """Context in which PyTorch computes with n_threads (None: its current setting) and keeps the memory it frees.
 
-    There are never more than n_processors: a thousand are 60 times as slow. In a forked process it computes with one.
+    There are never more than n_processors: a thousand threads are 60 times as slow. A forked process uses one thread.
     """
     global _n_computing, _since
     with _lock:
@@ -67,7 +67,7 @@ def use_cpu(n_threads: int | None) -> Iterator[None]:
 
 
 def set_threads(n_threads: int) -> None:
-    """Set the number of threads for what is left of the innermost context of use_cpu, in which this thread is."""
+    """Set the number of threads for the rest of this thread's innermost use_cpu context."""
     _mine.uses[-1].set_threads(n_threads)
 
 
@@ -88,10 +88,10 @@ class _Use:
             torch.set_num_threads(n_threads)
 
     def finish(self) -> None:
-        """Set the threads that there were before.
+        """Restore the previous number of threads.
 
-        A part of the setting (MKL's) belongs to the process: the last context that ends restores it. The other part
-        (OpenMP's) belongs to the thread: one that leaves before others restores it the next time.
+        Part of the setting (MKL's) belongs to the process: the last context that ends restores it. The other part
+        (OpenMP's) belongs to the thread: a thread that leaves before others restores it the next time.
         """
         global _n_setting
         with _lock:
@@ -106,9 +106,9 @@ class _Use:
 
 
 def _begin_anew() -> None:
-    """Forget the threads of the parent, in a process that was forked.
+    """Forget the parent's threads in a forked process.
 
-    PyTorch computes with one thread in it, here and elsewhere: OpenMP would wait for the parent's for ever.
+    There PyTorch computes with one thread, here and elsewhere: OpenMP would wait forever for the parent's threads.
     """
     global _lock, _n_computing, _n_setting, _mine, _is_fork
     _lock, _n_computing, _n_setting, _mine, _is_fork = threading.Lock(), 0, 0, threading.local(), True
@@ -127,5 +127,5 @@ def _set_thresholds(computing: bool) -> None:
         asked = os.environ.get(name, "")
         usual = min(int(asked), 2**31 - 1) if asked.isdecimal() else otherwise
         _mallopt(option, within if computing else usual)
-    if not computing and time.monotonic() - _since > 0.3:      # it takes milliseconds
+    if not computing and time.monotonic() - _since > 0.3:      # returning it takes milliseconds
         _malloc_trim(0)

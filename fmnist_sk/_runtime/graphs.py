@@ -15,16 +15,16 @@ _one_at_a_time = threading.Lock()
 class Recorded:
     """A function of tensors whose kernels are recorded and replayed (CUDA graphs).
 
-    A step of a small network is a hundred kernels, which take longer to start one by one than to run. The first calls
-    run the function as it is; the first call whose tensors have sizes that came WARM_UP times before is recorded, and
-    later calls with these sizes replay it. The next replay overwrites the results of the one before.
+    A step of a small network is a hundred kernels, which take longer to launch one by one than to run. The first calls
+    run the function directly; the first call whose tensor sizes have occurred WARM_UP times before is recorded, and
+    later calls with these sizes replay it. Each replay overwrites the results of the previous one.
 
     function : does the same work whatever values the tensors hold, never waits for the device, leaves the tensors
         unchanged, and returns a tuple of tensors without gradients, or None in their place
-    generators : all generators that it draws random numbers from
+    generators : all random generators that the function uses
     """
 
-    WARM_UP = 3         # calls as it is, in which libraries choose their kernels and take their memory
+    WARM_UP = 3         # direct calls, in which libraries choose kernels and allocate memory
 
     def __init__(self, function: Callable[..., tuple], generators: Sequence[torch.Generator]):
         self.function, self.generators = function, generators
@@ -37,7 +37,7 @@ class Recorded:
         self.counts: Counter[tuple] = Counter()
 
     def __call__(self, state: Any, *tensors: Tensor | None) -> tuple:
-        """function(*tensors). state: what its work depends on besides; when it changes, it is recorded anew."""
+        """function(*tensors). state: what else its work depends on; if it changes, the function is recorded again."""
         if state != self.state:
             self._forget(state)
         sizes = tuple(None if value is None else (value.shape, value.dtype) for value in tensors)
@@ -60,7 +60,7 @@ class Recorded:
         graph = torch.cuda.CUDAGraph()
         for generator in self.generators:
             graph.register_generator_state(generator)
-        # Other threads may go on with what they do; what they allocate is theirs.
+        # Other threads may continue; what they allocate is theirs.
         with _one_at_a_time, torch.cuda.device(self.generators[0].device), \
                 torch.cuda.graph(graph, capture_error_mode="thread_local"):
             self.found = self.function(*self.given)
@@ -70,5 +70,5 @@ class Recorded:
 
 
 def is_own_code(part: type | Any) -> bool:
-    """Whether this class, or the class of this object, is defined in this package, so that what it does is known."""
+    """Whether this class, or this object's class, is defined in this package, so that its behaviour is known."""
     return (part if isinstance(part, type) else type(part)).__module__.startswith("fmnist_sk.")

@@ -1,4 +1,4 @@
-"""A lack of memory, told as a ValueError that says what to try."""
+"""Lack of memory, reported as a ValueError that says what to try."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import torch
 
 
 class TakesBatches(Protocol):
-    """What is named when memory runs out: an estimator with a batch size, on a device."""
+    """The estimator named when memory runs out: it has a batch size and a device."""
 
     batch_size: int
 
@@ -19,10 +19,10 @@ class TakesBatches(Protocol):
 
 @contextmanager
 def enough_memory(estimator: TakesBatches, n_images: int = 0, least: int = 1) -> Iterator[None]:
-    """Within this context a lack of memory becomes a ValueError that says what to try.
+    """Context in which lack of memory becomes a ValueError that says what to try.
 
     n_images : images in the batch that the memory is for, or 0 if it is for the network itself
-    least : images for which there is memory in any case, so that a smaller batch is of no use
+    least : number of images for which there is always enough memory, so that a smaller batch would not help
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Packages that are installed with extras only."""
+"""Packages that are installed only with extras."""
 from __future__ import annotations
 
 import importlib

@@ -1,4 +1,4 @@
-"""The base class of schedules and transformers, and checks that hold for any parameter."""
+"""The base class of schedules and transformers, and checks that apply to any parameter."""
 from __future__ import annotations
 
 import numbers
@@ -21,7 +21,7 @@ def set_nested(estimator: BaseEstimator, params: dict) -> None:
         wrong = [name for name, part in nested.items() if not hasattr(getattr(estimator, part), "set_params")]
         name = (wrong or list(nested))[0]
         raise ValueError(f"{name} needs an object with parameters, got {nested[name]}="
-                         f"{getattr(estimator, nested[name])!r}; such are OneCycle() and Preset('fashion').") from error
+                         f"{getattr(estimator, nested[name])!r}; examples: OneCycle(), Preset('fashion').") from error
 
 
 def check_numbers(params: dict) -> None:

@@ -1,4 +1,4 @@
-"""Which arithmetic a network computes with."""
+"""Which arithmetic a network uses."""
 from __future__ import annotations
 
 import contextlib
@@ -22,5 +22,5 @@ def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
 
 
 def autocast(dtype: torch.dtype, device: torch.device) -> AbstractContextManager:
-    """Within this context PyTorch computes convolutions and matrix products in `dtype`."""
+    """Context in which PyTorch computes convolutions and matrix products in `dtype`."""
     return contextlib.nullcontext() if dtype is torch.float32 else torch.autocast(device.type, dtype)

@@ -1,4 +1,4 @@
-"""scikit-learn's callbacks (sklearn.callback), which came with version 1.9; before it estimators have none."""
+"""scikit-learn's callbacks (sklearn.callback), new in version 1.9; older versions have none."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -9,12 +9,12 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 if TYPE_CHECKING:
     class CallbackSupportMixin:
-        """An estimator whose fit tells callbacks where it stands."""
+        """An estimator whose fit reports its progress to callbacks."""
 
         def _init_callback_context(self, **settings: Any) -> Any: ...
 
     def with_callbacks(fit: Function) -> Function:
-        """The same function, around which callbacks are set up and torn down."""
+        """The same function, with callbacks set up before it and torn down after it."""
         return fit
 else:
     try:
@@ -29,7 +29,7 @@ else:
 
 
 class NoTask:
-    """A task of a fit that no callback is told of."""
+    """A task of a fit that is not reported to callbacks."""
 
     def subcontext(self, **settings: Any) -> Self:
         return self
@@ -43,7 +43,7 @@ class NoTask:
 
 @contextmanager
 def one_task(estimator: CallbackSupportMixin, X: Any, y: Any) -> Iterator[None]:
-    """The body of a fit that callbacks are told of as a whole. The fit itself needs `with_callbacks`."""
+    """Context for the body of a fit that is reported to callbacks as a whole. The fit needs `with_callbacks`."""
     task = estimator._init_callback_context()
     task.call_on_fit_task_begin(estimator=estimator, X=X, y=y)
     yield

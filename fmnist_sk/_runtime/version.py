@@ -1,2 +1,2 @@
-"""The version of the package, which its build reads too."""
+"""The version of the package, also read by its build."""
 __version__ = "0.2.0.dev0"

@@ -27,17 +27,17 @@ from fmnist_sk.classifier import ImageClassifier
 if TYPE_CHECKING:
     from fmnist_sk._saving.values import EstimatorDecoder, EstimatorEncoder
 
-NOT_SAVED = "validation_data", "callbacks", "checkpoint", "teacher"         # of the training, not of the model
-PREFIXED_PARAM = re.compile("(module|criterion|optimizer)__.")         # settings in skorch's manner that are saved
+NOT_SAVED = "validation_data", "callbacks", "checkpoint", "teacher"         # settings of training, not of the model
+PREFIXED_PARAM = re.compile("(module|criterion|optimizer)__.")         # skorch-style settings that are saved
 FITTED_ATTRIBUTES = "n_features_in_", "feature_names_in_", "best_epoch_"
 IN_FILE = {"classes_inferred_", "image_shape_", "value_range_", "pixels_", "_seed", "n_iter_", *FITTED_ATTRIBUTES}
 LARGEST_IMAGE = 2**21                   # values
 DEVICES = "cpu", "cuda", "mps", "xpu"
-FITTED = 30_000                         # bytes of a network beside its weights
+FITTED = 30_000                         # bytes of a network besides its weights
 
 
 def describe(classifier: ImageClassifier, encoder: EstimatorEncoder) -> dict:
-    """Settings and learned attributes of a classifier, for JSON; of an unfitted one, such as a search's, settings."""
+    """Settings and learned attributes of a classifier, for JSON; only settings if unfitted, such as a search's."""
     params = BaseEstimator.get_params(classifier, deep=False)
     if isinstance(classifier.module, torch.nn.Module):
         raise ValueError("module must be a class to be saved, because the file holds no code, got an instance of "
@@ -71,7 +71,7 @@ def describe(classifier: ImageClassifier, encoder: EstimatorEncoder) -> dict:
 
 
 def _check_as_fitted(classifier: ImageClassifier) -> None:
-    """Raise ValueError if the parameters, which are saved, do not make the network and loss that were fitted."""
+    """Raise ValueError if the parameters to be saved do not produce the network and loss that were fitted."""
     encoder, module = classifier._encoder, copy.deepcopy(classifier.module_).cpu().eval()
     low, span = encoder.pixel_range.low.cpu(), encoder.pixel_range.span.cpu()
     generator = torch.Generator().manual_seed(0)
@@ -88,14 +88,14 @@ def _check_as_fitted(classifier: ImageClassifier) -> None:
     except (RuntimeError, TypeError, ValueError):
         same = False
     if not same:
-        raise ValueError(f"{type(classifier).__name__} cannot be saved: parameters were set after its fit, and make "
-                         "another network or other probabilities. Fit it again, or set them back.")
+        raise ValueError(f"{type(classifier).__name__} cannot be saved: parameters were set after its fit, and give "
+                         "a different network or different probabilities. Fit it again, or reset them.")
 
 
 def restore(described: dict, tensors: dict[str, Tensor], device, decoder: EstimatorDecoder) -> ImageClassifier:
     kind = decoder.find(described["class"], "classifier")
     if not (isinstance(kind, type) and issubclass(kind, ImageClassifier)):
-        raise ValueError(f"its {kind.__name__} is no ImageClassifier.")
+        raise ValueError(f"its {kind.__name__} is not an ImageClassifier.")
     params = {name: decoder.decode(value, name) for name, value in described["params"].items()}
     if "module" in params and not isinstance(params["module"], type) and params["module"] not in decoder.trusted:
         raise ValueError("its module must be a class.")
@@ -123,12 +123,12 @@ def restore(described: dict, tensors: dict[str, Tensor], device, decoder: Estima
     images = ImageEncoder(kind.__name__, learned["classes_inferred_"], learned["image_shape_"], 1,
                           choose_device(classifier.device), _pixels(learned), mean, std)
     if min(learned["image_shape_"][1:]) < classifier._minimum_size() > MAX_PADDED_SIDE:
-        raise ValueError(f"its network needs images of {classifier._minimum_size()} pixels a side.")
+        raise ValueError(f"its network needs images of {classifier._minimum_size()} pixels per side.")
     if described["device"] not in DEVICES:
         raise ValueError(f"its device must be one of {', '.join(DEVICES)}.")
     if described["device"] != "cpu" and images.device.type == "cpu" and device == "auto":
-        warnings.warn(f"The model was fitted on {described['device']}, which is not here: it is on the CPU now, and "
-                      "slower.", UserWarning, stacklevel=4)
+        warnings.warn(f"The model was fitted on {described['device']}, which is not available: it is on the CPU now, "
+                      "and slower.", UserWarning, stacklevel=4)
     parts = {name: {key.removeprefix(f"{name}."): value for key, value in tensors.items()
                     if key.startswith(f"{name}.")} for name in ("module", "criterion")}
     history = decoder.decode(described["history"])
@@ -147,7 +147,7 @@ def _flat_row(row: dict) -> dict:
 
 
 def _check_learned(learned: dict) -> None:
-    """Raise ValueError unless the attributes are such as a fit makes."""
+    """Raise ValueError unless the attributes are valid results of a fit."""
     classes, shape = learned.get("classes_inferred_"), learned.get("image_shape_")
     if type(classes) is not np.ndarray or classes.ndim != 1 or (classes.dtype == object and not all(
             isinstance(label, str) for label in classes)) or not np.array_equal(np.unique(classes), classes):
@@ -160,13 +160,13 @@ def _check_learned(learned: dict) -> None:
     if learned.get("best_epoch_", 1) < 0 or learned.get("n_iter_", 1) < 0:
         raise ValueError("its numbers of epochs must not be below 0.")
     if not 1 <= learned.get("n_features_in_", 1) <= math.prod(shape):                  # fewer are padded
-        raise ValueError(f"its rows of {learned['n_features_in_']!r} values are no images of shape {shape}.")
+        raise ValueError(f"its rows of {learned['n_features_in_']!r} values are not images of shape {shape}.")
 
 
 def _pixels(learned: dict) -> PixelStatistics | None:
-    """What a fit learned of its pixels; until 0.1.0 that was one range for all channels, the smallest the background.
+    """What a fit learned about its pixels; until 0.1.0 one range for all channels, whose minimum was the background.
 
-    Raises ValueError for what none learns.
+    Raises ValueError for values that no fit learns.
     """
     n_channels, of_old = learned["image_shape_"][0], learned.get("value_range_")
     found = learned.get("pixels_")

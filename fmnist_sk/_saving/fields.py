@@ -1,7 +1,7 @@
-"""What an attribute of a saved estimator may be: types, shapes and ranges, for the declarations in schema.py.
+"""Valid attributes of a saved estimator: types, shapes and ranges, for the declarations in schema.py.
 
-A field is a function ``(value, sizes) -> bool``. `sizes` holds what the letters among the sides of an estimator's
-arrays stand for: the first array with a letter says how long that side is, and all others must agree.
+A field is a function ``(value, sizes) -> bool``. `sizes` holds the values of letters that stand for sides of an
+estimator's arrays: the first array with a letter determines that side's length, and all others must agree.
 """
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Side = int | str
 
 
 def fits(side: Side, n: int, sizes: Sizes) -> bool:
-    """Whether a side of length n is what it should be: a number, a letter, or a letter and what is less, "k-1"."""
+    """Whether a side of length n is as declared: a number, a letter, or a letter minus a number, "k-1"."""
     if isinstance(side, int):
         return n == side
     letter, _, less = side.partition("-")
@@ -26,9 +26,9 @@ def fits(side: Side, n: int, sizes: Sizes) -> bool:
 
 
 def array(kinds: str, *shape: Side, low: float = -math.inf, below: float | str = math.inf) -> Field:
-    """An array of numbers of these kinds of NumPy's, from `low` to below `below`, which may be a letter, or NaN.
+    """An array of numbers of these NumPy kinds, from `low` to below `below`, which can be a letter, or NaN.
 
-    No masked one, whose masked numbers compiled code would read all the same.
+    Not a masked array, whose masked numbers compiled code would still read.
     """
     def check(value: Any, sizes: Sizes) -> bool:
         if not (type(value) is np.ndarray and value.dtype.kind in kinds and value.ndim == len(shape)
@@ -48,7 +48,7 @@ def integers(*shape: Side, low: float = 0, below: float | str = math.inf) -> Fie
 
 
 def number(low: float = -math.inf, high: float = math.inf) -> Field:
-    """A number, also NaN."""
+    """A number, including NaN."""
     def check(value: Any, sizes: Sizes) -> bool:
         return isinstance(value, (int, float, np.number)) and type(value) is not bool and not (
             value < low or value > high)
@@ -56,7 +56,7 @@ def number(low: float = -math.inf, high: float = math.inf) -> Field:
 
 
 def integer(low: float = 0, high: float = 2**62, letter: str | None = None) -> Field:
-    """A whole number; with a letter, the length of the sides that have it."""
+    """A whole number; with a letter, the length of the sides with that letter."""
     def check(value: Any, sizes: Sizes) -> bool:
         return isinstance(value, (int, np.integer)) and type(value) is not bool and bool(low <= value <= high) and (
             letter is None or fits(letter, int(value), sizes))
@@ -64,7 +64,7 @@ def integer(low: float = 0, high: float = 2**62, letter: str | None = None) -> F
 
 
 def labels(letter: str) -> Field:
-    """Different numbers or texts in order, one for each class."""
+    """Distinct numbers or strings in order, one for each class."""
     def check(value: Any, sizes: Sizes) -> bool:
         return (type(value) is np.ndarray and value.ndim == 1 and value.dtype.kind in "biufUO"
                 and (value.dtype.kind != "O" or all(isinstance(label, str) for label in value))
@@ -88,7 +88,7 @@ def either(*fields: Field) -> Field:
 
 
 def many(field: Field, letter: Side, kind: type[list] | type[tuple] = list) -> Field:
-    """A list of one or more that `field` says; of each alone, so that its own letters mean nothing outside of it."""
+    """A list of one or more values that satisfy `field`; letters apply within each value only."""
     def check(value: Any, sizes: Sizes) -> bool:
         return type(value) is kind and len(value) > 0 and fits(letter, len(value), sizes) and all(
             field(item, dict(sizes)) for item in value)
@@ -102,7 +102,7 @@ def estimator(*methods: str) -> Field:
 
 
 def mapping(value: Any, sizes: Sizes) -> bool:
-    """A dict of texts to anything that a file can hold."""
+    """A dict from strings to anything that a file can hold."""
     return isinstance(value, dict) and all(isinstance(key, str) for key in value)
 
 

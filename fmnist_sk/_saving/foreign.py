@@ -13,35 +13,35 @@ from fmnist_sk.classifier import ImageClassifier
 
 
 class SavedClassifier(BaseEstimator):
-    """Stands, in files of version 0.1.0, where a classifier of this package was."""
+    """Placeholder for a classifier of this package in files of version 0.1.0."""
 
     def __init__(self, index: int):
         self.index = index
 
 
 def dump_foreign(estimator: Any) -> tuple[bytes, set[str]]:
-    """An estimator in the form of skops, and the names of what must be trusted to load it."""
+    """An estimator in skops's format, and the names of what must be trusted to load it."""
     name = type(estimator).__name__
 
     def refuse_networks(part: Any) -> None:
         if isinstance(part, ImageClassifier):
-            raise ValueError(f"{name} cannot be saved: it holds a {type(part).__name__}, and is none of the estimators "
-                             "that may hold one in a file.")
+            raise ValueError(f"{name} cannot be saved: it holds a {type(part).__name__}, and is not one of the "
+                             "estimators that may hold one in a file.")
 
     replace(estimator, refuse_networks)
     skops = optional("skops.io", *EXTRA)
     try:
         data = skops.dumps(estimator)
-    except Exception as error:          # skops has no common base of its errors
+    except Exception as error:          # skops's errors have no common base class
         raise ValueError(f"{name} cannot be saved: {error}") from error
     needed = {full_name(type(estimator)), *skops.get_untrusted_types(data=data)}
     if local := [kind for kind in needed if "<" in kind]:
-        raise ValueError(f"{name} cannot be saved: {local[0]} has no name by which it could be found again.")
+        raise ValueError(f"{name} cannot be saved: {local[0]} has no name by which it could be imported.")
     return data, needed
 
 
 def load_foreign(data: bytes, kind: Any, trusted: list) -> Any:
-    """What `dump_foreign` was given. Raises ValueError unless `kind`, its class's name, and all it needs is trusted."""
+    """Reverse of `dump_foreign`. Raises ValueError unless `kind`, its class's name, and all it needs are trusted."""
     names = {full_name(known) for known in trusted}
     needed = {kind} if kind not in names else set(optional("skops.io", *EXTRA).get_untrusted_types(data=data))
     if needed - names:
@@ -51,7 +51,7 @@ def load_foreign(data: bytes, kind: Any, trusted: list) -> Any:
 
 
 def load_old(data: bytes, classifiers: list, trusted: list) -> Any:
-    """What version 0.1.0 wrote around classifiers, all of it in the form of skops."""
+    """What version 0.1.0 wrote around classifiers, all in skops's format."""
     if not trusted:
         raise ValueError("it is of version 0.1.0 and holds parts of scikit-learn in a form that may run code: if it is "
                          "from someone you trust, load it with trusted=[...] of their classes, and save it anew.")
@@ -69,7 +69,7 @@ def load_old(data: bytes, classifiers: list, trusted: list) -> Any:
 
 
 def replace(value: Any, other: Any, seen: dict | None = None) -> Any:
-    """`value` with `other(part)` in the place of all its parts for which that is not None."""
+    """`value` with each part replaced by `other(part)` unless that is None."""
     seen = {} if seen is None else seen
     if (new := other(value)) is not None:
         return new

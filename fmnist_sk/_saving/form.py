@@ -1,4 +1,4 @@
-"""What is saved of one kind of estimator, and how it is built again."""
+"""What is saved of one kind of estimator, and how it is rebuilt."""
 from __future__ import annotations
 
 import inspect
@@ -21,18 +21,18 @@ EVERY: dict[str, Field] = {"n_features_in_": n_features, "feature_names_in_": te
 
 @dataclass(frozen=True)
 class Form:
-    """A kind of estimator, or of another object that is made of its constructor's parameters.
+    """A kind of estimator, or of another object that is determined by its constructor's parameters.
 
     kind : its class
-    fitted : attributes that a fit leaves, each of them needed, and what they may be
-    optional : attributes that only some fits leave
+    fitted : attributes that every fit leaves, with their rules
+    optional : attributes that only some fits leave, with their rules
     params : rules for parameters beyond scikit-learn's own
-    unsaved : parameters that may have no form in a file, and what they become then, with a warning
-    is_consistent : whether attributes fit together, where that takes more than types, shapes and ranges
-    pack, unpack : what is saved of a fitted one where that is not its attributes, and how it is set again
+    unsaved : parameters that may not be storable, and what they then become, with a warning
+    is_consistent : whether attributes are consistent, if that takes more than types, shapes and ranges
+    pack, unpack : what is saved of a fitted object, if not its attributes, and how it is restored
     complete : sets attributes that follow from others
-    is_right : whether the parameters of a built one fit together
-    cost : bytes that a fitted one takes beside its attributes
+    is_right : whether the parameters of a built object are consistent
+    cost : bytes that a fitted object takes besides its attributes
     """
 
     kind: type
@@ -57,12 +57,12 @@ class Form:
         return {name: NOT_KEPT.get(name, value) for name, value in params.items()}
 
     def takes(self, part: Any) -> bool:
-        """Whether the parameters of an object are such as a file may hold, for what has rules of its own."""
+        """Whether a file may hold an object with these parameters, for objects with rules of their own."""
         params = self.params_of(part)
         return all(rule(params.get(key), {}) for key, rule in self.params.items())
 
     def fitted_of(self, part: Any) -> Fitted | None:
-        """What predictions need of what a fit left in an object; None for one that was not fitted."""
+        """Fitted attributes of an object that predictions need; None for one that was not fitted."""
         if not any(name in vars(part) for name in ("tree_", "_fit_X", *self.fitted)):
             return None
         found = {**self.pack(part), **{name: vars(part)[name] for name in OUTPUT if name in vars(part)}}

@@ -1,9 +1,9 @@
 """The estimators and settings that a saved file may hold without being trusted: one declaration for each.
 
-A file says what an estimator is called here, its parameters, and the attributes that its fit left. `Form.build` makes
-it through the constructor, with parameters that pass scikit-learn's rules, and sets attributes that pass the rules
-below. Nothing is called or imported by a name in a file; where scikit-learn calls a method by its name, the name is one
-of a closed list. To add an estimator, add its `Form`.
+A file holds an estimator's name in this table, its parameters, and its fitted attributes. `Form.build` creates it
+through the constructor, with parameters that pass scikit-learn's rules, and sets attributes that pass the rules below.
+Nothing is called or imported by a name in a file; where scikit-learn calls a method by its name, the name is one of a
+closed list. To add an estimator, add its `Form`.
 """
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ FUNCTIONS = {f"numpy.{function.__name__}": function for function in (
     np.abs, np.ascontiguousarray, np.cbrt, np.exp, np.expm1, np.log, np.log10, np.log1p, np.log2, np.negative, np.sqrt,
     np.square, np.tanh)}                                            # that a FunctionTransformer may apply
 METHODS = one_of("predict_proba", "decision_function", "predict")   # that a StackingClassifier may ask for
-LARGEST_PICTURE = 2**20         # pixels that an ImageReader may make of a photo
+LARGEST_PICTURE = 2**20         # pixels of an ImageReader's images at most
 METRICS = one_of("minkowski", "euclidean", "manhattan", "chebyshev", "cosine")
 classifier, anything = estimator("predict"), estimator()
 classes = {"classes_": labels("k")}
@@ -75,13 +75,13 @@ halved = {name: either(integer(), many(integer(), "steps")) for name in (
 
 
 def _pairs(value: Any, sizes: Any) -> bool:
-    """Names and estimators, as of a Pipeline."""
+    """Pairs of a name and an estimator, as in a Pipeline."""
     return isinstance(value, list) and all(
         isinstance(pair, (tuple, list)) and len(pair) == 2 and isinstance(pair[0], str) for pair in value)
 
 
 def _reads_what_is_needed(part: Pipeline) -> bool:
-    """Whether photos are made images of the size that the next step was fitted on, not larger ones."""
+    """Whether photos become images of the size that the next step was fitted on, not larger ones."""
     for (_, reader), (_, following) in pairwise(part.steps):
         n_values = getattr(following, "n_features_in_", None)
         if isinstance(reader, ImageReader):
@@ -94,7 +94,7 @@ def _reads_what_is_needed(part: Pipeline) -> bool:
 
 
 def _features(value: Any, sizes: Any) -> bool:
-    """Numbers of features, not more than there are; some may be there twice."""
+    """Numbers of features, not more than there are; repetitions are allowed."""
     return integers("f", below="p")(value, sizes) and len(value) <= sizes["p"]
 
 
@@ -129,7 +129,7 @@ def _layers_fit(part: MLPClassifier, fitted: dict) -> bool:
 
 def _pack_mlp(part: MLPClassifier) -> dict:
     if part._label_binarizer.y_type_.startswith("multilabel"):
-        raise ValueError("MLPClassifier can be saved for one label an image.")
+        raise ValueError("MLPClassifier can be saved for one label per image.")
     return vars(part)
 
 
@@ -138,7 +138,7 @@ def _complete_mlp(part: MLPClassifier) -> None:
 
 
 def _histograms_fit(part: HOGTransformer, fitted: dict) -> bool:
-    """Whether blocks fit into the image, and do not give two hundred times as many values."""
+    """Whether blocks fit in the image, and give less than two hundred times as many values."""
     _, height, width = fitted["image_shape_"]
     if height * width > LARGEST_PICTURE or fitted.get("n_features_in_", height * width) < height * width:
         return False
@@ -153,12 +153,12 @@ def _has_layer(part: FeatureExtractor, fitted: dict) -> bool:
 
 def _pack_neighbors(part: KNeighborsClassifier) -> dict:
     if part.outputs_2d_ or not isinstance(part._fit_X, np.ndarray):
-        raise ValueError("KNeighborsClassifier can be saved for dense X and one label an image.")
+        raise ValueError("KNeighborsClassifier can be saved for dense X and one label per image.")
     return {**vars(part), "X": part._fit_X, "codes": part._y}
 
 
 def _fit_neighbors(part: KNeighborsClassifier, fitted: dict) -> None:
-    """Its search tree is built anew, which takes as long as it took."""
+    """Rebuild its search tree, which takes as long as in the fit."""
     part.fit(fitted["X"], fitted["classes_"][fitted["codes"]])
     vars(part).update({name: fitted[name] for name in ("feature_names_in_",) if name in fitted})
 

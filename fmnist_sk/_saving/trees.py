@@ -21,7 +21,7 @@ FIELDS = {
 def pack(part: Any) -> dict[str, Any]:
     """Arrays of a tree's or forest's nodes."""
     if part.n_outputs_ != 1:
-        raise ValueError(f"{type(part).__name__} can be saved for one label an image, got {part.n_outputs_}.")
+        raise ValueError(f"{type(part).__name__} can be saved for one label per image, got {part.n_outputs_}.")
     members = getattr(part, "estimators_", [part])
     states = [member.tree_.__getstate__() for member in members]
     nodes = np.concatenate([state["nodes"] for state in states])
@@ -31,9 +31,9 @@ def pack(part: Any) -> dict[str, Any]:
 
 
 def lead_somewhere(part: Any, fitted: dict[str, Any]) -> bool:
-    """Whether in each tree children come after their parent, and nodes ask for features that there are.
+    """Whether in each tree children come after their parent, and nodes refer to existing features.
 
-    scikit-learn's compiled code would follow them out of its memory.
+    Otherwise scikit-learn's compiled code would access memory outside its arrays.
     """
     counts, left, right = (fitted[name] for name in ("counts", "node_left_child", "node_right_child"))
     is_one = isinstance(part, (DecisionTreeClassifier, ExtraTreeClassifier))
@@ -49,7 +49,7 @@ def lead_somewhere(part: Any, fitted: dict[str, Any]) -> bool:
 
 
 def cost(fitted: dict[str, Any]) -> int:
-    """Bytes that trees take: each some thousands, and each node what scikit-learn keeps of it, whatever its arrays'."""
+    """Bytes that trees take: a few thousand each, and what scikit-learn stores per node, whatever the arrays' types."""
     return OBJECT * len(fitted["counts"]) + (NODE_DTYPE.itemsize + 100 + 8 * fitted["values"].shape[2]) * len(
         fitted["values"])
 
@@ -80,7 +80,7 @@ def unpack(part: Any, fitted: dict[str, Any]) -> None:
 
 
 def _depth(nodes: np.ndarray) -> int:
-    """Length of the longest path; scikit-learn's compiled code writes as many numbers as it is told."""
+    """Length of the longest path; scikit-learn's compiled code writes as many numbers as the stored depth says."""
     depths = [0] * len(nodes)
     for i, (left, right) in enumerate(zip(nodes["left_child"].tolist(), nodes["right_child"].tolist(), strict=True)):
         for child in (left, right) if left >= 0 else ():

@@ -18,8 +18,8 @@ from fmnist_sk._saving.schema import FORMS, FUNCTIONS
 from fmnist_sk._storage.values import OBJECT, Decoder, Encoder
 from fmnist_sk.classifier import ImageClassifier
 
-MOST_USES = 64              # of one classifier in a file: each takes as long to predict as another one
-MOST_NESTED = 10            # estimators in one another: scikit-learn asks each some three times what the next one is
+MOST_USES = 64              # of one classifier in a file: each use takes as long as another classifier
+MOST_NESTED = 10            # levels of estimators: scikit-learn queries the next one about three times at each
 
 
 def _classes_in(place: Any, base: type) -> list[type]:
@@ -39,9 +39,9 @@ ROLES: dict[str, list[type]] = {
 
 
 class EstimatorEncoder(Encoder):
-    """Encodes estimators too; those of this package's classifiers are put into the list `classifiers`.
+    """Encodes estimators too; this package's classifiers are put in the list `classifiers`.
 
-    `untrusted` are the names of classes that `load` will want to be trusted.
+    `untrusted` are the names of classes that `load` will require to be trusted.
     """
 
     def __init__(self) -> None:
@@ -107,8 +107,8 @@ class EstimatorEncoder(Encoder):
 class EstimatorDecoder(Decoder):
     """Decodes estimators too.
 
-    `classifiers` are those that the file holds, `used` says how often each was needed, `kinds` are the names of all
-    other objects.
+    `classifiers` are those in the file, `used` counts how often each was needed, `kinds` are the names of all other
+    objects.
     """
 
     def __init__(self, tensors: dict[str, Tensor], trusted: Iterable[Any] = ()):
@@ -120,11 +120,11 @@ class EstimatorDecoder(Decoder):
         self.used: Counter[int] = Counter()
         self.kinds: set[str] = set()
         self.depth = 0
-        self.is_open = False            # whether classifiers may be referred to: not by one another
+        self.is_open = False            # whether classifiers may be referred to (not by one another)
 
     def find(self, name: Any, role: str) -> Any:
-        """The class of this name, if it may stand for such a setting or is trusted."""
-        role = role.removeprefix("param_").rpartition("__")[2]             # also of a search's cv_results_
+        """The class of this name, if it is allowed for such a setting or trusted."""
+        role = role.removeprefix("param_").rpartition("__")[2]             # also in a search's cv_results_
         for kind in (*ROLES.get("schedule" if role == "scheduler" else role, ()), *self.trusted):
             if full_name(kind) == name:
                 return kind

@@ -1,4 +1,4 @@
-"""The table in a file that may be compressed or an archive, read without unpacking anything to the disk."""
+"""The table in a file that may be compressed or an archive, read without unpacking anything to disk."""
 from __future__ import annotations
 
 import bz2
@@ -15,21 +15,21 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-GROWTH, SMALL = 12, 2**24       # a file may become 12 times as long, and 16 MiB: digits compress to a tenth
+GROWTH, SMALL = 12, 2**24       # a file may grow to 12 times its length, plus 16 MiB: digits compress to a tenth
 MOST_MEMBERS = 1_000            # of an archive
 LARGEST_HEADER = 2**11          # of a member, bytes; Python 3.11 reads them in quadratic time
 LARGEST_HEADERS = 2**21         # of all members together
 UNREADABLE = (UnicodeDecodeError, EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError,
               csv.Error, OverflowError,
-              MemoryError,      # of dictionaries of any size
-              RuntimeError)     # zipfile's of members that are encrypted
+              MemoryError,      # from dictionaries of any size
+              RuntimeError)     # zipfile's for encrypted members
 OPEN: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".tgz": gzip.open, ".bz2": bz2.open, ".tbz2": bz2.open,
                                        ".xz": lzma.open, ".txz": lzma.open}
 
 
 @contextlib.contextmanager
 def opened(path: Path, member: str | None) -> Iterator[IO[bytes]]:
-    """The bytes of a CSV file that may be compressed or lie in an archive. Nothing is unpacked to the disk."""
+    """The bytes of a CSV file that may be compressed or in an archive. Nothing is unpacked to disk."""
     with contextlib.ExitStack() as stack:
         if path.suffix == ".zip":
             archive = stack.enter_context(zipfile.ZipFile(path))
@@ -43,7 +43,7 @@ def opened(path: Path, member: str | None) -> Iterator[IO[bytes]]:
             stream.left = stream.most_at_once = None
             found = tar.extractfile(name)
             if found is None:
-                raise ValueError(f"{path} must hold its table as a file, but {name} is none.")
+                raise ValueError(f"{path} must hold its table as a file, but {name} is not a file.")
             yield stack.enter_context(found)
             return
         yield io.BufferedReader(stream)
@@ -64,9 +64,9 @@ def _csv_member(names: Iterable[str], member: str | None, path: Path) -> str:
 
 
 class Bounded(io.RawIOBase):
-    """The bytes of a file after decompression, which may not become much longer by it.
+    """The bytes of a file after decompression, which must not make it much longer.
 
-    With `left` and `most_at_once` no more bytes may be asked for, in all or in one call: tarfile would read headers of
+    `left` and `most_at_once` limit the bytes that can be read, in total and in one call: tarfile would read headers of
     any length and number.
     """
 
@@ -109,4 +109,4 @@ class Bounded(io.RawIOBase):
     def _check(self, position: int) -> None:
         if position > self.most:
             raise ValueError(f"{self.path} must hold at most {self.most:,} bytes when it is decompressed, which are "
-                             f"{GROWTH} times its own, and {SMALL:,}.")
+                             f"{GROWTH} times its size, plus {SMALL:,}.")

@@ -18,14 +18,14 @@ IDS = "id", "ids", "index", "image_id", "imageid", "", "unnamed: 0"         # th
 VALUES = 2**20                  # at a time
 MOST_BLANK = 1_000              # lines
 MOST_COLUMNS = 20_000           # of 3 x 80 x 80 pixels: pandas needs kilobytes for each
-LINE = 200                      # bytes that a label and an id take as Python's texts
+LINE = 200                      # bytes of a label and an id as Python strings
 LONGEST_LINE = 2**20            # characters: of 3 x 256 x 256 pixels
-MOSTLY = 0.95                   # of a column: it is a corner of the images, not labels
+MOSTLY = 0.95                   # share of equal values in a column that is a corner of images, not labels
 SMALLEST = 16                   # pixels of an image whose shape is guessed
 
 
 class Table(NamedTuple):
-    """Images (n, values) uint8, the label of each (n,) int64 or texts, its id (n,), and the shape of an image."""
+    """Images (n, values) uint8, their labels (n,) int64 or strings, their ids (n,), and the shape of an image."""
 
     pixels: np.ndarray
     labels: np.ndarray | None
@@ -34,7 +34,7 @@ class Table(NamedTuple):
 
 
 class _Layout(NamedTuple):
-    """Where a line has what: numbers of columns; of labels and ids at most one."""
+    """The layout of a line: column numbers; at most one column each of labels and ids."""
 
     is_header: bool
     labels: list[int]
@@ -43,7 +43,7 @@ class _Layout(NamedTuple):
 
 
 class _Lines:
-    """A text for pandas, line by line and within limits."""
+    """A text file for pandas, line by line and within limits."""
 
     def __init__(self, text: IO[str], path: Path):
         self.text, self.path, self.n, self.n_blank, self.pushed_back = text, path, 0, 0, ""
@@ -67,7 +67,7 @@ class _Lines:
 
 
 def read_table(path: Path, member: str | None, shape: tuple[int, int, int] | None) -> Table:
-    """What is in a CSV file, of an archive the one that `member` names. `shape` is that of an image, None to guess it.
+    """Content of a CSV file; in an archive, of the one named `member`. `shape` is that of an image, None to guess it.
 
     Raises ValueError for other content.
     """
@@ -84,7 +84,7 @@ def read_table(path: Path, member: str | None, shape: tuple[int, int, int] | Non
             lines.pushed_back = "" if layout.is_header else first
             frames = pd.read_csv(lines, header=None, dtype=dict.fromkeys(layout.labels + layout.ids, str),
                                  keep_default_na=False, low_memory=False, chunksize=max(1, VALUES // len(fields)))
-            pixels, parts = bytearray(), []         # grows in place, where joined arrays would be there twice
+            pixels, parts = bytearray(), []         # grows in place; joining arrays would need twice the memory
             for frame in frames:
                 found, *columns = _checked(frame, layout, len(fields), path)
                 pixels += found.data
@@ -105,7 +105,7 @@ def read_table(path: Path, member: str | None, shape: tuple[int, int, int] | Non
 
 
 def guessed_shape(n_values: int) -> tuple[int, int, int] | None:
-    """(channels, height, width) of the square image, gray or in three colours, that so many values fill."""
+    """(channels, height, width) of the square image, gray or RGB, that this many values fill."""
     for channels in (1, 3):
         side = math.isqrt(n_values // channels)
         if n_values >= SMALLEST and channels * side**2 == n_values:
@@ -114,7 +114,7 @@ def guessed_shape(n_values: int) -> tuple[int, int, int] | None:
 
 
 def _layout(fields: list[str], n_values: int | None, path: Path) -> _Layout:
-    """What the first line tells. A header's names differ, and are no numbers, or 0, 1, 2, ... or too many."""
+    """The layout from the first line. A header's names differ, and are not numbers, or are 0, 1, 2, ... or too many."""
     names = [field.strip().lower() for field in fields]
     are_numbers = bool(pd.to_numeric(pd.Series(names), errors="coerce").notna().all())
     is_counted = [str(i) for i in range(len(names))] == names or [str(i + 1) for i in range(len(names))] == names
@@ -124,7 +124,7 @@ def _layout(fields: list[str], n_values: int | None, path: Path) -> _Layout:
     pixels = [i for i in columns if i not in labels + ids]
     fills = [guessed_shape(n) is not None if n_values is None else n == n_values
              for n in (len(pixels), len(pixels) - 1)]
-    if not labels and fills == [False, True] and (are_numbers or not is_header):       # as Fashion-MNIST is passed on
+    if not labels and fills == [False, True] and (are_numbers or not is_header):       # Fashion-MNIST's usual form
         labels, pixels, fills = pixels[:1], pixels[1:], [True, False]
     if not fills[0] or len(labels) > 1 or len(ids) > 1 or (labels and pixels[0] < labels[0] < pixels[-1]):
         separator = next((f", and is it separated by {other!r}, not by commas?" for other in ";\t|"
@@ -135,13 +135,13 @@ def _layout(fields: list[str], n_values: int | None, path: Path) -> _Layout:
                          f"columns: {', '.join(fields)[:60]!r}{separator or '.'}")
     numbered = [re.fullmatch(r"(\D*)(\d+)", names[i]) for i in pixels]
     if is_header and len({found and found[1] for found in numbered}) == 1 and numbered[0]:
-        pixels.sort(key=lambda i: int(re.sub(r"\D", "", names[i])))          # pixel10 may stand before pixel2
+        pixels.sort(key=lambda i: int(re.sub(r"\D", "", names[i])))          # pixel10 may come before pixel2
     return _Layout(is_header, labels, ids, pixels)
 
 
 def _checked(frame: pd.DataFrame, layout: _Layout, n_columns: int, path: Path
              ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pixels (n, values) uint8 of some rows, and their labels and ids (n,) as texts, or (0,)."""
+    """Pixels (n, values) uint8 of some rows, and their labels and ids (n,) as strings, or (0,)."""
     if frame.shape[1] != n_columns:
         raise ValueError(f"{path} must have {n_columns} columns as in line 1, got {frame.shape[1]}.")
     pixels = frame[layout.pixels]
@@ -157,7 +157,7 @@ def _checked(frame: pd.DataFrame, layout: _Layout, n_columns: int, path: Path
 
 
 def _check_first_is_label(labels: np.ndarray, last: np.ndarray, path: Path) -> None:
-    """Raise ValueError if the first column seems to be of pixels, and the last of labels; no name tells them apart."""
+    """Raise ValueError if the first column seems to hold pixels, and the last labels; no names tell them apart."""
     share = max((labels == value).mean() for value in ("0", "255"))
     if share >= MOSTLY > np.unique(last, return_counts=True)[1].max() / len(last):
         raise ValueError(f"{path} must have labels in its first column, or a header that names theirs {LABELS[0]}: the "
@@ -165,12 +165,12 @@ def _check_first_is_label(labels: np.ndarray, last: np.ndarray, path: Path) -> N
 
 
 def _as_labels(texts: np.ndarray, path: Path) -> np.ndarray:
-    """Labels (n,) int64 if they are whole numbers, also such as 3.0, else texts."""
+    """Labels (n,) int64 if they are whole numbers, including 3.0 and the like, else strings."""
     labels = pd.Series(texts, dtype=object).fillna("").str.strip()
     values = pd.to_numeric(labels, errors="coerce")
     if values.isna().all() and labels.ne("").all():
         return labels.to_numpy(dtype=str)
-    limit = 2**63 if values.dtype.kind in "iu" else 2**53          # beyond it floats leave out whole numbers
+    limit = 2**63 if values.dtype.kind in "iu" else 2**53          # beyond it floats skip whole numbers
     wrong = values.isna() | (values % 1 != 0) | (values.astype(float).abs() >= limit)
     if wrong.any():
         raise ValueError(f"{path} must hold labels that are all strings or all whole numbers of 64 bits, got "

@@ -1,7 +1,7 @@
-"""Files of JSON and tensors in the format of safetensors: what saved models and checkpoints are.
+"""Files of JSON and tensors in the safetensors format, used for saved models and checkpoints.
 
-Reading runs and imports nothing. The size that the file's header states is looked at before more is read; time and
-memory grow with the file's size.
+Reading runs and imports nothing. The size in the file's header is checked before more is read; time and memory are
+proportional to the file's size.
 """
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from fmnist_sk._runtime.optional import optional
 from fmnist_sk._storage.files import check_is_regular, write_whole
 
 EXTRA = "Models are saved and loaded with", "save"
-NAME = "fmnist_sk"              # of the JSON among the header's metadata
-# Bytes that may be parsed, and how many more for each byte of the file: Python's objects take up to 100 times as many.
+NAME = "fmnist_sk"              # of the JSON in the header's metadata
+# Bytes that may be parsed, plus so many per byte of the file: Python's objects take up to 100 times as many.
 LARGEST_HEADER = 2**20, 1 / 64  # names, types and shapes of tensors, and the JSON
 LARGEST_JSON = 2**19, 1 / 64
 
 
 def write_document(path: Path, content: dict, tensors: dict[str, Tensor]) -> None:
-    """Write a file whole or not at all. Raises ValueError for content that is too large or no JSON."""
+    """Write a file completely or not at all. Raises ValueError for content that is too large or not JSON."""
     safetensors = optional("safetensors.torch", *EXTRA)
     tensors = {name: _own(value) for name, value in tensors.items()}
     text = json.dumps({**content, "digest": digest_of(content, tensors)}, allow_nan=False)
@@ -45,7 +45,7 @@ def _most(limit: tuple[int, float], size: int) -> int:
 
 
 def _own(tensor: Tensor) -> Tensor:
-    """The same on the CPU, in its order, and in memory that it shares with no other, as safetensors wants it."""
+    """The tensor on the CPU, contiguous, and in unshared memory, as safetensors requires."""
     own = tensor.detach().cpu().contiguous()
     return own.clone() if own.data_ptr() == tensor.data_ptr() else own
 
@@ -64,19 +64,19 @@ def read_document(path: Path) -> tuple[dict, dict[str, Tensor]]:
                 raise ValueError(f"its settings have {len(text):,} bytes.")
             content = json.loads(text)
             file.seek(0)
-            tensors = safetensors.load(file.read())         # not mapped: a file that is cut meanwhile would end Python
+            tensors = safetensors.load(file.read())         # not mapped: truncating a mapped file would crash Python
         digest = digest_of(content, tensors) if isinstance(content, dict) else None
-    except Exception as error:                              # safetensors has several
-        raise ValueError(f"{path} is damaged, or no file that save() wrote: {error!s:.200}") from error
+    except Exception as error:                              # safetensors has several error classes
+        raise ValueError(f"{path} is damaged, or not a file that save() wrote: {error!s:.200}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path} is a safetensors file, but none that save() wrote.")
+        raise ValueError(f"{path} is a safetensors file, but not one that save() wrote.")
     if content.pop("digest", None) != digest:
         raise ValueError(f"{path} is damaged: its content is not what was saved.")
     return content, tensors
 
 
 def digest_of(content: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of content and tensors: tells damage, not forgery."""
+    """SHA-256 of content and tensors: detects damage, not forgery."""
     digest = hashlib.sha256(json.dumps({name: value for name, value in content.items() if name != "digest"},
                                        sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):

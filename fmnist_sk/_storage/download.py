@@ -1,4 +1,4 @@
-"""Download a file once, whole and verified, however many processes ask for it."""
+"""Download a file once, complete and verified, however many processes ask for it."""
 from __future__ import annotations
 
 import sys
@@ -17,7 +17,7 @@ from fmnist_sk._storage.files import leftovers, replacing
 
 ATTEMPTS = 3                # rounds over all addresses
 TIMEOUT = 20.0              # seconds without a byte after which a connection counts as stalled
-DEADLINE = 1800.0           # seconds for a whole file, for servers that send a byte now and then
+DEADLINE = 1800.0           # seconds for a whole file, in case a server sends only a byte now and then
 PAUSE = 1.0                 # seconds before the second round, doubled before each further one
 MAX_BYTES = 200_000_000     # of a file: a server that never stops sending is cut off
 
@@ -29,14 +29,15 @@ class DownloadError(OSError):
 def download(urls: Sequence[str], target: Path, verify: Callable[[Path], object]) -> None:
     """Fetch `target` from the first of `urls` that delivers what `verify` accepts (it raises ValueError otherwise).
 
-    `verify` gets the path of what was sent, which replaces the target only when it is whole and verified. A lock beside
-    the target makes parallel processes wait for the first instead of downloading too. Raises DownloadError.
+    `verify` gets the path of the downloaded file, which replaces the target only when it is complete and verified. A
+    lock beside the target makes parallel processes wait for the first one instead of downloading too. Raises
+    DownloadError.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_name(target.name + ".lock")):
             if not target.exists():
-                for leftover in leftovers(target):              # of a process that was killed
+                for leftover in leftovers(target):              # from killed processes
                     leftover.unlink(missing_ok=True)
                 _fetch_first(urls, target, verify)
     except DownloadError:
@@ -71,7 +72,7 @@ def _fetch(url: str, target: Path, verify: Callable[[Path], object]) -> None:
 
 
 def _receive(url: str, file: IO[bytes]) -> None:
-    """Write what an address sends to a file, with a bar of progress on a terminal and a line elsewhere."""
+    """Download from an address to a file, with a progress bar on a terminal and a line of text elsewhere."""
     request = urllib.request.Request(url, headers={"User-Agent": "fmnist_sk"})
     end = time.monotonic() + DEADLINE
     with urllib.request.urlopen(request, timeout=TIMEOUT) as response:

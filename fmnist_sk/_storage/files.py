@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and tensors read without running code."""
+"""Files that are written completely or not at all, and tensors read without running code."""
 from __future__ import annotations
 
 import contextlib
@@ -18,45 +18,45 @@ from typing import IO, Any
 
 import torch
 
-# What the pickles of torch.save name, where there are only tensors and plain values.
+# Names in the pickles of torch.save, if they hold only tensors and plain values.
 TENSORS = re.compile(r"collections OrderedDict|torch._utils _rebuild_(tensor|tensor_v2|parameter)|torch \w+Storage")
 
 MOST_CODES = 500_000            # of such a pickle: a tensor takes some 20
-KEPT = 50           # characters of a file's name in that of a part of it, which must not become too long
+KEPT = 50           # characters of a file's name kept in its part's name, which must not be too long
 
 
 def as_path(path: Any, name: str = "path") -> Path:
-    """A user's path as a Path. Raise TypeError or ValueError, which name the parameter `name`, for other values."""
+    """A user's path as a Path. Raise TypeError or ValueError naming the parameter `name` for other values."""
     if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"{name} must be a text or a pathlib.Path, got {name}={path!r}.")
+        raise TypeError(f"{name} must be a string or a pathlib.Path, got {name}={path!r}.")
     try:
         with contextlib.suppress(OSError):
             os.lstat(path)
     except ValueError as error:                     # null bytes, and what has no encoding
-        raise ValueError(f"{name} must be a name that files can have, got {name}={path!r}: {error}.") from error
+        raise ValueError(f"{name} must be a valid file name, got {name}={path!r}: {error}.") from error
     return Path(path)
 
 
 def expanded(path: Any, name: str) -> Path:
-    """The same, with the home folders that ~ and ~user stand for."""
+    """The same, with ~ and ~user expanded to home folders."""
     try:
         return as_path(path, name).expanduser()
     except RuntimeError as error:
-        raise ValueError(f"{name} must lie in the home of a user who exists, got {name}={path!r}.") from error
+        raise ValueError(f"{name} must be in the home folder of an existing user, got {name}={path!r}.") from error
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A file to write to, which replaces `path` when the context ends, and is removed if the context raises an error.
 
-    It is written beside `path`, or beside the file that a symbolic link leads to, and moved into place on the disk, so
-    that whenever the process is killed, there is the whole old file or the whole new one. The old one's mode is kept.
-    Parts that killed processes left are removed. Raises ValueError for what is no file, such as a device.
+    It is written beside `path`, or beside the target of a symbolic link, and moved into place on disk, so that whenever
+    the process is killed, either the old or the new file is complete. The old file's mode is kept. Parts left by killed
+    processes are removed. Raises ValueError for anything but a file, such as a device.
     """
     try:
         path = path.resolve()
-    except RuntimeError as error:                   # of links in a circle
-        raise ValueError(f"path must lead to a file, but {str(path)!r} leads in a circle.") from error
+    except RuntimeError as error:                   # circular links
+        raise ValueError(f"path must lead to a file, but {str(path)!r} is a circular link.") from error
     if path.exists():
         check_is_regular(path)
     for left in leftovers(path):
@@ -77,10 +77,10 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _begin(path: Path) -> tuple[Path, IO[bytes]]:
-    """A new part of a file, held; another process may have removed it before, as one that was left."""
+    """A new part of a file, locked; another process may have removed an earlier one as a leftover."""
     while True:
         partial = path.with_name(f".{path.name[:KEPT]}.{uuid.uuid4().hex}.part")
-        file = open(partial, "wb")                  # noqa: SIM115  # closed by who asked for it
+        file = open(partial, "wb")                  # noqa: SIM115  # closed by the caller
         if hold(file) and partial.exists():
             return partial, file
         file.close()
@@ -88,7 +88,7 @@ def _begin(path: Path) -> tuple[Path, IO[bytes]]:
 
 
 def hold(file: IO[bytes]) -> bool:
-    """Lock a file until it is closed, or its process ends. False if another holds it; True where there are no locks."""
+    """Lock a file until it is closed or its process ends. False if another process holds it; True without locks."""
     try:
         import fcntl
     except ImportError:
@@ -101,7 +101,7 @@ def hold(file: IO[bytes]) -> bool:
 
 
 def leftovers(path: Path) -> Iterator[Path]:
-    """The parts of a file that processes left when they were killed, each held; not those that are being written."""
+    """The parts of a file left by killed processes, each locked; not those that are being written."""
     for part in path.parent.glob(f".{glob.escape(path.name[:KEPT])}.{'[0-9a-f]' * 32}.part"):
         with contextlib.suppress(OSError):
             if stat.S_ISREG(part.lstat().st_mode):
@@ -117,22 +117,22 @@ def check_is_regular(path: Path) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all. OSErrors name `path`."""
+    """Write a file completely or not at all. OSErrors name `path`."""
     if path.is_dir():
         raise IsADirectoryError(f"path must name a file, but {str(path)!r} is a folder.")
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"path must lie in a folder that exists, got {str(path)!r}.")
+        raise FileNotFoundError(f"path must be in an existing folder, got {str(path)!r}.")
     try:
         with replacing(path) as file:
             file.write(data)
-    except OSError as error:                        # which names the part, or no file
+    except OSError as error:                        # its file name is the part's, or missing
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 def check_stored(archive: zipfile.ZipFile, size: int) -> None:
-    """Raise ValueError unless the members of an archive of `size` bytes are stored in it without compression.
+    """Raise ValueError unless the members of an archive of `size` bytes are stored without compression.
 
-    Compressed members may be thousands of times larger. PyTorch does not compress them.
+    Compressed members can become thousands of times larger. PyTorch does not compress them.
     """
     members = archive.infolist()
     if any(member.compress_type != zipfile.ZIP_STORED for member in members) or sum(
@@ -141,9 +141,9 @@ def check_stored(archive: zipfile.ZipFile, size: int) -> None:
 
 
 def read_tensors(path: Path) -> Any:
-    """The content of a file that torch.save wrote; nothing in it is run. Other files may raise any error."""
-    if path.exists() and not path.is_file():                        # a pipe would be waited for
-        raise ValueError("it is no file.")
+    """The content of a file that torch.save wrote; nothing in it is run. Other files can raise any error."""
+    if path.exists() and not path.is_file():                        # reading a pipe would block
+        raise ValueError("it is not a file.")
     with open(path, "rb") as file:
         if file.read(2) == b"PK":
             return torch.load(_checked_copy(file), map_location="cpu", weights_only=True)
@@ -151,7 +151,7 @@ def read_tensors(path: Path) -> Any:
         with contextlib.suppress(tarfile.HeaderError):              # PyTorch would read it as that
             tarfile.TarInfo.frombuf(file.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
             raise ValueError("it is a tar archive.")
-        file.seek(0)                                                # as PyTorch wrote before version 1.6
+        file.seek(0)                                                # the format before PyTorch 1.6
         for part in ("magic number", "protocol", "system", "tensors", "keys"):
             _check_pickle(file, path.stat().st_size if part == "tensors" else None)
         file.seek(0)
@@ -159,12 +159,12 @@ def read_tensors(path: Path) -> Any:
 
 
 def _checked_copy(file: IO[bytes]) -> io.BytesIO:
-    """A copy of an archive of torch.save as Python reads it; PyTorch may read it otherwise, and without checksums."""
+    """A copy of a torch.save archive as read by Python; PyTorch may read it differently, and without checksums."""
     copy, size = io.BytesIO(), file.seek(0, os.SEEK_END)
     with zipfile.ZipFile(file) as archive, zipfile.ZipFile(copy, "w") as checked:
         check_stored(archive, size)
         if len(set(archive.namelist())) < len(archive.namelist()):
-            raise ValueError("it holds two parts of one name.")
+            raise ValueError("it holds two parts with the same name.")
         for name in archive.namelist():
             part = archive.read(name)
             if name.endswith(".pkl"):
@@ -175,16 +175,16 @@ def _checked_copy(file: IO[bytes]) -> io.BytesIO:
 
 
 def _check_pickle(stream: IO[bytes], most: int | None = None) -> None:
-    """Raise ValueError for a pickle of other things than tensors, dicts, lists, numbers and texts.
+    """Raise ValueError for a pickle of anything but tensors, dicts, lists, numbers and strings.
 
-    PyTorch would run code that needs any time or memory, such as codecs and bytearray(n). With `most`, no number may be
-    larger: PyTorch allocates memory of these sizes (bytes) before it reads any.
+    PyTorch would run code that can take any time or memory, such as codecs and bytearray(n). With `most`, no number may
+    be larger: PyTorch allocates memory of these sizes (bytes) before it reads any.
     """
     for n_codes, (code, value, _) in enumerate(pickletools.genops(stream)):
         if n_codes > MOST_CODES:
             raise ValueError(f"it has more than {MOST_CODES:,} instructions.")
         if code.name in ("STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4") or (
                 code.name == "GLOBAL" and not TENSORS.fullmatch(str(value))):
-            raise ValueError(f"it holds {value or code.name}, which is no part of tensors.")
+            raise ValueError(f"it holds {value or code.name}, which is not part of tensors.")
         if most is not None and isinstance(value, int) and abs(value) > most:
             raise ValueError(f"it holds the number {value}, but only {most} bytes.")

@@ -62,7 +62,7 @@ def _feed(digest, value) -> None:
         _feed(digest, (value.__module__, value.__qualname__, value.__code__, value.__defaults__, closure))
     elif isinstance(value, type) or inspect.isroutine(value):
         _feed(digest, (value.__module__, value.__qualname__, _sources(value)))
-    elif type(value).__repr__ is object.__repr__:           # which names an address in memory
+    elif type(value).__repr__ is object.__repr__:           # which contains a memory address
         _feed(digest, (type(value), getattr(value, "__dict__", {})))
     else:
         digest.update(repr(value).encode())
@@ -71,9 +71,9 @@ def _feed(digest, value) -> None:
 
 @functools.cache
 def _sources(value) -> list[str]:
-    """The texts of a user's class or function, and of those that it is made of, where they can be had.
+    """The sources of a user's class or function, and of those that it uses, if available.
 
-    Those of PyTorch and this package go with their versions.
+    PyTorch and this package are represented by their versions.
     """
     found, waiting = {}, [value]
     while waiting:

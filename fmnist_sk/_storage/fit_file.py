@@ -24,17 +24,17 @@ CONTENT = *PLAIN, "module", "optimizer", "average", "best", "generators"
 
 
 class PlainEncoder(Encoder):
-    """Encodes NumPy's numbers, as in settings of an optimizer, as Python's."""
+    """Encodes NumPy numbers, such as those in an optimizer's settings, as Python numbers."""
 
     def _number(self, value: np.generic, name: str) -> Any:
         return self.encode(value.item(), name)
 
 
 class FitFile:
-    """A file in `folder` that belongs to one fit: the same data and settings find it again, others do not.
+    """A file in `folder` that belongs to one fit: only the same data and settings find it again.
 
-    With `epochs`, the fit is the first `epochs` of a longer plan, and may go on from the file of fewer of them.
-    `content` is what an earlier fit left in the file `source`, or None. With `keep` the file stays when the fit is
+    With `epochs`, the fit is the first `epochs` of a longer plan, and can continue from the file of a shorter fit.
+    `content` is what an earlier fit left in the file `source`, or None. With `keep`, the file stays when the fit is
     complete.
     """
 
@@ -43,7 +43,7 @@ class FitFile:
             self.path = Path(folder).expanduser() / (f"{fingerprint}{SUFFIX}" if epochs is None else
                                                      f"{fingerprint}-{epochs}{SUFFIX}")
             self.path.parent.mkdir(parents=True, exist_ok=True)
-        except (OSError, ValueError, RuntimeError) as error:         # such as ~ of a user who does not exist
+        except (OSError, ValueError, RuntimeError) as error:         # such as ~ of a nonexistent user
             raise ValueError(f"checkpoint must be a folder that can be written to, got checkpoint={str(folder)!r}: "
                              f"{error}") from error
         self.keep, self._has_warned = keep, False
@@ -73,21 +73,21 @@ class FitFile:
             _check_history(content["history"])
         except FileNotFoundError:
             return None
-        except Exception as error:                  # a damaged file may raise anything
+        except Exception as error:                  # a damaged file can raise anything
             raise_if_interrupted(error)
-            warnings.warn(f"The checkpoint {path} cannot be read ({type(error).__name__}): the fit begins anew.",
+            warnings.warn(f"The checkpoint {path} cannot be read ({type(error).__name__}): the fit starts over.",
                           UserWarning, stacklevel=2)
             return None
         if content["fit"] != path.stem:
-            raise ValueError(f"checkpoint: {path} is of another fit, and was once called "
+            raise ValueError(f"checkpoint: {path} is of another fit, and was originally named "
                              f"{content['fit'][:99]}{SUFFIX}: rename or delete it.")
         return content
 
     def save(self, content: dict) -> None:
-        """Replace the file at once: whenever the process is killed, the old or the new one is there and whole.
+        """Replace the file atomically: whenever the process is killed, either the old or the new one is complete.
 
-        What cannot be written, because the disk is full or it has no form in a file, is warned of once; the fit goes
-        on.
+        If something cannot be written, because the disk is full or a value cannot be stored, it warns once; the fit
+        goes on.
         """
         encoder = PlainEncoder()
         rows = [{name: _plain(value) for name, value in row.items()} for row in content["history"]]
@@ -100,31 +100,31 @@ class FitFile:
                 try:
                     write_document(self.path, described, encoder.tensors)
                     break
-                except FileNotFoundError:           # another process has completed the same fit and tidied up
+                except FileNotFoundError:           # another process has completed the same fit and cleaned up
                     self.path.parent.mkdir(parents=True, exist_ok=True)
                     if attempt == 4:
                         raise
         except (OSError, RuntimeError, ValueError) as error:
             raise_if_interrupted(error)
-            if not self._has_warned:                # without the file's name: fits of a search warn alike, and once
+            if not self._has_warned:                # without the file name, so that a search's fits warn only once
                 self._has_warned, reason = True, getattr(error, "strerror", None) or error
                 warnings.warn(f"checkpoint: nothing can be written to the folder {self.path.parent} ({reason}). "
-                              "The fit goes on without.", UserWarning, stacklevel=2)
+                              "The fit continues without it.", UserWarning, stacklevel=2)
 
     def finish(self) -> None:
-        """The fit is complete. Parts that killed processes left are removed too."""
+        """Remove or keep the file of a complete fit. Parts left by killed processes are removed too."""
         try:
             for path in (*([] if self.keep else [self.path]), *leftovers(self.path)):
                 path.unlink(missing_ok=True)
         except OSError as error:
-            warnings.warn(f"checkpoint: {error.filename} of a fit that is complete cannot be removed "
+            warnings.warn(f"checkpoint: {error.filename} of a complete fit cannot be removed "
                           f"({error.strerror}).", UserWarning, stacklevel=2)
 
 
 def checked_copy(state, like, name: str):
-    """Copy of a state from a file. Raises ValueError unless keys, shapes, dtypes and types are those of `like`.
+    """Copy of a state from a file. Raises ValueError unless keys, shapes, dtypes and types match those of `like`.
 
-    With tensors that are too small, an optimizer's step would read and write memory that is not its own.
+    If tensors were too small, an optimizer's step would read and write memory beyond them.
     """
     if isinstance(like, Tensor):
         if isinstance(state, Tensor) and (state.shape, state.dtype, state.layout) == (
@@ -149,15 +149,15 @@ def checked_copy(state, like, name: str):
 
 
 def _check_history(rows: Any) -> None:
-    """Raise ValueError for what is no history."""
+    """Raise ValueError for anything but a history."""
     numbers = "train_loss", "train_acc", "valid_loss", "valid_acc", "lr", "dur"
     for number, row in enumerate(rows, 1):
         if row["epoch"] != number or any(type(row.get(name, 0)) not in (int, float) for name in numbers):
-            raise ValueError("its history is none.")
+            raise ValueError("its history is not valid.")
 
 
 def raise_if_interrupted(error: BaseException) -> None:
-    """Ctrl-C while PyTorch reads or writes a file often comes out of it as a RuntimeError."""
+    """Raise KeyboardInterrupt if it caused `error`: PyTorch's file functions often turn Ctrl-C into a RuntimeError."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, KeyboardInterrupt):
@@ -166,7 +166,7 @@ def raise_if_interrupted(error: BaseException) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """A value of a history as Python's numbers, texts and lists; what is none of these as text."""
+    """A value of a history as Python numbers, strings and lists; anything else as a string."""
     if isinstance(value, (np.generic, np.ndarray, Tensor)):
         return value.tolist()
     if isinstance(value, (list, tuple)):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-DTYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4"}         # what the third byte says
-GROWTH, SMALL = 4, 2**24          # by gzip a file may be of 4 times its size, and 16 MiB: MNIST has 4.7 of its 10 MB
+DTYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4"}         # by the third byte
+GROWTH, SMALL = 4, 2**24          # gzipped files may grow 4-fold, plus 16 MiB: MNIST's 10 MB grow 4.7-fold
 
 
 def decompressed(path: Path, size: int) -> bytearray:
@@ -25,9 +25,9 @@ def decompressed(path: Path, size: int) -> bytearray:
 
 
 def read_idx(path: Path, n_dims: tuple[int, ...]) -> np.ndarray:
-    """The whole numbers in an IDX file, of one of these numbers of dimensions.
+    """The whole numbers in an IDX file with one of these numbers of dimensions.
 
-    Raises ValueError for files that are truncated, damaged or something else.
+    Raises ValueError for files that are truncated, damaged or of another format.
     """
     try:
         header = bytes(decompressed(path, 3 + 4 * max(n_dims)))
@@ -44,9 +44,9 @@ def read_idx(path: Path, n_dims: tuple[int, ...]) -> np.ndarray:
         content = decompressed(path, size)
         if len(content) != size:
             kind = "less" if len(content) < size else "more"
-            raise ValueError(f"its header promises {size:,} bytes, and it has {kind}")
+            raise ValueError(f"its header promises {size:,} bytes, but it has {kind}")
         return np.frombuffer(content, dtype, offset=start).reshape(sizes)
     except (ValueError, OSError, EOFError, MemoryError, zlib.error) as error:
         if isinstance(error, PermissionError):
             raise
-        raise ValueError(f"{path} is no IDX file, or a damaged one: {str(error) or 'too large'}.") from error
+        raise ValueError(f"{path} is not an IDX file, or a damaged one: {str(error) or 'too large'}.") from error

@@ -15,13 +15,12 @@ from torch import Tensor, nn
 from fmnist_sk._runtime.optional import optional
 from fmnist_sk._storage.files import as_path, write_whole
 
-TOLERANCE = 1e-5        # of probabilities, between PyTorch and onnxruntime, beside rounding
+TOLERANCE = 1e-5        # of probabilities, between PyTorch and onnxruntime, besides rounding
 
 
 def export_program(predictor: nn.Module, images: Tensor) -> torch.export.ExportedProgram:
-    """A module that makes probabilities of images like `images` (2, channels, height, width), as a program for PyTorch.
-
-    The program takes any number of them.
+    """A module from images like `images` (2, channels, height, width) to probabilities, as a program for PyTorch. The
+program accepts any number of images.
     """
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -31,9 +30,9 @@ def export_program(predictor: nn.Module, images: Tensor) -> torch.export.Exporte
 
 def export_onnx(predictor: nn.Module, path: str | os.PathLike, images: Tensor, classes: np.ndarray,
                 class_names: Sequence[str] | None, value_range: tuple[float, float] | None) -> Path:
-    """Write such a module as an ONNX model that gives labels too, once onnxruntime gives what PyTorch gives.
+    """Write such a module as an ONNX model that also gives labels, once onnxruntime's results match PyTorch's.
 
-    images : (n, channels, height, width) float32, with which the two are compared
+    images : (n, channels, height, width) float32, on which the two are compared
     """
     path = as_path(path)
     onnx, runtime, _ = (optional(name, "Models are exported with", "onnx")
@@ -56,14 +55,14 @@ def export_onnx(predictor: nn.Module, path: str | os.PathLike, images: Tensor, c
 
 
 def _exportable_labels(classes: np.ndarray) -> np.ndarray:
-    """The labels as ONNX has them: texts, bool, int64 or float64. Raises ValueError for others, such as dates."""
+    """The labels in ONNX's types: strings, bool, int64 or float64. Raises ValueError for others, such as dates."""
     labels = np.array(classes.tolist()) if classes.dtype == object else classes       # texts
     if labels.dtype.kind == "U":
         return labels
     exact = labels.astype({"b": np.bool_, "f": np.float64}.get(labels.dtype.kind, np.int64)) \
         if labels.dtype.kind in "biuf" else labels[:0]
     if exact.tolist() != labels.tolist():
-        raise ValueError("y must have held labels that ONNX has a form for, strings, bools, and numbers that int64 or "
+        raise ValueError("y must have held labels of a type that ONNX has, strings, bools, and numbers that int64 or "
                          f"float64 hold, got {labels.dtype} such as {labels[-1]!r}: fit with such labels, and keep "
                          "a list of what they stand for.")
     return exact
@@ -86,7 +85,7 @@ def _as_onnx(predictor: nn.Module, images: Tensor):
 
 
 def _compare(runtime, data: bytes, predictor: nn.Module, images: Tensor) -> None:
-    """Raise RuntimeError if the ONNX model gives other probabilities than PyTorch."""
+    """Raise RuntimeError if the ONNX model's probabilities differ from PyTorch's."""
     session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
     found, = session.run(["probabilities"], {"images": images.numpy()})
     with torch.no_grad():

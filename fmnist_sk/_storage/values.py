@@ -1,4 +1,4 @@
-"""Values as JSON and tensors, and back: numbers, texts, containers, arrays and tensors."""
+"""Values as JSON and tensors, and back: numbers, strings, containers, arrays and tensors."""
 from __future__ import annotations
 
 import math
@@ -22,14 +22,14 @@ ARRAYS = {torch.from_numpy(np.zeros(0, dtype=kind)).dtype for kind in "?bBhHiIlL
 
 
 def allowed(tensors: Iterable[Tensor]) -> int:
-    """Bytes that Python's objects of a file with these tensors may take: some are far larger than what says them."""
+    """Bytes that Python objects from a file with these tensors may take; some are far larger than their JSON."""
     return OBJECTS + OF_TENSORS * sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 class Encoder:
-    """Turns values into what json.dumps takes; arrays and tensors are put into `tensors`.
+    """Turns values into what json.dumps accepts; arrays and tensors are put in `tensors`.
 
-    `spent` is what they will take as objects, in bytes, which must not be more than is `allowed`.
+    `spent` is their size as objects in bytes, which must not exceed `allowed`.
     """
 
     def __init__(self) -> None:
@@ -40,11 +40,11 @@ class Encoder:
         self.spent += n_bytes
 
     def encode(self, value: Any, name: str) -> Any:
-        """Raises ValueError that names `name` for what has no form in a file."""
+        """Raises ValueError naming `name` for values that cannot be stored."""
         if isinstance(value, str) and len(value) > LONGEST_TEXT:
-            raise ValueError(f"{name} cannot be saved: a text must have at most {LONGEST_TEXT:,} characters, got "
+            raise ValueError(f"{name} cannot be saved: a string must have at most {LONGEST_TEXT:,} characters, got "
                              f"{len(value):,}.")
-        if isinstance(value, np.generic):           # its type says how it rounds what it meets
+        if isinstance(value, np.generic):           # its type determines how results are rounded
             return self._number(value, name)
         if value is None or isinstance(value, (bool, int, str)):
             return value
@@ -63,7 +63,7 @@ class Encoder:
         return self.other(value, name)
 
     def other(self, value: Any, name: str) -> Any:
-        raise ValueError(f"{name} cannot be saved: {type(value).__name__} has no form in a file, got {value!r:.200}.")
+        raise ValueError(f"{name} cannot be saved: {type(value).__name__} is not supported, got {value!r:.200}.")
 
     def _number(self, value: np.generic, name: str) -> Any:
         if value.dtype.str[1:] in NUMBERS:
@@ -88,7 +88,7 @@ class Encoder:
         value = value.astype(value.dtype.newbyteorder("="), copy=False)
         if flipped := [axis for axis in range(value.ndim) if value.strides[axis] < 0 and value.size]:
             return {"flipped": self._array(np.flip(value, tuple(flipped)), name), "axes": flipped}
-        is_by_column = value.ndim == 2 and value.strides[0] < value.strides[1]          # BLAS rounds it otherwise
+        is_by_column = value.ndim == 2 and value.strides[0] < value.strides[1]          # BLAS rounds it differently
         ordered = value.T if is_by_column else value
         self.tensors[key] = torch.from_numpy(np.array(ordered, order="C"))
         described: dict[str, Any] = {"columns" if is_by_column else "values": key}
@@ -115,9 +115,9 @@ class Decoder:
             raise ValueError("it holds more objects than a file of its size may.")
 
     def decode(self, value: Any, name: str = "") -> Any:
-        """`name` is that of the setting that the value is for."""
+        """`name` is the name of the setting that holds the value."""
         if isinstance(value, str) and len(value) > LONGEST_TEXT:
-            raise ValueError(f"it holds a text of {len(value):,} characters, which no fit makes.")
+            raise ValueError(f"it holds a string of {len(value):,} characters, which no fit makes.")
         if value is None or isinstance(value, (bool, int, float, str)):
             return value
         if isinstance(value, list):
@@ -155,7 +155,7 @@ class Decoder:
         raise ValueError(f"it holds {value!r:.100}, which means nothing here.")
 
     def _part(self, key: str, width: int) -> np.ndarray:
-        """A matrix that is the left part of one with so many columns."""
+        """A matrix that is the left part of one with `width` columns."""
         part = self.decode({"values": key})
         if part.ndim != 2 or not part.shape[1] < width <= MOST_WIDER * part.shape[1]:
             raise ValueError(f"it holds a matrix of shape {part.shape} as a part of {width} columns.")
@@ -165,7 +165,7 @@ class Decoder:
         return whole[:, :part.shape[1]]
 
     def _items(self, items: list, shape: list, dtype: str) -> np.ndarray:
-        """An array whose items are in JSON: texts, and until 0.1.0 also numbers."""
+        """An array whose items are in JSON: strings, and until 0.1.0 also numbers."""
         kind = np.dtype(dtype[:20])
         self.spend(kind.itemsize * len(items))
         widest = max([WIDEST_TEXT, *(len(item) for item in items if isinstance(item, str))])
@@ -178,7 +178,7 @@ class Decoder:
 
 
 def to_columns(rows: list[dict], encoder: Encoder) -> dict[str, Any]:
-    """A history's numbers as an array for each name that all epochs have, and the rest as rows."""
+    """A history's numbers as one array per name that all epochs have, and the rest as rows."""
     names = [name for name in (rows[0] if rows else ())
              if len(kinds := {type(row.get(name)) for row in rows}) == 1 and kinds < {bool, int, float}]
     encoder.spend(NUMBER * len(rows) * len(names))
@@ -187,7 +187,7 @@ def to_columns(rows: list[dict], encoder: Encoder) -> dict[str, Any]:
 
 
 def to_rows(history: dict[str, Any], decoder: Decoder) -> list[dict]:
-    """What `to_columns` was given, but for the order of names. Raises ValueError for anything else."""
+    """The rows that `to_columns` was given, except for the order of names. Raises ValueError for anything else."""
     columns, rows = history["columns"], history["rows"]
     decoder.spend(NUMBER * len(columns) * len(rows))
     if any(values.shape != (len(rows),) for values in columns.values()):

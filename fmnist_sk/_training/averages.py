@@ -17,8 +17,8 @@ class WeightAverage:
     """Averages of a network's weights and normalisation statistics, for validation and prediction.
 
     ema : the average moves towards the weights by ``1 - ema`` after every step; over the first steps by more,
-        ``9 / (10 + steps)``, so that the random weights of the beginning are soon forgotten
-    swa : from this share of the fit on, the average of the weights after every epoch
+        ``9 / (10 + steps)``, so that the random initial weights are soon forgotten
+    swa : after this share of the fit, the average of the weights after every epoch
     """
 
     def __init__(self, module: nn.Module, ema: float | None, swa: float | None):
@@ -48,7 +48,7 @@ class WeightAverage:
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
-        """Within this context the network has the average. New statistics of normalisation become part of it."""
+        """Context in which the network has the averaged weights. New normalisation statistics join the average."""
         if not self.is_running:
             yield
             return
@@ -81,7 +81,7 @@ class WeightAverage:
 
 @torch.no_grad()
 def renew_statistics(net: Net, batches: Iterable) -> None:
-    """Batch normalisation's statistics for weights that are an average: those of one pass over the training batches."""
+    """Recompute batch normalisation's statistics for averaged weights, in one pass over the training batches."""
     net._set_training(True)
     norms = [m for m in net.module_.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
     if not norms:
@@ -99,9 +99,9 @@ def renew_statistics(net: Net, batches: Iterable) -> None:
 
 
 class BestEpoch:
-    """Follows the monitored validation score, and keeps the weights of the best epoch where they are wanted.
+    """Follows the monitored validation score, and keeps the weights of the best epoch if required.
 
-    Until there is one, those of an earlier fit.
+    Until there is a best epoch, it keeps those of an earlier fit.
     """
 
     def __init__(self, net: Net):
@@ -116,7 +116,7 @@ class BestEpoch:
     def update(self) -> None:
         row = self.net.history[-1]
         if self.net.monitor not in row:
-            raise ValueError(f"monitor must be a score that is in the history of every epoch, got monitor="
+            raise ValueError(f"monitor must be a score in the history of every epoch, got monitor="
                              f"{self.net.monitor!r} and {sorted(row)}.")
         score = self.sign * row[self.net.monitor]
         if self.epoch is None or score > self.score:
@@ -125,7 +125,7 @@ class BestEpoch:
                 self.weights = self._copy()
 
     def age(self, first: int) -> int:
-        """How many epochs ago the best epoch was, of those from `first` on."""
+        """Number of epochs since the best one, among those from `first` on."""
         return self.net.history[-1]["epoch"] - max(self.epoch or 0, first)
 
     def finish(self) -> None:

@@ -20,18 +20,18 @@ from fmnist_sk.augmentation import AugmentedCopies, as_transformers
 
 
 class Fit:
-    """What lives as long as a fit, and where it stands.
+    """Everything that lives as long as a fit, and its progress.
 
     net : what is trained, through its hooks
     images : to train on, and to hold some out of, on the net's device
-    epochs : to train for: the first of the `planned` ones that schedule and weight averages are made for
-    schedule : of the learning rate
+    epochs : number to train for: the first of the `planned` ones that schedule and weight averages cover
+    schedule : schedule of the learning rate
     steps : what takes a step with a batch
-    generators : that random numbers are drawn from
-    pixel_range : what pixels of the training images can be
-    file : where checkpoints are written, and what an earlier process left there; None for no checkpoints
-    teacher : gives the targets (n, n_classes) of a batch to train on, or None for the labels
-    task : scikit-learn's callback context of the fit and the X, y of the user, or None
+    generators : sources of random numbers
+    pixel_range : range of the training images' pixels
+    file : where checkpoints are written, with what an earlier process left there; None for no checkpoints
+    teacher : gives the targets (n, n_classes) of a batch to train on; None for its labels
+    task : scikit-learn's callback context of the fit and the user's X and y, or None
     """
 
     def __init__(self, net: Net, images: LabelledImages, *, epochs: int, planned: int, schedule: Schedule,
@@ -41,7 +41,7 @@ class Fit:
         self.schedule, self.steps, self.generators = schedule, steps, generators
         self.pixel_range, self.file, self.teacher, self.task = pixel_range, file, teacher, task
         self.best: BestEpoch | None = None
-        self.stops = False              # a callback asked for the end, within a pass
+        self.stops = False              # a callback asked to stop, within a pass
 
     def run(self) -> None:
         """Train the net alone."""
@@ -51,7 +51,7 @@ class Fit:
                     self.net.run_single_epoch(batches, training=True, prefix="train", step_fn=self.steps.step)
 
     def passes(self) -> Generator[TrainingBatches, None, None]:
-        """For each epoch the batches that are to be trained on; all else happens as the next ones are asked for."""
+        """For each epoch, the batches to train on; everything else happens when the next ones are requested."""
         try:
             for phase in self._phases():
                 with phase:
@@ -64,7 +64,7 @@ class Fit:
 
     @contextmanager
     def may_stop(self) -> Iterator[None]:
-        """Within this context, in which others make a pass, a callback may end the fit."""
+        """Context for a pass made elsewhere, in which a callback may end the fit."""
         try:
             yield
         except StopTraining:
@@ -84,10 +84,10 @@ class Fit:
             if left <= 0:
                 break
         if saved is not None:
-            raise ValueError(f"checkpoint: {self.source} is of a fit with more parts; delete it to begin anew.")
+            raise ValueError(f"checkpoint: {self.source} is of a fit with more phases; delete it to start over.")
 
     def _with_copies(self, train: LabelledImages) -> LabelledImages:
-        """The training images, enlarged by what AugmentedCopies in `augment` store."""
+        """The training images, with the copies that AugmentedCopies in `augment` store."""
         for step in as_transformers(self.net.augment, self.net.classes_):
             if isinstance(step, AugmentedCopies):
                 train = step.enlarge(train, self.net.classes_, self.generators.draw, self.pixel_range)
@@ -95,17 +95,17 @@ class Fit:
 
     @property
     def source(self):
-        """The file that the fit goes on from."""
+        """The file from which the fit resumes."""
         return None if self.file is None else self.file.source
 
     def begin_epoch(self, train: LabelledImages, valid: LabelledImages | None) -> None:
-        """Tell callbacks of scikit-learn and of skorch."""
+        """Notify callbacks of scikit-learn and of skorch."""
         if self.task is not None:
             self._epoch = self.task[0].subcontext(task_name="epoch").call_on_fit_task_begin(estimator=self.net)
         self.net.notify("on_epoch_begin", dataset_train=train, dataset_valid=valid)
 
     def end_epoch(self, averaged: Callable[[], AbstractContextManager]) -> None:
-        """Tell scikit-learn's callbacks, whose predictions are made `averaged`; one may ask for the end of the fit."""
+        """Notify scikit-learn's callbacks, which predict in the context `averaged`; one may ask to stop the fit."""
         if self.task is not None:
             _, X, y = self.task
             with averaged():

@@ -20,7 +20,7 @@ from fmnist_sk._training.phase import StopTraining
 
 
 class Member:
-    """A fit among others, and the batch that it has come to."""
+    """A fit among others, and its current batch."""
 
     def __init__(self, fit: Fit):
         self.fit, self.net, self.steps = fit, fit.net, fit.steps
@@ -36,7 +36,7 @@ class Member:
                     self.training.finish()
 
     def advance(self) -> bool:
-        """Go on to the next batch; whether there is one."""
+        """Move to the next batch; returns whether there is one."""
         try:
             self.batch = self.batches.throw(StopTraining()) if self.fit.stops else next(self.batches)
         except StopIteration:
@@ -55,7 +55,7 @@ class Group:
             net, steps = member.net, member.steps
             if steps.own_hooks or net.triplet_weight or steps.generators.draws_globally(
                     net.module_, steps.network_shape):
-                raise CannotJoin(f"{type(net).__name__} takes steps of its own kind")
+                raise CannotJoin(f"{type(net).__name__} has its own kind of steps")
         self.members = list(members)
         fit, first = members[0].fit, members[0].net
         x = torch.rand(4, *members[0].steps.network_shape, generator=torch.Generator().manual_seed(0)).to(first.device_)
@@ -70,14 +70,14 @@ class Group:
             if first.device_.type == "cuda" else None
 
     def fits(self, running: Sequence[Member]) -> bool:
-        """Whether these are its members, and nothing was frozen or unfrozen since it was made."""
+        """Whether these are its members, and nothing was frozen or unfrozen since it was created."""
         return self.members == running and self.trained == self._which_are_trained()
 
     def _which_are_trained(self) -> list[bool]:
         return [parameter.requires_grad for member in self.members for parameter in member.steps.optimized()]
 
     def step(self, batches: Sequence[StepBatch]) -> list[dict[str, Tensor]]:
-        """What each net's step does with its batch, up to the gradients."""
+        """Each net's step for its batch, up to the gradients."""
         for member in self.members:
             member.net.optimizer_.zero_grad()
         found = self.gradients(batches)
@@ -89,7 +89,7 @@ class Group:
         return found
 
     def gradients(self, batches: Sequence[StepBatch]) -> list[dict[str, Tensor]]:
-        """What each net's gradient_step does with its batch."""
+        """Each net's gradient_step for its batch."""
         sizes = {tuple(inputs["x"].shape) for inputs, _ in batches}
         if len(sizes) > 1 or next(iter(sizes))[0] < 2:
             return [member.steps.gradient_step(batch) for member, batch in zip(self.members, batches, strict=True)]
@@ -133,9 +133,9 @@ class Group:
 
 
 def train_together(fits: Sequence[Fit]) -> bool:
-    """Run fits whose nets take their steps at the same time; whether it was possible.
+    """Run fits whose nets take their steps at the same time; returns whether that was possible.
 
-    Nets that end sooner leave the group. Where the nets cannot be joined, they are trained in turn.
+    Nets that finish earlier leave the group. If the nets cannot be joined, they are trained in turn.
     """
     members = [Member(fit) for fit in fits]
     group: Group | None = None

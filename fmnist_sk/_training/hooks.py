@@ -1,7 +1,7 @@
-"""Who looks at batches: only then is the loss of every batch read, and are hooks called for it.
+"""Who uses single batches: only then is the loss of every batch read, and are hooks called for it.
 
-On CUDA to read a number means to wait for the device. So a pass reads its sums once, at its end, unless a callback or
-the net itself has a hook for batches; and the history holds batches only if somebody may read them there.
+On CUDA, reading a number means waiting for the device. So a pass reads its sums only once, at its end, unless a
+callback or the net itself has a hook for batches; and the history holds batches only if something may read them.
 """
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def has_own(part: Any, base: type, name: str) -> bool:
 
 
 def is_hooked(net: Any, *names: str) -> bool:
-    """Whether a callback or the net has a hook of one of these names, or the net looks at every notice itself."""
+    """Whether a callback or the net has a hook of one of these names, or the net overrides `notify` itself."""
     notify = net.notify
     return not notify.__module__.startswith("fmnist_sk.") or any(
         has_own(net, NeuralNet, name) or any(has_own(callback, Callback, name) for _, callback in net.callbacks_)
@@ -40,8 +40,8 @@ def is_examined(net: Any) -> bool:
 
 
 def may_read_batches(net: Any) -> bool:
-    """Whether somebody may look for batches in the history when an epoch has ended: callbacks of others, whose code is
-    not known, hooks that were set on a callback or belong to the net, and skorch's PassthroughScoring."""
+    """Whether something may look for batches in the history after an epoch: third-party callbacks, whose code is
+    unknown, hooks that were set on a callback or belong to the net, and skorch's PassthroughScoring."""
     return any(has_own(net, NeuralNet, name) for name in EPOCH_HOOKS) or any(
         isinstance(callback, PassthroughScoring) or set(EPOCH_HOOKS) & set(vars(callback)) or not (
             is_own_code(callback) or type(callback).__module__.startswith("skorch."))
@@ -49,7 +49,7 @@ def may_read_batches(net: Any) -> bool:
 
 
 def for_callbacks(classes: np.ndarray, batch: StepBatch) -> tuple[Any, Any]:
-    """A batch with the labels that the user knows in the place of codes, for callbacks that compute scores."""
+    """A batch with the user's labels in place of codes, for callbacks that compute scores."""
     inputs, codes = batch
     if classes.dtype.kind in "iu" and len(classes) == classes[-1] + 1 and classes[0] == 0:      # they are the codes
         return inputs, codes

@@ -1,4 +1,4 @@
-"""Layers of several networks of one architecture as one layer, in groups, that shares their memory."""
+"""Layers of several networks of one architecture as one grouped layer that shares their memory."""
 from __future__ import annotations
 
 import copy
@@ -17,10 +17,10 @@ class CannotJoin(Exception):
 
 
 def join(modules: Sequence[nn.Module], x: Tensor) -> nn.Module:
-    """One module that takes the members' inputs side by side, (n, members * C, H, W), and gives their outputs so.
+    """One module that takes the members' inputs side by side, (n, members * C, H, W), and returns their outputs so.
 
-    It shares memory with the members: what trains one of them changes it too. Whether it does what they do is tried
-    first with copies and x (n, C, H, W).
+    It shares memory with the members, so training one changes the other. Copies and x (n, C, H, W) are used first to
+    check that both compute the same.
 
     Raises CannotJoin.
     """
@@ -32,7 +32,7 @@ def join(modules: Sequence[nn.Module], x: Tensor) -> nn.Module:
 
 
 def _try(modules: Sequence[nn.Module], x: Tensor) -> None:
-    """Raise CannotJoin unless the joined network gives what its members give, and none sees another's images.
+    """Raise CannotJoin unless the joined network computes what its members do, and none sees another's images.
 
     Their weights are changed, because layers that begin with zeros would hide what comes before them.
     """
@@ -53,7 +53,7 @@ def _try(modules: Sequence[nn.Module], x: Tensor) -> None:
         found = joined(torch.cat(inputs, 1).contiguous(memory_format=torch.channels_last))
         tolerance = 1e-3 * expected.detach().std().item()
         if found.shape != expected.shape or not torch.allclose(found, expected, rtol=1e-3, atol=tolerance):
-            raise CannotJoin("the joined layers give something else")
+            raise CannotJoin("the joined layers compute something else")
         part = found[:, :found.shape[1] // len(modules)]
         of_first = (part * torch.randn(part.shape, generator=generator).to(part)).sum()
         gradients = torch.autograd.grad(of_first, inputs, allow_unused=True)
@@ -62,7 +62,7 @@ def _try(modules: Sequence[nn.Module], x: Tensor) -> None:
 
 
 def _join(modules: Sequence[nn.Module], done: dict[nn.Module, nn.Module]) -> nn.Module:
-    """`done` holds what was joined before: one layer may stand in several places."""
+    """`done` holds what was joined before, because one layer can occur in several places."""
     first = modules[0]
     if first not in done:
         done[first] = _join_layers(modules, done)
@@ -76,7 +76,7 @@ def _join_layers(modules: Sequence[nn.Module], done: dict[nn.Module, nn.Module])
     if type(first) in _JOINERS:
         return _JOINERS[type(first)](modules)
     if first._parameters or first._buffers:
-        raise CannotJoin(f"{type(first).__name__} has no form in groups")
+        raise CannotJoin(f"{type(first).__name__} has no grouped form")
     new = copy.copy(first)                              # a container, or a layer without weights
     new._modules = {name: None if child is None else _join([module.get_submodule(name) for module in modules], done)
                     for name, child in first._modules.items()}
@@ -84,7 +84,7 @@ def _join_layers(modules: Sequence[nn.Module], done: dict[nn.Module, nn.Module])
 
 
 def _shared(members: Sequence[nn.Module], name: str, combine: Callable = torch.cat) -> Tensor | None:
-    """The members' tensors of this name as one, of which theirs become parts."""
+    """The members' tensors of this name as one tensor, of which theirs become parts."""
     values = [getattr(member, name) for member in members]
     if values[0] is None:
         return None
@@ -106,7 +106,7 @@ class Joined(nn.Module):
 
     def __init__(self, members: Sequence[nn.Module], *names: str):
         super().__init__()
-        self.members = tuple(members)                           # a tuple: they are no children of it
+        self.members = tuple(members)                           # a tuple, so that they are not submodules
         for name in names:
             value = _shared(members, name, self.combine)
             if isinstance(value, nn.Parameter) or value is None:
@@ -115,7 +115,7 @@ class Joined(nn.Module):
                 self.register_buffer(name, value)
 
     def gradients(self) -> None:
-        """Hand the members' parameters their parts of the gradients."""
+        """Give the members' parameters their parts of the gradients."""
         for name, whole in self._parameters.items():
             if whole is not None and whole.grad is not None:
                 parts = whole.grad.unbind() if self.combine is torch.stack else whole.grad.chunk(len(self.members))
@@ -186,7 +186,7 @@ class _BatchNorm(Joined):
 
 
 class _Standardize(Joined):
-    """Each member's own: they may be one and the same, or of different folds."""
+    """Each member's own: they can be identical, or from different folds."""
 
     def forward(self, x: Tensor) -> Tensor:
         parts = x.chunk(len(self.members), 1)
@@ -195,7 +195,7 @@ class _Standardize(Joined):
 
 
 class _Dropout(Joined):
-    """Each member draws from its own generator, as it does alone."""
+    """Each member draws from its own generator, as when trained alone."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.members[0].p == 0:

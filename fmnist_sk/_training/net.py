@@ -1,4 +1,4 @@
-"""What training asks of a net: skorch's hooks and attributes, and the parameters of ImageClassifier."""
+"""What training requires of a net: skorch's hooks and attributes, and the parameters of ImageClassifier."""
 from __future__ import annotations
 
 import os
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from fmnist_sk._data.images import Batches, Images, LabelledImages
 from fmnist_sk._network.build import StandardizedNetwork
 
-StepBatch = tuple[Mapping[str, Any], Tensor]         # as Batches yields them: inputs, codes
+StepBatch = tuple[Mapping[str, Any], Tensor]         # as yielded by Batches: inputs, codes
 Parts = tuple[LabelledImages, LabelledImages | None]    # training and validation images
 
 
@@ -24,12 +24,12 @@ def _as_they_are(train: LabelledImages, valid: LabelledImages | None) -> Parts:
 
 @dataclass(frozen=True)
 class PhasePlan:
-    """A part of a fit that has the whole schedule for itself.
+    """A part of a fit that runs the whole schedule.
 
-    n_epochs : planned for it
-    lr : learning rate that it begins with
+    n_epochs : number of epochs planned for it
+    lr : learning rate at its beginning
     begin : called before its first epoch, such as to freeze layers or to change the optimizer
-    images : makes of training and validation images those that the network is trained on in this phase
+    images : turns training and validation images into those used in this phase
     """
 
     n_epochs: int

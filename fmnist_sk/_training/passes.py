@@ -1,4 +1,4 @@
-"""One pass over batches, in training or validation, and what the history keeps of it."""
+"""One pass over batches, in training or validation, and its record in the history."""
 from __future__ import annotations
 
 import math
@@ -18,7 +18,7 @@ from fmnist_sk._training.net import Net, StepBatch
 class Pass:
     """Sums losses and hits on the device, and reads them once, at the end.
 
-    net : whose history is written, and whose callbacks are called if they have hooks for batches
+    net : the net whose history is written, and whose callbacks are called if they have hooks for batches
     prefix : "train" or "valid"
     """
 
@@ -28,11 +28,11 @@ class Pass:
         self.losses: list[Tensor] = []
         self.sizes: list[int] = []
         self.loss: Tensor | float = 0.0
-        self.hits: Tensor | int = 0             # in validation (n_classes + 1,): of each class, and the misses
+        self.hits: Tensor | int = 0             # in validation (n_classes + 1,): hits of each class, and the misses
         self.counts: Tensor | int = 0           # of each class, in validation
 
     def over(self, batches: Iterable[StepBatch]) -> Iterator[StepBatch]:
-        """The batches, each with a place in the history."""
+        """The batches, each with an entry in the history."""
         rows = self.rows = self.net.history[-1]["batches"]
         self.first = len(rows)
         for batch in batches:
@@ -43,7 +43,7 @@ class Pass:
             yield batch
 
     def add(self, batch: StepBatch, step: dict[str, Any]) -> None:
-        """Count a batch, of which `step` holds "loss" and "y_pred", the logits (n, n_classes)."""
+        """Count a batch; `step` holds its "loss" and "y_pred", the logits (n, n_classes)."""
         codes, loss, n_classes = batch[1], step["loss"].detach(), len(self.net.classes_)
         self.losses.append(loss)
         self.sizes.append(len(codes))
@@ -69,7 +69,7 @@ class Pass:
         sums = [torch.as_tensor(self.loss).reshape(1), torch.as_tensor(self.hits).reshape(-1).float()]
         sums += [] if self.training else [torch.as_tensor(self.counts).float()]
         sums += [torch.stack(self.losses).float()] if batches_are_read else []
-        loss, *found = torch.cat(sums).tolist()                 # the one time that the device is waited for
+        loss, *found = torch.cat(sums).tolist()                 # the only wait for the device
         if not math.isfinite(loss):
             raise not_finite(self.net, f"{'training' if self.training else 'validation'} loss became {loss}")
         if batches_are_read:
@@ -100,7 +100,7 @@ def record(history: History, name: str, value: float, *, lower_is_better: bool) 
 
 
 def record_mean_loss(history: History, prefix: str) -> None:
-    """The loss of an epoch out of its batches, where a net's own `run_single_epoch` has recorded only these."""
+    """Compute an epoch's loss from its batches, if a net's own `run_single_epoch` has recorded only these."""
     name, row = f"{prefix}_loss", history[-1]
     batches = [batch for batch in row["batches"] if name in batch]
     if name not in row and batches:

@@ -1,4 +1,4 @@
-"""A part of a fit that has a whole schedule for itself: its epochs, averages, early stopping and checkpoints."""
+"""A part of a fit that runs a whole schedule: its epochs, averages, early stopping and checkpoints."""
 from __future__ import annotations
 
 import contextlib
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 
 class StopTraining(Exception):
-    """A callback asks for the end of the fit."""
+    """A callback asks to stop the fit."""
 
 
 class Phase:
     """The first `n_run` of the epochs of a plan.
 
-    fit : that it is a part of
+    fit : the fit that it belongs to
     index : its number in the fit, from 0 on
-    train, valid : images, before the plan's own change of them
-    saved : the checkpoint that it goes on from, or None
+    train, valid : images, before the plan changes them
+    saved : the checkpoint that it resumes from, or None
 
-    As a context: within it the schedule is at work; at its end the network gets its averaged or best weights.
+    As a context: the schedule is active within it; at its end the network gets its averaged or best weights.
     """
 
     def __init__(self, fit: Fit, index: int, plan: PhasePlan, train: LabelledImages, valid: LabelledImages | None,
@@ -72,7 +72,7 @@ class Phase:
             self.fit.best.finish()
 
     def epochs(self) -> Iterator[TrainingBatches]:
-        """For each epoch the batches to train on; what else an epoch is made of happens before and after."""
+        """For each epoch, the batches to train on; the rest of the epoch happens before and after."""
         if self.was_stopped:
             raise StopTraining
         while self.done < self.n_run:
@@ -107,16 +107,16 @@ class Phase:
             self._save()
 
     def averaged(self) -> AbstractContextManager:
-        """Within this context the network has the average of its weights, if there is one."""
+        """Context in which the network has the average of its weights, if there is one."""
         return contextlib.nullcontext() if self.average is None else self.average.in_place()
 
     def _is_too_old(self) -> bool:
-        """Whether the best epoch is so old that early stopping ends the phase."""
+        """Whether the best epoch is so long ago that early stopping ends the phase."""
         return self.net.early_stopping and self.fit.best is not None \
             and self.fit.best.age(self.first) >= self.net.patience
 
     def _warn_of_the_schedule(self) -> None:
-        """Warn if early stopping ends the phase while the learning rate is high, which would have fallen later."""
+        """Warn if early stopping ends the phase while the learning rate is still high but would have fallen later."""
         share = self.schedule.share()
         if share is not None and share > 0.1:
             warnings.warn(
@@ -142,7 +142,7 @@ class Phase:
         })
 
     def _resume(self, saved: dict) -> None:
-        """Go on where a checkpoint was written. Raise ValueError for one of another network or optimizer."""
+        """Resume from a checkpoint. Raise ValueError for one of another network or optimizer."""
         net, schedule, fit = self.net, self.schedule, self.fit
         first, rows, n_steps = saved["first"], saved["history"], schedule.n_epochs * schedule.steps_per_epoch
         try:
@@ -161,17 +161,17 @@ class Phase:
             fit.generators.load_state_dict(states)
             if fit.best is not None:
                 fit.best.load_state_dict(saved["best"])
-        except Exception as error:              # a forged file may raise anything
+        except Exception as error:              # a forged file can raise anything
             raise_if_interrupted(error)
-            raise ValueError(f"checkpoint: {fit.source} is of another network or optimizer; delete it to begin anew "
+            raise ValueError(f"checkpoint: {fit.source} is of another network or optimizer; delete it to start over "
                              f"({error}).") from error
         net.history[:], self.first, self.done = rows, first, n_epochs
         if net.verbose:
-            print(f"{fit.source}: going on after epoch {len(net.history)}")
+            print(f"{fit.source}: resuming after epoch {len(net.history)}")
 
 
 class TrainingBatches:
-    """The batches of an epoch of training. The learning rate and the averages follow whoever takes steps with them."""
+    """The batches of a training epoch. Iterating over them also updates the learning rate and the averages."""
 
     def __init__(self, phase: Phase):
         self.phase = phase

@@ -1,4 +1,4 @@
-"""The base class of the schedules of the learning rate, and runs, which apply one to an optimizer."""
+"""The base class of learning-rate schedules, and runs, which apply one to an optimizer."""
 from __future__ import annotations
 
 import numbers
@@ -13,7 +13,7 @@ from fmnist_sk._runtime.parameters import Estimator
 
 
 class Moment(NamedTuple):
-    """Where a fit stands: steps and epochs done and to do in all, and the history's rows of the epochs done."""
+    """Progress of a fit: steps and epochs done and in total, and the history's rows of the epochs done."""
 
     step: int
     n_steps: int
@@ -22,15 +22,15 @@ class Moment(NamedTuple):
     rows: Sequence[dict] = ()
 
     def progress(self, per: str) -> float:
-        """From 0 to 1; per epoch it stays the same within one."""
+        """From 0 to 1; per "epoch", it is constant within an epoch."""
         return self.step / self.n_steps if per == "batch" else self.epoch / self.n_epochs
 
 
 class Schedule(Estimator):
-    """Base of the schedules. Subclasses say in `at` what the learning rate is multiplied by."""
+    """Base of the schedules. Subclasses return the factor of the learning rate from `at`."""
 
     _parameter_constraints: dict = {}
-    per = "batch"           # how often the factor may change
+    per = "batch"           # how often the factor can change
 
     @property
     def monitored(self) -> str | None:
@@ -38,7 +38,7 @@ class Schedule(Estimator):
         return None
 
     def at(self, moment: Moment) -> float:
-        """What the learning rate is multiplied by in the next step."""
+        """The factor of the learning rate in the next step."""
         raise NotImplementedError
 
     def run(self, optimizer: torch.optim.Optimizer, n_epochs: int, steps_per_epoch: int) -> ScheduleRun:
@@ -48,10 +48,10 @@ class Schedule(Estimator):
     def trace(self, n_epochs: int, steps_per_epoch: int, rows: Sequence[dict] = (), lr: float = 1.0) -> np.ndarray:
         """The learning rate of every step of a fit, (n_epochs * steps_per_epoch,).
 
-        lr : the optimizer's learning rate, which the schedule's factors multiply
-        rows : what the history holds of each epoch, such as ``[{"valid_loss": 0.5}, ...]``, for schedules that read it
+        lr : the optimizer's learning rate, multiplied by the schedule's factors
+        rows : the history's row of each epoch, such as ``[{"valid_loss": 0.5}, ...]``, for schedules that read it
 
-        Raises ValueError for numbers that are not whole, and for parameters of the schedule that cannot be used.
+        Raises ValueError for numbers that are not whole, and for invalid parameters of the schedule.
         """
         self._validate_params()
         for name, value in (("n_epochs", n_epochs), ("steps_per_epoch", steps_per_epoch)):
@@ -104,7 +104,7 @@ class ScheduleRun:
             group.update(before)
 
     def share(self) -> float | None:
-        """The learning rate as a share of the largest, if at the end of the run it will be below a tenth of this."""
+        """The learning rate as a share of its largest value, if it will end below a tenth of the current one."""
         last = self.n_epochs * self.steps_per_epoch - 1
         now, end = (self.schedule.at(Moment(step, last + 1, step // self.steps_per_epoch, self.n_epochs, self.rows))
                     for step in (self.step, last))
@@ -116,12 +116,12 @@ class ScheduleRun:
         return self.step // self.steps_per_epoch
 
     def resume(self, step: int, rows: Sequence[dict]) -> None:
-        """Continue as if `step` steps had been done, which left the history `rows`."""
+        """Continue as if `step` steps had been done and had left the history `rows`."""
         self.step = step
 
 
 class FreeRun(ScheduleRun):
-    """Leaves the learning rate to those who set it, such as skorch's LRScheduler callback."""
+    """Leaves the learning rate to others, such as skorch's LRScheduler callback."""
 
     def _apply(self) -> None:
         pass
@@ -142,7 +142,7 @@ class TorchRun(ScheduleRun):
             self.scheduler = schedule.scheduler(optimizer, **(schedule.settings or {}))
         except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"schedule cannot be made with settings={schedule.settings!r}: {error}") from error
+            raise kind(f"schedule cannot be created with settings={schedule.settings!r}: {error}") from error
 
     def _apply(self) -> None:
         if self.step == 0:
@@ -157,7 +157,7 @@ class TorchRun(ScheduleRun):
                              f"settings={self.schedule.settings!r}: {error}") from error
 
     def share(self) -> None:
-        """Nobody knows before it is stepped there."""
+        """None: PyTorch's schedulers cannot look ahead."""
 
     def resume(self, step: int, rows: Sequence[dict]) -> None:
         with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""One step of training: the loss of a batch, its gradients, what is done to them, and the optimizer."""
+"""One step of training: the loss of a batch, its gradients, changes to them, and the optimizer."""
 from __future__ import annotations
 
 import contextlib
@@ -24,26 +24,26 @@ from fmnist_sk.losses import TripletLoss
 
 
 class StepRunner:
-    """Computes the steps of a net, with the module, criterion and optimizer that it has at the time.
+    """Computes the steps of a net, with its current module, criterion and optimizer.
 
-    generators : that the network draws random numbers from
-    network_shape : (channels, height, width) of what the network takes in
-    find_hooks : tells which of skorch's hooks of a step ("train_step", "get_loss", ...) are the net's own code; asked
-        in every epoch. They are called; of the others what they would do is done here.
+    generators : the network's sources of random numbers
+    network_shape : (channels, height, width) of the network's input
+    find_hooks : returns those of skorch's hooks of a step ("train_step", "get_loss", ...) that are the net's own code;
+        asked in every epoch. These are called; the work of the others is done here.
     """
 
     def __init__(self, net: Net, generators: Generators, network_shape: tuple[int, int, int],
                  find_hooks: Callable[[], Collection[str]]):
         self.net, self.generators, self.find_hooks = net, generators, find_hooks
         self.network_shape = network_shape
-        # SkorchDoctor makes arrays of what layers give, and NumPy has no bfloat16.
+        # SkorchDoctor turns layer outputs into arrays, and NumPy has no bfloat16.
         self.dtype = compute_dtype("fp32" if is_examined(net) else net.precision, net.device_)
         self._look_for_hooks()
         self._last_layer = self._find_last_layer() if net.triplet_weight else None
         self.watch: AbstractContextManager = contextlib.nullcontext() if net.device_.type != "cpu" else \
             Watch(may_change=net.n_threads is None and net.random_state is None)
         self.graph: Recorded | None = None              # on CUDA
-        self.graph_key: tuple | None = None             # what the steps of this epoch depend on besides batches
+        self.graph_key: tuple | None = None             # what this epoch's steps depend on besides batches
 
     def _look_for_hooks(self) -> None:
         net, own = self.net, self.find_hooks()
@@ -77,7 +77,7 @@ class StepRunner:
         return self.assign_gradients(*self.graph(self.graph_state(), *tensors))
 
     def update(self, batch: StepBatch) -> None:
-        """What follows the gradients: clipping, hooks, the optimizer."""
+        """Everything after the gradients: clipping, hooks, the optimizer."""
         net = self.net
         if net.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self._trained(), net.gradient_clip)
@@ -141,7 +141,7 @@ class StepRunner:
 
     @contextlib.contextmanager
     def uphill(self) -> Iterator[None]:
-        """Within this context the weights are those of the largest loss nearby, `sam_rho` along the gradient.
+        """Context in which the weights are moved by `sam_rho` along the gradient, towards the largest loss nearby.
 
         Foret et al., 2021, https://arxiv.org/abs/2010.01412. Batch normalisation learns from the first pass only.
         """
@@ -180,16 +180,16 @@ class StepRunner:
     # ------------------------------------------------------------------ CUDA graphs
 
     def begin_phase(self) -> None:
-        """Forget what was recorded: other images, layers or parameters are trained from now on."""
+        """Discard recordings: different images, layers or parameters are trained from now on."""
         self.graph = self.graph_key = None
 
     def begin_epoch(self, batches: Iterable) -> None:
-        """Look who takes part in steps. On CUDA record what they do, or go on with the recordings of the epoch before.
+        """Find the hooks that take part in steps. On CUDA, record the steps, or continue with the previous recordings.
         """
         self._look_for_hooks()
         if self.net.device_.type != "cuda":
             return
-        if self.graph is None or may_read_batches(self.net):     # others may change anything between epochs
+        if self.graph is None or may_read_batches(self.net):     # other code may change anything between epochs
             self.graph = Recorded(self._gradients, [self.generators.draw])
             augmentation = getattr(batches, "transform", None)
             if isinstance(augmentation, Augmentation) and not is_hooked(self.net, *BATCH_HOOKS):
@@ -197,9 +197,8 @@ class StepRunner:
         self.graph_key = self._graph_key()
 
     def _graph_key(self) -> tuple | None:
-        """What steps depend on besides their batches, or None where they may do other things than a recording of them.
-
-        Code of others, in modules, losses and hooks, may decide in Python what it does.
+        """What steps depend on besides their batches, or None if they might differ from a recording of them.
+Third-party code in modules, losses and hooks may decide in Python what to do.
         """
         net = self.net
         has_hooks = any(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks
@@ -211,13 +210,13 @@ class StepRunner:
         return net.module_, net.criterion_, [parameter.requires_grad for parameter in self.optimized()]
 
     def graph_state(self) -> tuple:
-        """What a recording is only good for."""
+        """The state for which a recording is valid."""
         return self.graph_key, [parameter.data_ptr() for parameter in self.optimized()]
 
 
 @contextlib.contextmanager
 def _kept_statistics(module: nn.Module) -> Iterator[None]:
-    """Within this context batch normalisation uses a batch's statistics, but does not learn from them."""
+    """Context in which batch normalisation uses a batch's statistics, but does not learn from them."""
     norms = [(layer, layer.momentum) for layer in module.modules() if isinstance(layer, _BatchNorm)]
     for layer, _ in norms:
         layer.momentum = 0.0

@@ -1,4 +1,4 @@
-"""Notices that a fit's threads are kept from the processors."""
+"""Detects that other programs keep a fit's threads from the processors."""
 from __future__ import annotations
 
 import time
@@ -8,24 +8,24 @@ import torch
 
 from fmnist_sk._runtime.cpu import set_threads
 
-WINDOW = 2.0        # seconds of steps after which they are judged
-STARVED = 0.7       # of a processor: less has a thread that waits for others, which wait for a processor
+WINDOW = 2.0        # seconds of steps between two checks
+STARVED = 0.7       # of a processor: a thread that gets less waits for others, which wait for a processor
 PAUSE = 60.0        # seconds after which as many threads as before are tried again
 
 
 class Watch:
-    """A context for each step, which compares how long steps take with the time that their thread computes.
+    """A context for each step, which compares how long steps take with how long their thread computes.
 
-    Threads that share an operation wait for one another at its end. Where other programs want the same processors, one
-    of them is always without, and all wait until the system lets it run: fits then take 5 to 60 times as long.
+    Threads that share an operation wait for one another at its end. If other programs want the same processors, one
+    thread is always without, and all wait until the system lets it run: fits then take 5 to 60 times as long.
 
-    may_change : whether the fit goes on with half as many threads, which round differently, and not only says so
+    may_change : whether the fit continues with half as many threads, which round differently, besides warning
     """
 
     def __init__(self, may_change: bool):
         self.may_change = may_change
         self.warned = False
-        self.before = 0                 # threads, if it goes on with fewer
+        self.before = 0                 # threads before, if it now uses fewer
         self.retry_at = 0.0
         self._begin()
 
@@ -58,6 +58,6 @@ class Watch:
             self.before = 0
 
     def _warn(self, n_threads: int, fewer: int, share: float) -> None:
-        what_now = f"It goes on with {fewer} for a while." if self.may_change else "Set n_threads=1, or lower than now."
+        what_now = f"It continues with {fewer} for now." if self.may_change else "Set n_threads=1, or fewer than now."
         warnings.warn(f"Other programs use the processors: {n_threads} threads of this fit wait for one another, and "
-                      f"compute in {share:.0%} of the time. {what_now}", UserWarning, stacklevel=2)
+                      f"compute only {share:.0%} of the time. {what_now}", UserWarning, stacklevel=2)

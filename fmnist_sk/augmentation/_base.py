@@ -31,7 +31,7 @@ SHARE = [Interval(numbers.Real, 0, 1, closed="both")]
 
 
 class Augmenter(CallbackSupportMixin, Estimator):
-    """Base of what `augment=` may hold: it changes training images, or stores changed copies of them."""
+    """Base of what `augment=` accepts: it changes training images, or stores changed copies of them."""
 
 
 @dataclass(eq=False, repr=False)
@@ -39,19 +39,19 @@ class RandomTransformer(OneToOneFeatureMixin, TransformerMixin, Augmenter):
     """Base of the random transformers: which images are changed. Subclasses say how, in `_apply`.
 
     Every image is chosen independently with probability `p`, among those of the classes in `only` (default: all) and
-    not in `exclude` (default: none); classes are named by the labels that the user's y holds.
+    not in `exclude` (default: none); classes are named by the labels in the user's y.
 
     Parameters of all random transformers
     -------------------------------------
     p : float
         Probability for each image.
     only, exclude : array-like of labels, optional
-        Change only these classes, or all but these. Report 3 never mirrors shoes: ``exclude=[5, 7, 9]``. Labels that
-        do not occur in the y of a fit are refused.
+        Change only these classes, or all but these. Report 3 never mirrors shoes: ``exclude=[5, 7, 9]``. Labels that do
+        not occur in y are refused.
     image_shape : (height, width) or (channels, height, width), optional
-        For flat rows in a Pipeline; default: the square they fill. The classifier's `augment=` does not need it.
+        Shape of flat rows in a Pipeline; default: the square they fill. Not needed in the classifier's `augment=`.
     random_state : int, RandomState or None
-        For the use in a Pipeline; as `augment=` the classifier's random_state counts.
+        Seed for use in a Pipeline; in `augment=`, the classifier's random_state applies.
     """
 
     _: KW_ONLY
@@ -71,12 +71,12 @@ class RandomTransformer(OneToOneFeatureMixin, TransformerMixin, Augmenter):
     _mixes = False          # whether images are mixed with others, so that targets become soft
 
     def _apply(self, x: Tensor, chosen: Tensor, generator: torch.Generator, pixel_range: PixelRange) -> Tensor:
-        """x (n, channels, height, width) float with the images where `chosen` (n,) bool is true changed."""
+        """x (n, channels, height, width) float, with those images changed for which `chosen` (n,) bool is true."""
         raise NotImplementedError
 
     def _change(self, batch: Batch, allowed: Tensor | None, generator: torch.Generator, pixel_range: PixelRange
                 ) -> None:
-        """Change a batch. allowed: (n_classes,) bool, whether images of a class may be changed; None if all may."""
+        """Change a batch. allowed: (n_classes,) bool, the classes whose images may be changed; None for all."""
         chosen = torch.rand(len(batch.x), generator=generator, device=batch.x.device) < self.p
         if allowed is not None:
             chosen &= batch.are_all_of(allowed)
@@ -95,7 +95,7 @@ class RandomTransformer(OneToOneFeatureMixin, TransformerMixin, Augmenter):
     def fit_transform(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor | None = None) -> Any:
         """One draw for every image of X: (n, features), (n, H, W) or (n, C, H, W); the same kind of container out.
 
-        uint8, float32 and float64 stay, other types become float32.
+        uint8, float32 and float64 are kept; other types become float32.
         """
         with one_task(self, X, y):
             pixels, codes, classes = self._check(X, y)
@@ -108,7 +108,7 @@ class RandomTransformer(OneToOneFeatureMixin, TransformerMixin, Augmenter):
             return like(X, drawn.reshape(tensor.shape))
 
     def transform(self, X: ArrayLike | Tensor) -> Any:
-        """X as it is: at prediction nothing is random."""
+        """X unchanged: predictions involve no randomness."""
         check_is_fitted(self)
         return like(X, check_pixels(self, X, reset=False, dtypes=DTYPES))
 
@@ -128,7 +128,7 @@ class RandomTransformer(OneToOneFeatureMixin, TransformerMixin, Augmenter):
 
 def class_selection(transformer: BaseEstimator, only: Collection | None, exclude: Collection | None,
                     classes: np.ndarray | None) -> Tensor | None:
-    """(n_classes,) bool, whether images of a class may be changed; None if all may."""
+    """(n_classes,) bool, the classes whose images may be changed; None for all."""
     if only is None and exclude is None:
         return None
     if classes is None:
@@ -173,7 +173,7 @@ def new_generator(random_state: int | np.random.RandomState | None, device: torc
 
 def draw_once(steps: list[tuple[RandomTransformer, Tensor | None]], images: Tensor, codes: Tensor | None,
               generator: torch.Generator, pixel_range: PixelRange | None = None) -> Tensor:
-    """One draw of images (n, channels, height, width) whose labels stay: images are mixed within their class only."""
+    """One draw of images (n, channels, height, width) with labels kept: images are mixed only within their class."""
     x = images if images.is_floating_point() else images.float()
     pixel_range = pixel_range or learn_pixels(images).on(x.device, x.dtype)
     codes = None if codes is None else codes.to(images.device)

@@ -33,13 +33,13 @@ from fmnist_sk.augmentation.presets import as_transformers, with_allowed_classes
 
 
 class AugmentedCopies(Augmenter):
-    """Enlarge the training images by changed copies, drawn once: report 0's "extended dataset".
+    """Enlarge the training data by changed copies of images, drawn once: report 0's "extended dataset".
 
     Two uses:
 
-    - ``ConvNetClassifier(augment=AugmentedCopies())``, alone or in a list: the images that are left after the
-      validation split are enlarged at the beginning of a fit. The other transformers of the list are drawn
-      afresh for every batch of originals and copies.
+    - ``ConvNetClassifier(augment=AugmentedCopies())``, alone or in a list: copies are added to the images left after
+      the validation split, at the beginning of a fit. The other transformers of the list are drawn afresh for every
+      batch of originals and copies.
     - as a step of imbalanced-learn's Pipeline, which calls `fit_resample` in training only.
 
     Parameters
@@ -47,13 +47,13 @@ class AugmentedCopies(Augmenter):
     fraction : float
         Share of the images that are copied, drawn at random: above 0, up to 1.
     transformer : random transformer, list or Pipeline of them, preset's name, or None
-        What is done to the copies. None: every copy is mirrored.
+        How the copies are changed. None: every copy is mirrored.
     only, exclude : array-like of labels, optional
         Copy only these classes, or all but these.
     image_shape : (height, width) or (channels, height, width), optional
-        For flat rows in a Pipeline; default: the square they fill.
+        Shape of flat rows in a Pipeline; default: the square they fill.
     random_state : int, RandomState or None
-        For `fit_resample`; in `augment=` the classifier's random_state counts.
+        Seed for `fit_resample`; in `augment=`, the classifier's random_state applies.
 
     Examples
     --------
@@ -92,9 +92,9 @@ class AugmentedCopies(Augmenter):
 
     @with_callbacks
     def fit_resample(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor) -> tuple[Any, Any]:
-        """X and y with the copies after the originals, in the kinds of container they came in.
+        """X and y with the copies after the originals, in the same kinds of containers.
 
-        uint8, float32 and float64 stay, other types become float32.
+        uint8, float32 and float64 are kept; other types become float32.
 
         X : (n, features), (n, H, W) or (n, C, H, W). y : (n,) labels.
         """
@@ -120,7 +120,7 @@ class AugmentedCopies(Augmenter):
         return as_tensor(pixels), codes, classes
 
     def _steps(self, classes: np.ndarray | None) -> list[tuple[RandomTransformer, Tensor | None]]:
-        """What is done to the copies: each transformer with the classes of which it may change images."""
+        """How the copies are changed: each transformer with the classes whose images it may change."""
         steps = [RandomHorizontalFlip(p=1.0)] if self.transformer is None else \
             as_transformers(self.transformer, classes, "transformer")
         if not steps or any(isinstance(step, AugmentedCopies) for step in steps):
@@ -151,7 +151,7 @@ class AugmentedCopies(Augmenter):
 
 
 def _labels_of_rows(y: Any, index: np.ndarray) -> Any:
-    """The labels of these rows, in the kind of container that y is."""
+    """The labels of these rows, in the same kind of container as y."""
     if isinstance(y, Tensor):
         return y[torch.from_numpy(index).to(y.device)]
     if isinstance(y, (pd.Series, pd.DataFrame)):

@@ -26,9 +26,9 @@ class RandomHorizontalFlip(RandomTransformer):
     only, exclude : array-like of labels, optional
         Change only these classes, or all but these. Report 3 never mirrors shoes: ``exclude=[5, 7, 9]``.
     image_shape : (height, width) or (channels, height, width), optional
-        For flat rows in a Pipeline; default: the square they fill. The classifier's `augment=` does not need it.
+        Shape of flat rows in a Pipeline; default: the square they fill. Not needed in the classifier's `augment=`.
     random_state : int, RandomState or None
-        For the use in a Pipeline; as `augment=` the classifier's random_state counts.
+        Seed for use in a Pipeline; in `augment=`, the classifier's random_state applies.
 
     Examples
     --------
@@ -47,7 +47,7 @@ class RandomHorizontalFlip(RandomTransformer):
 
 @dataclass(eq=False, repr=False)
 class RandomCrop(RandomTransformer):
-    """Shift images: pad them with background on every side and cut out a window of the old size at random.
+    """Shift images: pad them with background on every side and cut out a window of the original size at random.
 
     Parameters
     ----------
@@ -91,7 +91,8 @@ class RandomCrop(RandomTransformer):
 class RandomAffine(RandomTransformer):
     """Shift, zoom, turn and shear images about their centre, all at once, by bilinear interpolation.
 
-    Each is drawn from a uniform distribution, 0 switches it off. What comes in from outside is background.
+    Each amount is drawn from a uniform distribution; 0 switches it off. Areas from outside the image are filled with
+    background.
 
     Parameters
     ----------
@@ -136,8 +137,8 @@ class RandomAffine(RandomTransformer):
         zoom, angle = 1 + self.zoom * u[2], math.radians(self.rotation) * u[3]
         lean = torch.tan(math.radians(self.shear) * u[4])
         cos, sin = angle.cos() / zoom, angle.sin() / zoom
-        # From a pixel of the result to the place in the image that it shows, both in pixels from the centre; then in
-        # grid_sample's units, where height and width are 2.
+        # From a pixel of the result to its source in the image, both in pixels from the centre; then in grid_sample's
+        # units, where height and width are 2.
         theta = torch.stack([torch.stack([cos, (cos * lean - sin) * height / width, 2 * self.shift * u[0]], 1),
                              torch.stack([sin * width / height, sin * lean + cos, 2 * self.shift * u[1]], 1)], 1)
         grid = F.affine_grid(theta, list(x.shape), align_corners=False)

@@ -18,8 +18,8 @@ from fmnist_sk.augmentation._base import RandomTransformer
 class MixingTransformer(RandomTransformer):
     """Base of the transformers that mix a chosen image with another, its partner, and their labels in the same shares.
 
-    Partners are of classes that may be changed. As a step of a Pipeline, where labels cannot become soft, images are
-    mixed with others of their own class.
+    Partners come from the classes that may be changed. As a step of a Pipeline, where labels cannot become soft, images
+    are mixed with others of their own class.
     """
 
     alpha: float = 1.0
@@ -51,7 +51,7 @@ class MixingTransformer(RandomTransformer):
     def _shares(self, n: int, generator: torch.Generator) -> Tensor:
         """(n,) numbers with the distribution Beta(alpha, alpha): G / (G + H) of two gamma-distributed G and H.
 
-        Small alphas make G and H smaller than any float, so it is their logarithms that are drawn:
+        Small alphas make G and H smaller than any float, so their logarithms are drawn:
         ``G(alpha) = G(alpha + 1) * U ** (1 / alpha)``.
         """
         one = torch.ones((), device=generator.device)
@@ -66,7 +66,7 @@ def _partners(may_change: Tensor | None, n: int, generator: torch.Generator) -> 
     """(n,) int64: for each image another one in random order, among those where `may_change` is true."""
     key = torch.rand(n, generator=generator, device=generator.device)
     order = (key if may_change is None else torch.where(may_change, key, 2.0)).argsort(stable=True)
-    last = n - 1 if may_change is None else may_change.sum() - 1      # a tensor, for which the host does not wait
+    last = n - 1 if may_change is None else may_change.sum() - 1      # a tensor, so that the host need not wait
     position = torch.arange(n, device=order.device)
     following = order[torch.where(position < last, (position + 1) % n, 0)]
     return torch.empty_like(order).scatter_(0, order, following)
@@ -80,9 +80,10 @@ class MixUp(MixingTransformer):
     Parameters
     ----------
     alpha : float
-        The shares have the distribution Beta(alpha, alpha): 1 is uniform, small values leave most images nearly alone.
+        The shares have the distribution Beta(alpha, alpha): 1 is uniform, small values leave most images nearly
+        unchanged.
     p, only, exclude, image_shape, random_state
-        As in `RandomHorizontalFlip`. Partners too are of the classes that may be changed.
+        As in `RandomHorizontalFlip`. Partners, too, come from the classes that may be changed.
 
     Examples
     --------
@@ -101,8 +102,8 @@ class MixUp(MixingTransformer):
 class CutMix(MixingTransformer):
     """Paste a rectangle of another image, at its place (Yun et al., 2019, https://arxiv.org/abs/1905.04899).
 
-    The rectangle has the image's proportions and its centre anywhere in it; what sticks out is cut off, and labels
-    are mixed by the area that is left.
+    The rectangle has the image's proportions, and its centre lies anywhere in the image; what sticks out is cut off,
+    and labels are mixed in proportion to the remaining area.
 
     Parameters
     ----------
@@ -110,7 +111,7 @@ class CutMix(MixingTransformer):
         The share of the image's area that stays, before the rectangle is cut off, has the distribution
         Beta(alpha, alpha): 1 is uniform.
     p, only, exclude, image_shape, random_state
-        As in `RandomHorizontalFlip`. Partners too are of the classes that may be changed.
+        As in `RandomHorizontalFlip`. Partners, too, come from the classes that may be changed.
 
     Examples
     --------

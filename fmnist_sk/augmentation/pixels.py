@@ -25,15 +25,15 @@ class RandomErasing(RandomTransformer):
     Parameters
     ----------
     area : (float, float)
-        Smallest and largest share of the image's area that the rectangle has.
+        Smallest and largest area of the rectangle, as shares of the image's area.
     aspect : (float, float)
         Smallest and largest ratio of its height to its width, drawn evenly on a logarithmic scale, and limited to what
-        fits into the image.
+        fits in the image.
     fill : "random", "mean" or float
-        In each channel: random values of their own for every pixel, the mean of the image's pixels, or a value from 0,
+        In each channel: an independent random value for every pixel, the mean of the image's pixels, or a value from 0,
         the background, to 1, the training pixel farthest from it.
     inside : bool
-        The rectangle lies within the image; else its centre does.
+        Whether the whole rectangle lies within the image, rather than only its centre.
     p, only, exclude, image_shape, random_state
         As in `RandomHorizontalFlip`.
 
@@ -137,7 +137,7 @@ class GaussianNoise(RandomTransformer):
 
 @dataclass(eq=False, repr=False)
 class RandomBrightness(RandomTransformer):
-    """Make what is on the background brighter or darker; values stay within the range of the training pixels.
+    """Make the foreground brighter or darker; values stay within the range of the training pixels.
 
     Parameters
     ----------

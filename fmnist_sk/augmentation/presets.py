@@ -24,7 +24,7 @@ SHOES = 5, 7, 9         # sandal, sneaker, ankle boot
 
 
 def _report_3(classes: np.ndarray | None) -> list[RandomTransformer]:
-    """The five of report 3, each with probability 0.3; shoes are never mirrored."""
+    """The five transformers of report 3, each with probability 0.3; shoes are never mirrored."""
     shoes = None if classes is None else fashion_labels(SHOES, classes, "augment='report_3'")
     return [GaussianNoise(p=0.3), RandomBrightness(p=0.3), RandomHorizontalFlip(p=0.3, exclude=shoes),
             RandomErasing(p=0.3), RandomCrop(padding=4, p=0.3)]
@@ -38,7 +38,7 @@ PRESETS: dict[str, Callable[[np.ndarray | None], list]] = {
     "light": lambda classes: [RandomCrop(padding=1)],
     "fashion": _mirror_and_shift,
     "strong": lambda classes: [RandomCrop(padding=2), RandomHorizontalFlip(), RandomErasing(), CutMix(p=0.5)],
-    "report_1": _mirror_and_shift,          # whose strength report 1 does not say
+    "report_1": _mirror_and_shift,          # report 1 does not give its strength
     "report_2": lambda classes: [RandomHorizontalFlip(), RandomAffine(shift=0.1, zoom=0.1), RandomErasing()],
     "report_3": _report_3,
 }
@@ -52,7 +52,7 @@ class Preset(Augmenter):
     name : str
         One of the names that `augment=` takes: "light", "fashion", "strong", "report_1", "report_2" or "report_3".
     p : float, optional
-        Probability of each of its transformers for each image, from 0 to 1; None: as the preset has it.
+        Probability of each of its transformers for each image, from 0 to 1; None: the preset's own.
 
     Examples
     --------
@@ -75,7 +75,7 @@ class Preset(Augmenter):
 def as_transformers(augment: Any, classes: np.ndarray | None = None, parameter: str = "augment") -> list[Augmenter]:
     """The transformers for a value of `augment=`: None, a preset's name, one, a list or a Pipeline of them.
 
-    classes : labels of the fit, on which a preset may depend
+    classes : labels of the fit, on which a preset can depend
     parameter : name of the parameter, for messages
     """
     if augment is None:
@@ -98,12 +98,12 @@ def as_transformers(augment: Any, classes: np.ndarray | None = None, parameter: 
 
 def with_allowed_classes(steps: Sequence[RandomTransformer], classes: np.ndarray | None
            ) -> list[tuple[RandomTransformer, Tensor | None]]:
-    """Each step with the classes (n_classes,) bool of which it may change images, or None for all."""
+    """Each step with the classes (n_classes,) bool whose images it may change, or None for all."""
     return [(step, class_selection(step, step.only, step.exclude, classes)) for step in steps]
 
 
 class Augmentation:
-    """All random transformers, in turn. It changes a batch: pixels that are bytes become float32, float types stay."""
+    """Applies all random transformers to a batch in turn: bytes become float32, float types are kept."""
 
     def __init__(self, steps: Sequence[tuple[RandomTransformer, Tensor | None]], n_classes: int,
                  pixel_range: PixelRange, generator: torch.Generator):
@@ -112,10 +112,10 @@ class Augmentation:
         self._recorded: Recorded | None = None
 
     def record(self) -> None:
-        """Record a CUDA graph of the changes from the next batch on, also where there is one already.
+        """Record a CUDA graph of the changes from the next batch on, even if there is one already.
 
-        A batch is then valid until the next one. Transformers that are not this package's are not recorded, because
-        they may branch in Python.
+        A batch is then valid until the next one. Transformers from outside this package are not recorded, because they
+        might branch in Python.
         """
         if all(is_own_code(step) for step, _ in self.steps):
             self._recorded = Recorded(self.change, [self.generator])

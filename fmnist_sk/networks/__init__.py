@@ -1,4 +1,4 @@
-"""The networks, one file per family. ``__all__`` is the registry: what is listed here is exported and tested."""
+"""The networks, one file per family. ``__all__`` is the registry: whatever it lists is exported and tested."""
 from fmnist_sk.networks.convnet import ConvNetClassifier
 from fmnist_sk.networks.densenet import DenseNetClassifier
 from fmnist_sk.networks.inception import InceptionClassifier

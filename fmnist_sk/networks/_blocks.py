@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from fmnist_sk._network.layers import Concatenate
 
-MAX_DEPTH = 1000        # blocks, layers or tokens that a network has at most, so that it can be built
+MAX_DEPTH = 1000        # blocks, layers or tokens of a network at most, so that it can be built
 
-# Constraints of parameters that several networks have, for scikit-learn's validation.
+# Constraints on parameters that several networks share, for scikit-learn's validation.
 POSITIVE = [Interval(numbers.Integral, 1, None, closed="left")]
 DEPTH = [Interval(numbers.Integral, 1, MAX_DEPTH, closed="both")]
 DROPOUT = [Interval(numbers.Real, 0, 1, closed="left")]
@@ -23,7 +23,7 @@ HEAD_CONSTRAINTS = {"pool": POSITIVE, "hidden": [Interval(numbers.Integral, 0, N
 
 
 class ConvNorm(nn.Sequential):
-    """Convolution that keeps the size (divided by `stride`, rounded up), batch normalisation, and ReLU if wanted."""
+    """Convolution that keeps the size (divided by `stride`, rounded up), batch normalisation, and optionally ReLU."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1, *, bias: bool = False,
                  relu: bool = False):
@@ -32,7 +32,7 @@ class ConvNorm(nn.Sequential):
 
 
 class PreActivationBlock(nn.Module):
-    """Two convolutions, each after batch normalisation and ReLU, around a shortcut that nothing interrupts.
+    """Two convolutions, each after batch normalisation and ReLU, around an unobstructed shortcut.
 
     He et al., 2016, https://arxiv.org/abs/1603.05027; with dropout between the convolutions as in Zagoruyko and
     Komodakis, 2016, https://arxiv.org/abs/1605.07146. Where the shape changes, the shortcut is a 1 x 1 convolution.
@@ -78,7 +78,7 @@ class Reduction(nn.Module):
 
 
 def check_stages(name: str, values: Sequence[int], least: int) -> None:
-    """Raise ValueError unless the parameter holds a number for each stage, and makes no more blocks than MAX_DEPTH."""
+    """Raise ValueError unless the parameter holds a number for each stage, and at most MAX_DEPTH blocks in total."""
     if not 0 < len(values) <= MAX_DEPTH or not all(isinstance(value, numbers.Integral) and value >= least
                                                    for value in values):
         raise ValueError(f"{name} must hold a whole number >= {least} for each stage, of which there are {MAX_DEPTH:,} "
@@ -91,8 +91,9 @@ def reduced_stages(block: Callable[[int, int], nn.Module], shape: tuple[int, int
                    n_blocks: Sequence[int]) -> tuple[list[nn.Module], tuple[int, int, int]]:
     """Stages of ``n_blocks[i]`` blocks with ``widths[i]`` channels, a `Reduction` after each.
 
-    ``block(in_channels, out_channels)`` keeps the size. A reduction gives the next stage's channels, the last one those
-    of its own stage. Returns the modules and the shape (channels, height, width) of their output for input of `shape`.
+    ``block(in_channels, out_channels)`` keeps the size. A reduction outputs the next stage's channels, the last one
+    those of its own stage. Returns the modules and the shape (channels, height, width) of their output for input of
+    `shape`.
     """
     check_stages("widths", widths, 4)
     check_stages("n_blocks", n_blocks, 0)

@@ -18,8 +18,8 @@ from fmnist_sk._storage.files import read_tensors
 BLOCKS = ("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "maxpool1", "Conv2d_3b_1x1", "Conv2d_4a_3x3", "maxpool2",
           "Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e", "Mixed_7a",
           "Mixed_7b", "Mixed_7c", "avgpool")
-SMALLEST, LARGEST = 75, 512         # pixels a side: fewer leave no last feature map, ImageNet's networks take 299
-IMAGENET = "inception_v3_google-0cc3c7bd.pth"      # PyTorch puts the first digits of the SHA-256 into the name
+SMALLEST, LARGEST = 75, 512         # pixels a side: fewer leave no last feature map; ImageNet's networks use 299
+IMAGENET = "inception_v3_google-0cc3c7bd.pth"      # PyTorch puts the first digits of the SHA-256 in the name
 ADDRESS = "https://download.pytorch.org/models/" + IMAGENET
 
 
@@ -96,8 +96,8 @@ class AuxiliaryHead(nn.Module):
 class InceptionV3(nn.Module):
     """Inception v3: images (n, 3, H, W) of at least 75 x 75 pixels, scaled to [-1, 1], to logits (n, n_classes).
 
-    With the auxiliary head, training returns the pair (logits, auxiliary logits) and needs 299 x 299 pixels or about
-    that. ``n_classes=None`` leaves both heads out; `features` then gives the last feature map. `width` multiplies all
+    With the auxiliary head, training returns the pair (logits, auxiliary logits) and needs about 299 x 299 pixels.
+    ``n_classes=None`` leaves both heads out; `features` then gives the last feature map. `width` multiplies all
     channels.
     """
 
@@ -164,7 +164,7 @@ class InceptionV3(nn.Module):
 
 
 def load_checkpoint(network: InceptionV3, path: Path) -> None:
-    """Load a state dict with torchvision's names into `network`; heads in the file that it lacks are ignored.
+    """Load a state dict with torchvision's names into `network`; heads that only the file has are ignored.
 
     Only tensors are read, no code is run. Raises ValueError for any other file.
     """
@@ -172,7 +172,7 @@ def load_checkpoint(network: InceptionV3, path: Path) -> None:
         state = read_tensors(path)
     except OSError:
         raise
-    except Exception as error:      # unpickling a file that is none of PyTorch's may raise anything
+    except Exception as error:      # unpickling a file that PyTorch did not write can raise anything
         raise ValueError(f"weights must name a PyTorch checkpoint, but {path} cannot be read as one: "
                          f"{str(error).partition(chr(10))[0]}") from error
     if not isinstance(state, dict):
@@ -192,9 +192,9 @@ def load_checkpoint(network: InceptionV3, path: Path) -> None:
 
 
 def imagenet_checkpoint() -> Path:
-    """The official ImageNet weights, downloaded once into torch.hub's folder (which torchvision shares), verified.
+    """The official ImageNet weights, downloaded once to torch.hub's folder (which torchvision shares) and verified.
 
-    Raises FileNotFoundError that says where to put the file if it cannot be downloaded.
+    Raises FileNotFoundError, which says where to put the file, if it cannot be downloaded.
     """
     path = Path(torch.hub.get_dir()) / "checkpoints" / IMAGENET
     if path.is_dir():
@@ -214,7 +214,7 @@ def imagenet_checkpoint() -> Path:
 
 
 def _verify(path: Path) -> None:
-    """Raise ValueError unless the file has the SHA-256 that its published name begins to tell."""
+    """Raise ValueError unless the file's SHA-256 begins with the digits in its published name."""
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     expected = IMAGENET.removesuffix(".pth").rsplit("-", 1)[1]

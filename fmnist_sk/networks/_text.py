@@ -61,17 +61,17 @@ def parse_architecture(text: str, *, padding: str = "same", rounding: str = "flo
     """The layers that a text such as "32C3-MP2-64C3-MP2-128N" stands for.
 
     - ``32C3``: convolution of 32 maps with a 3 x 3 kernel, ``32C4/2`` one of 4 x 4 with stride 2; ``32C3same``,
-      ``32C3valid`` overrule `padding`.
+      ``32C3valid`` override `padding`.
     - ``32W4/2``: such a convolution whose weights are not trained, see `Whitening`; as the first layer only.
     - ``MP2``: 2 x 2 max pooling, ``MP3/2`` 3 x 3 with stride 2, ``AP2`` average pooling; ``MP2floor`` and ``MP2ceil``
-      overrule `rounding`.
+      override `rounding`.
     - ``GAP``, ``GMP``: global average and max pooling.
     - ``128N``: dense layer of 128 units. Dense layers come last. The output layer is implied.
 
     `name` is the name of the parameter, for messages.
     """
     if not isinstance(text, str):
-        raise TypeError(f"{name} must be a text such as '32C3-MP2', got {name}={text!r}.")
+        raise TypeError(f"{name} must be a string such as '32C3-MP2', got {name}={text!r}.")
     tokens = text.split("-")
     if len(tokens) > MAX_DEPTH:
         raise ValueError(f"{name} must consist of {MAX_DEPTH:,} tokens at most, got {len(tokens):,} in "
@@ -109,7 +109,7 @@ _POOLS = {"M": "max_pool", "A": "avg_pool"}
 
 
 def minimum_side(layers: Sequence[Layer]) -> int:
-    """Smallest side of an image of which the convolutions and poolings leave at least one pixel."""
+    """Smallest image side for which the convolutions and poolings leave at least one pixel."""
     side = 1
     for layer in reversed([layer for layer in layers if layer.kind != "dense"]):
         side = layer.side_before(side)
@@ -121,7 +121,7 @@ def feature_layers(layers: Sequence[Layer], image_shape: tuple[int, int, int], *
                    ) -> tuple[list[nn.Module], tuple[int, int, int]]:
     """Modules of all but the dense layers, and the shape (channels, height, width) of their output.
 
-    Raises ValueError that quotes the layer which leaves no pixel.
+    Raises ValueError, which quotes the layer that leaves no pixel.
     """
     channels, *sides = image_shape
     modules: list[nn.Module] = []
@@ -148,7 +148,7 @@ def feature_layers(layers: Sequence[Layer], image_shape: tuple[int, int, int], *
 
 
 def _padding(layer: Layer) -> list[nn.Module]:
-    """Zeros around the images, where a convolution cannot add them itself: an even kernel has one more on one side."""
+    """Zeros around the images, if a convolution cannot add them itself: an even kernel needs one more on one side."""
     before, after = (layer.window - 1) // 2, layer.window // 2
     return [nn.ZeroPad2d((before, after, before, after))] if layer.edge == "same" and before != after else []
 

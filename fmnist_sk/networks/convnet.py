@@ -38,38 +38,39 @@ class ConvNet(nn.Module):
 
 
 class ConvNetClassifier(ImageClassifier):
-    """Plain convolutional network whose architecture is a text.
+    """Plain convolutional network whose architecture is a string.
 
-    The smallest images are those of which the convolutions and poolings leave a pixel: 4 x 4 by default.
+    Images must be large enough for the convolutions and poolings to leave a pixel: at least 4 x 4 by default.
 
     All parameters of `ImageClassifier`, and:
 
     Parameters
     ----------
     architecture : str
-        In the notation of Ciresan et al., 2012, https://arxiv.org/abs/1202.2745, tokens joined by "-". A search over
-        depth is a list of such texts.
+        In the notation of Ciresan et al., 2012, https://arxiv.org/abs/1202.2745, tokens joined by "-". To search over
+        depth, give a list of such strings.
 
         - ``32C3`` is a convolution of 32 maps with a 3 x 3 kernel, ``32C4/2`` one of 4 x 4 with stride 2; ``32C3same``
-          and ``32C3valid`` overrule `padding`.
+          and ``32C3valid`` override `padding`.
         - ``32W4/2`` is such a convolution that is not trained: it whitens the patches of the training images (their
           principal components, each of variance one, and their negatives; Jordan, 2024,
-          https://arxiv.org/abs/2404.00498). Only the first layer can be one. It costs next to nothing to train.
+          https://arxiv.org/abs/2404.00498). Only the first layer can be of this kind. Fitting it costs next to nothing.
         - ``MP2`` is a 2 x 2 max pooling, ``MP3/2`` one of 3 x 3 with stride 2, ``AP2`` an average pooling;
-          ``MP2floor`` and ``MP2ceil`` overrule `rounding`.
+          ``MP2floor`` and ``MP2ceil`` override `rounding`.
         - ``GAP`` and ``GMP`` are global average and max pooling.
         - ``128N`` is a dense layer of 128 units. Dense layers come last; the output layer is implied.
 
         1,000 tokens at most.
     padding : {"same", "valid"}
-        Of the convolutions: "same" keeps the image's size by zeros around it, "valid" adds none.
+        Padding of the convolutions: "same" keeps the image's size by adding zeros around it, "valid" adds none.
     rounding : {"floor", "ceil"}
-        Of the poolings: rows and columns that do not fill a window are dropped, or pooled in a smaller window.
+        Rounding of the poolings: rows and columns that do not fill a window are dropped ("floor") or pooled in a
+        smaller window ("ceil").
     batch_norm : bool or "all"
         Batch normalisation after every convolution (Ioffe and Szegedy, 2015, https://arxiv.org/abs/1502.03167); "all":
         after every dense layer but the last, too.
     norm_first : bool
-        Whether batch normalisation comes before the activation, or after it.
+        Whether batch normalisation comes before the activation, rather than after it.
     dropout : float
         Dropout rate after every dense layer but the last, from 0 to below 1 (Srivastava et al., 2014).
     activation : {"relu", "leaky_relu", "elu", "gelu"}

@@ -13,7 +13,7 @@ from fmnist_sk.networks._blocks import DEPTH, POSITIVE, Concatenate, Head
 
 
 class DenseLayer(nn.Module):
-    """Appends `growth` channels: 3 x 3 convolution, with `bottleneck` of a 1 x 1 convolution to 4 * growth channels."""
+    """Appends `growth` channels by a 3 x 3 convolution; with `bottleneck`, after a 1 x 1 one to 4 * growth channels."""
 
     def __init__(self, channels: int, growth: int, bottleneck: bool):
         super().__init__()
@@ -64,8 +64,8 @@ class DenseNet(nn.Module):
 class DenseNetClassifier(ImageClassifier):
     """Densely connected network, DenseNet-BC (Huang et al., 2017, https://arxiv.org/abs/1608.06993).
 
-    Images of any size will do. All parameters of `ImageClassifier`, with the paper's optimizer, learning rate and
-    weight decay, but a one-cycle schedule and PyTorch's initialisation, and:
+    Images can have any size. All parameters of `ImageClassifier`, with the paper's optimizer, learning rate and weight
+    decay, but a one-cycle schedule and PyTorch's initialisation, and:
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class DenseNetClassifier(ImageClassifier):
     bottleneck : bool
         "B" of BC: a 1 x 1 convolution to 4 * growth channels before every 3 x 3 convolution.
     compression : float
-        "C" of BC: the share of the channels, above 0 to 1, that goes on to the next stage.
+        "C" of BC: the share of the channels, above 0 to 1, that is passed to the next stage.
 
     Examples
     --------

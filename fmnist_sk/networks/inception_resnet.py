@@ -15,8 +15,8 @@ class InceptionResidualBlock(nn.Module):
     """"Inception-ResNet-A" (Szegedy et al., 2016, https://arxiv.org/abs/1602.07261).
 
     Three branches (a 1 x 1 convolution; a 1 x 1 and a 3 x 3; a 1 x 1 and two of 3 x 3), each two thirds as wide as the
-    block, are joined by a 1 x 1 convolution with batch normalisation, and added, unlike there without scaling, to the
-    shortcut, which projects where the channels change.
+    block, are joined by a 1 x 1 convolution with batch normalisation and added to the shortcut, without the paper's
+    scaling. The shortcut projects where the channels change.
     """
 
     def __init__(self, in_channels: int, out_channels: int):
@@ -56,8 +56,8 @@ class InceptionResNet(nn.Module):
 class InceptionResNetClassifier(ImageClassifier):
     """Small Inception-ResNet (after report 3's, and Szegedy et al., 2016, https://arxiv.org/abs/1602.07261).
 
-    The default is report 3's network of about 982,000 parameters; its branch widths are our reading. The smallest
-    images are those of which the stem leaves a pixel: 5 x 5 by default. All parameters of `ImageClassifier`, and:
+    The default is report 3's network of about 982,000 parameters; its branch widths are our reading. Images must be
+    large enough for the stem to leave a pixel: at least 5 x 5 by default. All parameters of `ImageClassifier`, and:
 
     Parameters
     ----------

@@ -34,14 +34,14 @@ from fmnist_sk.networks._inception_v3 import (
 )
 
 IMAGENET_WIDTH = 1
-MAX_CACHE_BYTES = 4 << 30       # what the frozen blocks make of the images is kept if it takes no more than this
+MAX_CACHE_BYTES = 4 << 30       # outputs of the frozen blocks are kept if they take no more than this
 
 
 class TransferInceptionV3(nn.Module):
     """Gray or colour images, enlarged, through Inception v3's blocks to a head: dense, ReLU, dropout, logits.
 
-    Once `freeze` was called, the first `n_frozen` blocks do not learn, and batch normalisation keeps its statistics in
-    all blocks: those of the data that the network was pretrained on, which a few small batches would only spoil.
+    After `freeze`, the first `n_frozen` blocks do not learn, and batch normalisation in all blocks keeps the statistics
+    of the pretraining data, which a few small batches would only spoil.
     """
 
     def __init__(self, image_shape: tuple[int, int, int], n_classes: int, width: float = 1.0, resize: int = 150,
@@ -56,7 +56,7 @@ class TransferInceptionV3(nn.Module):
         self.n_frozen, self.is_pretrained = 0, False
 
     def freeze(self, n_blocks: int) -> None:
-        """Let the first `n_blocks` of BLOCKS learn no more, and all others learn."""
+        """Freeze the first `n_blocks` of BLOCKS and train all others."""
         self.n_frozen, self.is_pretrained = n_blocks, True
         for i, block in enumerate(self.base.blocks()):
             block.requires_grad_(i >= n_blocks)
@@ -71,7 +71,7 @@ class TransferInceptionV3(nn.Module):
         return self.trainable(self.frozen(x))        # (n, n_classes)
 
     def frozen(self, x: Tensor) -> Tensor:
-        """What the frozen blocks make of images; the enlarged images if nothing is frozen."""
+        """Output of the frozen blocks for images; the enlarged images if nothing is frozen."""
         x = F.interpolate(x.expand(-1, 3, -1, -1), size=(self.resize, self.resize), mode="bilinear", antialias=True)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.n_frozen):
             for block in self.base.blocks(stop=self.n_frozen):
@@ -79,7 +79,7 @@ class TransferInceptionV3(nn.Module):
         return x
 
     def trainable(self, x: Tensor) -> Tensor:
-        """From what the frozen blocks made to logits (n, n_classes)."""
+        """From the output of the frozen blocks to logits (n, n_classes)."""
         for block in self.base.blocks(self.n_frozen):
             x = block(x)                             # at the end (n, channels, 1, 1)
         return self.head(x.flatten(1))
@@ -91,28 +91,28 @@ class InceptionV3Classifier(ImageClassifier):
     Images are enlarged, gray ones repeated in three channels. A fit has two phases. In the first `frozen_epochs` the
     network pretrained on ImageNet is frozen and only the new head learns, by `optimizer` at `lr`. In the remaining
     epochs, up to `max_epochs`, the blocks from `fine_tune_from` on learn too, by SGD at `fine_tune_lr`. Batch
-    normalisation keeps ImageNet's statistics in both phases. Without augmentation, what the frozen blocks make of the
-    images is computed once in each phase, if it takes no more than 4 GiB. Each phase has the whole `schedule`, and
-    with validation images and `keep_best` the second begins with the best epoch of the first. `partial_fit` and warm
-    starts go on counting epochs. ``optimizer__*`` are settings of the first phase's optimizer; SGD has `momentum` and
-    `weight_decay`. `early_stopping` ends a phase, a callback's stop the whole fit. Images of any size will do.
+    normalisation keeps ImageNet's statistics in both phases. Without augmentation, the output of the frozen blocks is
+    computed once per phase, if it takes no more than 4 GiB. Each phase runs the whole `schedule`, and with validation
+    images and `keep_best` the second starts from the best epoch of the first. `partial_fit` and warm starts continue
+    the count of epochs. ``optimizer__*`` are settings of the first phase's optimizer; SGD has `momentum` and
+    `weight_decay`. `early_stopping` ends a phase; a callback's stop ends the whole fit. Images can have any size.
 
     All parameters of `ImageClassifier`, and:
 
     Parameters
     ----------
     weights : "imagenet", path or None
-        "imagenet" is PyTorch's official checkpoint, downloaded once (104 MB) into the folder that torchvision uses too.
-        A path names a file with a state dict of torchvision's names, for this `width`. None: nothing is pretrained
-        and nothing frozen; the whole network learns from the first epoch on, by `optimizer` at `lr`.
+        "imagenet" is PyTorch's official checkpoint, downloaded once (104 MB) to the folder that torchvision also uses.
+        A path names a file with a state dict of torchvision's names, for this `width`. None: nothing is pretrained or
+        frozen; the whole network learns from the first epoch on, by `optimizer` at `lr`.
     width : float
-        Factor of the channels of all blocks; pretrained weights have 1.
+        Factor for the channels of all blocks; the ImageNet weights have 1.
     resize : int
         Height and width in pixels, from 75 to 512, to which images are enlarged (or reduced) bilinearly.
     hidden : int
         Units of the dense layer between global average pooling and the logits.
     dropout : float
-        After the dense layer.
+        Dropout rate after the dense layer.
     frozen_epochs : int
         Epochs of the first phase; the second has the rest of `max_epochs`, if there is any.
     fine_tune_from : str
@@ -127,7 +127,8 @@ class InceptionV3Classifier(ImageClassifier):
 
     Notes
     -----
-    `fit` raises FileNotFoundError if there are no weights to be had; the message says where to put them.
+    `fit` raises FileNotFoundError if the weights can be neither found nor downloaded; the message says where to put
+    them.
 
     Examples
     --------
@@ -225,8 +226,7 @@ class InceptionV3Classifier(ImageClassifier):
 
     def _without_frozen_part(self, train: LabelledImages, valid: LabelledImages | None
                              ) -> tuple[LabelledImages, LabelledImages | None]:
-        """What the frozen blocks make of the images, once for all epochs; images that are augmented, or
-        shown to a teacher, as they are.
+        """Output of the frozen blocks, once for all epochs; images that are augmented, or shown to a teacher, stay.
 
         Such features stand in Images' pixels as flat rows (n, features).
         """
@@ -235,7 +235,7 @@ class InceptionV3Classifier(ImageClassifier):
         wanted = [part for part in (train, valid) if part is not None and (part is valid or not needs_pixels)]
         if not self._network.n_frozen:
             wanted = []
-        found: dict[int, LabelledImages] = {}               # training and validation images may be parts of one tensor
+        found: dict[int, LabelledImages] = {}               # training and validation images can be parts of one tensor
         for pixels in {id(part.pixels): part.pixels for part in wanted}.values():
             parts = [part for part in wanted if part.pixels is pixels]
             features = self._frozen_features(parts)
@@ -244,10 +244,10 @@ class InceptionV3Classifier(ImageClassifier):
         return found.get(id(train), train), None if valid is None else found.get(id(valid), valid)
 
     def _frozen_features(self, parts: list[LabelledImages]) -> Tensor | None:
-        """What the frozen blocks make of the pixels that the parts share: (n, features), None if too large to keep.
+        """Output of the frozen blocks for the pixels that the parts share: (n, features), None if too large to keep.
 
-        Each distinct image is computed once, in an order that depends on the content alone: what comes out may depend
-        on an image's batch by a rounding error, and must not depend on repetitions and the order of the data.
+        Each distinct image is computed once, in an order that depends on the content alone: an output can depend on the
+        image's batch by a rounding error, but must not depend on repetitions and the order of the data.
         """
         pixels, codes = parts[0].pixels, parts[0].codes
         rows = torch.cat([part.row_numbers for part in parts])
@@ -271,13 +271,13 @@ class InceptionV3Classifier(ImageClassifier):
 
     def load_params(self, f_params=None, f_optimizer=None, f_criterion=None, f_history=None, checkpoint=None,
                     use_safetensors=False, **kwargs):
-        """As skorch's; but the optimizer's state, where it is of the other phase, is left out with a warning."""
+        """As skorch's, but an optimizer state from the other phase is skipped with a warning."""
         try:
             super().load_params(f_params, f_optimizer, f_criterion, f_history, checkpoint, use_safetensors, **kwargs)
         except ValueError as error:
             if "parameter group" not in str(error):
                 raise
-            warnings.warn("The state of the optimizer was not loaded: it is of the other phase of the training.",
+            warnings.warn("The optimizer's state was not loaded: it is from the other phase of training.",
                           UserWarning, stacklevel=2)
             checkpoint = copy.copy(checkpoint)
             if checkpoint is not None:
@@ -285,7 +285,7 @@ class InceptionV3Classifier(ImageClassifier):
             super().load_params(f_params, None, f_criterion, f_history, checkpoint, use_safetensors, **kwargs)
 
     def infer(self, x, **fit_params) -> Tensor:
-        """Logits of a batch of images, or of what the frozen blocks made of them."""
+        """Logits of a batch of images, or of the frozen blocks' output for them."""
         pixels = x["x"] if isinstance(x, Mapping) else x
         if pixels.ndim > 2:
             return super().infer(x)

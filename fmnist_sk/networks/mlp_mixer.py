@@ -93,7 +93,8 @@ class MLPMixerClassifier(ImageClassifier):
     Parameters
     ----------
     patch_size : int
-        Side of the square patches, in pixels. Images that it does not divide are padded below and to the right.
+        Side of the square patches, in pixels. Images whose sides are not multiples of it are padded below and on the
+        right.
     width : int
         Features of a patch.
     n_blocks : int
@@ -103,8 +104,8 @@ class MLPMixerClassifier(ImageClassifier):
     block : {"mixer", "plain"}
         "mixer" has layer normalisation, GELU and shortcuts. "plain" is report 4's: batch normalisation with one mean
         for each patch, then blocks with ReLU, Kaiming-normal weights and neither normalisation nor shortcut. Its first
-        block makes `patch_hidden` x `feature_hidden` values of the patches' features, and the others keep their number
-        by half as many hidden units.
+        block turns the patches' features into `patch_hidden` x `feature_hidden` values; the others keep that shape and
+        have half as many hidden units.
     dropout : float
         Dropout rate after each of the two dense layers of both networks, from 0 to below 1.
 

@@ -94,10 +94,10 @@ class ResNet(nn.Module):
 class ResNetClassifier(ImageClassifier):
     """Residual network for small images: the recommended default.
 
-    Images may have any size of which the stem leaves a pixel: by default any.
+    Images must be large enough for the stem to leave a pixel: with the default stem, any size will do.
 
     All parameters of `ImageClassifier`, with a recipe chosen on a validation split of Fashion-MNIST's training images
-    for the best accuracy in about two minutes of two CPU cores (``examples/benchmarks/choose_recipe.py``), and:
+    for the best accuracy in about two minutes on two CPU cores (``examples/benchmarks/choose_recipe.py``), and:
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ class ResNetClassifier(ImageClassifier):
         Convolutions and poolings before the first stage, in the notation of `ConvNetClassifier`, with padding "same"
         and rounding "floor". Batch normalisation and ReLU follow every convolution.
     downsample : {"stride", "pool"}
-        Height and width are halved by the first block of every stage but the first, or by a 3 x 3 max pooling with
+        How height and width are halved: by the first block of every stage but the first, or by a 3 x 3 max pooling with
         stride 2 after every stage.
     pool : int
         The last feature map is averaged to at most this many rows and columns; 1 is global average pooling.

@@ -40,7 +40,7 @@ class WideResNet(nn.Module):
 class WideResNetClassifier(ImageClassifier):
     """Wide residual network, WRN-depth-widen_factor (Zagoruyko and Komodakis, 2016, https://arxiv.org/abs/1605.07146).
 
-    The paper's networks are WRN-16-4, WRN-28-10, WRN-40-4 and the like. Images of any size will do. All parameters of
+    The paper's networks are WRN-16-4, WRN-28-10, WRN-40-4 and the like. Images can have any size. All parameters of
     `ImageClassifier`, with the paper's optimizer, learning rate and weight decay, but a one-cycle schedule and
     PyTorch's initialisation, and:
 

@@ -1,4 +1,4 @@
-"""What the displays share: axes, colours, names of classes, images as pictures, confidence intervals."""
+"""What the displays share: axes, colours, class names, images as pictures, confidence intervals."""
 from __future__ import annotations
 
 import math
@@ -21,18 +21,18 @@ from fmnist_sk._data.shapes import check_image_shape, shape_of_images
 from fmnist_sk._runtime.optional import optional
 
 RIGHT, WRONG, NEUTRAL = "#3f90da", "#bd1f01", "#717581"       # of PALETTE: blue, red, gray
-# Ten colours told apart by people with any kind of colour vision (Petroff, 2021, https://arxiv.org/abs/2107.02270).
+# Ten colours distinguishable with any kind of colour vision (Petroff, 2021, https://arxiv.org/abs/2107.02270).
 PALETTE = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
 FEW = 10                    # images: a share of fewer says little
 MARKERS = "osD^vP<>X*"
 
 
 def pyplot():
-    return optional("matplotlib.pyplot", "Pictures are drawn with", "plot")
+    return optional("matplotlib.pyplot", "Plots are drawn with", "plot")
 
 
 def as_written(plot: Callable) -> Callable:
-    """Decorates the method `plot` of a display: a "$" in a user's name begins no formula."""
+    """Decorator for a display's method `plot`: a "$" in a user's names does not start a formula."""
     @wraps(plot)
     def plot_as_written(self, ax=None):
         with pyplot().rc_context({"text.parse_math": False}):
@@ -43,8 +43,8 @@ def as_written(plot: Callable) -> Callable:
 def panels(ax, rows: int = 1, columns: int = 1, size: tuple[float, float] = (5.0, 4.0), **ratios):
     """A figure and an array (rows, columns) of axes.
 
-    They are new ones in a figure of `size` inches, those in `ax`, or several in the place of the one subplot `ax`,
-    whose figure gets matplotlib's constrained layout if it has none.
+    They are new ones in a figure of `size` inches, those in `ax`, or several that share the area of the single subplot
+    `ax`, whose figure gets matplotlib's constrained layout if it has none.
     """
     plt = pyplot()
     n = rows * columns
@@ -56,10 +56,10 @@ def panels(ax, rows: int = 1, columns: int = 1, size: tuple[float, float] = (5.0
     if given:
         place = given[0].get_subplotspec()
         if place is None:
-            raise ValueError(f"ax must be a subplot, whose place can be divided, or {n} axes, got ax={ax!r}.")
+            raise ValueError(f"ax must be a subplot, whose area can be divided, or {n} axes, got ax={ax!r}.")
         given[0].set_axis_off()
         figure, grid = given[0].figure, place.subgridspec(rows, columns, **ratios)
-        if figure.get_layout_engine() is None:          # or labels of neighbours would lie on each other
+        if figure.get_layout_engine() is None:          # or neighbours' labels would overlap
             figure.set_layout_engine("constrained")
     else:
         figure = plt.figure(figsize=size, layout="constrained")
@@ -77,10 +77,10 @@ def show_image(axis, picture: np.ndarray, title: str = "", color: str = "black")
 
 
 def pictures(X: ArrayLike | Tensor, image_shape: Sequence[int] | None = None) -> np.ndarray:
-    """Images in any form that classifiers take, as (n, H, W) or (n, H, W, 3) float32 from 0 (black) to 1 (white).
+    """Images in any form that classifiers accept, as (n, H, W) or (n, H, W, 3) float32 from 0 (black) to 1 (white).
 
-    Bytes are divided by 255; of other numbers the smallest becomes 0 and the largest 1. Of images with neither one nor
-    three channels, it is the mean of their channels. `image_shape`, (H, W) or (C, H, W), is that of flat rows.
+    Bytes are divided by 255; for other numbers, the smallest becomes 0 and the largest 1. Images with neither one nor
+    three channels are averaged over their channels. `image_shape`, (H, W) or (C, H, W), is that of flat rows.
     """
     checked = check_pixels(BaseEstimator(), as_array(X), reset=True)
     n_features = math.prod(checked.shape[1:])
@@ -102,7 +102,7 @@ def pictures(X: ArrayLike | Tensor, image_shape: Sequence[int] | None = None) ->
 
 
 def as_array(X: Any) -> Any:
-    """Lists as arrays, other containers unchanged. Raise TypeError if X is no container, ValueError if it is empty."""
+    """Lists as arrays, other containers unchanged. Raise TypeError for anything else, ValueError if X is empty."""
     X = np.asarray(X) if isinstance(X, (list, tuple)) else X
     if not hasattr(X, "__len__") or getattr(X, "ndim", 2) == 0:
         raise TypeError(f"X must hold images, got X={X!r}.")
@@ -112,7 +112,7 @@ def as_array(X: Any) -> Any:
 
 
 def shape_of(estimator) -> tuple[int, int, int] | None:
-    """The image shape of a classifier of this package, which may end a Pipeline; of other estimators None."""
+    """The image shape of a classifier of this package, alone or at the end of a Pipeline; None for other estimators."""
     estimator = estimator[-1] if isinstance(estimator, Pipeline) else estimator
     return getattr(estimator, "image_shape_", None)
 
@@ -123,7 +123,7 @@ def take(X, rows):
 
 
 def as_labels(y: ArrayLike | Tensor, parameter: str, n: int | None = None) -> np.ndarray:
-    """Labels (n,) as an array. Raise ValueError, which names `parameter`, unless there are some, of `n` images `n`."""
+    """Labels (n,) as an array. Raise ValueError naming `parameter` if there are none, or not `n` of them."""
     labels = np.asarray(y.cpu() if isinstance(y, Tensor) else y)
     if labels.ndim == 0 or len(labels) == 0:
         raise ValueError(f"{parameter} must hold labels (n,), got {parameter}={y!r}.")
@@ -141,7 +141,7 @@ def check_classifier(estimator: Any) -> None:
 
 
 def class_codes(labels: np.ndarray, classes: np.ndarray, parameter: str) -> np.ndarray:
-    """Index of each label in `classes`, which may be in any order. Raise ValueError for labels that are not in it."""
+    """Index of each label in `classes`, which can be in any order. Raise ValueError for labels that it lacks."""
     if len(set(classes.tolist())) < len(classes):
         raise ValueError(f"classes must differ, got {classes.tolist()}.")
     if unknown := sorted(set(labels.tolist()) - set(classes.tolist()), key=str):
@@ -151,7 +151,7 @@ def class_codes(labels: np.ndarray, classes: np.ndarray, parameter: str) -> np.n
 
 
 def as_probabilities(y_proba: ArrayLike | Tensor, n: int, n_classes: int) -> np.ndarray:
-    """A user's probabilities as an array (n, n_classes). Raise ValueError for what are none."""
+    """A user's probabilities as an array (n, n_classes). Raise ValueError for anything else."""
     values = np.asarray(y_proba.cpu() if isinstance(y_proba, Tensor) else y_proba, dtype=np.float64)
     check_probabilities(values, (n, n_classes), "y_proba must hold probabilities (n, n_classes), which sum to one for "
                         "each image")
@@ -168,12 +168,12 @@ def probabilities_of(estimator: Any, X: Any) -> np.ndarray:
 
 
 def style(i: int) -> dict[str, str]:
-    """Colour and marker of the i-th of several things; a hundred differ."""
+    """Colour and marker of the i-th series; the first hundred differ."""
     return {"color": PALETTE[i % 10], "marker": MARKERS[(i + i // 10) % 10]}
 
 
 def check_count(value: Any, name: str, least: int = 1) -> int:
-    """`value` as an int. Raise ValueError, which names the parameter `name`, unless it is a whole number >= `least`."""
+    """`value` as an int. Raise ValueError naming the parameter `name` unless it is a whole number >= `least`."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} must be a whole number >= {least}, got {name}={value!r}.")
     return int(value)

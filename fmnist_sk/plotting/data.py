@@ -1,4 +1,4 @@
-"""Pictures of data: images as points of a plane, and images before and after augmentation."""
+"""Plots of data: images as points in a plane, and images before and after augmentation."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ from fmnist_sk.plotting._base import (
 
 @dataclass(eq=False)
 class EmbeddingDisplay:
-    """Images as points of a plane, where similar images are near each other; some are drawn as thumbnails.
+    """Images as points in a plane, with similar images close together; some are drawn as thumbnails.
 
     Parameters
     ----------
@@ -47,9 +47,9 @@ class EmbeddingDisplay:
     pictures : array of shape (n, H, W) or (n, H, W, 3)
         The images, from 0 to 1.
     title : str
-        What stands above.
+        Title of the plot.
     n_thumbnails : int
-        How many images to draw at most; they never overlap.
+        Largest number of images to draw; they never overlap.
 
     Attributes
     ----------
@@ -83,11 +83,11 @@ class EmbeddingDisplay:
         method : {"tsne", "pca"}
             scikit-learn's t-SNE (van der Maaten and Hinton, 2008) of the first 50 principal components, as in report 2,
             or the first two principal components.
-        max_images : of more images a random part of this size is drawn, in the proportions of the classes
+        max_images : if there are more images, a random, stratified subset of this size is drawn
         class_names : names in the order of the sorted labels; default: the labels
         image_shape : (H, W) or (C, H, W) of flat rows that are not square
-        n_thumbnails : how many images to draw at their points at most; they never overlap
-        random_state : int, RandomState or None, for the part and for t-SNE
+        n_thumbnails : largest number of images to draw at their points; they never overlap
+        random_state : int, RandomState or None, for the subset and for t-SNE
         ax : matplotlib axes, optional
 
         Raises ValueError for an unknown method, and for numbers, labels or names that do not fit.
@@ -103,9 +103,9 @@ class EmbeddingDisplay:
                        layer: str | None = None, method: str = "tsne", max_images: int = 2000,
                        class_names: Sequence[str] | None = None, n_thumbnails: int = 60, random_state=0, ax=None
                        ) -> EmbeddingDisplay:
-        """The features that a fitted classifier's network makes of images X (n, ...) with labels y (n,).
+        """The features that a fitted classifier's network computes for images X (n, ...) with labels y (n,).
 
-        `classifier` may be a Pipeline that ends in an ImageClassifier; `layer` is as in `FeatureExtractor`, by default
+        `classifier` can be a Pipeline that ends in an ImageClassifier; `layer` is as in `FeatureExtractor`, by default
         the penultimate features; the other parameters are those of `from_images`.
         """
         _, inner = classifier_of(classifier, "classifier")
@@ -144,7 +144,7 @@ class EmbeddingDisplay:
 
         values = values.reshape(len(values), -1)
         if not values.std(0).any():
-            raise ValueError("X must hold images whose values differ, or there is nothing to tell them apart by.")
+            raise ValueError("X must hold images that differ, or there is nothing to tell them apart by.")
         few = PCA(2 if method == "pca" else min(50, *values.shape), random_state=random_state)
         points, title = few.fit_transform(values), f"Principal components of {what}"
         if method == "pca":
@@ -158,7 +158,7 @@ class EmbeddingDisplay:
     @as_written
     def plot(self, ax=None) -> EmbeddingDisplay:
         """Draw into `ax` or a new figure."""
-        self.figure_, ((self.ax_,),) = panels(ax, size=(9, 7.5))        # which names the extra if there is none
+        self.figure_, ((self.ax_,),) = panels(ax, size=(9, 7.5))        # the ImportError names the extra
         from matplotlib.offsetbox import AnnotationBbox, OffsetImage
         from matplotlib.patheffects import withStroke
 
@@ -189,7 +189,7 @@ class EmbeddingDisplay:
         return self
 
     def _label_places(self, places: np.ndarray) -> dict[int, np.ndarray]:
-        """Where the name of each class is written: in the middle of its points, or above a name that is there."""
+        """Where to write the name of each class: in the middle of its points, or above a name already there."""
         found: dict[int, np.ndarray] = {}
         middles = {code: np.median(places[self.codes == code], axis=0) for code in np.unique(self.codes)}
         for code in sorted(middles, key=lambda code: middles[code][1]):
@@ -202,7 +202,7 @@ class EmbeddingDisplay:
 
 @dataclass(eq=False)
 class AugmentationDisplay:
-    """Images before and after augmentation: a row for each way to augment them.
+    """Images before and after augmentation, with a row for each kind of augmentation.
 
     Parameters
     ----------
@@ -234,8 +234,8 @@ class AugmentationDisplay:
         """A few images X (n, ...) with labels y (n,), unchanged and in `n_draws` draws of the classifier's `augment`.
 
         `classifier` is an ImageClassifier or a Pipeline that ends in one, fitted or not. Stored copies
-        (AugmentedCopies) are not drawn. `random_state` repeats the draws; `ax` is one matplotlib axes, whose place is
-        divided. Raises TypeError for other estimators, ValueError for images or labels that do not fit.
+        (AugmentedCopies) are not drawn. `random_state` makes the draws repeatable; `ax` is one matplotlib axes, whose
+        area is divided. Raises TypeError for other estimators, ValueError for images or labels that do not fit.
         """
         _, classifier = classifier_of(classifier, "classifier")
         check_count(n_draws, "n_draws")
@@ -247,15 +247,15 @@ class AugmentationDisplay:
     @classmethod
     def from_augmenters(cls, augmenters: Mapping[str, object], X: ArrayLike | Tensor, y: ArrayLike | Tensor, *,
                         image_shape: Sequence[int] | None = None, random_state=0, ax=None) -> AugmentationDisplay:
-        """Images X (n, ...) with labels y (n,) after each of several ways: a dict from name to what `augment=` takes.
+        """Images X (n, ...) with labels y (n,) under a dict of augmentations, from name to what `augment=` accepts.
 
-        `image_shape` is (H, W) or (C, H, W) of flat rows that are not square; `random_state` repeats the draws; `ax` is
-        one matplotlib axes, whose place is divided.
+        `image_shape` is (H, W) or (C, H, W) of flat rows that are not square; `random_state` makes the draws
+        repeatable; `ax` is one matplotlib axes, whose area is divided.
 
-        Raises TypeError for other values than augmenters, ValueError for images or labels that do not fit.
+        Raises TypeError for values that are not augmenters, ValueError for images or labels that do not fit.
         """
         if not isinstance(augmenters, Mapping) or not augmenters:
-            raise ValueError(f"augmenters must be a dict from name to what augment= takes, got {augmenters!r}.")
+            raise ValueError(f"augmenters must be a dict from name to what augment= accepts, got {augmenters!r}.")
         images = as_array(X)
         shown = pictures(images, image_shape)
         classes, codes = encode_labels(as_labels(y, "y", len(images)), len(shown))
@@ -273,7 +273,7 @@ class AugmentationDisplay:
 
     @as_written
     def plot(self, ax=None) -> AugmentationDisplay:
-        """Draw into the place of `ax` or a new figure."""
+        """Draw into the area of `ax` or a new figure."""
         n = len(next(iter(self.pictures.values())))
         longest = max(len(line) for name in self.pictures for line in name.splitlines())
         self.figure_, self.ax_ = panels(ax, len(self.pictures), n, (0.07 * longest + 0.82 * n + 0.3,

@@ -1,4 +1,4 @@
-"""Pictures of how accurate a classifier is: for each class, at each confidence, beside other classifiers."""
+"""Plots of a classifier's accuracy: for each class, at each confidence, beside other classifiers."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -37,9 +37,9 @@ class ClassAccuracyDisplay:
     Parameters
     ----------
     n_right : array of shape (n_classes,)
-        How many images of each class are recognised.
+        Number of correctly classified images of each class.
     n_images : array of shape (n_classes,)
-        How many images of each class there are.
+        Number of images of each class.
     class_names : sequence of n_classes strings
         Names of the classes.
 
@@ -50,7 +50,7 @@ class ClassAccuracyDisplay:
     accuracy_, low_, high_ : arrays of shape (n_classes,)
         Shares from 0 to 1 and their intervals, in the order of `class_names`.
     interval_ : tuple of 2 floats
-        95 % confidence interval of the accuracy on all images together.
+        95 % confidence interval of the overall accuracy.
 
     Examples
     --------
@@ -66,7 +66,7 @@ class ClassAccuracyDisplay:
     @classmethod
     def from_estimator(cls, estimator, X: ArrayLike | Tensor, y: ArrayLike | Tensor, *,
                        class_names: Sequence[str] | None = None, ax=None) -> ClassAccuracyDisplay:
-        """What a fitted classifier makes of images X (n, ...) with labels y (n,).
+        """Predictions of a fitted classifier for images X (n, ...) with labels y (n,).
 
         Parameters
         ----------
@@ -118,7 +118,7 @@ class ClassAccuracyDisplay:
                               fontsize=9)
         self.ax_.set_yticks(rows, [self.class_names[i] for i in order])
         self.ax_.set(xlabel="share of the images of a class that are recognised, with 95 % interval",
-                     title=f"Accuracy of each class; all together {overall:.2%} [{low:.2%}, {high:.2%}]")
+                     title=f"Accuracy of each class; overall {overall:.2%} [{low:.2%}, {high:.2%}]")
         self.ax_.xaxis.set_major_formatter("{x:.0%}")
         self.ax_.grid(axis="x", alpha=0.3)
         return self
@@ -126,7 +126,7 @@ class ClassAccuracyDisplay:
 
 @dataclass(eq=False)
 class ReliabilityDisplay:
-    """Reliability diagram, which tells whether predictions with a confidence of 90 % are right in 90 % of cases.
+    """Reliability diagram, which shows whether predictions with a confidence of 90 % are right in 90 % of cases.
 
     The confidence is the probability of the predicted class. ``ece`` is the expected calibration error: the mean over
     images of the gap between confidence and accuracy in the image's bin (Guo et al., 2017,
@@ -135,9 +135,9 @@ class ReliabilityDisplay:
     Parameters
     ----------
     confidence, accuracy : arrays of shape (n_bins,)
-        Means over the bins that hold images, from 0 to 1.
+        Means within the bins that hold images, from 0 to 1.
     count : array of shape (n_bins,)
-        How many images are in each of them.
+        Number of images in each of these bins.
     n_bins : int
         Number of bins of equal width from 0 to 1.
 
@@ -146,7 +146,7 @@ class ReliabilityDisplay:
     figure_ : matplotlib Figure
         The figure that was drawn.
     ax_ : array of 2 Axes
-        The diagram, and how many images have which confidence.
+        The diagram, and the histogram of confidences.
     ece_ : float
         The expected calibration error, from 0 to 1.
 
@@ -166,14 +166,14 @@ class ReliabilityDisplay:
     @classmethod
     def from_estimator(cls, estimator, X: ArrayLike | Tensor, y: ArrayLike | Tensor, *, n_bins: int = 15, ax=None
                        ) -> ReliabilityDisplay:
-        """What a fitted classifier with predict_proba makes of images X (n, ...) with labels y (n,).
+        """Predictions of a fitted classifier with predict_proba for images X (n, ...) with labels y (n,).
 
         Parameters
         ----------
         estimator : any fitted classifier with predict_proba
         n_bins : bins of equal width from 0 to 1
         ax : matplotlib axes, optional
-            One, whose place is divided, or two.
+            One, whose area is divided, or two.
 
         Raises TypeError for other estimators, ValueError for labels that the classifier does not know.
         """
@@ -215,7 +215,7 @@ class ReliabilityDisplay:
                 diagram.errorbar(self.confidence[bins], self.accuracy[bins], yerr[:, bins], fmt="o", color=RIGHT,
                                  capsize=3, label=label, alpha=alpha)
         diagram.plot(self.confidence[firm], self.accuracy[firm], color=RIGHT)
-        diagram.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share that is right, with 95 % interval",
+        diagram.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share of correct predictions, with 95 % interval",
                     title=f"Reliability; expected calibration error {self.ece_:.3f}")
         diagram.legend(loc="upper left" if self.confidence @ share > self.accuracy @ share else "lower right")
         middles = (np.minimum(self.confidence * self.n_bins, self.n_bins - 1).astype(int) + 0.5) / self.n_bins
@@ -235,9 +235,9 @@ class ComparisonDisplay:
     Parameters
     ----------
     n_right : array of shape (n_models, n_classes)
-        How many images of each class a model recognises.
+        Number of images of each class that a model classifies correctly.
     n_images : array of shape (n_classes,)
-        How many images of each class there are.
+        Number of images of each class.
     names : sequence of n_models strings
         Names of the models.
     class_names : sequence of n_classes strings
@@ -248,7 +248,7 @@ class ComparisonDisplay:
     figure_ : matplotlib Figure
         The figure that was drawn.
     ax_ : array of 2 Axes
-        Accuracies, and accuracies of classes.
+        Overall accuracies, and accuracies of each class.
     accuracy_ : array of shape (n_models,)
         Accuracy of each model, from 0 to 1.
 
@@ -268,9 +268,9 @@ class ComparisonDisplay:
     @classmethod
     def from_estimators(cls, estimators: Mapping[str, Any], X: ArrayLike | Tensor, y: ArrayLike | Tensor, *,
                         class_names: Sequence[str] | None = None, ax=None) -> ComparisonDisplay:
-        """What fitted classifiers, a dict from name to classifier, make of images X (n, ...) with labels y (n,).
+        """Predictions of fitted classifiers, a dict from name to classifier, for images X (n, ...) with labels y (n,).
 
-        `class_names` are in the order of the sorted labels; `ax` is one axes, whose place is divided, or two.
+        `class_names` are in the order of the sorted labels; `ax` is one axes, whose area is divided, or two.
 
         Raises TypeError unless all are classifiers, ValueError for an empty dict or labels that do not fit.
         """
@@ -293,7 +293,7 @@ class ComparisonDisplay:
         classes, counts = np.unique(y_true, return_counts=True)
         for name, labels in predicted.items():
             if (labels.dtype.kind in "OU") != (y_true.dtype.kind in "OU"):
-                raise ValueError(f"y_pred must hold labels as y_true has them, {classes.tolist()}, got "
+                raise ValueError(f"y_pred must hold labels of the same kind as y_true, {classes.tolist()}, got "
                                  f"{np.unique(labels).tolist()} for {name!r}.")
         right = [[np.sum(labels[y_true == label] == label) for label in classes] for labels in predicted.values()]
         return cls(np.array(right), counts, [str(name) for name in predicted], names_of(classes, class_names)).plot(ax)

@@ -1,4 +1,4 @@
-"""Pictures of a classifier's mistakes: the confusion matrix, and the images that are predicted wrongly."""
+"""Plots of a classifier's mistakes: the confusion matrix, and misclassified images."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ class ConfusionDisplay:
     Parameters
     ----------
     matrix : array of shape (n_classes, n_classes)
-        Counts; rows are true, columns predicted classes.
+        Counts; rows are true classes, columns predicted ones.
     class_names : sequence of n_classes strings
         Names of the classes.
     confusions : list of Confusion
@@ -58,7 +58,7 @@ class ConfusionDisplay:
     figure_ : matplotlib Figure
         The figure that was drawn.
     ax_ : matplotlib Axes
-        Those of the matrix.
+        The axes of the matrix.
     image_axes_ : array of Axes, of shape (n_confusions, n_images)
         One for each image.
 
@@ -79,16 +79,16 @@ class ConfusionDisplay:
     def from_estimator(cls, estimator, X: ArrayLike | Tensor, y: ArrayLike | Tensor, *,
                        class_names: Sequence[str] | None = None, image_shape: Sequence[int] | None = None,
                        n_confusions: int = 6, n_images: int = 6, ax=None) -> ConfusionDisplay:
-        """What a fitted classifier makes of images X (n, ...) with labels y (n,).
+        """Predictions of a fitted classifier for images X (n, ...) with labels y (n,).
 
         Parameters
         ----------
         estimator : any fitted classifier
         class_names : names in the order of ``estimator.classes_``; default: the labels
         image_shape : (H, W) or (C, H, W) of flat rows that are not square
-        n_confusions : how many pairs of a true and a predicted class to show images of, 0 for the matrix alone
-        n_images : images to show of each pair at most
-        ax : one matplotlib axes, whose place is divided
+        n_confusions : number of pairs of a true and a predicted class to show images of, 0 for the matrix alone
+        n_images : largest number of images to show of each pair
+        ax : one matplotlib axes, whose area is divided
 
         Raises TypeError unless `estimator` is a classifier, ValueError for labels, names or numbers that do not fit.
         """
@@ -125,7 +125,7 @@ class ConfusionDisplay:
 
     @as_written
     def plot(self, ax=None) -> ConfusionDisplay:
-        """Draw into the place of `ax` or a new figure."""
+        """Draw into the area of `ax` or a new figure."""
         n, k = len(self.class_names), len(self.confusions)
         columns = max((len(confusion.pictures) for confusion in self.confusions), default=0)
         size = 2.5 + 0.55 * n
@@ -135,14 +135,14 @@ class ConfusionDisplay:
         shares = self.matrix / np.maximum(self.matrix.sum(1, keepdims=True), 1)
         display = ConfusionMatrixDisplay(self.matrix, display_labels=self.class_names)
         display.plot(ax=self.ax_, cmap="Blues", colorbar=False, include_values=False)
-        display.im_.set_data(np.sqrt(shares))               # roots, so that rare confusions are seen too
+        display.im_.set_data(np.sqrt(shares))               # square roots, so that rare confusions are visible too
         display.im_.set_clim(0, 1)
         for (row, column), count in np.ndenumerate(self.matrix):
             color = "white" if shares[row, column] > 0.36 else "black" if count else "lightgray"
             self.ax_.text(column, row, f"{count}", ha="center", va="center", color=color, fontsize=9)
         pyplot().setp(self.ax_.get_xticklabels(), rotation=40, ha="right", rotation_mode="anchor")
         right, total = self.matrix.trace(), self.matrix.sum()
-        self.ax_.set(title=f"{right / total:.2%} of {total:,} images right", xlabel="predicted", ylabel="true")
+        self.ax_.set(title=f"{right / total:.2%} of {total:,} images correct", xlabel="predicted", ylabel="true")
         self.image_axes_ = np.empty((0, 0), dtype=object)
         if k:
             _, self.image_axes_ = panels(grid[0, 1], k, columns)
@@ -177,7 +177,7 @@ class MistakesDisplay:
     rows : array of shape (n,)
         Where the images are in X.
     image_names : sequence of n strings, optional
-        What names the images, such as their files.
+        Names of the images, such as their files.
 
     Attributes
     ----------
@@ -207,16 +207,16 @@ class MistakesDisplay:
     def from_estimator(cls, estimator, X: ArrayLike | Tensor, y: ArrayLike | Tensor, *,
                        class_names: Sequence[str] | None = None, image_shape: Sequence[int] | None = None,
                        n_images: int = 24, image_names: Sequence[str] | None = None, ax=None) -> MistakesDisplay:
-        """What a fitted classifier with predict_proba makes of images X (n, ...) with labels y (n,).
+        """Predictions of a fitted classifier with predict_proba for images X (n, ...) with labels y (n,).
 
         Parameters
         ----------
         estimator : any fitted classifier with predict_proba
         class_names : names in the order of ``estimator.classes_``; default: the labels
         image_shape : (H, W) or (C, H, W) of flat rows that are not square
-        n_images : how many mistakes to show at most
-        image_names : (n,) texts that name the images, such as their files; the ends of long ones are shown
-        ax : one matplotlib axes, whose place is divided
+        n_images : largest number of mistakes to show
+        image_names : (n,) strings that name the images, such as their files; long ones are cut at the front
+        ax : one matplotlib axes, whose area is divided
 
         Raises TypeError for other estimators, ValueError for labels, names or numbers that do not fit.
         """
@@ -248,7 +248,7 @@ class MistakesDisplay:
 
     @as_written
     def plot(self, ax=None) -> MistakesDisplay:
-        """Draw into the place of `ax` or a new figure."""
+        """Draw into the area of `ax` or a new figure."""
         n = len(self.rows)
         columns = min(8, max(1, n))
         lines = max(1, -(-n // columns))

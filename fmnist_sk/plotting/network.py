@@ -1,4 +1,4 @@
-"""Pictures of what happens inside a network: its filters, its feature maps, and the evidence for its predictions."""
+"""Plots of the inside of a network: its filters, its feature maps, and the evidence for its predictions."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ from fmnist_sk.plotting._base import (
 
 @dataclass(eq=False)
 class FeatureMapsDisplay:
-    """What the layers of a network make of one image, a row for each layer.
+    """Outputs of a network's layers for one image, with a row for each layer.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class FeatureMapsDisplay:
     maps : dict of str to array
         The maps of each layer by its name, of shape (channels, height, width), in the order of computation.
     n_channels : int
-        How many channels of a layer are shown at most: those with the largest variance.
+        Largest number of channels to show per layer: those with the largest variance.
     kinds : dict of str to str, optional
         The class of each layer by its name, such as Conv2d, which is written beside its maps.
 
@@ -73,10 +73,10 @@ class FeatureMapsDisplay:
         Parameters
         ----------
         classifier : fitted ImageClassifier, or Pipeline that ends in one
-        X : (1, ...) one image in any form that it takes
-        layers : names of layers, as `summary` has them
-        n_channels : how many channels of a layer to show at most
-        ax : one matplotlib axes, whose place is divided
+        X : (1, ...) one image in any form that it accepts
+        layers : names of layers, as in `summary`
+        n_channels : largest number of channels to show per layer
+        ax : one matplotlib axes, whose area is divided
 
         Raises TypeError for other estimators, ValueError for several images and for layers without maps.
         """
@@ -94,7 +94,7 @@ class FeatureMapsDisplay:
 
     @as_written
     def plot(self, ax=None) -> FeatureMapsDisplay:
-        """Draw into the place of `ax` or a new figure. Each map has its own gray scale; maps of one pixel share one."""
+        """Draw into the area of `ax` or a new figure. Each map has its own gray scale; maps of one pixel share one."""
         lines, columns = len(self.maps), 1 + min(self.n_channels, max(len(values) for values in self.maps.values()))
         self.figure_, self.ax_ = panels(ax, lines, columns, (2.1 + 0.85 * columns, 0.4 + 0.95 * lines))
         for axis in self.ax_.flat:
@@ -120,7 +120,7 @@ class FeatureMapsDisplay:
 
 @dataclass(eq=False)
 class FiltersDisplay:
-    """The filters of a convolution that looks at pixels.
+    """The filters of a convolution whose input is pixels.
 
     Parameters
     ----------
@@ -156,8 +156,8 @@ class FiltersDisplay:
         Parameters
         ----------
         classifier : fitted ImageClassifier, or Pipeline that ends in one
-        layer : name of a convolution that takes in one or three channels, as `summary` has it
-        ax : one matplotlib axes, whose place is divided
+        layer : name of a convolution with one or three input channels, as in `summary`
+        ax : one matplotlib axes, whose area is divided
 
         Raises TypeError for other estimators, ValueError if there is no such convolution.
         """
@@ -167,16 +167,16 @@ class FiltersDisplay:
         if layer is None:
             layer = next((name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)), None)
             if layer is None:
-                raise ValueError("classifier must have a convolution, and its network has none.")
+                raise ValueError("classifier must have a convolution, but its network has none.")
         module = layers_by_name(network, [layer], "layer")[layer]
         if not isinstance(module, nn.Conv2d) or module.weight.shape[1] not in (1, 3):
-            raise ValueError(f"layer must name a convolution that takes in one or three channels, got layer={layer!r}: "
+            raise ValueError(f"layer must name a convolution with one or three input channels, got layer={layer!r}: "
                              f"{module!r}.")
         return cls(module.weight.detach().float().cpu().numpy(), layer).plot(ax)
 
     @as_written
     def plot(self, ax=None) -> FiltersDisplay:
-        """Draw into the place of `ax` or a new figure. One channel: blue is negative, red positive."""
+        """Draw into the area of `ax` or a new figure. With one channel, blue is negative and red positive."""
         n, channels = self.filters.shape[:2]
         columns = min(8, n)
         lines = -(-n // columns)
@@ -200,7 +200,7 @@ class FiltersDisplay:
 
 @dataclass(eq=False)
 class GradCAMDisplay:
-    """Where in images the evidence for their predicted classes lies, as `grad_cam` finds it.
+    """Where the evidence for the predicted classes lies in images, according to `grad_cam`.
 
     Parameters
     ----------
@@ -209,9 +209,9 @@ class GradCAMDisplay:
     maps : array of shape (n, H, W)
         The evidence, from 0 to 1.
     titles : sequence of n strings
-        What stands above the images.
+        Titles of the images.
     colors : sequence of n colours
-        Those of the titles.
+        Colours of the titles.
 
     Attributes
     ----------
@@ -243,13 +243,13 @@ class GradCAMDisplay:
         Parameters
         ----------
         classifier : fitted ImageClassifier, or Pipeline that ends in one
-        X : (n, ...) a few images in any form that it takes
-        y : (n,) true labels; titles of right predictions are blue, those of wrong ones red and name the true class
+        X : (n, ...) a few images in any form that it accepts
+        y : (n,) true labels; titles are blue for correct predictions, and red with the true class for wrong ones
         layer : as in `grad_cam`
         class_names : names in the order of ``classes_``; default: the labels
-        ax : one matplotlib axes, whose place is divided
+        ax : one matplotlib axes, whose area is divided
 
-        Raises as `grad_cam` does.
+        Raises the errors of `grad_cam`.
         """
         _, inner = classifier_of(classifier, "classifier")
         images = as_array(X)
@@ -269,7 +269,7 @@ class GradCAMDisplay:
 
     @as_written
     def plot(self, ax=None) -> GradCAMDisplay:
-        """Draw into the place of `ax` or a new figure. Bright is where the evidence is strong."""
+        """Draw into the area of `ax` or a new figure. Bright areas are strong evidence."""
         n = len(self.pictures)
         columns = min(8, n)
         lines = -(-n // columns)
@@ -285,5 +285,5 @@ class GradCAMDisplay:
             if not map_.any():
                 below.set_xlabel("no evidence here", fontsize=8)
         if ax is None:
-            self.figure_.suptitle("Where the evidence lies: bright is strong; it may be where nothing is", fontsize=11)
+            self.figure_.suptitle("Where the evidence lies: bright is strong; it can lie in empty areas", fontsize=11)
         return self

@@ -1,4 +1,4 @@
-"""Pictures of a training: learning rate, loss and accuracy over its epochs."""
+"""Plots of training: learning rate, loss and accuracy over the epochs."""
 from __future__ import annotations
 
 import math
@@ -27,7 +27,7 @@ class ScheduleDisplay:
     Parameters
     ----------
     epochs : array of shape (n_steps,)
-        Epochs that are done when a step begins: 0.5 is in the middle of the first epoch.
+        Epochs completed when a step begins: 0.5 is the middle of the first epoch.
     lr : array of shape (n_steps,)
         Learning rate of each step.
 
@@ -36,7 +36,7 @@ class ScheduleDisplay:
     figure_, ax_ : matplotlib Figure and Axes
         What was drawn.
     lines_ : list of matplotlib Line2D
-        The one line.
+        The single line.
 
     Examples
     --------
@@ -52,15 +52,15 @@ class ScheduleDisplay:
     @classmethod
     def from_estimator(cls, classifier: ImageClassifier, n_samples: int, *, rows: Sequence[dict] = (), ax=None
                        ) -> ScheduleDisplay:
-        """The learning rate that ``classifier.fit`` will have; nothing is trained.
+        """The learning rate that ``classifier.fit`` will use; nothing is trained.
 
         Parameters
         ----------
         classifier : ImageClassifier, or Pipeline that ends in one; fitted or not
-        n_samples : how many images fit will be given, which decides how many steps an epoch has. Those that
+        n_samples : number of images passed to fit, which determines the number of steps per epoch. Those that
             `validation_fraction` holds out are subtracted, and the copies that AugmentedCopies stores are added, as if
             it made copies of all classes.
-        rows : history rows of a fit, such as ``classifier.history_``; schedules that follow a score read it there
+        rows : history rows of a fit, such as ``classifier.history_``, from which schedules that follow a score read it
         ax : matplotlib axes, optional
 
         Raises TypeError or ValueError for arguments, parameters or rows that cannot be used.
@@ -102,7 +102,7 @@ class HistoryDisplay:
     epochs : array of shape (n_epochs,)
         Numbers of the epochs, from 1.
     scores : dict of str to dict
-        By the name of a line, {"loss": (n_epochs,), "acc": (n_epochs,)}.
+        For each line's name, {"loss": (n_epochs,), "acc": (n_epochs,)}.
     lr : array of shape (n_epochs,)
         Learning rate of the last step of each epoch.
     best_epoch : int, optional
@@ -115,7 +115,7 @@ class HistoryDisplay:
     ax_ : array of 3 Axes
         For loss, accuracy and learning rate.
     lines_ : list of matplotlib Line2D
-        The lines of the losses, those of the accuracies, that of the learning rate.
+        The lines of losses, accuracies and learning rate, in this order.
 
     Examples
     --------
@@ -134,13 +134,13 @@ class HistoryDisplay:
 
     @classmethod
     def from_estimator(cls, classifier: ImageClassifier, *, ax=None) -> HistoryDisplay:
-        """The history of a fitted classifier: of its training images, and of validation images if it had any.
+        """The history of a fitted classifier, for training images and, if there were any, validation images.
 
         Parameters
         ----------
         classifier : fitted ImageClassifier, or Pipeline that ends in one
         ax : matplotlib axes, optional
-            One, whose place is divided, or three.
+            One, whose area is divided, or three.
 
         Raises TypeError for other estimators, ValueError for axes that do not fit, and scikit-learn's NotFittedError.
         """
@@ -185,7 +185,7 @@ class ClassHistoryDisplay:
     epochs : array of shape (n_epochs,)
         Numbers of the epochs, from 1.
     accuracy : array of shape (n_epochs, n_classes)
-        Share of the images of a class that are recognised, from 0 to 1.
+        Share of a class's images that are classified correctly, from 0 to 1.
     class_names : sequence of n_classes strings
         Names of the classes.
 
@@ -228,7 +228,7 @@ class ClassHistoryDisplay:
         rows = [row for row in rows if "valid_class_acc_0" in row]
         if not rows:
             raise ValueError("classifier must have been fitted with validation images (validation_fraction or "
-                             "validation_data) to have accuracies of classes, got a history without valid_class_acc_0.")
+                             "validation_data) to have class accuracies, got a history without valid_class_acc_0.")
         columns = [f"valid_class_acc_{code}" for code in range(len(classifier.classes_))]
         accuracy = np.array([[row[name] for name in columns] for row in rows])
         return cls(np.array([row["epoch"] for row in rows]), accuracy,
@@ -248,7 +248,7 @@ class ClassHistoryDisplay:
 
 def _decorate(axis) -> None:
     first, last = axis.dataLim.intervalx
-    if last - first < 0.01:                 # a single epoch, which stands in the middle
+    if last - first < 0.01:                 # a single epoch, shown in the middle
         axis.set_xlim(first - 1, last + 1)
         axis.margins(y=0.5)
     axis.xaxis.get_major_locator().set_params(integer=True)
@@ -263,7 +263,7 @@ def _history(classifier) -> tuple[ImageClassifier, list[dict]]:
 
 
 def _steps_per_epoch(classifier: ImageClassifier, n_samples: int) -> int:
-    """Number of batches that `n_samples` images make, without those held out and with stored copies."""
+    """Number of batches from `n_samples` images, without those held out and with stored copies."""
     if not isinstance(n_samples, numbers.Integral):
         raise TypeError(f"n_samples must be a whole number, got n_samples={n_samples!r}.")
     n = n_samples - n_held_out(classifier.validation_fraction, n_samples)
