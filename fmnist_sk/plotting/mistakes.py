@@ -252,7 +252,7 @@ class MistakesDisplay:
         n = len(self.rows)
         columns = min(8, max(1, n))
         lines = max(1, -(-n // columns))
-        self.figure_, self.ax_ = panels(ax, lines, columns, (max(6.5, 1.35 * columns + 0.2), 1.85 * lines + 0.5))
+        self.figure_, self.ax_ = panels(ax, lines, columns, (max(6.5, 1.35 * columns + 0.2), 1.95 * lines + 0.5))
         named = [""] * n if self.image_names is None else [
             f"{name if len(name) <= LONGEST_NAME else '…' + name[1 - LONGEST_NAME:]}\n" for name in self.image_names]
         for axis in self.ax_.flat:
@@ -264,6 +264,7 @@ class MistakesDisplay:
             axis.set_title(f"{name}{true}", fontsize=8)
             axis.set_xlabel(f"{predicted}\n{share:.0%}", fontsize=8, color=WRONG)
         if ax is None:
+            self.figure_.get_layout_engine().set(h_pad=0.1)         # inches: texts belong to the nearer picture
             self.figure_.suptitle("Most confident mistakes: the true class above, the predicted class below" if n else
                                   "No mistakes", fontsize=11)
         return self
