@@ -52,6 +52,32 @@ def test_every_candidate_is_tried_once_on_images_that_are_held_out(tmp_path, mon
         assert message in capsys.readouterr().err
 
 
+@real_data
+def test_a_taught_candidate_has_a_teacher_of_the_same_images(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import _measure
+    import choose_reference_recipes as script
+    bunch, seen = first_images("train"), []
+
+    class Teacher(script.ConvNetClassifier):
+        def fit(self, X, y):
+            seen.append(X)
+            return super().fit(X, y)
+
+    monkeypatch.setattr(_measure, "RESULTS", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(script, "HELD_OUT", 200)
+    monkeypatch.setattr(script, "load_fashion_mnist", lambda return_X_y: (bunch.images, bunch.target))
+    monkeypatch.setattr(script, "TEACHER", Teacher(architecture="4C3-MP2-8N", max_epochs=1, random_state=0))
+    monkeypatch.setattr(sys, "argv", ["x", "--only", "cnn_4", "--images", "128", "--epochs", "1", "--candidates",
+                                      "SGD, lr 0.04, CutMix, taught"])
+    script.main()
+    run, = json.loads((tmp_path / "choose_reference_recipes.json").read_text())["runs"]
+    assert "teacher=Teacher(" in run["settings"]
+    assert [len(X) for X in seen] == [128]
+    assert not script.TEACHER.initialized_
+
+
 def test_candidates_that_are_the_same_for_a_network_are_trained_once(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     from choose_reference_recipes import EVERY, candidates_of
