@@ -234,6 +234,14 @@ def test_every_setting_trains(params, tiny_images):
     np.testing.assert_allclose(classifier.set_params(tta=("mirror", "shift")).predict_proba(X).sum(1), 1, atol=1e-5)
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_teachers_of_any_device_teach(device, tiny_images):
+    X, y = images(tiny_images)
+    teacher = small("ConvNetClassifier", device=device).fit(X, y)
+    student = small("ConvNetClassifier", teacher=teacher, teacher_weight=1.0, augment=MixUp(), device="cuda").fit(X, y)
+    assert (student.predict(X) == teacher.predict(X)).mean() > 0.9
+
+
 @pytest.mark.parametrize("params", [{}, {"ema": 0.9, "optimizer": "sgd"}, {"augment": [AugmentedCopies(), MixUp()]}])
 def test_an_interrupted_fit_goes_on(params, tiny_images, tmp_path):
     X, y = tiny_images()
