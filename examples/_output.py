@@ -1,4 +1,5 @@
 """Where scripts write: never over the results of another run, unless asked to."""
+import itertools
 from pathlib import Path
 
 
@@ -19,8 +20,8 @@ def place_for(args, default, written=()):
 
     path = Path(default) if args.output is None else args.output
     if args.output is None and not args.overwrite:
-        return next(place for place in (path, *(numbered(path, i) for i in range(2, 10**6))) if not any(
-            file.exists() for file in files(place)))
+        return next(place for place in itertools.chain([path], (numbered(path, i) for i in itertools.count(2)))
+                    if not any(file.exists() for file in files(place)))
     check_free(files(path), args.overwrite)
     return path
 

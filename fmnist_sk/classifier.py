@@ -344,8 +344,7 @@ class ImageClassifier(SkorchNet):
 
     def _logits(self, x: Images | Tensor) -> Tensor:
         """Logits (n, n_classes) of images that are ready for the network, computed in batches."""
-        batches = self.get_iterator(x if isinstance(x, Images) else Images(x))
-        return torch.cat([self.evaluation_step(batch) for batch in batches])
+        return torch.cat(list(self.forward_iter(x if isinstance(x, Images) else Images(x), device=None)))
 
     def _not_finite(self, images: Images) -> ValueError:
         (low, high), (least, most) = value_range(images.pixels, images.rows), self.value_range_ or (0, 0)

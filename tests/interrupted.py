@@ -69,7 +69,8 @@ def check_checkpoint_outlives_a_full_disk(X, y, folder, n, size):
         dying(net, n * steps + 1).fit(X, y)
     file, = folder.iterdir()
     content = file.read_bytes()
-    with no_file_beyond(min(size, len(content) - 1)), pytest.raises(Dies), pytest.warns(UserWarning, match="fit goes"):
+    with no_file_beyond(min(size, len(content) - 1)), pytest.raises(Dies), \
+            pytest.warns(UserWarning, match="The fit continues without it"):
         dying(net, 2 * steps + 1).fit(X, y)
     assert {path: path.read_bytes() for path in folder.iterdir()} == {file: content}
     again = dying(net, -1).fit(X, y)

@@ -196,7 +196,7 @@ def test_flat_rows_are_padded_with_a_warning_and_within_bounds():
 
 
 @pytest.mark.parametrize(("name", "params"), [
-    ("ConvNetClassifier", {"architecture": "999999999C999-8N"}), ("ResNetClassifier", {"width": 10**18}),
+    ("ConvNetClassifier", {"architecture": "99999C99999-8N"}), ("ResNetClassifier", {"width": 10**18}),
     ("MLPMixerClassifier", {"width": 10**12}), ("ResNetClassifier", {"hidden": 10**15})])
 def test_networks_that_are_too_large_are_named(name, params, tiny_images):
     with pytest.raises((ValueError, TypeError), match=f"(cannot be built with|The network of) .*{next(iter(params))}"):

@@ -2,6 +2,7 @@
 import argparse
 import os
 import runpy
+import time
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,9 @@ def place(output, *options, written=("a.csv", "b.png")):
 
 
 def test_the_next_run_writes_to_the_next_folder(output):
+    begin = time.perf_counter()
     assert place(output) == Path("output/x")
+    assert time.perf_counter() - begin < 1          # names are made up one by one
     for number in ("", "-2", "-3"):
         Path(f"output/x{number}").mkdir(parents=True)
         assert place(output) == Path(f"output/x{number}")       # which holds nothing yet

@@ -75,6 +75,7 @@ class ScheduleRun:
         self.schedule, self.optimizer = schedule, optimizer
         self.n_epochs, self.steps_per_epoch = n_epochs, steps_per_epoch
         self.step = 0
+        self.rows: Sequence[dict] = ()
         self.before = [{key: value for key, value in group.items() if key != "params"}
                        for group in optimizer.param_groups]
 
@@ -117,7 +118,7 @@ class ScheduleRun:
 
     def resume(self, step: int, rows: Sequence[dict]) -> None:
         """Continue as if `step` steps had been done and had left the history `rows`."""
-        self.step = step
+        self.step, self.rows = step, rows
 
 
 class FreeRun(ScheduleRun):
