@@ -66,11 +66,13 @@ def save(estimator, path: str | os.PathLike) -> Path:
         If the estimator is not fitted.
     ImportError
         If the extra is not installed.
+
+    Notes
     -----
     Settings, what a fit has learned, and everything else that predictions depend on are saved. `validation_data`,
-    `callbacks`, `checkpoint`, `n_jobs` and a Pipeline's `memory` become None (with a warning for the first two), as do
-    settings of a search that cannot be stored, such as distributions (with a warning). The states of optimizer and
-    random generators are not saved: use `checkpoint` to resume an interrupted fit.
+    `callbacks`, `teacher`, `checkpoint`, `n_jobs` and a Pipeline's `memory` become None (with a warning for the first
+    three), as do settings of a search that cannot be stored, such as distributions (with a warning). The states of
+    optimizer and random generators are not saved: use `checkpoint` to resume an interrupted fit.
 
     A warning names what `load` will require to be trusted, because it is neither part of this package nor one of the
     estimators that the package knows: your own networks and transformers, and some of scikit-learn's, for example
