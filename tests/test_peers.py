@@ -181,7 +181,7 @@ def test_rows_are_kept_until_they_are_measured_again(peers, monkeypatch, tmp_pat
     assert result(tmp_path)["environment"]["torch"] == torch.__version__
 
     for wrong, reason in ((["--images", "700"], "choose --afresh or another --name"),
-                          (["--only", "11"], "--only takes rows out of '1000', ")):
+                          (["--only", "11"], "--only must name some of '1000', ")):
         with pytest.raises(SystemExit):
             run(peers, monkeypatch, "--parts", "scaling", *wrong)
         assert reason in capsys.readouterr().err
