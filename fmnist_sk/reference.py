@@ -193,12 +193,11 @@ COMMON_RECIPE = {"standardize": True, "criterion": "cross_entropy", "optimizer":
                  "decay_biases": False, "schedule": "one_cycle", "label_smoothing": 0.1, "augment": "fashion",
                  "batch_size": 128, "validation_fraction": None, "keep_best": True, "tta": ("mirror", "shift"),
                  "max_epochs": 18}
-_WITHOUT_NORMALISATION = {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.01}
 _CHANGES: dict[str, dict] = {
     "simple_cnn": {"batch_norm": "all", "max_epochs": 30},
     "second_cnn": {"batch_norm": "all", "max_epochs": 30},
     "second_cnn_48_96": {"batch_norm": True},
-    "cnn_1": {**_WITHOUT_NORMALISATION, "max_epochs": 14},
+    "cnn_1": {"batch_norm": "all", "max_epochs": 14},
     "cnn_2": {"max_epochs": 14},
     "cnn_3": {"max_epochs": 14},
     "cnn_4": {"max_epochs": 30},
