@@ -128,9 +128,9 @@ class SkorchNet(NetProtocol):
 
     def get_dataset(self, X, y=None) -> Images:
         """X as Images on the classifier's device; with labels y as LabelledImages."""
-        check_ready(self)
         if isinstance(X, Images):
             return X
+        check_ready(self)
         if isinstance(X, Mapping):              # of a batch
             return Images(X["x"])
         checked = checked_images(self, X, shape=self.image_shape_)
