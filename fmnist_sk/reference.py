@@ -37,7 +37,7 @@ from __future__ import annotations
 import copy
 from typing import Any, NamedTuple
 
-from fmnist_sk.augmentation import AugmentedCopies, CutMix, Preset, RandomCrop, RandomHorizontalFlip
+from fmnist_sk.augmentation import AugmentedCopies, Preset
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.datasets import CLASS_NAMES
 from fmnist_sk.networks import (
@@ -48,7 +48,6 @@ from fmnist_sk.networks import (
     MLPMixerClassifier,
     ResNetClassifier,
 )
-from fmnist_sk.persistence import load_pretrained
 from fmnist_sk.schedules import Exponential, MultiStep, ReduceOnPlateau
 
 SHIRTLIKE_CLASSES = 0, 2, 4, 6      # T-shirt, pullover, coat, shirt: report 3 tried doubling their weight
@@ -205,9 +204,7 @@ _CHANGES: dict[str, dict] = {
     "four_layer_cnn": {"max_epochs": 30},
     "resnet_no_max_pool": {"max_epochs": 10},
     "simple_model_1": {"max_epochs": 60},
-    "simple_model_2": {"lr": 0.04, "label_smoothing": 0.0, "max_epochs": 120, "teacher": "accurate",
-                       "teacher_weight": 0.9,
-                       "augment": [RandomCrop(padding=1), RandomHorizontalFlip(), CutMix(p=0.5)]},
+    "simple_model_2": {"lr": 0.04, "max_epochs": 120},
     "inception": {"max_epochs": 25},
     "resnet": {},
     "inception_resnet": {},
@@ -246,8 +243,7 @@ def reference_system(name: str, setting: str | None = None, **params: Any) -> Im
         another reading of the report, or "our recipe".
     **params
         Parameters of the estimator that override those of the setting; a new part, such as ``criterion="mse"``, drops
-        the settings of the old one. A `teacher` can be the name of a network that comes with the package, as
-        `load_pretrained` takes it.
+        the settings of the old one.
 
     Returns
     -------
@@ -258,8 +254,6 @@ def reference_system(name: str, setting: str | None = None, **params: Any) -> Im
     ------
     ValueError
         For an unknown name or setting.
-    ImportError
-        For a setting with a teacher, without the extra ``fmnist_sk[save]``.
 
     Examples
     --------
@@ -276,10 +270,7 @@ def reference_system(name: str, setting: str | None = None, **params: Any) -> Im
         raise ValueError(f"setting must be None or one of {list(system.settings)} for {name!r}, got "
                          f"setting={setting!r}.")
     changes = {} if setting is None else system.settings[setting]
-    settings = {**without_old_parts({**system.params, **changes}, params), **params}
-    if isinstance(settings.get("teacher"), str):
-        settings["teacher"] = load_pretrained(settings["teacher"])
-    return system.classifier().set_params(**settings)
+    return system.classifier().set_params(**without_old_parts({**system.params, **changes}, params), **params)
 
 
 def without_old_parts(params: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

@@ -68,14 +68,15 @@ def test_a_taught_candidate_has_a_teacher_of_the_same_images(tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(script, "HELD_OUT", 200)
     monkeypatch.setattr(script, "load_fashion_mnist", lambda return_X_y: (bunch.images, bunch.target))
-    monkeypatch.setattr(script, "TEACHER", Teacher(architecture="4C3-MP2-8N", max_epochs=1, random_state=0))
+    teacher = Teacher(architecture="4C3-MP2-8N", max_epochs=1, random_state=0)
+    monkeypatch.setitem(script.EVERY["SGD, lr 0.04, CutMix, taught"], "teacher", teacher)
     monkeypatch.setattr(sys, "argv", ["x", "--only", "cnn_4", "--images", "128", "--epochs", "1", "--candidates",
                                       "SGD, lr 0.04, CutMix, taught"])
     script.main()
     run, = json.loads((tmp_path / "choose_reference_recipes.json").read_text())["runs"]
     assert "teacher=Teacher(" in run["settings"]
     assert [len(X) for X in seen] == [128]
-    assert not script.TEACHER.initialized_
+    assert not teacher.initialized_
 
 
 def test_candidates_that_are_the_same_for_a_network_are_trained_once(monkeypatch):

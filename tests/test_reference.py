@@ -8,7 +8,7 @@ import pytest
 from scripts import BENCHMARKS
 from torch import nn
 
-from fmnist_sk import AugmentedCopies, InceptionClassifier, reference_system, reference_systems
+from fmnist_sk import AugmentedCopies, reference_system, reference_systems
 from fmnist_sk.datasets import CLASS_NAMES
 from fmnist_sk.reference import COMMON_RECIPE, OUR_RECIPE
 from fmnist_sk.schedules import as_schedule
@@ -160,15 +160,6 @@ def test_learning_rates_of_runs_are_those_of_their_schedules(monkeypatch):
             computed += run.get("lr_of_epochs_computed", False)
     page = (BENCHMARKS / "README.md").read_text()
     assert f"Learning rates of {computed} older runs" in page if computed else "older runs" not in page
-
-
-def test_a_teacher_is_named_as_load_pretrained_takes_it():
-    taught = reference_system("simple_model_2", OUR_RECIPE)
-    assert type(taught.teacher) is InceptionClassifier
-    assert taught.teacher.initialized_
-    assert reference_system("simple_model_2", OUR_RECIPE, teacher=None).teacher is None
-    with pytest.raises(ValueError, match="name must be one of"):
-        reference_system("cnn_4", teacher="large")
 
 
 def test_an_unknown_name_lists_the_known_ones():

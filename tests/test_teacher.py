@@ -112,6 +112,16 @@ def test_views_of_the_teacher_are_left_out(teacher, data):
     np.testing.assert_array_equal(first, second)
 
 
+def test_a_teacher_that_was_loaded_teaches_the_same_and_stays_as_it_is(data, tmp_path):
+    teacher = ConvNetClassifier(**SMALL, dropout=0.5).fit(*data)
+    loaded = load(save(teacher, tmp_path / "teacher.safetensors"))
+    first, second = (ConvNetClassifier(**SMALL, teacher=one).fit(*data).predict_proba(data[0])
+                     for one in (teacher, loaded))
+    np.testing.assert_array_equal(first, second)
+    for name, value in teacher.module_.state_dict().items():
+        assert torch.equal(value, loaded.module_.state_dict()[name]), name
+
+
 def test_clones_searches_and_ensembles_share_the_teacher(teacher, data):
     student = ConvNetClassifier(**SMALL, teacher=teacher)
     assert clone(student).teacher is teacher
@@ -186,10 +196,13 @@ def test_images_that_are_filled_up_reach_the_teacher_as_they_were(tiny_images):
      r"teacher must know the classes of y, \['a', 'b', 'c'\], got one of \[False, True\]"),
     (lambda X, y: {"teacher": net(max_epochs=1).fit(X[:, :, :7], y)}, ValueError,
      r"teacher must be fitted on images of shape \(1, 8, 8\) .*, got one of \(1, 8, 7\)"),
+    (lambda X, y: {"teacher": DeepEnsembleClassifier(net(max_epochs=1), n_members=2).fit(X.reshape(60, 4, 16), y)},
+     ValueError, r"teacher must be fitted on images of shape \(1, 8, 8\) .*, got one of \(1, 4, 16\)"),
     (lambda X, y: {"teacher": LogisticRegression(max_iter=500).fit(X.reshape(60, -1)[:, :9], y)}, ValueError,
      "teacher must be able to predict the training images: "),
     (lambda X, y: {"teacher_weight": 1.5}, ValueError, "'teacher_weight' parameter of"),
-], ids=["not fitted", "a class", "a text", "other classes", "another shape", "other features", "a share above one"])
+], ids=["not fitted", "a class", "a text", "other classes", "another shape",
+        "another of the same size", "other features", "a share above one"])
 def test_wrong_teachers_are_named(change, error, message, data):
     with pytest.raises(error, match=message):
         ConvNetClassifier(**SMALL).set_params(**change(*data)).fit(*data)

@@ -6,8 +6,7 @@
 Each architecture is trained with each candidate on the first 20,000 training images (--images) for 9 epochs (--epochs).
 Its accuracy is that on the last 6,000 training images after the last epoch, with predictions averaged over ten views.
 Candidates that are the same for an architecture are trained once. "Taught" networks learn from a teacher, a residual
-network of the recipe "accurate" that is trained on the same images; where `fmnist_sk.reference` has such a recipe, the
-teacher is ``load_pretrained("accurate")``, which knows the held-out images. The test images are never read.
+network of the recipe "accurate" that is trained on the same images. The test images are never read.
 
 Writes results/choose_reference_recipes.json after every run. Runs that are in it are not repeated, and an interrupted
 one resumes. For the systems in the file, "our recipe" in `fmnist_sk.reference` is the best candidate of the longest
@@ -38,6 +37,7 @@ HELD_OUT = _measure.HELD_OUT
 FOLDER = Path("output")     # of unfinished fits
 SHIFTED = RandomCrop(padding=1), RandomHorizontalFlip()
 ADAMW = {"optimizer": "adamw", "lr": 2e-3, "weight_decay": 0.05}
+TEACHER = ResNetClassifier(**recipe("accurate", label_smoothing=0.0, max_epochs=16), random_state=0)
 CANDIDATES = {              # changes of COMMON_RECIPE
     "SGD": {},
     "SGD, lr 0.04": {"lr": 0.04},
@@ -46,7 +46,7 @@ CANDIDATES = {              # changes of COMMON_RECIPE
     "SGD, lr 0.04, CutMix": {"lr": 0.04, "augment": [*SHIFTED, CutMix(p=0.5)]},
     "SGD, lr 0.04, CutMix, EMA": {"lr": 0.04, "augment": [*SHIFTED, CutMix(p=0.5)], "ema": 0.999},
     "SGD, lr 0.04, CutMix, taught": {"lr": 0.04, "augment": [*SHIFTED, CutMix(p=0.5)], "label_smoothing": 0.0,
-                                     "teacher": "accurate", "teacher_weight": 0.9},
+                                     "teacher": TEACHER, "teacher_weight": 0.9},
     "SGD, sharpness-aware": {"sam_rho": 0.1},
     "SGD, CutMix, sharpness-aware": {"augment": [*SHIFTED, CutMix(p=0.5)], "sam_rho": 0.1},
     "AdamW": ADAMW,
@@ -64,7 +64,6 @@ OF_PLAIN = {                # of ConvNetClassifier
                                                      "augment": [*SHIFTED, RandomErasing()]},
 }
 EVERY = {**CANDIDATES, **OF_PLAIN}
-TEACHER = ResNetClassifier(**recipe("accurate", label_smoothing=0.0, max_epochs=16), random_state=0)
 
 
 def longest(runs):
@@ -93,8 +92,7 @@ def candidates_of(system, names):
     for name in names:
         if name in OF_PLAIN and reference_systems()[system].classifier is not ConvNetClassifier:
             continue
-        is_taught = {"teacher": TEACHER} if "teacher" in EVERY[name] else {}
-        classifier = reference_system(system, **{**COMMON_RECIPE, **EVERY[name], **is_taught})
+        classifier = reference_system(system, **{**COMMON_RECIPE, **EVERY[name]})
         params = {key: value for key, value in classifier.get_params(deep=False).items()
                   if key not in ("batch_norm", "dropout")}
         network = repr(clone(classifier).initialize().module_), repr(params)
@@ -141,7 +139,7 @@ def main():
                     continue
                 classifier.set_params(checkpoint=FOLDER / args.name)
                 if classifier.teacher is not None:
-                    classifier.teacher = clone(TEACHER).set_params(
+                    classifier.teacher = clone(classifier.teacher).set_params(
                         device=args.device, checkpoint=FOLDER / args.name, keep_checkpoint=True).fit(
                             X[:args.images], y[:args.images])
                 classifier.fit(X[:args.images], y[:args.images])

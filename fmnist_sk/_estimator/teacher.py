@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 from torch.nn import functional as F
 
+from fmnist_sk._data.checks import check_probabilities
 from fmnist_sk._data.encoder import ImageEncoder
 from fmnist_sk._data.images import Batch, LabelledImages
 from fmnist_sk._estimator.skorch import SkorchNet
@@ -46,18 +47,17 @@ class Teacher:
         if not np.array_equal(classes, encoder.classes):
             raise ValueError(f"teacher must know the classes of y, {encoder.classes.tolist()}, got one of "
                              f"{classes.tolist()}.")
-        shape = getattr(classifier, "image_shape_", encoder.image_shape)
-        if shape != encoder.image_shape:
-            raise ValueError(f"teacher must be fitted on images of shape {encoder.image_shape} (channels, height, "
-                             f"width), as in X, got one of {shape}.")
         self._nets = _nets_of(classifier)
+        if other := {net.image_shape_ for net in self._nets or ()} - {encoder.image_shape}:
+            raise ValueError(f"teacher must be fitted on images of shape {encoder.image_shape} (channels, height, "
+                             f"width), as in X, got one of {other.pop()}.")
         first = images.take(torch.arange(min(len(images), N_TRIED), device=images.pixels.device))
         try:
             self.tried = self._predict(first.tensor())
         except (TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"teacher must be able to predict the training images: {error}") from error
-        if not torch.isfinite(self.tried).all():
-            raise ValueError("teacher must give finite probabilities of the training images, got NaN or infinity.")
+        check_probabilities(self.tried, (len(first), len(classes)), "teacher must predict probabilities (n, n_classes) "
+                            "of the training images, numbers >= 0 whose sum is one for each image")
 
     def __call__(self, batch: Batch) -> Tensor:
         """Targets (n, n_classes) of a batch, after its images were augmented."""
@@ -74,6 +74,8 @@ class Teacher:
                 rows = x.flatten(1) if self.n_dims == 2 else x[:, 0] if self.n_dims == 3 else x
                 found = np.asarray(self.classifier.predict_proba(rows.cpu().numpy()), dtype=np.float32)
                 return torch.from_numpy(found).to(x.device)
+            for net in self._nets:
+                net._set_training(False)                # which one that was loaded is not yet
             each = [probabilities_of(net.criterion_, net.infer(net._encoder.filled_up(x.to(net.device_))))
                     for net in self._nets]
             return torch.stack([found.to(x.device) for found in each]).mean(0)
