@@ -7,6 +7,7 @@ import pytest
 from fashion import first_images, real_data
 from interrupted import Counting
 from scripts import BENCHMARKS
+from sklearn.base import clone
 
 from fmnist_sk import ConvNetClassifier, DeepEnsembleClassifier, summary
 
@@ -112,6 +113,21 @@ def test_members_of_an_ensemble_are_runs_of_single_networks(accuracy):
     assert more["each"]["runs"][:3] == runs
     assert [run["seed"] for run in more["ensemble"]["runs"]] == [0, 1]
     assert len({run["seed"] for run in more["each"]["runs"]}) == 6
+
+
+@real_data
+def test_a_teacher_is_trained_once_for_all_seeds(accuracy):
+    goals = accuracy.module.GOALS["cpu"]
+    idle = goals["single"].candidates["idle"]
+    teacher = DeepEnsembleClassifier(clone(idle), n_members=2, random_state=0)
+    goals["single"] = accuracy.module.Goal(0.9, {"taught": idle.set_params(teacher=teacher, teacher_weight=0.5)})
+    Counting.epochs = 0
+    runs = accuracy("--only", "single", "--seeds", 0, 1)["single"]["runs"]
+    assert [run["seed"] for run in runs] == [0, 1]
+    assert "teacher=DeepEnsembleClassifier(" in runs[0]["settings"]
+    assert Counting.epochs == (2 + 2) * 3                       # members of the teacher and seeds
+    accuracy("--only", "single", "--seeds", 2)
+    assert Counting.epochs == (2 + 3) * 3
 
 
 def test_networks_keep_to_their_goal_s_number_of_parameters(accuracy):

@@ -18,6 +18,7 @@ import numpy as np
 import sklearn
 import skorch
 import torch
+from sklearn.base import clone
 from sklearn.model_selection import train_test_split
 
 import fmnist_sk
@@ -67,6 +68,16 @@ def of_a_row() -> dict:
     found = environment()
     return {key: found[key] for key in ("git", "uncommitted_changes", "torch", "torch_threads", "processor",
                                         "instructions", "gpu")}
+
+
+def fitted(estimator, X, y, device: str, folder: Path, **params):
+    """A clone trained on these images, after its teacher if it has one. A call that was interrupted continues."""
+    estimator = clone(estimator)
+    network = estimator.get_params(deep=False).get("estimator", estimator)
+    network.set_params(device=device, checkpoint=folder, **params)
+    if network.teacher is not None:
+        network.teacher = fitted(network.teacher, X, y, device, folder.parent / "teachers", keep_checkpoint=True)
+    return estimator.fit(X, y)
 
 
 def held_out(train) -> list[np.ndarray]:

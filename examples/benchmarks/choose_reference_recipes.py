@@ -137,14 +137,10 @@ def main():
                 key["settings"] = " ".join(classifier.__repr__(N_CHAR_MAX=10**6).split())
                 if any(run.items() >= key.items() for run in read()):
                     continue
-                classifier.set_params(checkpoint=FOLDER / args.name)
-                if classifier.teacher is not None:
-                    classifier.teacher = clone(classifier.teacher).set_params(
-                        device=args.device, checkpoint=FOLDER / args.name, keep_checkpoint=True).fit(
-                            X[:args.images], y[:args.images])
-                classifier.fit(X[:args.images], y[:args.images])
-                seconds = sum(classifier.history_[:, "dur"])        # also of a fit that was interrupted
-                accuracy = classifier.score(X[-HELD_OUT:], y[-HELD_OUT:])
+                network = _measure.fitted(classifier, X[:args.images], y[:args.images], args.device,
+                                          FOLDER / args.name)
+                seconds = sum(network.history_[:, "dur"])           # also of a fit that was interrupted
+                accuracy = network.score(X[-HELD_OUT:], y[-HELD_OUT:])
                 run = {**key, "accuracy": accuracy, "fit_seconds": seconds, **_measure.of_a_row()}
                 print(f"{system}, {candidate}, seed {seed}: {accuracy:.4f} in {seconds:.0f} s", flush=True)
                 _measure.write(args.name, {"held_out": HELD_OUT, "runs": [*read(), run]})   # others may have added some
