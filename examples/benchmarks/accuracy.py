@@ -25,7 +25,9 @@ import torch
 from sklearn.base import BaseEstimator, clone
 
 from fmnist_sk import (
+    CutMix,
     DeepEnsembleClassifier,
+    Preset,
     ResNetClassifier,
     load_fashion_mnist,
     recipe,
@@ -63,7 +65,12 @@ TAUGHT = {"teacher": DeepEnsembleClassifier(UNSMOOTHED, n_members=4, random_stat
 MEMBER, WIDE = (ResNetClassifier(**recipe(name)) for name in ("accurate", "wide"))
 GOALS = {
     "cpu": {
-        "single": Goal(0.956, {"width 64, three stages": LARGE}),
+        "single": Goal(0.956, {
+            "width 64, three stages": LARGE,
+            "inception, 75 epochs": reference_system("inception", OUR_RECIPE, max_epochs=75),
+            "second_cnn, 100 epochs": reference_system("second_cnn", OUR_RECIPE, max_epochs=100),
+            "second_cnn, 100 epochs, CutMix": reference_system(
+                "second_cnn", OUR_RECIPE, max_epochs=100, augment=[Preset("fashion"), CutMix(p=0.5)])}),
         "ensemble": Goal(0.959, {"6 of the recipe accurate": DeepEnsembleClassifier(MEMBER, n_members=6)}),
         "under 25k": Goal(0.940, {
             "width 16, 36 epochs": small(width=16, max_epochs=36, weight_decay=2e-4),
