@@ -118,7 +118,21 @@ def test_predictions_are_those_of_the_network_alone(peers, monkeypatch):
     for call in measured["calls"].values():
         assert all(0 < call["median_ms"][side] <= call["p95_ms"][side] for side in ("fmnist_sk", "bare module"))
         assert call["fmnist_sk / bare module"]["median"] > 0
-    assert "| the pretrained network | 200 | " in table("inference", "pretrained", measured)
+    assert set(measured["fewest_independent_rows"]) == {"torch.bfloat16", "torch.float32"}
+    assert all(1 <= n <= measured["rows"] for n in measured["fewest_independent_rows"].values())
+    text = table("inference", "pretrained", measured)
+    assert "| the pretrained network | 200 | " in text
+    assert "A single image is padded to 16 rows, for which the network alone takes " in text
+
+
+def test_the_fewest_rows_are_those_from_which_on_nothing_changes(peers):
+    class Odd(torch.nn.Flatten):
+        def forward(self, x):
+            return super().forward(x) + (len(x) in (3, 7))
+
+    x = torch.zeros(960, 28, 28, dtype=torch.uint8).numpy()
+    for layer, fewest in ((Odd(), 8), (torch.nn.Flatten(), 1)):
+        assert module("_speed").fewest_rows(layer, x, torch.float32, torch.device("cpu")) == fewest
 
 
 def test_time_and_memory_of_more_and_more_images(peers, monkeypatch, tmp_path):
