@@ -15,6 +15,7 @@ from _image_tables import forms, own_pictures, photos, pretrained
 from _peers_tables import peers
 from _reference_tables import reference
 from _search_tables import cluster, ensembles, searches
+from _speed_tables import busy, tta_thresholds
 from _tables import cores, is_cuda, load, machines, percent, results, revisions, seconds, where
 
 PAGES = Path(__file__).parent.parent.parent / "README.md", Path(__file__).parent / "README.md"
@@ -130,7 +131,7 @@ def figures():
     for name, table in (("speedrun", speedruns), ("accuracy", accuracies)):
         for result in results(name):
             lines += table(result)
-    return [*lines, *peers(), *reference()][1:]
+    return [*lines, *tta_thresholds(), *peers(), *busy(), *reference()][1:]
 
 
 def summary():

@@ -1,0 +1,41 @@
+"""Tables of fits on busy machines and of test-time views, for report.py."""
+from _tables import cores, interval, is_there, load, revisions, where
+
+WORK = {"fit": "fit of the default network", "fit, random_state=0": "the same with `random_state=0`",
+        "fit, n_threads=1": "the same with `n_threads=1`", "hand-written loop": "hand-written loop",
+        "operation": "a single addition that threads share"}
+
+
+def busy():
+    if not is_there("busy"):
+        return []
+    result = load("busy")
+    lines = ["", "**Fits on a busy machine and in a container**: how many times longer work takes if another process "
+             "does the same at the same time, each with as many threads as there are processors, and in a container "
+             "with half of the processors. A fit without `random_state` goes on with fewer threads when others use the "
+             "processors; one with `random_state` keeps its threads, because results depend on their number, and only "
+             f"says so. Medians with 95 % bootstrap intervals ({where(result)}).", "",
+             "| | two at once | half of the processors |", "|---|---|---|"]
+    for work, text in WORK.items():
+        cells = [result["ratios"].get(f"{work}, {side}") for side in ("2 at once", "half of the processors")]
+        lines.append(f"| {text} | {' | '.join(interval(cell) if cell else '' for cell in cells)} |")
+    return lines
+
+
+def tta_thresholds():
+    if not is_there("choose_tta"):
+        return []
+    lines = []
+    for name, found in load("choose_tta")["recipes"].items():
+        first, n_seeds = found["runs"][0], len(found["runs"])
+        lines += ["", f"**Test-time views only where the network is unsure** (`tta_below`): the recipe \"{name}\", "
+                  "trained on 54,000 images. The accuracy on the other 6,000 training images, the share of these that "
+                  "get ten views, and the time of their predictions are means over "
+                  f"{n_seeds} seed{'s' * (n_seeds > 1)} ({cores(found['runs'])} of {first['processor']}, PyTorch "
+                  f"{first['torch']}, {revisions(found['runs'])}).", "",
+                  "| views | accuracy, % | share, % | predictions, s |", "|---|---|---|---|"]
+        for way, mean in found["means"].items():
+            text = way if "views" in way else f"ten below a probability of {way}"
+            lines.append(f"| {text} | {100 * mean['accuracy']:.2f} | {100 * mean['share']:.1f} | "
+                         f"{mean['seconds']:.2f} |")
+    return lines
