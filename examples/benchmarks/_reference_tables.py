@@ -70,12 +70,12 @@ def caption(rows):
                      "schedule is compressed.")
     parts.append("*Same settings* are those of the report, as far as it states them, with the best validation epoch, "
                  "or the last epoch if no images are held out. Where a report does not say how long it trained, it is "
-                 "the best of 50 epochs; in these, report 3's learning rate goes through the 25 values that it had in "
-                 "250,000 steps. Where a report does not state the strength of augmentation, it is our choice. *Our "
-                 "recipe* is the same architecture, report 0's with batch normalisation. Its settings were chosen on "
-                 "held-out images (below) or, for systems that are not in that table, by hand. It is trained on all "
-                 "60,000 training images to the last epoch, and averages predictions over ten views "
-                 f"({machines(runs, mark='*')}; {revisions(runs)}).")
+                 "the best of 50 epochs, or in report 3 of the 285 that make the 250,000 steps of its final network; "
+                 "in fewer epochs, its learning rate goes through the same 25 values. Where a report does not state "
+                 "the strength of augmentation, it is our choice. *Our recipe* is the same architecture, report 0's "
+                 "with batch normalisation. Its settings were chosen on held-out images (below) or, for systems that "
+                 "are not in that table, by hand. It is trained on all 60,000 training images to the last epoch, and "
+                 f"averages predictions over ten views ({machines(runs, mark='*')}; {revisions(runs)}).")
     return " ".join(parts)
 
 
