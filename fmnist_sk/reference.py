@@ -198,7 +198,7 @@ _CHANGES: dict[str, dict] = {
     "second_cnn": {"batch_norm": "all", "max_epochs": 30},
     "second_cnn_48_96": {"batch_norm": True},
     "cnn_1": {"batch_norm": "all", "max_epochs": 14},
-    "cnn_2": {"max_epochs": 14},
+    "cnn_2": {"batch_norm": "all", "max_epochs": 14},
     "cnn_3": {"max_epochs": 14},
     "cnn_4": {"max_epochs": 30},
     "cnn_5": {"max_epochs": 12},
