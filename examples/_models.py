@@ -41,7 +41,8 @@ def check_takes(model, name, image):
     try:
         model.predict(image[None])
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{name} must hold a classifier of {' x '.join(map(str, image.shape))} images: {error}"
+        raise ValueError(f"{name} must hold a classifier of {' x '.join(map(str, image.shape))} images: {error} "
+                         "Models of other pictures can be tried with web_demo.py, evaluate.py --folder or ImageReader."
                          ) from error
 
 

@@ -69,8 +69,9 @@ DATA = {"n_train": None, "data_home": None, "folder": None, "csv": None, "size":
 VERSIONS = {"fmnist_sk": fmnist_sk.__version__, "torch": torch.__version__, "scikit-learn": sklearn.__version__}
 LOSS_TYPES = {"softmax": {"criterion": "cross_entropy"},               # of report 1
               "sigmoid": {"criterion": "sigmoid", "criterion__over_classes": "mean"}}
-REPORT_1 = {"--batch-size": "--batch_size", "--weight-decay": "--rs", "--epochs": "--num_epochs",
-            "--augment": "--augment_data"}                                  # our options: its own
+ALIASES = {         # our options: report 1's own, and the parameter's name in Python
+    "--batch-size": ["--batch_size"], "--weight-decay": ["--rs"], "--epochs": ["--num_epochs", "--max-epochs"],
+    "--augment": ["--augment_data"]}
 OPTIONS = {         # parameter: option, meaning
     "batch_size": ("--batch-size", "images in a step"),
     "lr": ("--lr", "learning rate"),
@@ -174,7 +175,7 @@ def parse(argv):
     absent = argparse.SUPPRESS
 
     def add(option, group=parser, **settings):
-        group.add_argument(option, *([REPORT_1[option]] if option in REPORT_1 else []), **settings)
+        group.add_argument(option, *ALIASES.get(option, []), **settings)
 
     add("--model", type=model, choices=MODELS, metavar="NAME", help=f"{', '.join(MODELS)} (default: ResNetClassifier)")
     add("--config", type=Path, metavar="PATH", help="take all settings from the config.json of a run; other options "
@@ -351,6 +352,8 @@ def evaluation(classifier, test):
                 for label, name in zip(test.labels, test.names, strict=True)}
     print("\nrecall is the accuracy of a class\n" + classification_report(
         y, y_pred, labels=test.labels, target_names=test.names, digits=3, zero_division=0))
+    if best_epoch and classifier.keep_best:
+        print(f"weights: those of epoch {best_epoch}, the best on the validation images")
     print(f"test accuracy: {np.mean(y_pred == y):.4f}")
     return {"test_accuracy": np.mean(y_pred == y), "test_accuracy_of_each_class": by_class,
             "validation_accuracy": kept.get("valid_acc"), "training_accuracy": kept["train_acc"],

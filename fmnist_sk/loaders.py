@@ -167,9 +167,10 @@ def load_image_folder(folder: str | os.PathLike, *, size: int | tuple[int, int] 
 
     Pictures can lie at any depth in a subfolder. Files and folders whose names begin with a dot, and files without a
     picture's extension, are skipped. A warning names pictures in unsupported formats, pictures outside the subfolders,
-    and empty subfolders; every subfolder is a class. Classes, and the pictures of each, are sorted by name, in the same
-    order on every machine. Photos are rotated as their EXIF data say; transparent areas become white. Memory holds only
-    the images and one picture per thread.
+    and empty subfolders. These are classes in target_names nevertheless, so that several folders number their classes
+    alike; the names of a classifier's own classes are ``target_names[classifier.classes_]``. Classes, and the pictures
+    of each, are sorted by name, in the same order on every machine. Photos are rotated as their EXIF data say;
+    transparent areas become white. Memory holds only the images and one picture per thread.
 
     Needs the extra ``fmnist_sk[photo]``. `ImageReader` reads pictures as a step of a Pipeline.
 
@@ -297,7 +298,7 @@ def _passed_over(folder: Path, parts: list[Path], files: list[tuple[Path, str]])
         empty = sorted({part.name for part in parts} - {name for _, name in files})
     told = [f"{len(paths)} {what}, such as {paths[0]}" for paths, what in (
         (others, "pictures in formats that are not read"), (beside, "pictures outside the subfolders")) if paths]
-    told += [f"classes without pictures, {', '.join(empty)}"] if empty else []
+    told += [f"classes without pictures, which target_names has nevertheless, {', '.join(empty)}"] if empty else []
     return f"Skipped: {'; '.join(told)}." if told else ""
 
 

@@ -20,6 +20,7 @@ from torch import nn
 from fmnist_sk import (
     ConvNetClassifier,
     Cosine,
+    DeepEnsembleClassifier,
     FeatureExtractor,
     FocalLoss,
     HOGTransformer,
@@ -282,12 +283,18 @@ def test_a_subclass_may_have_a_constructor_of_its_own(tiny_images):
 
 def test_unknown_names_are_refused(tiny_images):
     for params, advice in (({"hidden": 3}, "no parameter hidden"), ({"batchsize": 3}, "did you mean batch_size"),
+                           ({"validation_split": 0.1}, "did you mean validation_fraction"),
                            ({"module__hidden": 3}, r"set_params\(module__hidden=3\)"),
                            ({"train_split": None}, "set validation_fraction")):
         with pytest.raises(TypeError, match=advice):
             ImageClassifier(**params)
     with pytest.raises(ValueError, match="Invalid parameter 'hidden'"):
         net().set_params(hidden=3)
+    for estimator, name, meant in ((net(), "learning_rate", "lr"), (net(), "n_iter_no_change", "patience"),
+                                   (DeepEnsembleClassifier(net()), "n_estimators", "n_members"),
+                                   (RandomCrop(), "pading", "padding")):
+        with pytest.raises(ValueError, match=f"Invalid parameter '{name}' for .*: did you mean {meant}[?]"):
+            estimator.set_params(**{name: 1})
     with pytest.raises(ValueError, match="Invalid parameter 'train_split'"):
         net().set_params(train_split=None)
     with pytest.raises(ValueError, match="Invalid parameter 'iterator_train'"):
@@ -297,8 +304,11 @@ def test_unknown_names_are_refused(tiny_images):
 
 
 def test_parts_of_a_name_cannot_be_set():
-    with pytest.raises(ValueError, match="augment__p needs an object with parameters, got augment='fashion'"):
+    with pytest.raises(ValueError, match="augment__p needs an object with parameters, got augment='fashion'; pass, .*"
+                                         r"Preset\('fashion'\)"):
         net(augment="fashion").set_params(augment__p=0.1)
+    with pytest.raises(ValueError, match=r"got augment=\[RandomCrop\(\)\]; pass, for example, make_pipeline\("):
+        net(augment=[RandomCrop()]).set_params(augment__randomcrop__padding=2)
     with pytest.raises(ValueError, match="schedule__factor needs an object with parameters, got schedule='cosine'"):
         net().set_params(schedule="cosine", schedule__factor=0.1)
     with pytest.raises(ValueError, match="settings__step_size needs an object with parameters"):

@@ -52,6 +52,20 @@ def test_every_setting_goes_on(params, tiny_images, tmp_path):
                   10 if "checkpoint_every" in params else 8)
 
 
+def test_with_verbose_it_says_from_where_it_goes_on(tiny_images, tmp_path, capsys):
+    X, y = tiny_images()
+    params = {"max_epochs": 3, "checkpoint": tmp_path, "keep_checkpoint": True, "verbose": 1}
+    with pytest.raises(Dies):
+        dying(small("ConvNetClassifier", **params, batch_size=20), 7).fit(X, y)
+    assert str(tmp_path) not in capsys.readouterr().out
+    path, = tmp_path.iterdir()
+    for said in (f"{path}: resuming after epoch 2\n", f"{path}: this fit is complete, with 3 epochs\n"):
+        assert len(small("ConvNetClassifier", **params, batch_size=20).fit(X, y).history_) == 3
+        assert said in capsys.readouterr().out
+    small("ConvNetClassifier", **params, batch_size=30).fit(X, y)
+    assert f"{tmp_path}: no checkpoint of this fit, but 1 of fits with other data or " in capsys.readouterr().out
+
+
 def test_sample_weights_and_random_layers_go_on(tiny_images, tmp_path):
     X, y = tiny_images()
 

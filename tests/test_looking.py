@@ -261,6 +261,7 @@ def unfit(tmp_path, tiny_images):
 @real_data
 @pytest.mark.parametrize(("script", "name", "message"), [
     ("evaluate.py", "small", "must hold a classifier of 28 x 28 images"),
+    ("classify_photo.py", "small", "Models of other pictures can be tried with web_demo.py, "),
     ("evaluate.py", "features", "must hold a classifier, got FeatureExtractor"),
     ("evaluate.py", "three", "must know the labels of the images"),
     ("audit_dataset.py", "three", "must know the labels of the images"),

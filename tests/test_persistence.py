@@ -168,6 +168,21 @@ def test_own_networks_need_trust(path, tiny_images):
         load(path, trusted=["Net"])
 
 
+def test_a_trusted_class_may_have_moved(path, tiny_images, monkeypatch):
+    """Such as from a script, where its module is __main__, to a module."""
+    X, y = tiny_images()
+    model = ImageClassifier(module=Net, max_epochs=1, random_state=0).fit(X, y)
+    monkeypatch.setattr(Net, "__module__", "__main__")
+    with pytest.warns(UserWarning, match=r"only with trusted=.* of __main__.Net"):
+        save(model, path)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(load(path, trusted=[Net]).predict_proba(X), model.predict_proba(X))
+    two = type("Net", (Net,), {"__module__": "elsewhere"})
+    two.__qualname__ = "Net"
+    with pytest.raises(ValueError, match=r"it needs the class '__main__\.Net'"):
+        load(path, trusted=[Net, two])
+
+
 def test_what_belongs_to_the_training_is_not_saved(path, tiny_images, tmp_path):
     from skorch.callbacks import EpochScoring
     X, y = tiny_images()

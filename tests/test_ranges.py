@@ -155,6 +155,14 @@ def fashion():
     return X[:3000].astype(np.float32), y[:3000], X[50000:51000].astype(np.float32)
 
 
+@real_data
+def test_validation_data_of_another_range_are_named(fashion):
+    X, y, new = fashion
+    network = small("ConvNetClassifier", max_epochs=1, validation_data=(new / 255, y[:1000]))
+    with pytest.warns(UserWarning, match="^validation_data holds values from 0 to 1, but .* scale validation_data as"):
+        network.fit(X, y)
+
+
 def warns(model, X):
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")

@@ -613,6 +613,17 @@ def test_the_picture_of_a_fitted_net_shows_its_own_attributes_only(tiny_images):
         assert name not in picture
 
 
+def test_settings_of_parts_are_shown():
+    classifier = conv(augment=RandomCrop()).set_params(optimizer__betas=(0.5, 0.9), augment__padding=3)
+    assert repr(classifier).endswith(").set_params(optimizer__betas=(0.5, 0.9))")
+    assert eval(repr(classifier)).get_params()["optimizer__betas"] == (0.5, 0.9)
+    assert ".set_params" not in repr(conv())
+    shown = classifier._get_params_html()
+    assert "optimizer__betas" in shown.non_default
+    assert shown["optimizer__betas"] == (0.5, 0.9)
+    assert "augment__padding" not in shown                          # which is shown in `augment`
+
+
 def test_a_loss_is_a_few_calls_below_fit(tiny_images):
     X, y = tiny_images()
     depths = []

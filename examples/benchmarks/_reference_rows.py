@@ -41,12 +41,9 @@ def classifier_of(row, **params):
 
 def settings_of(row):
     classifier = classifier_of(row)
-    others = {name: value for name, value in reference_systems()[row["system"]].settings.get(row["setting"], {}).items()
-              if "__" in name}                  # of parts, such as criterion__over_classes
     augment = classifier.augment
     steps = as_transformers(augment) if isinstance(augment, (str, Preset)) else ""     # what the name stands for today
-    return " ".join([*classifier.__repr__(N_CHAR_MAX=10**6).split(), *(f"{name}={others[name]}" for name in others),
-                     *str(steps).split()])
+    return " ".join([*classifier.__repr__(N_CHAR_MAX=10**6).split(), *str(steps).split()])
 
 
 def work(row, n_images):

@@ -120,10 +120,10 @@ class ImageEncoder:
 
     # ------------------------------------------------------------------ images
 
-    def images(self, X: Checked) -> Images:
+    def images(self, X: Checked, name: str = "X") -> Images:
         """Images to predict, with a warning if their values are outside the range of the training images."""
         pixels, rows = self._pixels(X)
-        self._warn_of_other_range(pixels, rows)
+        self._warn_of_other_range(pixels, rows, name)
         return Images(self.filled_up(pixels), rows)
 
     def training_images(self, X: Checked, labels: Labels, weights: Tensor | None, class_weight, *, names_classes: bool
@@ -158,7 +158,7 @@ class ImageEncoder:
     def validation_images(self, X: Checked, labels: Labels, class_factors: Tensor | None) -> LabelledImages:
         """Images to validate on; their losses have the same class factors as in training."""
         codes = self.codes(*labels).to(self.device)
-        pixels = self.images(X).tensor()
+        pixels = self.images(X, "validation_data").tensor()
         return LabelledImages(pixels, codes, self.classes, None if class_factors is None else class_factors[codes],
                               class_factors=class_factors)
 
@@ -186,11 +186,11 @@ class ImageEncoder:
             raise ValueError(f"X needs {pixels.nbytes / 2**20:,.0f} MiB, more than there is on {self.device}: pass "
                              "fewer images at once, as bytes, or use device='cpu'.") from error
 
-    def _warn_of_other_range(self, pixels: Tensor, rows: Tensor | None) -> None:
+    def _warn_of_other_range(self, pixels: Tensor, rows: Tensor | None, name: str = "X") -> None:
         if self.pixels is not None and self.pixels.differ_from(pixels, rows):
             (low, high), (lowest, highest) = value_range(pixels, rows), self.pixels.overall
-            warnings.warn(f"X holds values from {low:g} to {high:g}, but {self.owner} was fitted on values "
-                          f"from {lowest:g} to {highest:g}: scale X as the training images were, or predictions "
+            warnings.warn(f"{name} holds values from {low:g} to {high:g}, but {self.owner} was fitted on values "
+                          f"from {lowest:g} to {highest:g}: scale {name} as the training images were, or predictions "
                           "will be wrong.", UserWarning, stacklevel=2)
 
     # ------------------------------------------------------------------ labels and weights

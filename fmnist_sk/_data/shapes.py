@@ -19,8 +19,8 @@ def square_shape(n_features: int, least: int = 1) -> tuple[int, int, int]:
     side = math.isqrt(n_features - 1) + 1
     if side * side != n_features and math.isqrt(n_features) >= least:
         warnings.warn(f"X has rows of {n_features} values, which fill no square image: they are padded to "
-                      f"{side} x {side}. Pass image_shape=(height, width) if they are images.", UserWarning,
-                      stacklevel=2)
+                      f"{side} x {side}. If they are images, pass image_shape=(height, width) or (channels, height, "
+                      "width).", UserWarning, stacklevel=2)
     return 1, side, side
 
 

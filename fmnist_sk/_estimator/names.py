@@ -1,9 +1,10 @@
 """Names of parameters that a constructor does not accept, and what to do instead."""
 from __future__ import annotations
 
-import difflib
 import inspect
 from typing import Any
+
+from fmnist_sk._runtime.parameters import did_you_mean
 
 INSTEAD = {
     "train_split": "set validation_fraction=0.2, or validation_data=(X, y), instead",
@@ -39,7 +40,7 @@ def check_names(kind: type, args: tuple, params: dict) -> None:
         elif part in INSTEAD:
             advice = INSTEAD[part]
         else:
-            close = difflib.get_close_matches(name, known, 1)
-            advice = f"did you mean {close[0]}?" if close else f"help({kind.__name__}) lists them"
+            meant = did_you_mean(name, known)
+            advice = f"did you mean {meant}?" if meant else f"help({kind.__name__}) lists them"
         raise TypeError(f"{kind.__name__} has no parameter {name}: {advice.removesuffix('.')}"
                         f"{'' if advice.endswith('?') else '.'}")

@@ -114,7 +114,6 @@ class NetProtocol(OnSite, CallbackSupportMixin, NeuralNetClassifier):
     # ------------------------------------------------------------------ parameters
 
     _get_param_names: Any = classmethod(BaseEstimator._get_param_names.__func__)
-    __repr__ = BaseEstimator.__repr__
     get_metadata_routing = BaseEstimator.get_metadata_routing
 
     if not TYPE_CHECKING:           # type checkers use the parameters themselves
@@ -122,6 +121,11 @@ class NetProtocol(OnSite, CallbackSupportMixin, NeuralNetClassifier):
             """Raise TypeError for arguments that the constructor does not accept, saying what to do instead."""
             check_names(cls, args, params)
             return super().__new__(cls)
+
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        """As code: the constructor's parameters, then those that are set afterwards."""
+        settings = ", ".join(f"{name}={value!r}" for name, value in self._prefixed_params().items())
+        return BaseEstimator.__repr__(self, N_CHAR_MAX) + (f".set_params({settings})" if settings else "")
 
     def _prefixed_params(self) -> dict[str, Any]:
         """Parameters set by skorch's prefixed names, such as optimizer__betas: attributes of that name."""
@@ -197,8 +201,12 @@ class NetProtocol(OnSite, CallbackSupportMixin, NeuralNetClassifier):
         return new
 
     def _get_params_html(self, deep: bool = True, doc_link: str = "") -> Any:
-        """The parameters in scikit-learn's diagram, without those of callbacks."""
-        return super()._get_params_html(deep=False, doc_link=doc_link)
+        """The parameters in scikit-learn's diagram: the constructor's, and those set by skorch's prefixed names."""
+        found = super()._get_params_html(deep=True, doc_link=doc_link)
+        names = [name for name in found if "__" not in name or name in self._prefixed_params()]
+        found.data = {name: found.data[name] for name in names}
+        found.non_default = tuple(name for name in found.non_default if name in names)
+        return found
 
     def _get_fitted_attr_html(self, doc_link: str = "") -> Any:
         """Fitted attributes in scikit-learn's diagram, without skorch's state."""

@@ -82,7 +82,9 @@ class NetworkBuilder:
         """The network alone, for images of this shape. Raises TypeError or ValueError if it cannot be built."""
         template = self.module
         if isinstance(template, nn.Module):
-            return type(template)(**self.given) if self.given else copy.deepcopy(template)
+            if not self.given:
+                return copy.deepcopy(template)
+            template = type(template)
         wrong = TypeError("module must be an nn.Module class or instance, or a function that returns one, "
                           f"got module={template!r}.")
         try:
@@ -99,7 +101,9 @@ class NetworkBuilder:
         except (RuntimeError, OverflowError, MemoryError, TypeError) as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"module cannot be built with {settings}: {reason}") from error
+            filled_in = "" if kind is ValueError else " (in_channels, n_classes and image_shape are passed to " \
+                "constructors that name them; set_params(module__...) sets other arguments)"
+            raise kind(f"module cannot be built with {settings}: {reason}{filled_in}") from error
         if not isinstance(network, nn.Module):
             raise wrong
         return network

@@ -1,7 +1,9 @@
 """The base class of schedules and transformers, and checks that apply to any parameter."""
 from __future__ import annotations
 
+import difflib
 import numbers
+from collections.abc import Iterable
 from typing import Any, Self
 
 import numpy as np
@@ -9,9 +11,35 @@ from sklearn.base import BaseEstimator
 
 from fmnist_sk._runtime.site import OnSite
 
+ELSEWHERE = {           # what other libraries call a parameter
+    "learning_rate": "lr", "learning_rate_init": "lr", "eta": "lr", "epochs": "max_epochs", "n_epochs": "max_epochs",
+    "max_iter": "max_epochs", "n_iter_no_change": "patience", "validation_split": "validation_fraction",
+    "alpha": "weight_decay", "loss": "criterion", "solver": "optimizer", "seed": "random_state",
+    "n_jobs": "n_threads", "n_estimators": "n_members", "base_estimator": "estimator", "num_classes": "n_classes",
+}
+INSTEAD_OF = {          # an object whose parameters can be set, instead of a name or a list
+    "augment": "make_pipeline(RandomCrop(), RandomErasing()) or Preset('fashion')", "schedule": "OneCycle()"}
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """The known parameter that was probably meant, or None."""
+    known = list(known)
+    if ELSEWHERE.get(name) in known:
+        return ELSEWHERE[name]
+    return next(iter(difflib.get_close_matches(name, known, 1)), None)
+
 
 def set_nested(estimator: BaseEstimator, params: dict) -> None:
-    """scikit-learn's set_params, with a ValueError for nested names, such as ``schedule__factor``, of plain values."""
+    """scikit-learn's set_params, with ValueErrors that help.
+
+    They are for unknown names, and for nested ones, such as ``schedule__factor``, of plain values.
+    """
+    known = estimator.get_params(deep=False)
+    for name in params:
+        own = name.partition("__")[0]
+        if own not in known and (meant := did_you_mean(own, known)):
+            raise ValueError(f"Invalid parameter {own!r} for estimator {type(estimator).__name__}: did you mean "
+                             f"{meant}?")
     try:
         BaseEstimator.set_params(estimator, **params)
     except AttributeError as error:
@@ -20,8 +48,10 @@ def set_nested(estimator: BaseEstimator, params: dict) -> None:
         nested = {name: name.partition("__")[0] for name in params if "__" in name}
         wrong = [name for name, part in nested.items() if not hasattr(getattr(estimator, part), "set_params")]
         name = (wrong or list(nested))[0]
-        raise ValueError(f"{name} needs an object with parameters, got {nested[name]}="
-                         f"{getattr(estimator, nested[name])!r}; examples: OneCycle(), Preset('fashion').") from error
+        part = nested[name]
+        example = f"; pass, for example, {INSTEAD_OF[part]}" if part in INSTEAD_OF else ""
+        raise ValueError(f"{name} needs an object with parameters, got {part}={getattr(estimator, part)!r}{example}."
+                         ) from error
 
 
 def check_numbers(params: dict) -> None:

@@ -128,6 +128,10 @@ class EstimatorDecoder(Decoder):
         for kind in (*ROLES.get("schedule" if role == "scheduler" else role, ()), *self.trusted):
             if full_name(kind) == name:
                 return kind
+        own: list[Any] = self.trusted
+        moved = [kind for kind in own if str(name).rpartition(".")[2] == kind.__qualname__]     # to another module
+        if len(moved) == 1:
+            return moved[0]
         raise ValueError(f"it needs the class {name!r:.200}, which is not known here: if the file is from someone you "
                          "trust, pass the class itself, trusted=[...].")
 

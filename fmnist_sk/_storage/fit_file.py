@@ -34,8 +34,8 @@ class FitFile:
     """A file in `folder` that belongs to one fit: only the same data and settings find it again.
 
     With `epochs`, the fit is the first `epochs` of a longer plan, and can continue from the file of a shorter fit.
-    `content` is what an earlier fit left in the file `source`, or None. With `keep`, the file stays when the fit is
-    complete.
+    `content` is what an earlier fit left in the file `source`, or None; `n_others` counts the files of other fits. With
+    `keep`, the file stays when the fit is complete.
     """
 
     def __init__(self, folder: str | os.PathLike, fingerprint: str, epochs: int | None = None, keep: bool = False):
@@ -54,6 +54,7 @@ class FitFile:
             found = {path: int(match[1]) for path, match in names if match}
             paths += sorted((path for path, number in found.items() if number < epochs), key=lambda path: found[path],
                             reverse=True)
+        self.n_others = sum(path not in paths for path in self.path.parent.glob(f"*{SUFFIX}"))
         self.source: Path | None = None
         self.content: dict | None = None
         for path in paths:

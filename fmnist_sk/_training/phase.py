@@ -165,9 +165,11 @@ class Phase:
             raise_if_interrupted(error)
             raise ValueError(f"checkpoint: {fit.source} is of another network or optimizer; delete it to start over "
                              f"({error}).") from error
+        left = 0 if saved["stopped"] else fit.epochs - (len(rows) - len(net.history))
         net.history[:], self.first, self.done = rows, first, n_epochs
         if net.verbose:
-            print(f"{fit.source}: resuming after epoch {len(net.history)}")
+            print(f"{fit.source}: " + (f"resuming after epoch {len(rows)}" if left else
+                                       f"this fit is complete, with {len(rows)} epochs"))
 
 
 class TrainingBatches:
