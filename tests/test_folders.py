@@ -172,7 +172,8 @@ def test_what_a_user_may_have_expected_is_told(folder, tmp_path):
     Image.new("L", (9, 9)).save(folder / "beside.png")
     Image.new("L", (9, 9)).save(next(part for part in folder.iterdir() if part.is_dir()) / "scan.tiff")
     with pytest.warns(UserWarning, match=r"1 pictures in formats that are not read, such as .*scan\.tiff; 1 pictures "
-                      r"outside the subfolders, such as .*beside\.png; classes without pictures, hat\."):
+                      r"outside the subfolders, such as .*beside\.png; classes without pictures, "
+                      r"which target_names has nevertheless, hat\."):
         names = load_image_folder(folder).target_names
     assert "hat" in names
     parts = tmp_path / "parts"

@@ -47,7 +47,7 @@ def test_warns_when_asked_about_another_range_of_values(tiny_images, recwarn):
         scaled.predict(X)
     with pytest.warns(UserWarning, match="scale X"):
         raw.partial_fit(X / 255.0, y)
-    with pytest.warns(UserWarning, match="scale X"):
+    with pytest.warns(UserWarning, match="scale validation_data"):
         net(max_epochs=1, validation_data=(X / 255.0, y)).fit(X, y)
 
 

@@ -400,7 +400,7 @@ def test_a_training_whose_files_cannot_be_written_is_not_lost(train, file, tmp_p
     assert re.search(rf"error: .*{failed / file}", capsys.readouterr().err.splitlines()[-1])
     (failed / file).rmdir()
     train.main([*command, str(failed)])
-    assert "resuming after epoch 2" in capsys.readouterr().out
+    assert "this fit is complete, with 2 epochs" in capsys.readouterr().out
     assert [path.name for path in (failed / "checkpoint").iterdir()] == ["of other settings"]
     train.main([*command, str(whole)])
     assert digest(failed) == digest(whole)
