@@ -47,6 +47,8 @@ CANDIDATES = {              # changes of COMMON_RECIPE
     "SGD, lr 0.04, CutMix, EMA": {"lr": 0.04, "augment": [*SHIFTED, CutMix(p=0.5)], "ema": 0.999},
     "SGD, lr 0.04, CutMix, taught": {"lr": 0.04, "augment": [*SHIFTED, CutMix(p=0.5)], "label_smoothing": 0.0,
                                      "teacher": TEACHER, "teacher_weight": 0.9},
+    "SGD, lr 0.04, larger shifts": {"lr": 0.04, "augment": [RandomCrop(padding=3), RandomHorizontalFlip()]},
+    "SGD, lr 0.04, report 3's augmentation": {"lr": 0.04, "augment": "report_3"},
     "SGD, sharpness-aware": {"sam_rho": 0.1},
     "SGD, CutMix, sharpness-aware": {"augment": [*SHIFTED, CutMix(p=0.5)], "sam_rho": 0.1},
     "AdamW": ADAMW,
