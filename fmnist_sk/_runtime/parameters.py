@@ -12,10 +12,10 @@ from sklearn.base import BaseEstimator
 from fmnist_sk._runtime.site import OnSite
 
 ELSEWHERE = {           # what other libraries call a parameter
-    "learning_rate": "lr", "learning_rate_init": "lr", "eta": "lr", "epochs": "max_epochs", "n_epochs": "max_epochs",
+    "learning_rate": "lr", "learning_rate_init": "lr", "epochs": "max_epochs", "n_epochs": "max_epochs",
     "max_iter": "max_epochs", "n_iter_no_change": "patience", "validation_split": "validation_fraction",
     "alpha": "weight_decay", "loss": "criterion", "solver": "optimizer", "seed": "random_state",
-    "n_jobs": "n_threads", "n_estimators": "n_members", "base_estimator": "estimator", "num_classes": "n_classes",
+    "n_jobs": "n_threads", "n_estimators": "n_members", "base_estimator": "estimator",
 }
 INSTEAD_OF = {          # an object whose parameters can be set, instead of a name or a list
     "augment": "make_pipeline(RandomCrop(), RandomErasing()) or Preset('fashion')", "schedule": "OneCycle()"}
