@@ -8,13 +8,12 @@ import torch
 
 from fmnist_sk.augmentation import RandomCrop, RandomErasing, RandomHorizontalFlip
 
-_FAST: dict[str, Any] = {"stem": "18W3-MP2ceil", "dropout": 0.0, "augment": "fashion", "max_epochs": 6,
-                         "tta": ("mirror", "shift")}
+_WHITENED: dict[str, Any] = {"stem": "18W3-MP2ceil", "dropout": 0.0, "augment": "fashion", "tta": ("mirror", "shift")}
 RECIPES: dict[str, dict[str, Any]] = {
     "default": {},
     "fashion": {"augment": "fashion", "max_epochs": 18},
-    "fast": _FAST,
-    "accurate": {**_FAST, "stem": "18W3-32C3-MP2ceil", "width": 64, "max_epochs": 22},
+    "fast": {**_WHITENED, "batch_size": 256, "lr": 0.4, "max_epochs": 5, "tta_below": 0.75},
+    "accurate": {**_WHITENED, "stem": "18W3-32C3-MP2ceil", "width": 64, "max_epochs": 22},
     "wide": {"stem": "16C3", "width": 64, "n_blocks": (2, 2, 2), "block": "preactivation", "pool": 1, "hidden": 0,
              "dropout": 0.0, "augment": [RandomCrop(padding=2), RandomHorizontalFlip(), RandomErasing()],
              "batch_size": 256, "max_epochs": 100, "tta": ("mirror", "shift")},
@@ -34,7 +33,8 @@ def recipe(name: str, device: str | torch.device = "cpu", **overrides: Any) -> d
         - "default" is the classifier's own settings, safe for any small images.
         - "fashion" is for garments: it mirrors, and trains longer.
         - "fast" reaches 94 % accuracy on Fashion-MNIST's test images in a short time: its first layer whitens instead
-          of being trained, and predictions are averaged over ten views of an image, which makes only prediction slower.
+          of being trained, and predictions of which it is unsure (no probability of 0.75 or more) are averaged over
+          ten views of the image.
         - "accurate" reaches 95 % in a quarter of an hour on two CPU cores: the same with twice as many maps, one more
           convolution, which sees the image at full resolution, and more epochs.
         - "wide" is the most accurate, in a minute and a half on a GPU: blocks and widths of WRN-16-4 (Zagoruyko and

@@ -37,12 +37,12 @@ class Goal(NamedTuple):
     cuda: float | None = None
 
 
-GOALS = {"default": Goal(range(3)), "fashion": Goal(range(3)), "fast": Goal(range(5), 0.94, cpu=150, cuda=2),
-         "accurate": Goal(range(3), 0.95, cpu=900, cuda=8), "wide": Goal(range(3), 0.957, cuda=90)}
+GOALS = {"default": Goal(range(3)), "fashion": Goal(range(3)), "fast": Goal(range(5), 0.94, cpu=60, cuda=2),
+         "accurate": Goal(range(3), 0.95, cpu=480, cuda=8), "wide": Goal(range(3), 0.957, cuda=90)}
 CANDIDATES = {              # what --choose compares: settings of a recipe on a device
     "cpu": {
-        "fast": [{"max_epochs": epochs} for epochs in (5, 6, 7)] + [
-            {"stem": "32C3-MP2ceil"}, {"dropout": 0.2}, {"tta": None}],
+        "fast": [{}, {"max_epochs": 4}, {"max_epochs": 6}, {"lr": 0.3}, {"batch_size": 128, "lr": 0.2},
+                 {"stem": "32C3-MP2ceil"}, {"tta": None, "tta_below": None}],
         "accurate": [{"stem": "18W3-MP2ceil", "max_epochs": 20}, {"stem": "18W3-MP2ceil", "max_epochs": 27},
                      {"stem": "18W3-32C3-MP2ceil", "max_epochs": 16}, {"stem": "18W3-32C3-MP2ceil", "max_epochs": 22}],
     },
