@@ -41,8 +41,9 @@ GOALS = {"default": Goal(range(3)), "fashion": Goal(range(3)), "fast": Goal(rang
          "accurate": Goal(range(3), 0.95, cpu=480, cuda=8), "wide": Goal(range(3), 0.957, cuda=90)}
 CANDIDATES = {              # what --choose compares: settings of a recipe on a device
     "cpu": {
-        "fast": [{}, {"max_epochs": 4}, {"max_epochs": 6}, {"lr": 0.3}, {"batch_size": 128, "lr": 0.2},
-                 {"stem": "32C3-MP2ceil"}, {"tta": None, "tta_below": None}],
+        "fast": [{"max_epochs": 4}, {"max_epochs": 5}, {}, {"batch_size": 512, "lr": 0.6}] + [
+            {"max_epochs": 5, **params} for params in ({"lr": 0.3}, {"batch_size": 128, "lr": 0.2},
+                                                       {"stem": "32C3-MP2ceil"}, {"tta": None, "tta_below": None})],
         "accurate": [{"stem": "18W3-MP2ceil", "max_epochs": 20}, {"stem": "18W3-MP2ceil", "max_epochs": 27},
                      {"stem": "18W3-32C3-MP2ceil", "max_epochs": 16}, {"stem": "18W3-32C3-MP2ceil", "max_epochs": 22}],
     },
