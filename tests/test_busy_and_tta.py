@@ -6,6 +6,8 @@ import pytest
 from fashion import first_images, real_data
 from scripts import BENCHMARKS
 
+from fmnist_sk.recipes import RECIPES
+
 pytestmark = [pytest.mark.benchmarks, real_data]
 
 
@@ -55,3 +57,9 @@ def test_thresholds_are_compared_with_all_views_and_none(results, monkeypatch):
     again = json.loads((results / "choose_tta.json").read_text())["recipes"]["fast"]
     assert [run["seed"] for run in again["runs"]] == [0, 1]
     assert again["runs"][0] == recipe["runs"][0]            # not trained again
+    monkeypatch.setitem(RECIPES["fast"], "lr", 0.05)
+    monkeypatch.setattr(sys, "argv", [*sys.argv[:4], "0", *sys.argv[6:]])
+    choose_tta.main()
+    other = json.loads((results / "choose_tta.json").read_text())["recipes"]["fast"]
+    assert len(other["runs"]) == 1                          # those of other settings are gone
+    assert other["runs"][0] != again["runs"][0]

@@ -7,7 +7,7 @@ Each recipe that averages views is trained on all training images but 6,000, and
 views, with all ten, and with views only of images whose largest probability is below a threshold. The chosen threshold
 is the lowest whose mean accuracy over the seeds is no worse than that with ten views for every image. The test images
 are not read. Times are for all held-out images, with the ways in turn. Writes results/choose_tta.json after each fit;
-the same command continues.
+the same command continues, unless the recipe has other settings by then.
 """
 import argparse
 import statistics
@@ -73,7 +73,8 @@ def main():
         params = {**recipe(name, args.device, tta_below=None), "device": args.device}
         if args.epochs:
             params["max_epochs"] = args.epochs
-        settings, old = {"epochs": params["max_epochs"], "images": args.images}, recipes.get(name, {})
+        settings = {"images": args.images, "settings": {key: repr(value) for key, value in params.items()}}
+        old = recipes.get(name, {})
         runs = old["runs"] if old.items() >= settings.items() else []
         for seed in args.seeds:
             if any(run["seed"] == seed for run in runs):
