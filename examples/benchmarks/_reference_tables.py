@@ -45,7 +45,7 @@ def measured(row):
         return row["status"]
     text = percent(accuracies(row)) if all(learned(row)) else " / ".join(each_seed(row))
     text += " val" * is_of_validation(row) + "*" * any(map(is_cuda, runs))
-    return text if runs[0]["epochs"] == row["epochs_planned"] else f"({text}: {row['status']})"
+    return text if runs[0]["epochs"] == row["epochs_planned"] else f"({text})"
 
 
 def is_other(row):
@@ -103,7 +103,10 @@ def reference():
 
 
 def epochs(row):
-    return str(row["epochs_planned"]) if row["runs"] else ""
+    if not row["runs"]:
+        return ""
+    trained, planned = longest_runs(row)[0]["epochs"], row["epochs_planned"]
+    return str(planned) if trained == planned else f"{trained} of {planned}"
 
 
 def below(rows):
