@@ -86,6 +86,10 @@ def test_report_1_moves_by_one_pixel_and_mirrors():
     assert (type(crop).__name__, crop.padding, type(flip).__name__) == ("RandomCrop", 1, "RandomHorizontalFlip")
 
 
+def test_report_3_crops_after_padding_by_four():
+    assert [step.padding for step in as_transformers("report_3") if isinstance(step, RandomCrop)] == [4]
+
+
 def test_report_2_mirrors_shifts_zooms_and_erases():
     flip, affine, erasing = as_transformers("report_2")
     assert type(flip).__name__ == "RandomHorizontalFlip"

@@ -90,6 +90,13 @@ def test_feature_maps_are_those_of_the_network(fitted, tiny_images):
     assert all(values.dtype == np.float32 for values in maps.values())
 
 
+def test_every_convolution_and_pooling_has_feature_maps(tiny_images):
+    X, y = tiny_images(size=14)
+    maps = feature_maps(small("ConvNetClassifier", architecture="4C3-MP2-6C3-MP2-8N", max_epochs=1).fit(X, y), X[:3])
+    assert [values.shape for values in maps.values()] == [
+        (3, 4, 14, 14), (3, 4, 7, 7), (3, 6, 7, 7), (3, 6, 3, 3)]
+
+
 def test_feature_maps_of_named_layers(fitted, tiny_images):
     X, _ = tiny_images(n=9)
     maps = feature_maps(fitted, X, ["head.0", "features"])

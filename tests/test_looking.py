@@ -32,6 +32,7 @@ def test_evaluate_writes_a_page_that_needs_no_other_file(tmp_path):
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert f"accuracy: {metrics['accuracy']:.4f} (95 % interval " in out
     assert metrics["accuracy"] > 0.925
+    assert re.search(r"^ +precision +recall ", out, re.MULTILINE)
     assert metrics["interval"][0] < metrics["accuracy"] < metrics["interval"][1]
     assert metrics["accuracy_of_each_class"]["Shirt"] == min(metrics["accuracy_of_each_class"].values())
     pictures = sorted(path.stem for path in tmp_path.glob("*.png"))

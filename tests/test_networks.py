@@ -326,9 +326,8 @@ def test_the_plain_mixer_begins_kaiming_normal():
             expected = (2 / module.weight[0].numel()) ** 0.5
             assert abs(module.weight.std().item() / expected - 1) < 0.05
             assert not module.bias.any()
-        if isinstance(module, nn.BatchNorm2d):
-            assert (module.weight == 1).all()
-            assert not module.bias.any()
+    assert (net.norm.weight == 1).all()
+    assert not net.norm.bias.any()
 
 
 def test_convolutions_of_a_single_pixel_have_no_stride(tiny_images):

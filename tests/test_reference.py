@@ -4,7 +4,9 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from scripts import BENCHMARKS
 from torch import nn
 
@@ -14,6 +16,7 @@ from fmnist_sk.reference import COMMON_RECIPE, OUR_RECIPE
 from fmnist_sk.schedules import as_schedule
 
 NORMS = nn.BatchNorm1d, nn.BatchNorm2d
+CELLS = "softmax", "softmax, augmented", "sigmoid", "sigmoid, augmented"
 
 
 def build(name, **params):
@@ -27,6 +30,20 @@ def count(module, *kinds, without=()):
                for parameter in layer.parameters(recurse=False))
 
 
+def outputs(network):
+    """The channels and rows that leave each block of a network's stages, by the block's type."""
+    found = []
+    stages = network.stages if hasattr(network, "stages") else network.blocks
+    for block in stages:
+        block.register_forward_hook(lambda block, _, x: found.append((type(block).__name__, *x.shape[1:3])))
+    network(torch.zeros(2, 1, 28, 28))
+    return found
+
+
+def dense(network):
+    return [(layer.in_features, layer.out_features) for layer in network.modules() if isinstance(layer, nn.Linear)]
+
+
 def test_every_system_of_the_reports_is_there():
     assert list(reference_systems()) == [
         "simple_cnn", "second_cnn", "second_cnn_48_96", "cnn_1", "cnn_2", "cnn_3", "cnn_4", "cnn_5", "four_layer_cnn",
@@ -38,6 +55,15 @@ def test_report_0():
     assert count(build("simple_cnn")) == 320 + 18496 + (64 * 49 * 128 + 128) + 1290
     for name, maps in (("second_cnn", [32, 32, 64, 64]), ("second_cnn_48_96", [48, 48, 96, 96])):
         assert [layer.out_channels for layer in build(name).modules() if isinstance(layer, nn.Conv2d)] == maps
+
+
+def test_report_0s_copies_are_mirrored_images():
+    X = np.random.default_rng(0).integers(0, 256, (8, 4, 4))
+    copies = reference_system("second_cnn_48_96").augment.set_params(random_state=0)
+    X, y = copies.fit_resample(X, np.arange(8) % 2)
+    assert len(X) == 12
+    mirrored = {image[:, ::-1].tobytes(): label for image, label in zip(X[:8], y, strict=False)}
+    assert all(mirrored[image.tobytes()] == label for image, label in zip(X[8:], y[8:], strict=True))
 
 
 def test_report_1():
@@ -77,12 +103,39 @@ def test_report_3():
     assert abs(count(build("inception_resnet")) / 982_000 - 1) < 0.03
 
 
+def test_blocks_of_report_3():
+    networks = {name: build(name) for name in ("inception", "resnet", "inception_resnet")}
+    assert {name: [(layer.out_channels, layer.kernel_size, layer.padding) for layer in network.stem
+                   if isinstance(layer, nn.Conv2d)] for name, network in networks.items()} == {
+        name: [(16, (3, 3), (0, 0)), (last, (3, 3), (0, 0))]
+        for name, last in (("inception", 16), ("resnet", 32), ("inception_resnet", 32))}
+    assert {name: outputs(network) for name, network in networks.items()} == {
+        "inception": [("InceptionBlock", 64, 24), ("Reduction", 96, 12), ("Reduction", 96, 6)],
+        "resnet": [*[("Bottleneck", 64, 24)] * 3, ("MaxPool2d", 64, 12), *[("Bottleneck", 128, 12)] * 3,
+                   ("MaxPool2d", 128, 6)],
+        "inception_resnet": [*[("InceptionResidualBlock", 64, 24)] * 2, ("Reduction", 96, 12),
+                             *[("InceptionResidualBlock", 96, 12)] * 2, ("Reduction", 96, 6)]}
+    assert (networks["inception"].projection[0].out_channels, networks["inception"].projection[0].kernel_size) == (
+        48, (1, 1))
+    block = [layer for layer in networks["resnet"].blocks[0].modules() if isinstance(layer, nn.Conv2d)]
+    assert sorted((layer.in_channels, layer.out_channels, layer.kernel_size) for layer in block) == [
+        (32, 64, (1, 1)), (32, 64, (1, 1)), (64, 64, (1, 1)), (64, 64, (3, 3))]         # one is the shortcut's
+    assert {name: dense(network) for name, network in networks.items()} == {
+        "inception": [(48 * 36, 128), (128, 10)], "resnet": [(128 * 36, 128), (128, 10)],
+        "inception_resnet": [(96 * 36, 128), (128, 10)]}
+
+
 def test_report_4():
     patch_mlp = build("patch_mlp")
-    linear = [(layer.in_features, layer.out_features) for layer in patch_mlp.modules() if isinstance(layer, nn.Linear)]
-    assert linear == [(49, 128), (128, 128), (256, 128), (128, 128), *[(128, 64), (64, 128)] * 2, (128, 10)]
+    assert dense(patch_mlp) == [
+        (49, 128), (128, 128), (256, 128), (128, 128), *[(128, 64), (64, 128)] * 2, (128, 10)]
     assert patch_mlp.norm.num_features == 49
     assert patch_mlp.stem[0].kernel_size == patch_mlp.stem[0].stride == (4, 4)
+    seen = {}
+    patch_mlp.blocks.register_forward_hook(lambda _, inputs, x: seen.update(blocks=x))
+    patch_mlp.logits.register_forward_hook(lambda _, inputs, x: seen.update(logits=inputs[0]))
+    patch_mlp(torch.rand(3, 1, 28, 28))
+    torch.testing.assert_close(seen["logits"], seen["blocks"].mean(1))
 
 
 @pytest.mark.parametrize("name", [name for name in reference_systems() if name != "inception_v3"])
@@ -112,14 +165,30 @@ def test_each_thing_of_the_reports_is_shown_by_a_test_or_a_row():
     assert len({(thing, here) for thing, here, _ in lines}) == len(lines) == int(re.search(r"Of these (\d+)", text)[1])
     tests = {f"{path.name}::{name}" for path in Path(__file__).parent.glob("test_*.py")
              for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)}
-    assert {shown for *_, shown in lines} - tests == {"its row"}
-    rows = {f"row {name}, {setting}" for name, system in reference_systems().items() for setting in system.reported}
-    named = {here for _, here, _ in lines if here.startswith("row ")}
-    assert named - rows == {
+    assert {shown for *_, shown in lines} - tests == {"the table of results"}
+    systems = reference_systems()
+    rows = {f"row {name}, {setting}": [figure] for name, system in systems.items()
+            for setting, figure in system.reported.items()}
+    rows |= {f"rows of {name}": [systems[name].reported[cell] for cell in CELLS]
+             for name in ("cnn_1", "cnn_2", "cnn_3", "cnn_4", "cnn_5")}
+    named = {here: thing for thing, here, _ in lines if here.startswith("row")}
+    assert named.keys() - rows.keys() == {
         "row inception_v3: not run without weights", "row second_cnn, batch norm, cross-entropy"}
-    cells = ("softmax", "softmax, augmented", "sigmoid", "sigmoid, augmented")
-    assert {row for row in rows - named if "focal loss, all training images, " not in row
-            and not row.endswith((*CLASS_NAMES, *cells))} == {"row patch_mlp, best test epoch"}
+    assert {row for row in rows.keys() - named.keys() if "focal loss, all training images, " not in row
+            and not row.endswith((*CLASS_NAMES, *CELLS))} == {"row patch_mlp, best test epoch"}
+    for row in named.keys() & rows.keys():                      # the figures are those of the table
+        figures = [float(figure) for figure in re.findall(r"\b\d\d\.\d+|\b0\.\d\d\b", named[row])]
+        figures = [figure * (100 if figure < 1 else 1) for figure in figures]
+        assert figures == pytest.approx(rows[row]), row
+    in_table = (BENCHMARKS / "README.md").read_text()
+    for row in named.keys() & rows.keys():
+        system, _, setting = row.partition(" ")[2].partition(", ")
+        assert row.startswith("rows of ") or row.endswith("Shirt") or f"| {system} | {setting} |" in in_table, row
+    by_class = [systems[name].reported[f"validation, {label}"] for label in ("T-shirt/top", "Trouser", "Shirt")
+                for name in ("simple_model_1", "simple_model_2", "inception", "resnet", "inception_resnet")]
+    by_class += [systems["resnet"].reported[f"focal loss, all training images, {label}"] for label in CLASS_NAMES]
+    things = [thing for thing, here, _ in lines if here == "table of single classes"]
+    assert [float(figure) for thing in things for figure in re.findall(r"\d\d\.\d+", thing)] == by_class
 
 
 def test_our_recipes_are_the_best_of_those_that_were_compared(monkeypatch):

@@ -127,7 +127,8 @@ CHANGES = {         # what each setting changes
                **{f"{FINAL}, {name}": FINAL_CHANGES for name in CLASS_NAMES}},
     "patch_mlp": {"last epoch": {}, "best test epoch": {}, "SGD": {"optimizer": "sgd", "lr": 0.01},
                   "ASGD": {"optimizer": "asgd", "lr": 0.1}, "constant learning rate": {"schedule": "constant"},
-                  "pixels standardised": {"standardize": True}},
+                  "pixels standardised": {"standardize": True},
+                  "all training images, float32": {"validation_fraction": None, "precision": "fp32"}},
 }
 
 

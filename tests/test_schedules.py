@@ -121,6 +121,17 @@ def test_pytorchs_plateau_is_told_the_score():
                                ReduceOnPlateau(patience=2, factor=0.5).trace(len(SCORES), 3, rows))
 
 
+def test_report_4s_rate_falls_after_epoch_23_if_the_second_accuracy_is_the_lowest():
+    """PyTorch's scheduler with patience 20, which is given accuracies and waits for them to fall."""
+    plateau = TorchSchedule(lr_scheduler.ReduceLROnPlateau, {"mode": "min", "patience": 20, "factor": 0.1},
+                            monitor="train_acc")
+    accuracies = [0.8, 0.79, *np.linspace(0.81, 0.96, 38)]
+    rates = plateau.trace(40, 1, [{"train_acc": accuracy} for accuracy in accuracies])
+    np.testing.assert_allclose(rates, MultiStep((23 / 40,), factor=0.1).trace(40, 1))
+    rising = plateau.trace(40, 1, [{"train_acc": accuracy} for accuracy in sorted(accuracies)])
+    assert list(rising).index(0.1) == 22
+
+
 # ---------------------------------------------------------------------- in training
 
 @pytest.mark.parametrize("schedule", [*SCHEDULES.values(), *(pair[0] for pair in TORCH.values())],

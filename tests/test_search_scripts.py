@@ -11,7 +11,7 @@ from fashion import real_data
 from scripts import BENCHMARKS, EXAMPLES, pixels, run
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.linear_model import SGDClassifier
-from sklearn.model_selection import HalvingGridSearchCV
+from sklearn.model_selection import HalvingGridSearchCV, ParameterGrid
 
 import fmnist_sk
 from fmnist_sk import load_fashion_mnist
@@ -63,6 +63,29 @@ def test_searches_rank_their_candidates(space, method, columns, tmp_path, monkey
     assert (best[-1] if space == "size" else best).n_iter_ == n_epochs
     assert best.predict(load_fashion_mnist("test").images[:5]).shape == (5,)
     assert list((tmp_path / "fits").iterdir())
+
+
+@pytest.mark.exhaustive
+@real_data
+def test_report_1s_search_is_over_learning_rate_l2_batch_size_and_epochs(tmp_path, monkeypatch):
+    here("hyperparameter_search.py", "--candidates", 3, "--images", 100, "--output", tmp_path, monkeypatch=monkeypatch)
+    table = pd.read_csv(tmp_path / "ranking.csv")
+    assert {"lr", "weight_decay", "batch_size", "max_epochs"} <= set(table)
+    assert table["lr"].between(1e-4, 1e-2).all()
+    assert table["max_epochs"].isin([3, 6, 10]).all()
+    best = fmnist_sk.load(tmp_path / "best.safetensors")
+    assert (best.max_epochs, best.batch_size) == (table["max_epochs"][0], table["batch_size"][0])
+    assert best.lr == pytest.approx(table["lr"][0])
+
+
+def test_the_grid_of_report_2_has_every_combination_of_its_choices(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    import hyperparameter_search as script
+    model, spaces = script.SPACES["report_2"]
+    search = script.search_with("grid", model, spaces, n_candidates=1, cv=2, epochs=1, jobs=1, seed=0)
+    grid = ParameterGrid(search.param_grid)
+    assert len(grid) == 3 * 2 * 2 * 4
+    assert set(grid[0]) == {"lr", "batch_size", "dropout", "architecture"}
 
 
 @pytest.mark.parametrize(("n_candidates", "epochs", "rounds"), [

@@ -38,12 +38,15 @@ def reached(row, code=None):
     return 100 * mean([one for one, has in zip(found, learned(row), strict=True) if has] or found)
 
 
-def measured(row):
-    """What a row of reference_systems.json reached, in percent: each seed for itself where one stayed at chance."""
+def measured(row, code=None):
+    """What a row of reference_systems.json reached, in percent, on all classes or on one.
+
+    Each seed is by itself where one stayed at chance.
+    """
     runs = longest_runs(row)
     if not runs:
         return row["status"]
-    text = percent(accuracies(row)) if all(learned(row)) else " / ".join(each_seed(row))
+    text = percent(accuracies(row, code)) if all(learned(row)) else " / ".join(each_seed(row))
     text += " val" * is_of_validation(row) + "*" * any(map(is_cuda, runs))
     return text if runs[0]["epochs"] == row["epochs_planned"] else f"({text})"
 
@@ -54,29 +57,32 @@ def is_other(row):
 
 
 def caption(rows):
-    """What the table of all systems shows, and where it was measured."""
+    """What the table of all systems shows, and where it was measured: lines of a paragraph and a list."""
     rows = [row for row in rows if not is_other(row)]
     runs = [run for row in rows for run in row["runs"]]
     begun = [row for row in rows if row["runs"]]
     early = [row for row in begun if row["status"] != "complete"]
-    parts = [f"**The systems of five reports** ({len(begun) - len(early)} of {len(rows)} rows complete), with one seed "
-             "where no deviation is given. Figures are test accuracies in percent; \"val\" marks accuracies on the "
-             "report's share of validation images."]
+    lines = [f"**The systems of five reports** ({len(begun) - len(early)} of {len(rows)} rows complete), which [the "
+             "guide](../guide/networks.md#networks-of-five-reports) introduces. Figures are accuracies in percent on "
+             "the test images or, marked \"val\", on those training images that the report holds out for validation. "
+             "Where no deviation is given, there is one seed "
+             f"({machines(runs, mark='*')}; {revisions(runs)}).", "",
+             "- *Same settings* are those of the report where it states them, and choices of ours, listed in "
+             "`fmnist_sk.reference`, where it does not. The epoch with the best validation accuracy counts, or the "
+             "last if no images are held out or the report ends with the last.",
+             "- Where a report does not say how long it trained, it is the best of 50 epochs, or in report 3 of the "
+             "285 that make the 250,000 steps of its final network. In fewer epochs, that report's learning rate goes "
+             "through the same 25 values.",
+             "- *Our recipe* is the same architecture, report 0's with batch normalisation. Its settings were chosen "
+             "on held-out images (below) or, for systems that are not in that table, by hand. It is trained on all "
+             "60,000 training images to the last epoch, and averages predictions over ten views."]
     if early:
         limits = sorted({(run["minutes"] * (1 if is_cuda(run) else run["fits_at_once"]), where_of(run))
                          for row in early for run in row["runs"] if run["epochs"] < row["epochs_planned"]})
         limits = " or ".join(f"{minutes:g} minutes of {where}" for minutes, where in limits)
-        parts.append(f"In brackets: a fit that would have taken more than {limits} has fewer epochs, into which its "
+        lines.append(f"- In brackets: a fit that would have taken more than {limits} has fewer epochs, into which its "
                      "schedule is compressed.")
-    parts.append("*Same settings* are those of the report, as far as it states them, with the best validation epoch, "
-                 "or the last epoch if no images are held out. Where a report does not say how long it trained, it is "
-                 "the best of 50 epochs, or in report 3 of the 285 that make the 250,000 steps of its final network; "
-                 "in fewer epochs, its learning rate goes through the same 25 values. Where a report does not state "
-                 "the strength of augmentation, it is our choice. *Our recipe* is the same architecture, report 0's "
-                 "with batch normalisation. Its settings were chosen on held-out images (below) or, for systems that "
-                 "are not in that table, by hand. It is trained on all 60,000 training images to the last epoch, and "
-                 f"averages predictions over ten views ({machines(runs, mark='*')}; {revisions(runs)}).")
-    return " ".join(parts)
+    return lines
 
 
 def reference():
@@ -84,7 +90,7 @@ def reference():
     if not is_there("reference_systems"):
         return []
     rows = load("reference_systems")["rows"]
-    lines = ["", caption(rows), "",
+    lines = ["", *caption(rows), "",
              "| system | setting | reported | same settings here | epochs | our recipe | epochs |",
              "|---|---|---|---|---|---|---|"]
     ours = {row["system"]: row for row in rows if row["setting"] == "our recipe"}
@@ -93,8 +99,6 @@ def reference():
                 row["report"] == "report 1" and "tuned" not in row["setting"] and row["setting"] != "softmax"):
             continue                            # the rest of report 1 has a table of its own
         our = ours.pop(row["system"], None)
-        if row["status"] == "not run" and not (our and our["runs"]):
-            continue
         reported = next(iter(row["reported"].values()), None)
         lines.append(f"| {row['system']} | {row['setting'] or 'as planned'} | "
                      f"{'' if reported is None else f'{reported:.2f}'}{' val' * is_of_validation(row)} | "
@@ -167,7 +171,11 @@ def of_patch_mlp(row, rows):
                  "ten epochs, so the figure of a last epoch may be off by as much")
     if other := readings.get("pixels standardised"):
         text += f". With standardised pixels, a third reading, the test accuracy is {reached(other):.2f} %"
-    return f"{text}. It is trained in bfloat16, and on 59,000 images, so that the others can show its progress"
+    if other := readings.get("all training images, float32"):
+        text += (f". In float32, and trained on all 60,000 images, it has {reached(other):.2f} % of the test images "
+                 f"and {100 * other['runs'][0]['train_acc_of_epochs'][-1]:.2f} % of the training images, the report's "
+                 "96.11")
+    return text
 
 
 REASONS = {"patch_mlp": of_patch_mlp}
@@ -214,21 +222,29 @@ def of_single_classes(rows):
     """The accuracies on single classes that reports have."""
     lines = []
     for row in rows:
-        figures = {name.rpartition(", ")[2]: figure for name, figure in row["reported"].items()}
-        figures = {name: figure for name, figure in figures.items() if name in CODES}
-        if not figures or not row["runs"]:
-            continue
-        cells = [f"{name} {figure:g}, {percent(accuracies(row, CODES[name]))}" for name, figure in figures.items()]
-        lines.append(f"| {row['system']} | {row['setting']} | {'; '.join(cells)} |")
-    if not lines:
-        return []
-    return ["", "The reports' accuracies on single classes, each as reported and as measured here:", "",
-            "| system | setting | |", "|---|---|---|", *lines]
+        for name, figure in row["reported"].items():
+            if row["runs"] and (code := CODES.get(name.rpartition(", ")[2])) is not None:
+                lines.append(f"| {row['system']} | {row['setting']} | {CLASS_NAMES[code]} | {figure:.2f} | "
+                             f"{measured(row, code)} |")
+    return ["", "The reports' accuracies on single classes, and those with the same settings here:", "",
+            "| system | setting | class | reported | same settings here |", "|---|---|---|---|---|", *lines]
 
 
 def others(rows):
     """What reports tried without a figure, or other readings of what they say."""
-    rows = [row for row in rows if is_other(row) and row["runs"]]
-    lines = [f"| {row['system']} | {row['setting']} | {measured(row)} |" for row in rows]
-    return ["", "Settings tried in a report that gives no figure for them, and other readings of a report:", "",
-            "| system | setting | here |", "|---|---|---|", *lines] if lines else []
+    rows = [row for row in rows if is_other(row)]
+    lines = [f"| {row['system']} | {row['setting']} | {measured(row)} |" for row in rows if row["runs"]]
+    lines = ["", "Settings tried in a report that gives no figure for them, and other readings of a report:", "",
+             "| system | setting | here |", "|---|---|---|", *lines] if lines else []
+    return lines + not_run([row for row in rows if not row["runs"]])
+
+
+def not_run(rows):
+    """A sentence that names rows, those of systems with the same settings together."""
+    settings, systems = {}, {}
+    for row in rows:
+        settings.setdefault(row["system"], []).append(f'"{row["setting"]}"')
+    for system, names in settings.items():
+        systems.setdefault(", ".join(names), []).append(system)
+    text = "; ".join(f"{names} of {', '.join(own)}" for names, own in systems.items())
+    return ["", f"Not run of these: {text}."] if rows else []

@@ -88,11 +88,13 @@ def accuracies(runs):
 def candidates_of(system, names):
     """Classifiers of the candidates that differ for a system, by name.
 
-    A network without dense layers has no dropout, and batch normalisation may be its own already.
+    A network without dense layers has no dropout, and batch normalisation may be its own already. Networks of report 1
+    keep theirs, in which some of them differ from each other alone.
     """
     found, seen = {}, []
     for name in names:
-        if name in OF_PLAIN and reference_systems()[system].classifier is not ConvNetClassifier:
+        own = reference_systems()[system]
+        if name in OF_PLAIN and (own.classifier is not ConvNetClassifier or own.source == "report 1"):
             continue
         classifier = reference_system(system, **{**COMMON_RECIPE, **EVERY[name]})
         params = {key: value for key, value in classifier.get_params(deep=False).items()

@@ -13,7 +13,7 @@ the last epoch), and then read the test images once. Our recipe trains on all 60
 and then reads the test images once. Report 1's table of architecture, loss and augmentation is the sweep
 ``--only "report 1"``.
 
-By default seed 0 is trained. Cells of report 1 with cnn_1, which may stay at chance, are trained with seeds 0 to 2.
+By default seed 0 is trained. Report 1's settings of cnn_1, which may stay at chance, are trained with seeds 0 to 2.
 With --resume, rows within 0.3 points of their report are also trained with seed 1.
 
 On a CPU a fit may take two hours on all cores (--minutes). Of several fits at once, each has its share of the cores and
@@ -105,7 +105,8 @@ def run(row, seed, train, test, args, minutes, folder):
     found = {"seed": seed, "epochs": len(history), "test_accuracy": float(right.mean()),
              "test_accuracy_of_each_class": [float(right[test.target == label].mean()) for label in range(10)],
              "seconds_per_epoch": statistics.median(history[:, "dur"]), "fit_seconds": sum(history[:, "dur"]),
-             "train_loss_of_epochs": history[:, "train_loss"], "lr_of_epochs": history[:, "lr"]}
+             "train_loss_of_epochs": history[:, "train_loss"], "train_acc_of_epochs": history[:, "train_acc"],
+             "lr_of_epochs": history[:, "lr"]}
     if "valid_acc" in history[0]:
         best = classifier.best_epoch_ if classifier.keep_best else len(history)
         found |= {"valid_accuracy": history[best - 1, "valid_acc"], "best_epoch": best,
