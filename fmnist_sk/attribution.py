@@ -77,7 +77,7 @@ def grad_cam(classifier: ImageClassifier, X: ArrayLike | Tensor, y: ArrayLike | 
     if unknown := set(labels.tolist()) - set(classifier.classes_.tolist()):
         raise ValueError(f"y must hold labels of {classifier.classes_.tolist()}, got {sorted(unknown, key=str)}.")
     codes = torch.from_numpy(np.searchsorted(classifier.classes_, labels))
-    pixels = classifier.get_dataset(images).pixels
+    pixels = classifier.get_dataset(images).tensor()
     maps = [_maps(classifier, layers, x, code.to(x.device))
             for x, code in zip(pixels.split(CHUNK), codes.split(CHUNK), strict=True)]
     return torch.cat(maps)[:, :classifier.image_shape_[1], :classifier.image_shape_[2]].cpu().numpy()

@@ -3,12 +3,17 @@ import os
 import platform
 import subprocess
 import sys
+import time
+import warnings
 
 import numpy as np
 import pytest
 import torch
 from estimators import small
 from skorch.callbacks import Callback
+from torch import nn
+
+from fmnist_sk import ImageClassifier
 
 SCRIPT = """
 import resource
@@ -32,7 +37,7 @@ import os, sys, warnings
 import numpy as np, torch
 from skorch.callbacks import Callback
 from fmnist_sk import ConvNetClassifier
-from fmnist_sk._runtime.cpu import n_processors
+from fmnist_sk._runtime import cpu
 from fmnist_sk._training import watch
 
 class Threads(Callback):
@@ -44,7 +49,7 @@ watch.WINDOW = watch.PAUSE = 0.2
 X, y = np.random.default_rng(0).integers(0, 256, (400, 28, 28), dtype=np.uint8), np.arange(400) % 10
 net = ConvNetClassifier(architecture="32C3-MP2-16N", callbacks=[Threads], verbose=0, **eval(sys.argv[1]))
 all_of_them = os.sched_getaffinity(0)
-n_processors()              # before
+cpu.n_processors = lambda: 2            # another program has one, and the affinity does not say so
 for thread in map(int, os.listdir("/proc/self/task")):      # both threads on one processor: each is in the other's way
     os.sched_setaffinity(thread, {min(all_of_them)})
 with warnings.catch_warnings(record=True) as caught:
@@ -69,6 +74,45 @@ def test_threads_are_as_before_after_whatever_was_set(tiny_images):
     assert torch.get_num_threads() == 1
 
 
+def test_a_fit_keeps_its_threads_when_another_net_computes_within_it(tiny_images):
+    X, y = tiny_images()
+    other, seen = small("ConvNetClassifier", max_epochs=1, n_threads=1).fit(X, y), []
+
+    class Asks(Callback):
+        def on_epoch_begin(self, net, **kwargs):
+            seen.append(torch.get_num_threads())
+            other.predict(X)
+
+    small("ConvNetClassifier", max_epochs=3, n_threads=2, callbacks=[Asks()]).fit(X, y)
+    assert seen == [2, 2, 2]
+    assert torch.get_num_threads() == 1
+
+
+def test_steps_of_a_user_are_watched_without_a_fit(tiny_images, monkeypatch):
+    X, y = tiny_images()
+    monkeypatch.setattr("fmnist_sk._training.watch.WINDOW", 0.0)
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    monkeypatch.setattr("fmnist_sk._training.watch.STARVED", 2.0)      # of every step it is said that it waits
+    net = ImageClassifier(module=nn.Sequential(nn.Flatten(), nn.Linear(64, 3)))
+    net.partial_fit(X, y)
+    batch = next(iter(net.get_iterator(net.get_dataset(X, y), training=True)))
+    with pytest.warns(UserWarning, match="Others use the processors"):
+        net.train_step(batch)
+
+
+def test_callbacks_that_wait_are_not_other_programs(tiny_images, monkeypatch):
+    X, y = tiny_images()
+    monkeypatch.setattr("fmnist_sk._training.watch.WINDOW", 0.01)
+
+    class Waits(Callback):
+        def on_grad_computed(self, net, **kwargs):
+            time.sleep(0.02)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        small("ConvNetClassifier", max_epochs=1, n_threads=2, callbacks=[Waits()]).fit(X, y)
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator is not glibc's")
 def test_memory_stays_with_a_fit_and_goes_back_after_it():
     environment = {**os.environ, "MALLOC_TRIM_THRESHOLD_": "65536"}                      # as in workers of Dask
@@ -86,6 +130,18 @@ def output_of(code, *arguments, **environment):
 
 needs_two = pytest.mark.skipif(not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2,
                                reason="needs two processors, and a system that pins threads to one")
+
+
+@needs_two
+def test_processors_that_are_taken_away_later_are_not_counted():
+    code = """
+import os
+from fmnist_sk._runtime.cpu import n_processors
+print(n_processors() > 1)
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+print(n_processors())
+"""
+    assert output_of(code) == ["True", "1"]
 
 
 @needs_two
@@ -117,7 +173,7 @@ print(torch.get_num_threads())
 def test_a_fit_whose_threads_are_kept_from_the_processors_says_so_and_may_go_on_with_fewer(params, goes_on_with_fewer):
     *threads, after, warning = output_of(STARVED, params)
     assert after == "2"
-    assert warning.count("Other programs use the processors: 2 threads") == 1
+    assert warning.count("Others use the processors: 2 threads") == 1
     if goes_on_with_fewer:
         assert "1" in threads
         assert "continues with 1" in warning

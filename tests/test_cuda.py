@@ -11,7 +11,7 @@ from skorch.callbacks import Callback
 from skorch.exceptions import DeviceWarning
 from torch import nn
 
-from fmnist_sk import AugmentedCopies, DeepEnsembleClassifier, MixUp, RandomCrop
+from fmnist_sk import AugmentedCopies, DeepEnsembleClassifier, ImageClassifier, MixUp, RandomCrop
 from fmnist_sk._data.images import Images
 from fmnist_sk._runtime.graphs import Recorded
 from fmnist_sk.losses import LOSSES
@@ -125,7 +125,7 @@ class Thins(Callback):
     pytest.param(lambda **params: small("ConvNetClassifier", dropout=0.5, callbacks=[Thins()], **params),
                  id="callback"),
     pytest.param(lambda random_state, **params: DeepEnsembleClassifier(
-        small("ConvNetClassifier", **params), n_members=3, random_state=random_state), id="ensemble"),
+        small("ConvNetClassifier", **params), n_members=3, together=True, random_state=random_state), id="ensemble"),
 ])
 def test_recorded_steps_do_what_steps_do(make, tiny_images, monkeypatch):
     X, y = images(tiny_images)
@@ -148,6 +148,41 @@ def test_recorded_steps_do_what_steps_do(make, tiny_images, monkeypatch):
         torch.use_deterministic_algorithms(False)
     assert len(replays) == n_replays > 0
     np.testing.assert_array_equal(recorded.predict_proba(X), expected.predict_proba(X))
+    for one, other in zip(*(getattr(net, "estimators_", [net]) for net in (recorded, expected)), strict=True):
+        losses = [[batch["train_loss"] for row in part.history_ for batch in row["batches"] if "train_loss" in batch]
+                  for part in (one, other)]
+        assert losses[0] == losses[1]
+
+
+class Reads(Callback):
+    """Looks at what is in the history, of batches too."""
+
+    def on_epoch_end(self, net, **kwargs):
+        self.losses = net.history[-1, "batches", :, "train_loss"]
+
+
+def test_losses_of_recorded_steps_are_those_of_their_batches(tiny_images):
+    X, y = images(tiny_images)
+    net = small("ConvNetClassifier", max_epochs=4, batch_size=13, callbacks=[Reads()], random_state=1).fit(X, y)
+    batches = net.history_[-1, "batches", :, "train_loss"]
+    assert len(set(batches)) == len(batches) > 2
+
+
+class DrawsOnTheHost(nn.Sequential):
+    """Leaves out a layer's share at random, as stochastic depth does, with a number that is drawn on the CPU."""
+
+    def __init__(self, n_classes):
+        super().__init__(nn.Flatten(), nn.Linear(64, n_classes))
+
+    def forward(self, x):
+        return super().forward(x) * (1.0 if not self.training or torch.rand(1) > 0.5 else 0.5)
+
+
+def test_numbers_that_a_network_draws_on_the_cpu_are_its_own(tiny_images):
+    X, y = images(tiny_images)
+    one, two = (ImageClassifier(module=DrawsOnTheHost, max_epochs=3, device="cuda", random_state=0).fit(X, y)
+                for _ in range(2))
+    assert one.history_[:, "train_loss"] == pytest.approx(two.history_[:, "train_loss"], rel=1e-4)
 
 
 class Keeps(Callback):

@@ -7,6 +7,7 @@ import torch
 from estimators import small
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
+from skorch.callbacks import Callback
 from torch.optim import lr_scheduler
 
 from fmnist_sk import (
@@ -175,6 +176,22 @@ def test_plateau_lowers_the_rate_in_training(tiny_images):
     net = small("ImageClassifier", schedule=ReduceOnPlateau(patience=1, factor=0.5), validation_fraction=0.3,
                 max_epochs=15).fit(X, y)
     assert net.history_[-1, "lr"] < 0.01 / 3
+
+
+@pytest.mark.parametrize("schedule", ["one_cycle", "constant", Exponential(0.5)])
+def test_what_a_callback_sets_within_a_fit_stays(schedule, tiny_images):
+    class Sets(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            if len(net.history) == 2:
+                net.set_params(lr=1e-5, weight_decay=0.25, optimizer__momentum=0.5)
+
+    net = small("ImageClassifier", optimizer="sgd", schedule=schedule, lr=0.1, max_epochs=4, callbacks=[Sets()])
+    net.fit(*tiny_images())
+    assert max(net.history_[2:, "lr"]) <= 1e-5
+    group = net.optimizer_.param_groups[0]
+    assert (group["lr"], group["weight_decay"], group["momentum"]) == (1e-5, 0.25, 0.5)
+    net.partial_fit(*tiny_images())
+    assert net.history_[-1, "lr"] <= 1e-5
 
 
 def test_settings_can_be_searched_and_cloned(tiny_images):

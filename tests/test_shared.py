@@ -12,7 +12,7 @@ from sklearn.ensemble import StackingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 
-from fmnist_sk import ConvNetClassifier, DeepEnsembleClassifier, SharedImages
+from fmnist_sk import ConvNetClassifier, DeepEnsembleClassifier, SharedImages, grad_cam
 
 
 @pytest.mark.parametrize("form", ["flat", "3-D", "4-D", "floats", "tensor"])
@@ -111,3 +111,18 @@ def test_candidates_on_cuda_share_one_copy(tiny_images):
     assert found.best_score_ > 0.3
     assert Remembering.addresses == {shared.pixels.data_ptr()}
     assert np.asarray(shared).tolist() == X.tolist()
+
+
+def test_a_part_has_maps_of_its_own_images(tiny_images):
+    X, y = tiny_images()
+    net = small("ConvNetClassifier", max_epochs=2).fit(X, y)
+    part = SharedImages(X, "cpu")[[40, 3, 12]]
+    np.testing.assert_array_equal(grad_cam(net, part), grad_cam(net, X[[40, 3, 12]]))
+
+
+def test_images_can_be_iterated_over_and_become_arrays_as_copies(tiny_images):
+    X, _ = tiny_images()
+    part = SharedImages(X, "cpu")[5:9]
+    np.testing.assert_array_equal(list(part), X[5:9])
+    with pytest.raises(ValueError, match="SharedImages become an array only as a copy, got copy=False"):
+        np.array(part, copy=False)

@@ -1,4 +1,5 @@
 """A classifier is a true skorch net: hooks, recorded values, helpers and callbacks work as skorch documents them."""
+import copy
 import traceback
 from types import SimpleNamespace
 
@@ -6,7 +7,7 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from estimators import net
+from estimators import net, small
 from sklearn.metrics import f1_score, make_scorer
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import (
@@ -652,3 +653,15 @@ def test_nothing_of_a_fit_stays_on_the_net(tiny_images):
     kept = {name for name in vars(fitted) if name.startswith("_")}
     assert running[0] - kept == {"_fit"}
     assert kept <= {"_encoder", "_generators", "_params_to_validate"}
+
+
+def test_forward_in_training_sees_the_images_alone(tiny_images):
+    X, y = tiny_images()
+    net = small("ConvNetClassifier", max_epochs=1, dropout=0.0, precision="fp32").fit(X, y)
+    other = copy.deepcopy(net)
+    found = torch.cat(list(net.forward_iter(net.get_dataset(X[:4]), training=True)))
+    other.module_.train()
+    with torch.no_grad():
+        expected = other.module_(torch.from_numpy(X[:4]).float()[:, None])
+    torch.testing.assert_close(found.sort(0).values, expected.sort(0).values)           # in another order
+    torch.testing.assert_close(net.module_.state_dict(), other.module_.state_dict())

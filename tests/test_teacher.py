@@ -6,6 +6,7 @@ import pytest
 import torch
 from estimators import net, small
 from sklearn.base import clone
+from sklearn.ensemble import BaggingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -186,6 +187,47 @@ def test_images_that_are_filled_up_reach_the_teacher_as_they_were(tiny_images):
         teacher = LogisticRegression(max_iter=200).fit(rows, y)
         student = ConvNetClassifier(architecture="4C3-MP2-MP2-MP2-8N", max_epochs=1, teacher=teacher).fit(rows, y)
     assert student._encoder.network_shape == (1, 8, 8)
+
+
+def test_a_teacher_stays_as_it_was_fitted(data):
+    X, y = data[0].reshape(60, -1), np.unique(data[1], return_inverse=True)[1]
+    teacher = net(max_epochs=1).fit(X, y)
+    student = ConvNetClassifier(**SMALL, teacher=teacher)
+    before = repr(teacher), teacher.optimizer_.param_groups[0]["lr"]
+    student.set_params(image_shape=(8, 8))
+    assert not any(name.startswith("teacher__") for name in student.get_params())
+    for ensemble in (DeepEnsembleClassifier(student, n_members=2, learning_rates=[0.1, 0.2], random_state=0),
+                     BaggingClassifier(student, n_estimators=2, random_state=0)):
+        ensemble.fit(X, y)
+    assert (repr(teacher), teacher.optimizer_.param_groups[0]["lr"]) == before
+    for change in (lambda: student.set_params(teacher__lr=1.0), lambda: setattr(student, "teacher__lr", 1.0)):
+        with pytest.raises(ValueError, match="teacher__lr cannot be set: the teacher stays as it was fitted"):
+            change()
+
+
+def test_rows_that_make_no_square_reach_the_teacher_as_they_are(data):
+    rows, y = data[0].reshape(60, -1)[:, :50], data[1]
+    teacher = LogisticRegression(max_iter=500).fit(rows, y)
+    assert ConvNetClassifier(**SMALL, teacher=teacher).fit(rows, y).predict(rows).shape == (60,)
+
+
+def test_any_object_that_predicts_probabilities_teaches(data):
+    class Says:
+        classes_ = np.array(["a", "b", "c"])
+
+        def predict_proba(self, X):
+            return np.tile([0.0, 0.0, 1.0], (len(X), 1))
+
+    student = ConvNetClassifier(**{**SMALL, "max_epochs": 8}, lr=0.01, teacher=Says(), teacher_weight=1.0).fit(*data)
+    assert set(student.predict(data[0])) == {"c"}
+
+
+def test_a_search_compares_frozen_teachers(teacher, data):
+    student = ConvNetClassifier(**SMALL)
+    search = GridSearchCV(student, {"teacher": [None, FrozenEstimator(teacher)]}, cv=2).fit(*data)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    with pytest.raises(ValueError, match="A search clones the teachers it compares: wrap each in"):
+        GridSearchCV(student, {"teacher": [teacher]}, cv=2, error_score="raise").fit(*data)
 
 
 @pytest.mark.parametrize(("change", "error", "message"), [

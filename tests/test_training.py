@@ -8,6 +8,7 @@ import pytest
 import torch
 from estimators import CLASSIFIERS, OPTIMIZERS, small
 from sklearn.metrics import log_loss
+from skorch.callbacks import Callback
 from torch import nn
 
 from fmnist_sk import AugmentedCopies, ImageClassifier, MixUp, TorchSchedule
@@ -20,6 +21,12 @@ def weights(classifier):
 
 
 # ---------------------------------------------------------------------- optimizers
+
+def test_sharpness_aware_steps_count_a_batch_once(tiny_images):
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, momentum=None), nn.Flatten(), nn.Linear(72, 3))
+    net = ImageClassifier(module=module, sam_rho=0.1, max_epochs=2, batch_size=20, random_state=0).fit(*tiny_images())
+    assert int(weights(net)["network.1.num_batches_tracked"]) == 6
+
 
 @pytest.mark.parametrize("optimizer", [*OPTIMIZERS, torch.optim.NAdam, torch.optim.Adagrad])
 def test_every_optimizer_learns(optimizer, tiny_images):
@@ -216,6 +223,24 @@ def test_swa_renews_the_statistics_of_normalisation(tiny_images):
     assert isinstance(layers[0], nn.Conv2d)
     torch.testing.assert_close(first.running_mean, torch.cat(seen).mean((0, 2, 3)), rtol=0.02, atol=0.02)
     assert first.momentum == 0.1
+
+
+def test_the_network_of_a_fit_that_a_callback_ends_is_the_one_that_was_validated(tiny_images):
+    X, y = tiny_images()
+    seen = {}
+
+    class Ends(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            seen[len(net.history)] = weights(net)
+            if len(net.history) == 4:
+                raise KeyboardInterrupt
+
+    for keep_best in (False, True):
+        net = small("ConvNetClassifier", swa=0.1, max_epochs=8, validation_fraction=0.3, keep_best=keep_best,
+                    lr=1e-3, callbacks=[Ends()]).fit(X, y)
+        assert net.n_iter_ == 4
+        for name, value in weights(net).items():
+            assert torch.equal(value, seen[net.best_epoch_ if keep_best else 4][name]), name
 
 
 def test_further_training_starts_from_the_average(tiny_images):

@@ -1,6 +1,7 @@
 """Images that several fits share."""
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Self
 
 import numpy as np
@@ -94,7 +95,12 @@ class SharedImages:
     def __getstate__(self):                 # other processes receive only this part's images
         return {"pixels": self.tensor(), "rows": torch.arange(len(self), device=self.device)}
 
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return iter(np.asarray(self))
+
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("SharedImages become an array only as a copy, got copy=False.")
         return np.asarray(self.tensor().cpu(), dtype=dtype)
 
     def tensor(self) -> Tensor:

@@ -16,7 +16,7 @@ def n_held_out(fraction: float | int | None, n: int) -> int:
 
 
 def hold_out(images: LabelledImages, fraction: float | int, seed: int) -> tuple[LabelledImages, LabelledImages]:
-    """Training and validation images, stratified by class. Copies of an image stay on one side.
+    """Training and validation images, stratified by class. Copies of an image with the same label stay on one side.
 
     Raises ValueError if nothing would be left to train on, or if nothing can be held out.
     """

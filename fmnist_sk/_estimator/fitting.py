@@ -137,7 +137,8 @@ def _prepare_data(net: SkorchNet, X, y, sample_weight, plan: Plan) -> tuple[Labe
     if is_first:
         mean, std = net._pixel_statistics(images)
         encoder.mean, encoder.std = tuple(mean.tolist()), tuple(std.tolist())
-    teacher = None if net.teacher is None else Teacher(net.teacher, net.teacher_weight, encoder, images, checked.ndim)
+    teacher = None if net.teacher is None else Teacher(net.teacher, net.teacher_weight, encoder, images,
+                                                        tuple(checked.shape))
     return images, is_first, teacher
 
 

@@ -132,8 +132,12 @@ class NetProtocol(OnSite, CallbackSupportMixin, NeuralNetClassifier):
         return {name: value for name, value in self.__dict__.items() if "__" in name and not name.startswith("_")}
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The parameters; with deep=True, also those of nested objects, callbacks and skorch's prefixed names."""
+        """The parameters; with deep=True, also those of nested objects, callbacks and skorch's prefixed names.
+
+        Those of the teacher are not among them: it stays as it was fitted.
+        """
         params = BaseEstimator.get_params(self, deep=deep)
+        params = {name: value for name, value in params.items() if not name.startswith("teacher__")}
         return {**params, **self._get_params_callbacks(), **self._prefixed_params()} if deep else params
 
     def set_params(self, **params):
@@ -148,7 +152,7 @@ class NetProtocol(OnSite, CallbackSupportMixin, NeuralNetClassifier):
         """
         theirs = {name: value for name, value in params.items() if name.partition("__")[0] in self.prefixes_
                   and "__" in name}
-        set_nested(self, {name: value for name, value in params.items() if name not in theirs})
+        self._set_nested({name: value for name, value in params.items() if name not in theirs})
         callbacks = {}
         for name, value in theirs.items():
             part, _, rest = name.partition("__")
@@ -171,6 +175,12 @@ class NetProtocol(OnSite, CallbackSupportMixin, NeuralNetClassifier):
             self.callbacks_ = [pair for pair in self.callbacks_ if pair[1] is not None]
         return self
 
+    def _set_nested(self, params: dict[str, Any]) -> None:
+        """Set parameters, and those of nested objects except the teacher, which stays as it was fitted."""
+        if fixed := [name for name in params if name.startswith("teacher__")]:
+            raise ValueError(f"{fixed[0]} cannot be set: the teacher stays as it was fitted.")
+        set_nested(self, params)
+
     def __setattr__(self, name, value):
         """Set an attribute; a running optimizer is updated with learning rate, weight decay and other settings.
 
@@ -179,7 +189,7 @@ class NetProtocol(OnSite, CallbackSupportMixin, NeuralNetClassifier):
         parameters = getattr(type(self), "__dataclass_fields__", ())
         is_parameter, part = name in parameters, name.partition("__")[0]
         if not is_parameter and part in parameters and part not in self.prefixes_:
-            set_nested(self, {name: value})                # of a nested object, such as augment__p
+            self._set_nested({name: value})                # of a nested object, such as augment__p
         elif is_parameter or ("__" in name and part in self.prefixes_):
             object.__setattr__(self, name, value)
         else:
@@ -190,7 +200,9 @@ class NetProtocol(OnSite, CallbackSupportMixin, NeuralNetClassifier):
         if name in (self._lr_name, "weight_decay"):
             option = "lr" if name == self._lr_name else name
             if not {"optimizer__param_groups", f"optimizer__{option}"} & set(self.__dict__):      # these come first
-                set_option(optimizer, option, value, self.decay_biases)
+                set_option(optimizer.param_groups, option, value, self.decay_biases)
+                if self._fit is not None:
+                    self._fit.set_option(option, value)
         elif name.startswith("optimizer__"):
             self._apply_virtual_params({name: value})
 

@@ -217,7 +217,7 @@ class SkorchNet(NetProtocol):
     def evaluation_step(self, batch, training: bool = False) -> Tensor:
         inputs, codes = batch
         pixels = inputs["x"]
-        short = max(0, MIN_ROWS - len(pixels))
+        short = 0 if training else max(0, MIN_ROWS - len(pixels))
         padded = F.pad(pixels, (0, 0) * (pixels.ndim - 1) + (0, short)) if short else pixels
         with enough_memory(self, len(pixels), least=MIN_ROWS):
             return super().evaluation_step(({"x": padded}, codes), training)[:len(pixels)]

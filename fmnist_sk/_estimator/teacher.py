@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
@@ -34,15 +35,18 @@ class Teacher:
     weight : share of the target that is the classifier's
     encoder : what the fit has learned of its images
     images : training images, some of which are tried
-    n_dims : of the X that they were given as: 2 (rows), 3 or 4
+    shape : of the X that they were given as: (n, features), (n, H, W) or (n, C, H, W)
     """
 
-    def __init__(self, classifier: Any, weight: float, encoder: ImageEncoder, images: LabelledImages, n_dims: int):
-        self.classifier, self.weight, self.encoder, self.n_dims = classifier, weight, encoder, n_dims
+    def __init__(self, classifier: Any, weight: float, encoder: ImageEncoder, images: LabelledImages,
+                 shape: tuple[int, ...]):
+        self.classifier, self.weight, self.encoder, self.shape = classifier, weight, encoder, shape
         try:
-            check_is_fitted(classifier)
+            if isinstance(classifier, (type, BaseEstimator)):
+                check_is_fitted(classifier)
         except (NotFittedError, TypeError) as error:            # a class is none either
-            raise ValueError(f"teacher must be a fitted classifier, got teacher={classifier!r}.") from error
+            raise ValueError(f"teacher must be a fitted classifier, got teacher={classifier!r}. A search clones the "
+                             "teachers it compares: wrap each in scikit-learn's FrozenEstimator.") from error
         classes = np.asarray(getattr(classifier, "classes_", ()))
         if not np.array_equal(classes, encoder.classes):
             raise ValueError(f"teacher must know the classes of y, {encoder.classes.tolist()}, got one of "
@@ -71,7 +75,10 @@ class Teacher:
         x = x[:, :, :height, :width]                    # without what fills up images that are too small
         with torch.no_grad():
             if self._nets is None:
-                rows = x.flatten(1) if self.n_dims == 2 else x[:, 0] if self.n_dims == 3 else x
+                if len(self.shape) == 2:                # without what fills up rows that make no square
+                    rows = x.flatten(1)[:, :self.shape[1]]
+                else:
+                    rows = x[:, 0] if len(self.shape) == 3 else x
                 found = np.asarray(self.classifier.predict_proba(rows.cpu().numpy()), dtype=np.float32)
                 return torch.from_numpy(found).to(x.device)
             for net in self._nets:

@@ -41,7 +41,7 @@ class Generators:
     def around(self, module: nn.Module, shape: tuple[int, int, int]) -> AbstractContextManager:
         """Context in which such layers draw from these generators too."""
         if module.training and self.draws_globally(module, shape):
-            return DrawFrom(self.draw)
+            return DrawFrom(self.shuffle, self.draw)        # on the CPU, `draw`; else the first, if a layer draws there
         return nullcontext()
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -62,9 +62,13 @@ class Whitening(nn.Module):
     def learn(self, x: Tensor) -> None:
         """Whiten images like x, (n, in_channels, height, width), which are inputs of this layer."""
         n_maps, _, kernel, _ = self.weight.shape
-        patches = F.unfold(x.double(), kernel, padding=self.padding, stride=self.stride)
-        patches = patches.transpose(1, 2).flatten(0, 1)                                         # (n, values of a patch)
-        variances, directions = torch.linalg.eigh(patches.T @ patches / len(patches))           # ascending
+        products, n_patches = 0.0, 0
+        for images in x.split(32):                                  # all patches at once would take much memory
+            patches = F.unfold(images.double(), kernel, padding=self.padding, stride=self.stride)
+            patches = patches.transpose(0, 1).flatten(1)                                        # (values of a patch, n)
+            products = products + patches @ patches.T
+            n_patches += patches.shape[1]
+        variances, directions = torch.linalg.eigh(products / n_patches)                         # ascending
         scale = (variances.clamp_min(0) + self.FLOOR * variances.mean() + 1e-12).rsqrt()
         components = (directions * scale).T.flip(0)[:n_maps // 2].reshape(-1, *self.weight.shape[1:])
         self.weight.copy_(torch.cat([components, -components]))

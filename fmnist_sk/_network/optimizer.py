@@ -71,9 +71,9 @@ def _groups_by_name(named: Named, patterns: Any) -> list[dict[str, Any]]:
     return [*groups, others]
 
 
-def set_option(optimizer: torch.optim.Optimizer, name: str, value: float, decay_biases: bool) -> None:
-    """Set the learning rate or weight decay of an existing optimizer, for the same groups as `build_optimizer`."""
-    for group in optimizer.param_groups:
+def set_option(groups: list[dict[str, Any]], name: str, value: float, decay_biases: bool) -> None:
+    """Set the learning rate or weight decay of an optimizer's groups, of the same ones as `build_optimizer`."""
+    for group in groups:
         if name != "weight_decay" or decay_biases or any(p.ndim > 1 for p in group["params"]):
             group[name] = value
 

@@ -49,19 +49,20 @@ def draws_random_numbers(module: nn.Module, x: Tensor) -> bool:
 
 
 class DrawFrom(TorchDispatchMode):
-    """Context in which this thread's random numbers come from `generator`.
+    """Context in which this thread's random numbers come from `generators`, each of which is for its kind of device.
 
     PyTorch's layers initialise themselves from the global generator, which other threads use and seed.
     """
 
-    def __init__(self, generator: torch.Generator):
+    def __init__(self, *generators: torch.Generator):
         super().__init__()
-        self.generator = generator
+        self.generators = {generator.device.type: generator for generator in generators}
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         if "generator" not in {argument.name for argument in func._schema.arguments}:
             func = getattr(func.overloadpacket, "generator", func)       # torch.rand and the like have two overloads
         if kwargs.get("generator") is None and "generator" in {argument.name for argument in func._schema.arguments}:
-            kwargs = {**kwargs, "generator": self.generator}
+            device = kwargs.get("device") or next((x.device for x in args if isinstance(x, Tensor)), "cpu")
+            kwargs = {**kwargs, "generator": self.generators.get(torch.device(device).type)}
         return func(*args, **kwargs)

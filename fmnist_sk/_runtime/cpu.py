@@ -29,10 +29,18 @@ with contextlib.suppress(AttributeError, OSError, TypeError):
     _mallopt, _malloc_trim = ctypes.CDLL(None).mallopt, ctypes.CDLL(None).malloc_trim
 
 
-@functools.cache
 def n_processors() -> int:
-    """Number of processors that this process may use, by its affinity and its container's quota."""
-    return joblib.cpu_count()
+    """Number of processors that this process may use now, by its affinity, its container's quota and joblib's limit.
+
+    joblib's limit is the environment's LOKY_MAX_CPU_COUNT.
+    """
+    affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    return _n_processors(frozenset(affinity), os.environ.get("LOKY_MAX_CPU_COUNT"))
+
+
+@functools.lru_cache(maxsize=8)
+def _n_processors(affinity: frozenset[int], limit: str | None) -> int:
+    return joblib.cpu_count()           # which reads the quota from files
 
 
 @contextlib.contextmanager
@@ -67,38 +75,41 @@ def use_cpu(n_threads: int | None) -> Iterator[None]:
 
 
 def set_threads(n_threads: int) -> None:
-    """Set the number of threads for the rest of this thread's innermost use_cpu context."""
-    _mine.uses[-1].set_threads(n_threads)
+    """Set the number of threads for the rest of this thread's innermost use_cpu context, if it is in one."""
+    if uses := getattr(_mine, "uses", None):
+        uses[-1].set_threads(n_threads)
 
 
 class _Use:
     """One context of use_cpu."""
 
     def __init__(self) -> None:
-        self.is_setting = False
+        self.n_threads: int | None = None           # that it has set
 
     def set_threads(self, n_threads: int) -> None:
         global _n_setting, _before
         with _lock:
-            if not self.is_setting:
+            if self.n_threads is None:
                 if not _n_setting:
                     _before = torch.get_num_threads()
                 _n_setting += 1
-                self.is_setting = True
+            self.n_threads = n_threads
             torch.set_num_threads(n_threads)
 
     def finish(self) -> None:
-        """Restore the previous number of threads.
+        """Restore the previous number of threads: that of the context around this one, if that has set any.
 
         Part of the setting (MKL's) belongs to the process: the last context that ends restores it. The other part
         (OpenMP's) belongs to the thread: a thread that leaves before others restores it the next time.
         """
         global _n_setting
         with _lock:
-            if not self.is_setting:
+            if self.n_threads is None:
                 return
             _n_setting -= 1
-            if _n_setting:
+            if around := [use.n_threads for use in _mine.uses if use.n_threads is not None]:
+                torch.set_num_threads(around[-1])
+            elif _n_setting:
                 _mine.left = _before
             else:
                 torch.set_num_threads(_before)

@@ -48,7 +48,7 @@ class WeightAverage:
 
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
-        """Context in which the network has the averaged weights. New normalisation statistics join the average."""
+        """Context in which the network has the averaged weights."""
         if not self.is_running:
             yield
             return
@@ -56,9 +56,12 @@ class WeightAverage:
         try:
             self._copy(self.values, self._live())
             yield
-            self._copy(self._live(), self.values)
         finally:
             self._copy(kept, self._live())
+
+    def keep_statistics(self) -> None:
+        """Within `in_place`: the network's new normalisation statistics are the average's."""
+        self._copy(self._live(), self.values)
 
     def finish(self) -> None:
         """The network keeps the average."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from fmnist_sk._data.images import Batch, LabelledImages
 from fmnist_sk._data.ranges import PixelRange
 from fmnist_sk._network.generators import Generators
+from fmnist_sk._network.optimizer import set_option
 from fmnist_sk._storage.fit_file import FitFile
 from fmnist_sk._training.averages import BestEpoch
 from fmnist_sk._training.net import Net
@@ -41,6 +42,7 @@ class Fit:
         self.schedule, self.steps, self.generators = schedule, steps, generators
         self.pixel_range, self.file, self.teacher, self.task = pixel_range, file, teacher, task
         self.best: BestEpoch | None = None
+        self.phase: Phase | None = None
         self.stops = False              # a callback asked to stop, within a pass
 
     def run(self) -> None:
@@ -77,14 +79,21 @@ class Fit:
         saved, left = None if self.file is None else self.file.content, self.epochs
         for index, plan in enumerate(self.net._plan_phases(self.planned, len(self.net.history))):
             if saved is None or index >= saved["phase"]:
-                yield Phase(self, index, plan, train, valid, min(plan.n_epochs, left), saved)
                 if self.file is not None:
-                    saved = self.file.content = None
+                    self.file.content = None
+                self.phase = Phase(self, index, plan, train, valid, min(plan.n_epochs, left), saved)
+                saved = None
+                yield self.phase
             left -= plan.n_epochs
             if left <= 0:
                 break
         if saved is not None:
             raise ValueError(f"checkpoint: {self.source} is of a fit with more phases; delete it to start over.")
+
+    def set_option(self, name: str, value: float) -> None:
+        """Let the schedule begin with another learning rate ("lr") or weight decay, which a callback has set."""
+        if self.phase is not None:
+            set_option(self.phase.schedule.before, name, value, self.net.decay_biases)
 
     def _with_copies(self, train: LabelledImages) -> LabelledImages:
         """The training images, with the copies that AugmentedCopies in `augment` store."""

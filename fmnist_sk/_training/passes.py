@@ -45,7 +45,7 @@ class Pass:
     def add(self, batch: StepBatch, step: dict[str, Any]) -> None:
         """Count a batch; `step` holds its "loss" and "y_pred", the logits (n, n_classes)."""
         codes, loss, n_classes = batch[1], step["loss"].detach(), len(self.net.classes_)
-        self.losses.append(loss)
+        self.losses.append(loss.clone())        # the next replay of a recorded step overwrites it
         self.sizes.append(len(codes))
         self.loss = self.loss + loss * len(codes)
         hit = step["y_pred"].detach().argmax(1) == codes

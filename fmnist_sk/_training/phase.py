@@ -95,6 +95,7 @@ class Phase:
             if net.swa is not None and average is not None and average.is_running:
                 with enough_memory(net):
                     renew_statistics(net, self.train_batches)
+                average.keep_statistics()
             net.run_single_epoch(self.valid_batches, training=False, prefix="valid",
                                  step_fn=self.fit.steps.evaluate)
             record_mean_loss(net.history, "valid")

@@ -76,8 +76,7 @@ class ScheduleRun:
         self.n_epochs, self.steps_per_epoch = n_epochs, steps_per_epoch
         self.step = 0
         self.rows: Sequence[dict] = ()
-        self.before = [{key: value for key, value in group.items() if key != "params"}
-                       for group in optimizer.param_groups]
+        self.before = [dict(group) for group in optimizer.param_groups]
 
     def begin_epoch(self, rows: Sequence[dict]) -> None:
         """Call before an epoch; `rows` is the history of this run's epochs so far."""
@@ -98,11 +97,9 @@ class ScheduleRun:
             group["lr"] = before["lr"] * factor
 
     def finish(self) -> None:
-        """Give the optimizer its settings back: further training starts from them, not from the schedule's end."""
+        """Give the optimizer its learning rate back: further training starts from it, not from the schedule's end."""
         for group, before in zip(self.optimizer.param_groups, self.before, strict=True):
-            for key in set(group) - set(before) - {"params"}:
-                del group[key]
-            group.update(before)
+            group["lr"] = before["lr"]
 
     def share(self) -> float | None:
         """The learning rate as a share of its largest value, if it will end below a tenth of the current one."""
@@ -156,6 +153,14 @@ class TorchRun(ScheduleRun):
         except (TypeError, ValueError, ArithmeticError) as error:
             raise ValueError(f"schedule must last for {self.n_epochs} epochs of {self.steps_per_epoch} batches, got "
                              f"settings={self.schedule.settings!r}: {error}") from error
+
+    def finish(self) -> None:
+        """Give the optimizer all its settings back, because a scheduler may have changed momentum too, and added some.
+        """
+        for group, before in zip(self.optimizer.param_groups, self.before, strict=True):
+            for key in set(group) - set(before):
+                del group[key]
+            group.update(before)
 
     def share(self) -> None:
         """None: PyTorch's schedulers cannot look ahead."""

@@ -58,7 +58,7 @@ class StepRunner:
 
     def default_step(self, batch: StepBatch, **fit_params: Any) -> dict[str, Tensor]:
         """One step of the optimizer: {"loss": mean loss of the batch, "y_pred": its logits (n, n_classes)}."""
-        with enough_memory(self.net, len(batch[1])), self.watch:
+        with enough_memory(self.net, len(batch[1])), self.watch if not self._is_hooked else contextlib.nullcontext():
             self.net.optimizer_.zero_grad()
             step = self._gradient_step(batch, **fit_params)
             if self.net.sam_rho:
@@ -217,11 +217,13 @@ Third-party code in modules, losses and hooks may decide in Python what to do.
 @contextlib.contextmanager
 def _kept_statistics(module: nn.Module) -> Iterator[None]:
     """Context in which batch normalisation uses a batch's statistics, but does not learn from them."""
-    norms = [(layer, layer.momentum) for layer in module.modules() if isinstance(layer, _BatchNorm)]
-    for layer, _ in norms:
+    norms = [(layer, layer.momentum, layer.num_batches_tracked) for layer in module.modules()
+             if isinstance(layer, _BatchNorm)]
+    for layer, _, n_batches in norms:
         layer.momentum = 0.0
+        layer.num_batches_tracked = None if n_batches is None else n_batches.clone()
     try:
         yield
     finally:
-        for layer, momentum in norms:
-            layer.momentum = momentum
+        for layer, momentum, n_batches in norms:
+            layer.momentum, layer.num_batches_tracked = momentum, n_batches

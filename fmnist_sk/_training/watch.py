@@ -59,5 +59,5 @@ class Watch:
 
     def _warn(self, n_threads: int, fewer: int, share: float) -> None:
         what_now = f"It continues with {fewer} for now." if self.may_change else "Set n_threads=1, or fewer than now."
-        warnings.warn(f"Other programs use the processors: {n_threads} threads of this fit wait for one another, and "
-                      f"compute only {share:.0%} of the time. {what_now}", UserWarning, stacklevel=2)
+        warnings.warn(f"Others use the processors: {n_threads} threads of this fit wait for one another, and compute "
+                      f"only {share:.0%} of the time. {what_now}", UserWarning, stacklevel=2)

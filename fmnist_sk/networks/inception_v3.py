@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from fmnist_sk._data.images import LabelledImages
 from fmnist_sk._data.ranges import value_range
-from fmnist_sk._data.statistics import content_hashes
+from fmnist_sk._data.statistics import CHUNK, content_hashes
 from fmnist_sk._network.optimizer import build_optimizer
 from fmnist_sk._runtime.precision import autocast, compute_dtype
 from fmnist_sk._storage.files import expanded
@@ -254,7 +254,7 @@ class InceptionV3Classifier(ImageClassifier):
         _, inverse = torch.unique(content_hashes(pixels, codes)[rows], return_inverse=True)
         distinct = rows.new_empty(int(inverse.max()) + 1).scatter_(0, inverse, rows)
         self._set_training(False)
-        features = pixels.new_empty(0)
+        features = pixels.new_empty(0)                  # of all pixels, 0 where they are in no part
         for start in range(0, len(distinct), self.batch_size):
             x = pixels[distinct[start:start + self.batch_size]].float().contiguous(memory_format=torch.channels_last)
             with torch.no_grad(), autocast(compute_dtype(self.precision, self.device_), self.device_):
@@ -263,11 +263,11 @@ class InceptionV3Classifier(ImageClassifier):
                 if x[0].numel() * x.element_size() * len(pixels) > MAX_CACHE_BYTES:
                     return None
                 self._frozen_shape = x.shape[1:]
-                features = x.new_empty(len(distinct), x[0].numel())
-            features[start:start + len(x)] = x.flatten(1)
-        of_all = features.new_zeros(len(pixels), features.shape[1])
-        of_all[rows] = features[inverse]
-        return of_all
+                features = x.new_zeros(len(pixels), x[0].numel())
+            features[distinct[start:start + len(x)]] = x.flatten(1)
+        for copies, first in zip(rows.split(CHUNK), distinct[inverse].split(CHUNK), strict=True):
+            features[copies] = features[first]
+        return features
 
     def load_params(self, f_params=None, f_optimizer=None, f_criterion=None, f_history=None, checkpoint=None,
                     use_safetensors=False, **kwargs):
