@@ -67,6 +67,7 @@ class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
     Examples
     --------
     >>> import numpy as np
+    >>> from fmnist_sk import PhotoToFashion
     >>> photo = np.full((300, 200, 3), 255, dtype=np.uint8)      # white
     >>> photo[100:250, 50:100] = (0, 0, 128)                     # and something dark blue
     >>> images = PhotoToFashion().fit_transform([photo])

@@ -171,6 +171,7 @@ class HOGTransformer(CallbackSupportMixin, TransformerMixin, Estimator):
 
     Examples
     --------
+    >>> import numpy as np
     >>> from fmnist_sk import HOGTransformer
     >>> HOGTransformer(cell=4).fit_transform(np.zeros((5, 28, 28), dtype=np.uint8)).shape
     (5, 1296)
