@@ -36,8 +36,9 @@ class _WholeNumber(Interval):
 class DeepEnsembleClassifier(MeanOfMembers, MetaEstimatorMixin, ClassifierMixin, Estimator):
     """Several networks that differ only by their random seeds; probabilities are averaged over them.
 
-    Deep ensembles (Lakshminarayanan et al., 2017, https://arxiv.org/abs/1612.01474): more accurate and better
-    calibrated than one network, at `n_members` times the cost.
+    Deep ensembles (Lakshminarayanan et al., 2017, https://arxiv.org/abs/1612.01474) are usually more accurate than one
+    network, at `n_members` times the cost. Members with label smoothing, such as the default, become more
+    underconfident by averaging: calibrate the ensemble.
 
     Parameters
     ----------
