@@ -39,8 +39,9 @@ class ImageClassifier(SkorchNet):
     """Neural network for small images: a scikit-learn classifier and a skorch net.
 
     Images X can be (n, features), (n, H, W) or (n, C, H, W): arrays, DataFrames, tensors on any device or skorch's
-    SliceDataset, uint8 or float, raw or scaled. Labels y can be any that scikit-learn's classifiers accept. Predictions
-    are NumPy arrays; with scikit-learn's ``array_api_dispatch`` and a tensor X they are tensors on X's device.
+    SliceDataset, uint8 or float, raw or scaled. Labels y are one per image, as scikit-learn's classifiers accept.
+    Predictions are NumPy arrays; with scikit-learn's ``array_api_dispatch`` and a tensor X they are tensors on X's
+    device.
 
     skorch's hooks, callbacks and helpers work as skorch documents them. Unless a callback or a subclass has a hook for
     batches, training waits for the device only once per epoch, and the history holds no batches.
@@ -64,7 +65,7 @@ class ImageClassifier(SkorchNet):
     batch_size : int
         Images per training step. On CUDA, validation and prediction use batches four times as large.
     optimizer : {"sgd", "adam", "adamw", "rmsprop", "asgd"} or torch optimizer class
-        The optimizer; its other settings are ``optimizer__*``, as in skorch.
+        The optimizer; its other settings are ``optimizer__*`` (in grids and `set_params`, not in the constructor).
     momentum : float
         Nesterov momentum of "sgd"; other optimizers do not use it.
     weight_decay : float
@@ -86,7 +87,7 @@ class ImageClassifier(SkorchNet):
         fit stops where the full-length fit would be after `max_epochs`, as a halving search with the resource
         `max_epochs` needs.
     criterion : {"cross_entropy", "focal", "sigmoid", "softmax_of_sigmoid", "mse"}, nn.Module class or instance
-        The loss; see `fmnist_sk.losses`. Its settings are ``criterion__*`` (in grids and `set_params`, as in skorch). A
+        The loss; see `fmnist_sk.losses`. Its settings are ``criterion__*`` (in grids and `set_params`). A
         module takes logits (n, n_classes) and class codes (n,), or with MixUp or CutMix class shares (n, n_classes),
         and has an attribute `reduction`, which training sets. Its method `probabilities`, if any, turns logits into
         probabilities; otherwise softmax does.
@@ -172,8 +173,8 @@ class ImageClassifier(SkorchNet):
         this process may use (by its affinity and its container's quota); None: PyTorch's own setting. Candidates of a
         search that run in threads of one process (``joblib.parallel_config("threading")``) should share the cores:
         cores // n_jobs. joblib's processes do so by themselves. A forked process uses one thread. A fit warns if other
-        programs keep its threads waiting, which can make it 60 times slower; if neither `n_threads` nor `random_state`
-        is set, it goes on with fewer threads.
+        programs keep its threads waiting, which can make it take more than ten times as long; if neither `n_threads`
+        nor `random_state` is set, it continues with fewer threads.
     precision : {"auto", "bf16", "fp32"}
         Arithmetic of the network. "auto" is bfloat16 if the hardware supports it (AVX512-BF16, AMX, CUDA from Ampere),
         which is faster. Weights, loss and probabilities are always float32.

@@ -42,7 +42,7 @@ class Constant(Schedule):
 
 
 class OneCycle(Schedule):
-    """Linear rise from a tenth of `lr` to `lr`, then linear decay to zero.
+    """Linear rise from ``start * lr`` to `lr`, then linear decay to zero.
 
     Momentum stays constant, unlike in the paper.
 

@@ -54,7 +54,7 @@ class RandomCrop(RandomTransformer):
     padding : int
         Pixels on every side, so that images move by up to this many pixels in each direction; 10,000 at most.
     p, only, exclude, image_shape, random_state
-        As in `RandomHorizontalFlip`.
+        As in `RandomHorizontalFlip`, but `p` is 1.0 by default.
 
     Examples
     --------
@@ -105,7 +105,7 @@ class RandomAffine(RandomTransformer):
     shear : float
         Largest angle in degrees by which columns lean, to either side; below 90.
     p, only, exclude, image_shape, random_state
-        As in `RandomHorizontalFlip`.
+        As in `RandomHorizontalFlip`, but `p` is 1.0 by default.
 
     Examples
     --------
