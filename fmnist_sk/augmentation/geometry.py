@@ -24,7 +24,7 @@ class RandomHorizontalFlip(RandomTransformer):
     p : float
         Probability for each image.
     only, exclude : array-like of labels, optional
-        Change only these classes, or all but these. Report 3 never mirrors shoes: ``exclude=[5, 7, 9]``.
+        Change only these classes, or all but these: ``exclude=[5, 7, 9]`` leaves Fashion-MNIST's shoes alone.
     image_shape : (height, width) or (channels, height, width), optional
         Shape of flat rows in a Pipeline; default: the square they fill. Not needed in the classifier's `augment=`.
     random_state : int, RandomState or None

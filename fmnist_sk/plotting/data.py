@@ -81,8 +81,8 @@ class EmbeddingDisplay:
         Parameters
         ----------
         method : {"tsne", "pca"}
-            scikit-learn's t-SNE (van der Maaten and Hinton, 2008) of the first 50 principal components, as in report 2,
-            or the first two principal components.
+            scikit-learn's t-SNE (van der Maaten and Hinton, 2008) of the first 50 principal components, or the first
+            two principal components.
         max_images : int
             If there are more images, a random, stratified subset of this size is drawn.
         class_names : sequence of n_classes strings, optional

@@ -68,7 +68,7 @@ class FeatureMapsDisplay:
     @classmethod
     def from_estimator(cls, classifier: ImageClassifier, X: ArrayLike | Tensor, *,
                        layers: Sequence[str] | None = None, n_channels: int = 12, ax=None) -> FeatureMapsDisplay:
-        """The maps of every convolution and pooling, as report 2 drew them, or of `layers`.
+        """The maps of every convolution and pooling, or of `layers`.
 
         Parameters
         ----------
