@@ -168,7 +168,8 @@ def reliability():
     for part, text in (("kills", "{}: SIGKILL at a random moment"), ("full disk", "{}: the disk is full"),
                        ("damage", "{}: bits flipped, truncated, overwritten")):
         for name, row in parts.get(part, {"rows": {}})["rows"].items():
-            rows[text.format(name)] = row["injected"], row["lost"], row.get("note", "")
+            note = f"{row['went_on']} resumed from a checkpoint" if row.get("went_on") else row.get("note", "")
+            rows[text.format(name)] = row["injected"], row["lost"], note
     lines = [f"Tried by `examples/benchmarks/reliability.py` ({revisions(parts.values())}). A case counts as lost if "
              "it did not end as promised, or if something was changed or read as something else.", "",
              "| | tried | lost | |", "|---|---|---|---|"]
