@@ -24,3 +24,4 @@ for row, photo, image, probabilities in zip(axes, photos, images, model.predict_
     row[1].set_title(f"{CLASS_NAMES[probabilities.argmax()]}: {probabilities.max():.0%}")
     for ax in row:
         ax.axis("off")
+plt.show()
