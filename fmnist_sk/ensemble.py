@@ -56,7 +56,7 @@ class DeepEnsembleClassifier(MeanOfMembers, MetaEstimatorMixin, ClassifierMixin,
         package whose networks consist of convolutions, dense layers, batch normalisation, dropout, poolings,
         activations and sums, without a triplet term and without scikit-learn's callbacks. All others are trained in
         turn, whatever `together` says. With ``verbose=1``, each epoch prints a line for each member, in their order.
-        "auto", from version 0.1.0, means False.
+        The old value "auto" is treated as False.
     random_state : int, RandomState or None
         Source of the members' seeds.
 

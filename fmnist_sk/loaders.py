@@ -80,7 +80,7 @@ def load_csv(path: str | os.PathLike, *, member: str | None = None, image_shape:
         There is no file at `path`.
     ValueError
         The content is not a table of whole numbers from 0 to 255 with labels of one kind, its columns are ambiguous, it
-        is absurdly large, or the archive does not hold exactly one CSV file, or lacks `member`.
+        is too large, or the archive does not hold exactly one CSV file, or lacks `member`.
 
     Examples
     --------

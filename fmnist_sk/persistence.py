@@ -135,7 +135,7 @@ def load(path: str | os.PathLike, device: str | torch.device = "auto", *, truste
     ValueError
         For a file that is damaged, from a later version or not written by `save`, and for classes that are not trusted.
     TypeError, FileNotFoundError
-        For something that is not a path, or a path without a file.
+        `path` is not a path, or there is no file.
     ImportError
         Without the extra.
 

@@ -101,7 +101,7 @@ class MixUp(MixingTransformer):
 
 @dataclass(eq=False, repr=False)
 class CutMix(MixingTransformer):
-    """Paste a rectangle of another image, at its place (Yun et al., 2019, https://arxiv.org/abs/1905.04899).
+    """Paste a rectangle of another image, at the same position (Yun et al., 2019, https://arxiv.org/abs/1905.04899).
 
     The rectangle has the image's proportions, and its centre lies anywhere in the image; what sticks out is cut off,
     and labels are mixed in proportion to the remaining area.
