@@ -1,4 +1,4 @@
-"""From raw Fashion-MNIST images to a trained, inspected and saved classifier, in 2 to 3 minutes on two CPU cores.
+"""From raw Fashion-MNIST images to a trained, inspected and saved classifier, in about three minutes on two CPU cores.
 
     python examples/quickstart.py
 

@@ -32,7 +32,7 @@ except ImportError as error:
 LARGEST_FILE = 20 * 2**20           # bytes
 TITLE = "What is in this photo?"
 GARMENTS = "One garment on a plain background works best. The model knows ten kinds of clothes and nothing else: " \
-           "it takes even a cat for one of them."
+           "it will call even a cat one of them."
 SHADES = ["#202020", "#707070", "#b0b0b0", "#ffffff"]
 PICTURES = [str(Path(__file__).resolve().parent / "pictures" / name) for name in ("sneaker.jpg", "dress.png")]
 FONTS = ["system-ui", "sans-serif"]                 # none that would have to be fetched from elsewhere

@@ -1,4 +1,4 @@
-"""scikit-learn-compatible neural networks for small images, Fashion-MNIST first."""
+"""Neural networks for small images such as Fashion-MNIST, as scikit-learn classifiers."""
 from fmnist_sk import augmentation, networks, plotting
 from fmnist_sk._runtime.version import __version__
 from fmnist_sk.attribution import grad_cam

@@ -39,11 +39,11 @@ class ImageClassifier(SkorchNet):
     """Neural network for small images: a scikit-learn classifier and a skorch net.
 
     Images X can be (n, features), (n, H, W) or (n, C, H, W): arrays, DataFrames, tensors on any device or skorch's
-    SliceDataset, uint8 or float, raw or scaled. Labels y can be any that scikit-learn's classifiers accept. Predictions
-    are NumPy arrays; with scikit-learn's ``array_api_dispatch`` and a tensor X they are tensors on X's device.
+    SliceDataset, uint8 or float, raw or scaled. Labels y are one per image, as scikit-learn's classifiers accept.
+    Predictions are NumPy arrays; with scikit-learn's ``array_api_dispatch`` and a tensor X they are tensors on X's
+    device.
 
-    skorch's hooks, callbacks and helpers work as skorch documents them. Unless a callback or a subclass has a hook for
-    batches, training waits for the device only once per epoch, and the history holds no batches.
+    skorch's hooks, callbacks and helpers work as skorch documents them (see the guide's page on training).
 
     Parameters
     ----------
@@ -62,9 +62,9 @@ class ImageClassifier(SkorchNet):
     max_epochs : int
         Passes over the training images in a fit.
     batch_size : int
-        Images per training step. On CUDA, validation and prediction use batches four times as large.
+        Images per training step. A single image that would be left over joins the batch before it. On CUDA, validation and prediction use batches four times as large.
     optimizer : {"sgd", "adam", "adamw", "rmsprop", "asgd"} or torch optimizer class
-        The optimizer; its other settings are ``optimizer__*``, as in skorch.
+        The optimizer; its other settings are ``optimizer__*`` (in grids and `set_params`, not in the constructor).
     momentum : float
         Nesterov momentum of "sgd"; other optimizers do not use it.
     weight_decay : float
@@ -79,15 +79,15 @@ class ImageClassifier(SkorchNet):
         step uses the gradient at the point of largest loss within this distance. Works with any optimizer and takes
         twice the time.
     schedule : {"constant", "multi_step", "exponential", "reduce_on_plateau", "cosine", "one_cycle"}, schedule or class
-        How the learning rate changes over a fit: a name, an object from `fmnist_sk.schedules` such as
-        ``Cosine(warmup=0.1)``, or a class of torch.optim.lr_scheduler.
+        How the learning rate changes over a fit: a name, an object such as ``Cosine(warmup=0.1)`` (see `OneCycle` and
+        the other schedules), or a class of torch.optim.lr_scheduler.
     schedule_epochs : int or None
         Epochs over which `schedule` and `swa` are planned, at least `max_epochs`; None: `max_epochs`. If larger, the
         fit stops where the full-length fit would be after `max_epochs`, as a halving search with the resource
         `max_epochs` needs.
     criterion : {"cross_entropy", "focal", "sigmoid", "softmax_of_sigmoid", "mse"}, nn.Module class or instance
-        The loss; see `fmnist_sk.losses`. Its settings are ``criterion__*`` (in grids and `set_params`, as in skorch). A
-        module takes logits (n, n_classes) and class codes (n,), or with MixUp or CutMix class shares (n, n_classes),
+        The loss; see `CrossEntropy` and the other losses. Its settings are ``criterion__*`` (in grids, `set_params`).
+        A module takes logits (n, n_classes) and class codes (n,), or with MixUp or CutMix class shares (n, n_classes),
         and has an attribute `reduction`, which training sets. Its method `probabilities`, if any, turns logits into
         probabilities; otherwise softmax does.
     label_smoothing : float
@@ -95,14 +95,13 @@ class ImageClassifier(SkorchNet):
         https://arxiv.org/abs/1512.00567). Applies to named losses and to classes that accept it; an instance keeps its
         own.
     triplet_weight : float
-        Weight of a triplet loss on the input of the last layer; see `fmnist_sk.losses.TripletLoss`. 0 for none. It is
-        part of train_loss, not of valid_loss.
+        Weight of a triplet loss on the input of the last layer; see `TripletLoss`. 0 for none. It is part of
+        train_loss, not of valid_loss.
     triplet_margin : float
         Margin by which distances between classes should exceed those within a class, from 0 to 2.
     augment : name of a preset, random transformer, list or Pipeline of them, or None
-        Random changes, drawn afresh for every image of every batch, in training only. Presets (see
-        `fmnist_sk.augmentation`): "light" shifts by up to one pixel, "fashion" also mirrors, "strong", "report_1",
-        "report_2", "report_3".
+        Random changes, drawn afresh for every image of every batch, in training only. Presets (see `Preset`): "light"
+        shifts by up to one pixel, "fashion" also mirrors, "strong", "report_1", "report_2", "report_3".
     ema : float or None
         Validate and predict with an exponential moving average of the weights, with this decay, such as 0.999. In the
         n-th step the decay is at most ``n / (9 + n)``, so that the initial weights are soon forgotten. Further training
@@ -114,9 +113,10 @@ class ImageClassifier(SkorchNet):
         statistics of the average.
     teacher : fitted classifier, or None
         Knowledge distillation (Hinton et al., 2015, https://arxiv.org/abs/1503.02531): the network learns the
-        probabilities that this classifier gives each augmented image, beside its label. The classifier has the same
-        `classes_` and was fitted on images of the same shape and scale: one of this package, a DeepEnsembleClassifier
-        or any other with predict_proba. Networks of this package are asked without their test-time augmentation.
+        probabilities that this classifier gives each augmented image, in addition to its label. The classifier has the
+        same `classes_` and was fitted on images of the same shape and scale: one of this package, a
+        DeepEnsembleClassifier or any other with predict_proba. Networks of this package predict without their test-time
+        augmentation.
         Clones share the classifier; saved files leave it out.
     teacher_weight : float
         Share of the target that is the teacher's, from 0 to 1; the rest is the label's.
@@ -124,14 +124,15 @@ class ImageClassifier(SkorchNet):
         Test-time augmentation: probabilities are averaged over each image and its mirror image, or its shifts by a
         pixel in four directions, or both (10 views). Used in predictions, not in validation.
     tta_below : float or None
-        Use `tta` only for images whose largest probability without it is below this, from 0 to 1; for most images it
-        would only take time. None: use it for all images.
+        Use `tta` only for images whose largest probability without it is below this, from 0 to 1; for the others it
+        rarely changes the prediction. None: use it for all images.
     class_weight : dict, "balanced" or None
         Factor of the loss for each label, 1 for those missing from a dict; "balanced" gives all classes the same total
         weight.
     validation_fraction : float, int or None
         Share (0 to 1) or number of the distinct training images to hold out, stratified by class. Copies of an image
-        stay together. valid_loss is computed like the training loss, including smoothing and weights.
+        with one label stay together. valid_loss is computed like the training loss, including smoothing and weights, but without the
+        shares of a teacher and of the triplet loss.
     validation_data : (X, y) or None
         Validation images, instead of held-out ones.
     monitor : {"valid_acc", "valid_loss"}
@@ -139,9 +140,9 @@ class ImageClassifier(SkorchNet):
     keep_best : bool
         With validation images, end with the weights of the best epoch.
     early_stopping : bool
-        Stop once the best epoch is `patience` epochs ago. Needs validation images.
+        Stop after `patience` epochs without a better score. Needs validation images.
     patience : int
-        Epochs without a better score after which `early_stopping` ends the fit.
+        Number of epochs for `early_stopping`.
     warm_start : bool
         Whether a further fit continues training the same network, for `max_epochs` more. Changed training parameters
         take effect; network, optimizer class and device stay as they are.
@@ -159,7 +160,7 @@ class ImageClassifier(SkorchNet):
         Keep the file of a complete fit. When the same fit is run again, it reads the file instead of training, so a
         search that was killed repeats none of its complete fits. With `schedule_epochs`, a fit with more `max_epochs`
         continues from the file of one with fewer, and ends as if it had never stopped. A file is about four times as
-        large as the weights; the folder is yours to delete. Needs a `random_state`. Fits with different `callbacks` do
+        large as the weights; delete the folder when done. Needs a `random_state`. Fits with different `callbacks` do
         not share a file; fits with different numbers of threads do, as they differ only by rounding.
     random_state : int, RandomState or None
         An int makes fits repeatable: bit-identical on one machine with the same number of threads, whatever other
@@ -172,8 +173,8 @@ class ImageClassifier(SkorchNet):
         this process may use (by its affinity and its container's quota); None: PyTorch's own setting. Candidates of a
         search that run in threads of one process (``joblib.parallel_config("threading")``) should share the cores:
         cores // n_jobs. joblib's processes do so by themselves. A forked process uses one thread. A fit warns if other
-        programs keep its threads waiting, which can make it 60 times slower; if neither `n_threads` nor `random_state`
-        is set, it goes on with fewer threads.
+        programs keep its threads waiting, which can make it take more than ten times as long; if neither `n_threads`
+        nor `random_state` is set, it continues with fewer threads.
     precision : {"auto", "bf16", "fp32"}
         Arithmetic of the network. "auto" is bfloat16 if the hardware supports it (AVX512-BF16, AMX, CUDA from Ampere),
         which is faster. Weights, loss and probabilities are always float32.
@@ -190,15 +191,18 @@ class ImageClassifier(SkorchNet):
         Channels, height and width of the training images.
     value_range_ : tuple of 2 floats
         The smallest and the largest training pixel.
-    history_ : skorch's History: a dict for every epoch with train_loss, train_acc, valid_loss, valid_acc, lr, dur, and
-        valid_class_acc_0, valid_class_acc_1, ..., the accuracy of each class in the order of ``classes_``
+    history_ : History
+        skorch's History: a dict for every epoch with train_loss, train_acc, valid_loss, valid_acc, lr, dur, and
+        valid_class_acc_0, valid_class_acc_1, ..., the accuracy of each class in the order of ``classes_``.
     best_epoch_ : int
         The epoch with the best monitored score, counted from 1; only if there were validation images.
     n_iter_ : int
         Epochs trained in total.
-    n_features_in_, feature_names_in_ : as in scikit-learn; for images, `n_features_in_` counts all values of an image,
-        since the classifier also accepts images as rows. Estimators that compare it with ``X.shape[1]`` (mapie)
-        therefore need images as rows, with `image_shape`.
+    n_features_in_ : int
+        Number of values of an image, since the classifier also accepts images as rows. Estimators that compare it with
+        ``X.shape[1]`` (mapie) therefore need images as rows, with `image_shape`.
+    feature_names_in_ : ndarray of str
+        The column names, if X was a DataFrame with names.
     device_ : torch.device
         The device of the network.
     module_, criterion_, optimizer_, callbacks_ : as in skorch

@@ -17,12 +17,24 @@ def dask_backend(scatter: Sequence = (), client=None):
 
     Parameters
     ----------
-    scatter : list of arrays that are sent once, before the first task; they must be the very objects passed to fit
+    scatter : list or tuple of arrays
+        Data that are sent once, before the first task; they must be the very objects passed to fit.
     client : distributed.Client
         The cluster's client. Default: the most recently created one.
 
-    Needs the extra ``fmnist_sk[dask]``. Raises ImportError without it, ValueError if there is no client, and TypeError
-    unless `scatter` is a list or tuple and `client` a Client.
+    Returns
+    -------
+    joblib backend
+        For ``joblib.parallel_config``.
+
+    Raises
+    ------
+    ImportError
+        Without the extra ``fmnist_sk[dask]``.
+    ValueError
+        If there is no client.
+    TypeError
+        Unless `scatter` is a list or tuple and `client` a Client.
     """
     distributed = optional("distributed", "Clusters are accessed through", "dask")
     if not isinstance(scatter, (list, tuple)):

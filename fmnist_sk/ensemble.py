@@ -36,8 +36,9 @@ class _WholeNumber(Interval):
 class DeepEnsembleClassifier(MeanOfMembers, MetaEstimatorMixin, ClassifierMixin, Estimator):
     """Several networks that differ only by their random seeds; probabilities are averaged over them.
 
-    Deep ensembles (Lakshminarayanan et al., 2017, https://arxiv.org/abs/1612.01474): more accurate and better
-    calibrated than one network, at `n_members` times the cost.
+    Deep ensembles (Lakshminarayanan et al., 2017, https://arxiv.org/abs/1612.01474) are usually more accurate than one
+    network, at `n_members` times the cost. Members with label smoothing, such as the default, become more
+    underconfident by averaging: calibrate the ensemble.
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ class DeepEnsembleClassifier(MeanOfMembers, MetaEstimatorMixin, ClassifierMixin,
         package whose networks consist of convolutions, dense layers, batch normalisation, dropout, poolings,
         activations and sums, without a triplet term and without scikit-learn's callbacks. All others are trained in
         turn, whatever `together` says. With ``verbose=1``, each epoch prints a line for each member, in their order.
-        "auto", from version 0.1.0, means False.
+        The old value "auto" is treated as False.
     random_state : int, RandomState or None
         Source of the members' seeds.
 

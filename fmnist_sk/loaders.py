@@ -80,7 +80,7 @@ def load_csv(path: str | os.PathLike, *, member: str | None = None, image_shape:
         There is no file at `path`.
     ValueError
         The content is not a table of whole numbers from 0 to 255 with labels of one kind, its columns are ambiguous, it
-        is absurdly large, or the archive does not hold exactly one CSV file, or lacks `member`.
+        is too large, or the archive does not hold exactly one CSV file, or lacks `member`.
 
     Examples
     --------
@@ -167,10 +167,10 @@ def load_image_folder(folder: str | os.PathLike, *, size: int | tuple[int, int] 
 
     Pictures can lie at any depth in a subfolder. Files and folders whose names begin with a dot, and files without a
     picture's extension, are skipped. A warning names pictures in unsupported formats, pictures outside the subfolders,
-    and empty subfolders. These are classes in target_names nevertheless, so that several folders number their classes
-    alike; the names of a classifier's own classes are ``target_names[classifier.classes_]``. Classes, and the pictures
-    of each, are sorted by name, in the same order on every machine. Photos are rotated as their EXIF data say;
-    transparent areas become white. Memory holds only the images and one picture per thread.
+    and empty subfolders. Empty subfolders still appear in `target_names`, so class numbers agree across folders; the
+    names of a classifier's own classes are ``target_names[classifier.classes_]``. Classes, and the pictures of each,
+    are sorted by name, in the same order on every machine. Photos are rotated according to their EXIF data; transparent
+    areas become white. Memory holds only the images and one picture per thread.
 
     Needs the extra ``fmnist_sk[photo]``. `ImageReader` reads pictures as a step of a Pipeline.
 

@@ -87,7 +87,7 @@ class CrossEntropy(Loss):
 class FocalLoss(Loss):
     """Focal loss: ``-sum(alpha * t * (1 - p) ** gamma * log(p))``, so that easy images count less.
 
-    t are the target's shares, p the softmax of the logits. Report 3 uses it without giving its gamma; 2 is the paper's.
+    t are the target's shares, p the softmax of the logits. The default gamma is the paper's.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ class SigmoidLoss(Loss):
     over_classes : {"sum", "mean"}
         Gradients of the sum over classes are as large as those of cross-entropy; gradients of the mean, as in
         ``nn.BCEWithLogitsLoss``, are smaller by the number of classes, so weight decay counts for more. The mean is our
-        reading of report 1's "sigmoid".
+        reading of the "sigmoid" of report 1 (see the guide's page on networks).
 
     Examples
     --------
@@ -175,8 +175,8 @@ class SigmoidLoss(Loss):
 class SoftmaxOfSigmoid(Loss):
     """Cross-entropy of sigmoid outputs: ``-sum(t * log(p))`` with p the softmax of the logits' logistic sigmoids.
 
-    The literal reading of report 1's "sigmoid". No p is above ``e / (e + n_classes - 1)``, 0.23 for ten classes, so the
-    loss never comes near zero.
+    The literal reading of the "sigmoid" of report 1 (see the guide's page on networks). No p is above
+    ``e / (e + n_classes - 1)``, 0.23 for ten classes, so the loss never comes near zero.
 
     Parameters
     ----------
@@ -202,7 +202,7 @@ class SoftmaxOfSigmoid(Loss):
 
 
 class SquaredError(Loss):
-    """Report 0's mean squared error of one-hot targets: ``mean((z - t) ** 2)`` over the classes, z the logits.
+    """Mean squared error of one-hot targets: ``mean((z - t) ** 2)`` over the classes, with z the logits.
 
     The logits then estimate probabilities themselves; predict_proba gives the nearest vector whose entries are not
     negative and sum to one. Gradients are smaller than those of cross-entropy by about the number of classes.
@@ -243,7 +243,7 @@ class TripletLoss(nn.Module):
     """Pulls features of one class together and pushes those of different classes apart, using the hardest examples.
 
     For each image of a batch, ``max(0, margin + d(farthest of its class) - d(nearest of another class))`` with d the
-    Euclidean distance of the features, scaled to length 1: "batch hard". Report 3 suggested it.
+    Euclidean distance of the features, scaled to length 1: "batch hard".
 
     Parameters
     ----------

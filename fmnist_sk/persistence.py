@@ -135,7 +135,7 @@ def load(path: str | os.PathLike, device: str | torch.device = "auto", *, truste
     ValueError
         For a file that is damaged, from a later version or not written by `save`, and for classes that are not trusted.
     TypeError, FileNotFoundError
-        For something that is not a path, or a path without a file.
+        `path` is not a path, or there is no file.
     ImportError
         Without the extra.
 
@@ -224,8 +224,8 @@ def _no_logits(n_classes: int, x: Any) -> Tensor:
 def load_pretrained(name: str = "small", device: str | torch.device = "auto") -> ImageClassifier:
     """A network that comes with the package, trained on Fashion-MNIST: images (n, 28, 28) to labels 0 to 9.
 
-    `CLASS_NAMES` names the labels; `PhotoToFashion` turns photos into such images. Data, recipe, measured accuracy and
-    limits are in the networks' model card, fmnist_sk/pretrained/README.md.
+    ``CLASS_NAMES`` names the labels; `PhotoToFashion` turns photos into such images. Data, recipe, measured accuracy
+    and limits are in the networks' model card, fmnist_sk/pretrained/README.md.
 
     Parameters
     ----------

@@ -32,17 +32,17 @@ class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
     """Photos of one garment each, as images like Fashion-MNIST's: 28 x 28, gray, bright on black, filling the frame.
 
     The steps are those by which the data set was made (Xiao, Rasul and Vollgraf, 2017, section 2,
-    https://arxiv.org/abs/1708.07747): trim edges of the background's colour, reduce the longest edge to `size`,
+    https://arxiv.org/abs/1708.07747): trim edges of the background's colour, downscale the longest edge to `size`,
     sharpen with a Gaussian of radius and deviation 1, extend the shortest edge to `size` with the garment in the
-    centre, invert, make gray. Before that, photos are rotated as their EXIF data say, frames and bars of one colour are
-    cut off, and pixels of the background's colour become white, as in the shop's pictures, or black if the background
-    is dark. The background must be visible along most of the photo's edges. It can be noisy and can darken towards a
-    side or the corners; strong wrinkles and patterns are mistaken for garments. In partly transparent pictures, the
-    opaque part is the garment; pale ones become brighter, because white paper would hide them.
+    centre, invert, convert to grayscale. Before that, photos are rotated according to their EXIF data, frames and bars
+    of one colour are cut off, and pixels of the background's colour become white, as in the shop's pictures, or black
+    if the background is dark. The background must be visible along most of the photo's edges. It can be noisy and can
+    darken towards a side or the corners; strong wrinkles and patterns are mistaken for garments. In partly transparent
+    pictures, the opaque part is the garment; pale ones become brighter, because white paper would hide them.
 
     A photo is a path, the bytes of a file, a Pillow image, or an array or tensor (height, width), (height, width, 3) or
     (height, width, 4): uint8, bool, or floats from 0 to 1. Files are read as BMP, GIF, JPEG, PNG, PPM or WebP, and as
-    AVIF and HEIC if Pillow can (HEIC with the package pillow-heif); of several pictures, the first.
+    AVIF and HEIC if Pillow can (HEIC with the package pillow-heif); from multi-page files, the first page.
 
     Needs the extra ``fmnist_sk[photo]``.
 
@@ -67,6 +67,7 @@ class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
     Examples
     --------
     >>> import numpy as np
+    >>> from fmnist_sk import PhotoToFashion
     >>> photo = np.full((300, 200, 3), 255, dtype=np.uint8)      # white
     >>> photo[100:250, 50:100] = (0, 0, 128)                     # and something dark blue
     >>> images = PhotoToFashion().fit_transform([photo])

@@ -82,8 +82,8 @@ class _PixelMap(CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin, Es
 class ImageScaler(_PixelMap):
     """Map the range of the training pixels, smallest to largest, to `feature_range`.
 
-    Raw images (0 to 255) become 0 to 1, the first step of all five reports. Unlike MinMaxScaler, which uses a range per
-    pixel, it uses one for all pixels, so images keep their contrast. ``x -> (x - shift_) / scale_``.
+    Raw images (0 to 255) become 0 to 1. Unlike MinMaxScaler, which uses a range per pixel, it uses one for all pixels,
+    so images keep their contrast. ``x -> (x - shift_) / scale_``.
 
     Parameters
     ----------
@@ -171,6 +171,7 @@ class HOGTransformer(CallbackSupportMixin, TransformerMixin, Estimator):
 
     Examples
     --------
+    >>> import numpy as np
     >>> from fmnist_sk import HOGTransformer
     >>> HOGTransformer(cell=4).fit_transform(np.zeros((5, 28, 28), dtype=np.uint8)).shape
     (5, 1296)

@@ -33,8 +33,8 @@ class ImageReader(CallbackSupportMixin, TransformerMixin, Estimator):
 
     A picture is a path, the bytes of a file, a Pillow image, or an array or tensor (height, width), (height, width, 3)
     or (height, width, 4): uint8, bool, or floats from 0 to 1. Files are read as BMP, GIF, JPEG, PNG, PPM or WebP, and
-    as AVIF and HEIC if Pillow can (HEIC with the package pillow-heif); of several pictures, the first. Photos are
-    rotated as their EXIF data say; transparent areas become white.
+    as AVIF and HEIC if Pillow can (HEIC with the package pillow-heif); from multi-page files, the first page. Photos
+    are rotated according to their EXIF data; transparent areas become white.
 
     Needs the extra ``fmnist_sk[photo]``.
 

@@ -40,8 +40,8 @@ def recipe(name: str, device: str | torch.device = "cpu", **overrides: Any) -> d
         - "wide" is the most accurate, in a minute and a half on a GPU: blocks and widths of WRN-16-4 (Zagoruyko and
           Komodakis, 2016, https://arxiv.org/abs/1605.07146) and random erasing.
     device : str or torch.device
-        Where the classifier will train: on "cuda" the batches of "fast" and "accurate" are larger. The classifier's own
-        parameter `device` is not set.
+        Where the classifier will train: on "cuda", "fast" and "accurate" have larger batches, and "fast" another
+        learning rate and number of epochs. The classifier's own parameter `device` is not set.
     **overrides
         Parameters of the classifier that replace the recipe's or add to them.
 

@@ -42,7 +42,7 @@ class Constant(Schedule):
 
 
 class OneCycle(Schedule):
-    """Linear rise from a tenth of `lr` to `lr`, then linear decay to zero.
+    """Linear rise from ``start * lr`` to `lr`, then linear decay to zero.
 
     Momentum stays constant, unlike in the paper.
 
@@ -122,7 +122,7 @@ class Cosine(Schedule):
 
 
 class MultiStep(Schedule):
-    """A learning rate that is multiplied by `factor` at each milestone, as in report 0.
+    """A learning rate that is multiplied by `factor` at each milestone.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ class MultiStep(Schedule):
 class Exponential(Schedule):
     """A learning rate that is multiplied by `factor` after every `every` batches or epochs.
 
-    Report 3 multiplies by 0.9 after every 10,000 of 250,000 batches: ``Exponential(0.9, every=1 / 25, per="batch")``.
+    ``Exponential(0.9, every=1 / 25, per="batch")`` multiplies by 0.9 after each of 25 parts of a fit.
 
     Parameters
     ----------
@@ -197,7 +197,7 @@ class Exponential(Schedule):
 class ReduceOnPlateau(Schedule):
     """A learning rate that is multiplied by `factor` when a score has not improved for more than `patience` epochs.
 
-    As in report 2; epochs are counted as in PyTorch's ReduceLROnPlateau.
+    Epochs are counted as in PyTorch's ReduceLROnPlateau.
 
     Parameters
     ----------

@@ -24,6 +24,19 @@ def test_docstrings_are_in_numpydocs_form(name):
     assert errors == []
 
 
+METHODS = ["cluster.dask_backend", *(
+    f"{name}.{method}" for name in PUBLIC if inspect.isclass(kind := getattr(fmnist_sk, name)) for method in vars(kind)
+    if not method.startswith("_") and inspect.isroutine(getattr(kind, method)) and getattr(kind, method).__doc__)]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_sections_of_methods_are_in_numpydocs_form(name):
+    """Sections have known names, and "Parameters" has nothing but parameters."""
+    result = validate(f"fmnist_sk.{name}")
+    assert [error for error in result["errors"] if error[0] in {"GL06", "GL07", "PR02", "PR03"}] == []
+    assert ">>> " not in result["docstring"].partition("\nExamples\n")[0]
+
+
 @pytest.mark.parametrize("name", PUBLIC)
 def test_everything_public_has_an_example(name):
     assert re.search(r"^Examples\n-+$", inspect.getdoc(getattr(fmnist_sk, name)), re.MULTILINE)

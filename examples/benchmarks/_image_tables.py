@@ -8,11 +8,12 @@ def forms():
     for run in runs:
         found.setdefault(run["form"], []).append(run["valid_accuracy"])
     n, seeds = next(run["n_images"] for run in runs if run["form"] != "digits"), len({run["seed"] for run in runs})
-    shown = ", ".join(f"{form} {percent(values)}" for form, values in found.items() if form != "digits")
-    return ["The default recipe learns other forms of images as well as gray ones on black. Trained on "
-            f"{n:,} images of Fashion-MNIST, it classifies these percentages of 6,000 others correctly (mean ± "
-            f"standard deviation over {seeds} seeds): {shown}; of scikit-learn's digits, 8 x 8 pixels, "
-            f"{percent(found['digits'])} ({where(result).rpartition(', ')[0]}, {revisions(runs)})."]
+    names = {"digits": "scikit-learn's digits, 8 x 8 pixels, instead of garments"}
+    return ["The default recipe learns other forms of images as well as gray ones on black. It is trained on "
+            f"{n:,} images of Fashion-MNIST and tried on 6,000 others. Figures are means ± standard deviation over "
+            f"{seeds} seeds ({where(result).rpartition(', ')[0]}, {revisions(runs)}).", "",
+            "| form of the images | accuracy, % |", "|---|---|",
+            *(f"| {names.get(form, form)} | {percent(values)} |" for form, values in found.items())]
 
 
 def own_pictures():
@@ -36,11 +37,11 @@ def photos():
     result = load("photos")
     rows = result["measured"]["backgrounds"]
     return ["`load_pretrained()` was tried on photos made from training images, up to "
-            f"{max(row['n'] for row in rows.values())} on each background. It predicts the same class for the photo as "
-            "for the image itself in these shares of cases: "
-            + ", ".join(f"{name} {row['agrees']:.1%}" for name, row in rows.items())
-            + f" ({where(result).partition(', ')[2]}). "
-            "Its accuracy on other kinds of photographs has not been measured."]
+            f"{max(row['n'] for row in rows.values())} on each background. The table has the share of photos for which "
+            f"it predicts the same class as for the image itself ({where(result).partition(', ')[2]}). Its accuracy on "
+            "other kinds of photographs has not been measured.", "",
+            "| background | same class, % |", "|---|---|",
+            *(f"| {name} | {100 * row['agrees']:.1f} |" for name, row in rows.items())]
 
 
 def pretrained():

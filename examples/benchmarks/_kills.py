@@ -148,6 +148,6 @@ def kills(args) -> dict:
                     lost += 1
         rows[name] = {"injected": injected, "went_on": went_on, "lost": lost}
         if went_on:
-            rows[name]["note"] = f"{went_on} went on from a checkpoint"
+            rows[name]["note"] = f"{went_on} resumed from a checkpoint"
         print(f"kills of {name}: {rows[name]}", flush=True)
     return rows

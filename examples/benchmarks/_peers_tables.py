@@ -52,12 +52,14 @@ def epochs(settings, rows, machine):
 def fits(settings, rows, machine):
     on_device = any(row["mib_peak_on_device"] is not None for row in rows.values())
     minutes = sorted({f"{row['minutes']:g}" for row in rows.values()})
+    fewer = (f", and to fewer images where the fit would take more than {' or '.join(minutes)} minutes"
+             if len({row["images"] for row in rows.values()}) > 1 else "")
     lines = ["**Whole fits, side by side**, each in a process of its own. The CNN above is trained for "
              f"{settings['epochs']} epochs (in plain skorch in float32) as the process's first fit. The memory "
              "allocator has its default settings, which only this package changes, during its fits. scikit-learn's own "
-             "estimators are fitted after trials with fewer images, and to fewer images where the fit would take more "
-             f"than {' or '.join(minutes)} minutes. Accuracy and time of predictions are those for the 10,000 test "
-             "images, read once. Memory is that of the process, before the fit (imports and data) and at its peak. "
+             f"estimators are fitted after trials with fewer images{fewer}. Accuracy and time of predictions are those "
+             "for the 10,000 test images, read once. Memory is that of the process, before the fit (imports and data) "
+             "and at its peak. "
              f"Figures are means over seeds, times are medians ({machine}).", "",
              "| | training images | seeds | test accuracy, % | fit, s | predictions, s | MiB before | peak, MiB |"
              + (" peak on the GPU, MiB |" if on_device else ""), "|---" * (9 if on_device else 8) + "|"]

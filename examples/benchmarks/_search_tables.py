@@ -13,16 +13,16 @@ def searches():
     n_candidates = math.prod(len(values) for values in times["grid"].values())
     lines = [f"The wall time of a search over {n_candidates} candidates of `ConvNetClassifier` "
              f"({' x '.join(times['grid'])}), with {times['folds']} folds of {times['images']:,} images and "
-             f"{times['epochs']} epochs, without the refit: median of {times['rounds']} alternating rounds with 95 % "
-             f"bootstrap interval ({where(result | times).rpartition(', ')[0]}, {revisions([times])}). In serial "
-             "searches and in halving, each fit has all cores; workers and threads share them, and with fewer threads "
-             "a fit rounds differently. The last row is a gain in test accuracy, from the table of ensembles below "
-             f"({revisions([stacking['environment']])}).", "",
+             f"{times['epochs']} epochs, without the refit. Times are the median of {times['rounds']} alternating "
+             f"rounds with 95 % bootstrap interval ({where(result | times).rpartition(', ')[0]}, {revisions([times])})."
+             " In serial searches and in halving, each fit has all cores; workers and threads share them, and with "
+             "fewer threads a fit rounds differently.", "",
              "| | time relative to serial | accuracy of the best candidate, % |", "|---|---|---|"]
     for name, cell in times["relative to serial"].items():
         lines.append(f"| {name} | {interval(cell)} | {100 * times['found'][name]['score']:.2f} |")
-    lines.append(f"| stacking: gain over its best member, {stacking['best_member']} | | {gain:+.2f} "
-                 f"[{low:+.2f}, {high:+.2f}] points |")
+    lines += ["", f"Stacking gains {gain:.2f} points of test accuracy [{low:+.2f}, {high:+.2f}] over its best member, "
+              f"{stacking['best_member']}, according to the table of ensembles below "
+              f"({revisions([stacking['environment']])})."]
     after, growth = memory["after"], memory["growth_from_10_fits_on"]
     lines += ["", f"Over {after[-1]['fits']} fits in one process, its memory grew by {growth['host']:.0f} MiB after "
               f"the tenth fit, to {after[-1]['host']:.0f} MiB ({revisions([memory])}).", "",

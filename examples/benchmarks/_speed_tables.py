@@ -10,11 +10,11 @@ def busy():
     if not is_there("busy"):
         return []
     result = load("busy")
-    lines = ["", "**Fits on a busy machine and in a container**: how many times longer work takes if another process "
-             "does the same at the same time, each with as many threads as there are processors, and in a container "
-             "with half of the processors. A fit without `random_state` goes on with fewer threads when others use the "
-             "processors; one with `random_state` keeps its threads, because results depend on their number, and only "
-             f"says so. Medians with 95 % bootstrap intervals ({where(result)}).", "",
+    lines = ["", "**Fits on a busy machine and in a container**: slow-down when a second process does the same work, "
+             "and in a container with half of the processors. Each process has as many threads as there are "
+             "processors. A fit without `random_state` continues with fewer threads when others use the processors. "
+             "One with `random_state` keeps its threads, because results depend on their number, and only says so. "
+             f"Medians with 95 % bootstrap intervals ({where(result)}).", "",
              "| | two at once | half of the processors |", "|---|---|---|"]
     for work, text in WORK.items():
         cells = [result["ratios"].get(f"{work}, {side}") for side in ("2 at once", "half of the processors")]

@@ -1,5 +1,6 @@
 """What report.py writes figures with: result files, where they were measured, means and intervals as text."""
 import json
+import re
 import statistics
 import sys
 from pathlib import Path
@@ -58,6 +59,17 @@ def cores(runs):
         return "GPU"
     threads = sorted({run["torch_threads"] for run in runs})
     return f"{' or '.join(map(str, threads))} core{'s' * (threads != [1])}"
+
+
+def machine(run):
+    """The GPU or processor of a run, by its short name."""
+    return run["gpu"] if is_cuda(run) else re.sub(r"\(R\)| Processor$", "", run["processor"])
+
+
+def hardware(runs):
+    """What runs of one row had: "2 cores of AMD EPYC", or a GPU."""
+    names = " or ".join(dict.fromkeys(map(machine, runs)))
+    return names if is_cuda(runs[0]) else f"{cores(runs)} of {names}"
 
 
 def is_cuda(run):

@@ -16,7 +16,7 @@ from _peers_tables import peers
 from _reference_tables import reference
 from _search_tables import cluster, ensembles, searches
 from _speed_tables import busy, tta_thresholds
-from _tables import cores, is_cuda, load, machines, percent, results, revisions, seconds, where
+from _tables import cores, hardware, is_cuda, load, machine, machines, percent, results, revisions, seconds, where
 
 PAGES = Path(__file__).parent.parent.parent / "README.md", Path(__file__).parent / "README.md"
 
@@ -85,13 +85,14 @@ def speedruns(result):
     runs = [run for found in measured.values() for run in found["runs"]]
     if not runs:
         return []
-    device = ', "cuda"' * (result["device"] != "cpu")
+    device, mixed = ', "cuda"' * (result["device"] != "cpu"), len({machine(run) for run in runs}) > 1
     lines = ["", f"**From raw bytes to a fitted classifier on {machines(runs)}**: "
              f"`ResNetClassifier(**recipe(name{device}))` trained to its last epoch on all 60,000 training images, "
              "given as bytes in memory. The test images are read once for each seed. Seconds are medians; the first "
              f"fit of a process takes longer ({revisions(runs + [row['cold_start'] for row in measured.values()])}).",
              "", "| recipe | parameters | epochs | fit, s | extra time of a first fit, s | test accuracy, % (mean ± "
-             "standard deviation) | each seed | 10,000 predictions, s |", f"|{'---|' * 8}"]
+             f"standard deviation) | each seed | 10,000 predictions, s |{' hardware |' * mixed}",
+             f"|{'---|' * (8 + mixed)}"]
     for name, found in measured.items():
         first = found["runs"][0]
         fit, predictions = (seconds(statistics.median(run[key] for run in found["runs"]))
@@ -100,7 +101,7 @@ def speedruns(result):
         lines.append(f"| {name} | {first['parameters']:,} | {first['epochs']} | {fit} | "
                      f"{seconds(found['cold_start']['seconds'])} | "
                      f"{percent(accuracies)} | {', '.join(f'{100 * value:.2f}' for value in accuracies)} | "
-                     f"{predictions} |")
+                     f"{predictions} |" + f" {hardware(found['runs'])} |" * mixed)
     return lines
 
 
@@ -144,11 +145,12 @@ def summary():
             f"`InceptionClassifier` with {small[0]['parameters']:,} parameters": small,
             '`ResNetClassifier(**recipe("wide", "cuda"))`': on_gpu["wide"]["runs"],
             "scikit-learn's `MLPClassifier` with 256 units, for comparison": others}
+    mixed = len({machine(run) for runs in rows.values() for run in runs if not is_cuda(run)}) > 1
     lines = ["| classifier | test accuracy, % | time of a fit | hardware |", "|---|---|---|---|"]
     for what, runs in rows.items():
         taken = statistics.median(run["fit_seconds"] if "fit_seconds" in run else
                                   run["seconds_per_epoch"] * run["epochs"] for run in runs)
-        where_ = runs[0]["gpu"] if is_cuda(runs[0]) else cores(runs)
+        where_ = hardware(runs) if mixed or is_cuda(runs[0]) else cores(runs)
         lines.append(f"| {what} | {percent([run['test_accuracy'] for run in runs])} | "
                      f"{f'{taken / 60:.0f} minutes' if taken > 120 else f'{taken:.0f} s'} | {where_} |")
     return lines
@@ -166,7 +168,8 @@ def reliability():
     for part, text in (("kills", "{}: SIGKILL at a random moment"), ("full disk", "{}: the disk is full"),
                        ("damage", "{}: bits flipped, truncated, overwritten")):
         for name, row in parts.get(part, {"rows": {}})["rows"].items():
-            rows[text.format(name)] = row["injected"], row["lost"], row.get("note", "")
+            note = f"{row['went_on']} resumed from a checkpoint" if row.get("went_on") else row.get("note", "")
+            rows[text.format(name)] = row["injected"], row["lost"], note
     lines = [f"Tried by `examples/benchmarks/reliability.py` ({revisions(parts.values())}). A case counts as lost if "
              "it did not end as promised, or if something was changed or read as something else.", "",
              "| | tried | lost | |", "|---|---|---|---|"]

@@ -2,8 +2,9 @@
 A network compared with scikit-learn's classifiers
 ==================================================
 
-A convolutional network, a random forest and logistic regression on pixels, each trained on 3,000 images.
+This compares a convolutional network, a random forest and logistic regression on pixels, each trained on 3,000 images.
 """
+import matplotlib.pyplot as plt
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -18,3 +19,4 @@ models = {"network": ConvNetClassifier(architecture="16C3-MP2-32C3-MP2-64N", max
 for name, model in models.items():
     print(name, model.fit(X[:3000], y[:3000]).score(X[3000:5000], y[3000:5000]))
 ComparisonDisplay.from_estimators(models, X[3000:5000], y[3000:5000], class_names=CLASS_NAMES)
+plt.show()

@@ -4,6 +4,8 @@ Accuracy of each class during training
 
 Trousers are learned within one epoch, shirts never completely.
 """
+import matplotlib.pyplot as plt
+
 from fmnist_sk import CLASS_NAMES, ClassAccuracyDisplay, ClassHistoryDisplay, ConvNetClassifier, load_fashion_mnist
 
 X, y = load_fashion_mnist(return_X_y=True)
@@ -16,3 +18,4 @@ ClassHistoryDisplay.from_estimator(classifier, class_names=CLASS_NAMES)
 # Accuracy on images that were not used in training, with 95 % confidence intervals:
 
 ClassAccuracyDisplay.from_estimator(classifier, X[4000:6000], y[4000:6000], class_names=CLASS_NAMES)
+plt.show()

@@ -2,9 +2,11 @@
 Images as a network's last layer sees them
 ==========================================
 
-First the two main principal components of the pixels, then those of the features of a trained network, in which most
-classes lie far apart.
+The first plot shows the first two principal components of the pixels, the second those of the features of a trained
+network, in which most classes lie far apart.
 """
+import matplotlib.pyplot as plt
+
 from fmnist_sk import EmbeddingDisplay, load_fashion_mnist, load_pretrained
 
 test, model = load_fashion_mnist("test"), load_pretrained()
@@ -14,3 +16,4 @@ EmbeddingDisplay.from_images(X, y, method="pca", class_names=test.target_names)
 # %%
 
 EmbeddingDisplay.from_estimator(model, X, y, method="pca", class_names=test.target_names)
+plt.show()

@@ -23,3 +23,4 @@ ax.bar(["all agree", "two agree", "none agree"], [wrong[n_answers == n].mean() f
 ax.set_ylabel("error rate of the ensemble")
 print(f"members {[round(member.score(X_new, y_new), 3) for member in ensemble.estimators_]}, "
       f"ensemble {1 - wrong.mean():.3f}")
+plt.show()

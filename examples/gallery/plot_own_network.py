@@ -5,6 +5,7 @@ A network of your own, and its filters
 Any PyTorch module that returns logits can be a classifier. ``FiltersDisplay`` draws the filters of its first
 convolution.
 """
+import matplotlib.pyplot as plt
 from torch import nn
 
 from fmnist_sk import FiltersDisplay, ImageClassifier, load_fashion_mnist
@@ -21,3 +22,4 @@ X, y = load_fashion_mnist(return_X_y=True)
 classifier = ImageClassifier(module=Net, max_epochs=6, lr=5e-3, random_state=0).fit(X[:6000], y[:6000])
 print(classifier.score(X[6000:8000], y[6000:8000]))
 FiltersDisplay.from_estimator(classifier)
+plt.show()

@@ -2,7 +2,8 @@
 From a photo to an image as in Fashion-MNIST
 ============================================
 
-``PhotoToFashion`` applies the steps by which Fashion-MNIST was made: trim, reduce, sharpen, centre, invert, turn gray.
+``PhotoToFashion`` applies the steps by which Fashion-MNIST was made: trim, downscale, sharpen, centre, invert and
+convert to grayscale. The photos are in the repository: run this script anywhere inside it.
 """
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from PIL import Image
 
 from fmnist_sk import CLASS_NAMES, PhotoToFashion, load_pretrained
 
-folder = next(folder / "examples/pictures" for folder in Path.cwd().parents if (folder / "examples/pictures").exists())
+cwd = Path.cwd()
+folder = next(path / "examples/pictures" for path in (cwd, *cwd.parents) if (path / "examples/pictures").exists())
 photos = [folder / "sneaker.jpg", folder / "dress.png"]
 images, model = PhotoToFashion().fit_transform(photos), load_pretrained()
 
@@ -22,3 +24,4 @@ for row, photo, image, probabilities in zip(axes, photos, images, model.predict_
     row[1].set_title(f"{CLASS_NAMES[probabilities.argmax()]}: {probabilities.max():.0%}")
     for ax in row:
         ax.axis("off")
+plt.show()

@@ -14,3 +14,4 @@ figure, axes = plt.subplots(2, 2, figsize=(9, 6), layout="constrained")
 for ax, (name, schedule) in zip(axes.flat, schedules.items(), strict=True):
     ScheduleDisplay.from_estimator(ConvNetClassifier(schedule=schedule, max_epochs=10), n_samples=1000, ax=ax)
     ax.set_title(name)
+plt.show()

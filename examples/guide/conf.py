@@ -28,6 +28,7 @@ smartquotes = False
 copybutton_prompt_text, copybutton_prompt_is_regexp = r">>> |\.\.\. |\$ ", True
 
 autosummary_generate = True
+autosummary_context = {"networks": fmnist_sk.networks.__all__}         # for class.rst
 autodoc_typehints = "none"              # docstrings and signatures say them
 numpydoc_show_class_members = False
 default_role = "py:obj"

@@ -19,8 +19,9 @@ TOLERANCE = 1e-5        # of probabilities, between PyTorch and onnxruntime, bes
 
 
 def export_program(predictor: nn.Module, images: Tensor) -> torch.export.ExportedProgram:
-    """A module from images like `images` (2, channels, height, width) to probabilities, as a program for PyTorch. The
-program accepts any number of images.
+    """A module from images like `images` (2, channels, height, width) to probabilities, as a program for PyTorch.
+
+    The program accepts any number of images.
     """
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -11,7 +11,7 @@ Phase            phase.py              a part of a fit with a schedule of its ow
 Pass             passes.py             the losses and hits of one pass over batches    schedules, epochs
 StepRunner       steps.py              a batch: loss, gradients, SAM, clipping, the    epochs
                                        triplet term, CUDA graphs, the optimizer
-Watch                watch.py              whether other programs keep steps waiting       what a step computes
+Watch            watch.py              whether other programs keep steps waiting       what a step computes
 Group            group.py              the gradients of several fits at once           phases, epochs
 ScheduleRun      schedule.py           a schedule applied to an optimizer              networks
 WeightAverage,   averages.py           which weights an epoch is judged by, and a fit  batches

@@ -198,7 +198,8 @@ class StepRunner:
 
     def _graph_key(self) -> tuple | None:
         """What steps depend on besides their batches, or None if they might differ from a recording of them.
-Third-party code in modules, losses and hooks may decide in Python what to do.
+
+        Third-party code in modules, losses and hooks may decide in Python what to do.
         """
         net = self.net
         has_hooks = any(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks

@@ -17,7 +17,7 @@ class Watch:
     """A context for each step, which compares how long steps take with how long their thread computes.
 
     Threads that share an operation wait for one another at its end. If other programs want the same processors, one
-    thread is always without, and all wait until the system lets it run: fits then take 5 to 60 times as long.
+    thread is always without, and all wait until the system lets it run: fits can then take more than ten times as long.
 
     may_change : whether the fit continues with half as many threads, which round differently, besides warning
     """

@@ -33,7 +33,7 @@ from fmnist_sk.augmentation.presets import as_transformers, with_allowed_classes
 
 
 class AugmentedCopies(Augmenter):
-    """Enlarge the training data by changed copies of images, drawn once: report 0's "extended dataset".
+    """Add augmented copies to the training data, drawn once.
 
     Two uses:
 

@@ -24,7 +24,7 @@ class RandomHorizontalFlip(RandomTransformer):
     p : float
         Probability for each image.
     only, exclude : array-like of labels, optional
-        Change only these classes, or all but these. Report 3 never mirrors shoes: ``exclude=[5, 7, 9]``.
+        Change only these classes, or all but these: ``exclude=[5, 7, 9]`` leaves Fashion-MNIST's shoes alone.
     image_shape : (height, width) or (channels, height, width), optional
         Shape of flat rows in a Pipeline; default: the square they fill. Not needed in the classifier's `augment=`.
     random_state : int, RandomState or None
@@ -54,7 +54,7 @@ class RandomCrop(RandomTransformer):
     padding : int
         Pixels on every side, so that images move by up to this many pixels in each direction; 10,000 at most.
     p, only, exclude, image_shape, random_state
-        As in `RandomHorizontalFlip`.
+        As in `RandomHorizontalFlip`, but `p` is 1.0 by default.
 
     Examples
     --------
@@ -105,7 +105,7 @@ class RandomAffine(RandomTransformer):
     shear : float
         Largest angle in degrees by which columns lean, to either side; below 90.
     p, only, exclude, image_shape, random_state
-        As in `RandomHorizontalFlip`.
+        As in `RandomHorizontalFlip`, but `p` is 1.0 by default.
 
     Examples
     --------

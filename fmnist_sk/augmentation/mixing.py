@@ -83,7 +83,8 @@ class MixUp(MixingTransformer):
         The shares have the distribution Beta(alpha, alpha): 1 is uniform, small values leave most images nearly
         unchanged.
     p, only, exclude, image_shape, random_state
-        As in `RandomHorizontalFlip`. Partners, too, come from the classes that may be changed.
+        As in `RandomHorizontalFlip`, but `p` is 1.0 by default. Partners, too, come from the classes that may be
+        changed.
 
     Examples
     --------
@@ -100,7 +101,7 @@ class MixUp(MixingTransformer):
 
 @dataclass(eq=False, repr=False)
 class CutMix(MixingTransformer):
-    """Paste a rectangle of another image, at its place (Yun et al., 2019, https://arxiv.org/abs/1905.04899).
+    """Paste a rectangle of another image, at the same position (Yun et al., 2019, https://arxiv.org/abs/1905.04899).
 
     The rectangle has the image's proportions, and its centre lies anywhere in the image; what sticks out is cut off,
     and labels are mixed in proportion to the remaining area.
@@ -111,7 +112,8 @@ class CutMix(MixingTransformer):
         The share of the image's area that stays, before the rectangle is cut off, has the distribution
         Beta(alpha, alpha): 1 is uniform.
     p, only, exclude, image_shape, random_state
-        As in `RandomHorizontalFlip`. Partners, too, come from the classes that may be changed.
+        As in `RandomHorizontalFlip`, but `p` is 1.0 by default. Partners, too, come from the classes that may be
+        changed.
 
     Examples
     --------

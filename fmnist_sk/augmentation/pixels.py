@@ -17,7 +17,7 @@ _POSITIVE = [Interval(numbers.Real, 0, None, closed="left")]
 
 @dataclass(eq=False, repr=False)
 class RandomErasing(RandomTransformer):
-    """Cover a random rectangle (Zhong et al., 2017, https://arxiv.org/abs/1708.04896).
+    """Erase a random rectangle (Zhong et al., 2017, https://arxiv.org/abs/1708.04896).
 
     Cutout (DeVries and Taylor, 2017, https://arxiv.org/abs/1708.04552), a square of one size that may stick out of
     the image, is ``RandomErasing(p=1, area=(0.25, 0.25), aspect=(1, 1), fill=0.0, inside=False)``.

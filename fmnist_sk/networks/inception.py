@@ -56,8 +56,9 @@ class Inception(nn.Module):
 class InceptionClassifier(ImageClassifier):
     """Small Inception network (after report 3's, and Inception-v4: Szegedy et al., 2016).
 
-    The default is report 3's network of about 343,000 parameters; its branch widths are our reading. Images must be
-    large enough for the stem to leave a pixel: at least 5 x 5 by default. All parameters of `ImageClassifier`, and:
+    The default is the network of about 343,000 parameters of report 3 (see the guide's page on networks); its branch
+    widths are our reading. Images must be large enough for the stem to leave a pixel: at least 5 x 5 by default. All
+    parameters of `ImageClassifier`, and:
 
     Parameters
     ----------

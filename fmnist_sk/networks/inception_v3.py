@@ -86,16 +86,17 @@ class TransferInceptionV3(nn.Module):
 
 
 class InceptionV3Classifier(ImageClassifier):
-    """Transfer learning with Inception v3 (Szegedy et al., 2016, https://arxiv.org/abs/1512.00567), as in report 2.
+    """Transfer learning with Inception v3 (Szegedy et al., 2016, https://arxiv.org/abs/1512.00567).
 
-    Images are enlarged, gray ones repeated in three channels. A fit has two phases. In the first `frozen_epochs` the
-    network pretrained on ImageNet is frozen and only the new head learns, by `optimizer` at `lr`. In the remaining
-    epochs, up to `max_epochs`, the blocks from `fine_tune_from` on learn too, by SGD at `fine_tune_lr`. Batch
-    normalisation keeps ImageNet's statistics in both phases. Without augmentation, the output of the frozen blocks is
-    computed once per phase, if it takes no more than 4 GiB. Each phase runs the whole `schedule`, and with validation
-    images and `keep_best` the second starts from the best epoch of the first. `partial_fit` and warm starts continue
-    the count of epochs. ``optimizer__*`` are settings of the first phase's optimizer; SGD has `momentum` and
-    `weight_decay`. `early_stopping` ends a phase; a callback's stop ends the whole fit. Images can have any size.
+    Report 2 (see the guide's page on networks) planned it so. Images are enlarged, gray ones repeated in three
+    channels. A fit has two phases. In the first `frozen_epochs` the network pretrained on ImageNet is frozen and only
+    the new head learns, by `optimizer` at `lr`. In the remaining epochs, up to `max_epochs`, the blocks from
+    `fine_tune_from` on learn too, by SGD at `fine_tune_lr`. Batch normalisation keeps ImageNet's
+    statistics in both phases. Without augmentation, the output of the frozen blocks is computed once per phase, if it
+    takes no more than 4 GiB. Each phase runs the whole `schedule`, and with validation images and `keep_best` the
+    second starts from the best epoch of the first. `partial_fit` and warm starts continue the count of epochs.
+    ``optimizer__*`` are settings of the first phase's optimizer; SGD has `momentum` and `weight_decay`.
+    `early_stopping` ends a phase; a callback that stops training ends the whole fit. Images can have any size.
 
     All parameters of `ImageClassifier`, and:
 

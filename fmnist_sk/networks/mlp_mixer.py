@@ -102,10 +102,10 @@ class MLPMixerClassifier(ImageClassifier):
     patch_hidden, feature_hidden : int
         Hidden units of the two dense networks.
     block : {"mixer", "plain"}
-        "mixer" has layer normalisation, GELU and shortcuts. "plain" is report 4's: batch normalisation with one mean
-        for each patch, then blocks with ReLU, Kaiming-normal weights and neither normalisation nor shortcut. Its first
-        block turns the patches' features into `patch_hidden` x `feature_hidden` values; the others keep that shape and
-        have half as many hidden units.
+        "mixer" has layer normalisation, GELU and shortcuts. "plain" is that of report 4 (see the guide's page on
+        networks): batch normalisation with one mean for each patch, then blocks with ReLU, Kaiming-normal weights and
+        neither normalisation nor shortcut. Its first block turns the patches' features into
+        `patch_hidden` x `feature_hidden` values; the others keep that shape and have half as many hidden units.
     dropout : float
         Dropout rate after each of the two dense layers of both networks, from 0 to below 1.
 

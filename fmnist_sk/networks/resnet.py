@@ -97,7 +97,7 @@ class ResNetClassifier(ImageClassifier):
     Images must be large enough for the stem to leave a pixel: with the default stem, any size will do.
 
     All parameters of `ImageClassifier`, with a recipe chosen on a validation split of Fashion-MNIST's training images
-    for the best accuracy in about two minutes on two CPU cores (``examples/benchmarks/choose_recipe.py``), and:
+    for the best accuracy in about three minutes on two CPU cores (``examples/benchmarks/choose_recipe.py``), and:
 
     Parameters
     ----------

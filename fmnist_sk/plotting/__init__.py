@@ -1,9 +1,9 @@
 """Plots of training, results, networks and data, in the style of scikit-learn's Display classes.
 
 ``Display.from_estimator(...)`` or ``Display.from_predictions(...)`` draws into `ax` or a new figure and returns the
-display; nothing is shown or saved. Displays with several panels accept one `ax` and divide its area. Colours can be
-told apart with any kind of colour vision. Only this module needs matplotlib (the extra ``fmnist_sk[plot]``); without
-it, drawing raises ImportError.
+display; nothing is shown or saved. Displays with several panels accept one `ax` and divide its area. The colours are
+colour-blind-friendly. Only this module needs matplotlib (the extra ``fmnist_sk[plot]``); without it, drawing raises
+ImportError.
 """
 from fmnist_sk.plotting.data import AugmentationDisplay, EmbeddingDisplay
 from fmnist_sk.plotting.evaluation import ClassAccuracyDisplay, ComparisonDisplay, ReliabilityDisplay

@@ -81,16 +81,24 @@ class EmbeddingDisplay:
         Parameters
         ----------
         method : {"tsne", "pca"}
-            scikit-learn's t-SNE (van der Maaten and Hinton, 2008) of the first 50 principal components, as in report 2,
-            or the first two principal components.
-        max_images : if there are more images, a random, stratified subset of this size is drawn
-        class_names : names in the order of the sorted labels; default: the labels
-        image_shape : (H, W) or (C, H, W) of flat rows that are not square
-        n_thumbnails : largest number of images to draw at their points; they never overlap
-        random_state : int, RandomState or None, for the subset and for t-SNE
+            scikit-learn's t-SNE (van der Maaten and Hinton, 2008) of the first 50 principal components, or the first
+            two principal components.
+        max_images : int
+            If there are more images, a random, stratified subset of this size is drawn.
+        class_names : sequence of n_classes strings, optional
+            Names in the order of the sorted labels. Default: the labels.
+        image_shape : (H, W) or (C, H, W), optional
+            Shape of the images that flat rows hold; needed if they are not square.
+        n_thumbnails : int
+            Largest number of images to draw at their points; they never overlap.
+        random_state : int, RandomState or None
+            For the subset and for t-SNE.
         ax : matplotlib axes, optional
 
-        Raises ValueError for an unknown method, and for numbers, labels or names that do not fit.
+        Raises
+        ------
+        ValueError
+            For an unknown method, and for numbers, labels or names that do not fit.
         """
         images = as_array(X)
         rows, labels, names = cls._part(y, images, method, max_images, class_names, random_state, n_thumbnails)

@@ -71,11 +71,18 @@ class ClassAccuracyDisplay:
         Parameters
         ----------
         estimator : any fitted classifier
-        class_names : names in the order of ``estimator.classes_``; default: the labels
+        class_names : sequence of n_classes strings, optional
+            Names in the order of ``estimator.classes_``. Default: the labels.
         ax : matplotlib axes, optional
 
-        Raises TypeError unless `estimator` is a classifier, ValueError for labels or names that do not fit, and
-        scikit-learn's NotFittedError.
+        Raises
+        ------
+        TypeError
+            If `estimator` is not a classifier.
+        ValueError
+            For labels or names that do not fit.
+        NotFittedError
+            If the classifier is not fitted.
         """
         check_classifier(estimator)
         images = as_array(X)
@@ -171,11 +178,17 @@ class ReliabilityDisplay:
         Parameters
         ----------
         estimator : any fitted classifier with predict_proba
-        n_bins : bins of equal width from 0 to 1
+        n_bins : int
+            Number of bins of equal width from 0 to 1.
         ax : matplotlib axes, optional
             One, whose area is divided, or two.
 
-        Raises TypeError for other estimators, ValueError for labels that the classifier does not know.
+        Raises
+        ------
+        TypeError
+            For other estimators.
+        ValueError
+            For labels that the classifier does not know.
         """
         return cls.from_predictions(y, probabilities_of(estimator, as_array(X)), classes=estimator.classes_,
                                     n_bins=n_bins, ax=ax)

@@ -84,13 +84,23 @@ class ConfusionDisplay:
         Parameters
         ----------
         estimator : any fitted classifier
-        class_names : names in the order of ``estimator.classes_``; default: the labels
-        image_shape : (H, W) or (C, H, W) of flat rows that are not square
-        n_confusions : number of pairs of a true and a predicted class to show images of, 0 for the matrix alone
-        n_images : largest number of images to show of each pair
-        ax : one matplotlib axes, whose area is divided
+        class_names : sequence of n_classes strings, optional
+            Names in the order of ``estimator.classes_``. Default: the labels.
+        image_shape : (H, W) or (C, H, W), optional
+            Shape of the images that flat rows hold; needed if they are not square.
+        n_confusions : int
+            Number of pairs of a true and a predicted class to show images of; 0 for the matrix alone.
+        n_images : int
+            Largest number of images to show of each pair.
+        ax : matplotlib axes, optional
+            One, whose area is divided.
 
-        Raises TypeError unless `estimator` is a classifier, ValueError for labels, names or numbers that do not fit.
+        Raises
+        ------
+        TypeError
+            If `estimator` is not a classifier.
+        ValueError
+            For labels, names or numbers that do not fit.
         """
         check_classifier(estimator)
         images = as_array(X)
@@ -212,13 +222,23 @@ class MistakesDisplay:
         Parameters
         ----------
         estimator : any fitted classifier with predict_proba
-        class_names : names in the order of ``estimator.classes_``; default: the labels
-        image_shape : (H, W) or (C, H, W) of flat rows that are not square
-        n_images : largest number of mistakes to show
-        image_names : (n,) strings that name the images, such as their files; long ones are cut at the front
-        ax : one matplotlib axes, whose area is divided
+        class_names : sequence of n_classes strings, optional
+            Names in the order of ``estimator.classes_``. Default: the labels.
+        image_shape : (H, W) or (C, H, W), optional
+            Shape of the images that flat rows hold; needed if they are not square.
+        n_images : int
+            Largest number of mistakes to show.
+        image_names : sequence of n strings, optional
+            Names of the images, such as their files; long ones are cut at the front.
+        ax : matplotlib axes, optional
+            One, whose area is divided.
 
-        Raises TypeError for other estimators, ValueError for labels, names or numbers that do not fit.
+        Raises
+        ------
+        TypeError
+            For other estimators.
+        ValueError
+            For labels, names or numbers that do not fit.
         """
         images = as_array(X)
         return cls.from_predictions(y, probabilities_of(estimator, images), images, classes=estimator.classes_, ax=ax,

@@ -68,17 +68,26 @@ class FeatureMapsDisplay:
     @classmethod
     def from_estimator(cls, classifier: ImageClassifier, X: ArrayLike | Tensor, *,
                        layers: Sequence[str] | None = None, n_channels: int = 12, ax=None) -> FeatureMapsDisplay:
-        """The maps of every convolution and pooling, as report 2 drew them, or of `layers`.
+        """The maps of every convolution and pooling, or of `layers`.
 
         Parameters
         ----------
         classifier : fitted ImageClassifier, or Pipeline that ends in one
-        X : (1, ...) one image in any form that it accepts
-        layers : names of layers, as in `summary`
-        n_channels : largest number of channels to show per layer
-        ax : one matplotlib axes, whose area is divided
+        X : array-like or tensor of shape (1, ...)
+            One image in any form that it accepts.
+        layers : sequence of str, optional
+            Names of layers, as in `summary`.
+        n_channels : int
+            Largest number of channels to show per layer.
+        ax : matplotlib axes, optional
+            One, whose area is divided.
 
-        Raises TypeError for other estimators, ValueError for several images and for layers without maps.
+        Raises
+        ------
+        TypeError
+            For other estimators.
+        ValueError
+            For several images and for layers without maps.
         """
         check_count(n_channels, "n_channels")
         if len(as_array(X)) != 1:
@@ -156,10 +165,17 @@ class FiltersDisplay:
         Parameters
         ----------
         classifier : fitted ImageClassifier, or Pipeline that ends in one
-        layer : name of a convolution with one or three input channels, as in `summary`
-        ax : one matplotlib axes, whose area is divided
+        layer : str, optional
+            Name of a convolution with one or three input channels, as in `summary`.
+        ax : matplotlib axes, optional
+            One, whose area is divided.
 
-        Raises TypeError for other estimators, ValueError if there is no such convolution.
+        Raises
+        ------
+        TypeError
+            For other estimators.
+        ValueError
+            If there is no such convolution.
         """
         _, classifier = classifier_of(classifier, "classifier")
         check_is_fitted(classifier)
@@ -243,13 +259,21 @@ class GradCAMDisplay:
         Parameters
         ----------
         classifier : fitted ImageClassifier, or Pipeline that ends in one
-        X : (n, ...) a few images in any form that it accepts
-        y : (n,) true labels; titles are blue for correct predictions, and red with the true class for wrong ones
-        layer : as in `grad_cam`
-        class_names : names in the order of ``classes_``; default: the labels
-        ax : one matplotlib axes, whose area is divided
+        X : array-like or tensor of shape (n, ...)
+            A few images in any form that it accepts.
+        y : array-like of shape (n,), optional
+            True labels; titles are blue for correct predictions, and red with the true class for wrong ones.
+        layer : str, optional
+            As in `grad_cam`.
+        class_names : sequence of n_classes strings, optional
+            Names in the order of ``classes_``. Default: the labels.
+        ax : matplotlib axes, optional
+            One, whose area is divided.
 
-        Raises the errors of `grad_cam`.
+        Raises
+        ------
+        TypeError, ValueError, NotFittedError
+            As `grad_cam` does.
         """
         _, inner = classifier_of(classifier, "classifier")
         images = as_array(X)

@@ -57,15 +57,22 @@ class ScheduleDisplay:
         Parameters
         ----------
         classifier : ImageClassifier, or Pipeline that ends in one; fitted or not
-        n_samples : number of images passed to fit, which determines the number of steps per epoch. Those that
+        n_samples : int
+            Number of images passed to fit, which determines the number of steps per epoch. Those that
             `validation_fraction` holds out are subtracted, and the copies that AugmentedCopies stores are added, as if
             it made copies of all classes.
-        rows : history rows of a fit, such as ``classifier.history_``, from which schedules that follow a score read it
+        rows : sequence of dict
+            History rows of a fit, such as ``classifier.history_``, from which schedules that follow a score read it.
         ax : matplotlib axes, optional
 
-        Raises TypeError or ValueError for arguments, parameters or rows that cannot be used.
+        Raises
+        ------
+        TypeError or ValueError
+            For arguments, parameters or rows that cannot be used.
 
-        >>> from fmnist_sk import ResNetClassifier
+        Examples
+        --------
+        >>> from fmnist_sk import ResNetClassifier, ScheduleDisplay
         >>> classifier = ResNetClassifier(max_epochs=4, batch_size=100, schedule="cosine")
         >>> ScheduleDisplay.from_estimator(classifier, 1000).lr.shape
         (40,)
@@ -142,7 +149,14 @@ class HistoryDisplay:
         ax : matplotlib axes, optional
             One, whose area is divided, or three.
 
-        Raises TypeError for other estimators, ValueError for axes that do not fit, and scikit-learn's NotFittedError.
+        Raises
+        ------
+        TypeError
+            For other estimators.
+        ValueError
+            For axes that do not fit.
+        NotFittedError
+            If the classifier is not fitted.
         """
         classifier, rows = _history(classifier)
         parts = {"training (augmented)" if classifier.augment is not None else "training": "train",
@@ -218,11 +232,18 @@ class ClassHistoryDisplay:
         Parameters
         ----------
         classifier : fitted ImageClassifier, or Pipeline that ends in one
-        class_names : (n_classes,) names in the order of ``classes_``; default: the labels themselves
+        class_names : sequence of n_classes strings, optional
+            Names in the order of ``classes_``. Default: the labels.
         ax : matplotlib axes, optional
 
-        Raises TypeError for other estimators, ValueError without validation images or for names that do not fit, and
-        scikit-learn's NotFittedError.
+        Raises
+        ------
+        TypeError
+            For other estimators.
+        ValueError
+            Without validation images, or for names that do not fit.
+        NotFittedError
+            If the classifier is not fitted.
         """
         classifier, rows = _history(classifier)
         rows = [row for row in rows if "valid_class_acc_0" in row]
