@@ -62,7 +62,8 @@ class ImageClassifier(SkorchNet):
     max_epochs : int
         Passes over the training images in a fit.
     batch_size : int
-        Images per training step. A single image that would be left over joins the batch before it. On CUDA, validation and prediction use batches four times as large.
+        Images per training step. A single image left over joins the batch before it. On CUDA, validation and prediction
+        use batches four times as large.
     optimizer : {"sgd", "adam", "adamw", "rmsprop", "asgd"} or torch optimizer class
         The optimizer; its other settings are ``optimizer__*`` (in grids and `set_params`, not in the constructor).
     momentum : float
@@ -131,8 +132,8 @@ class ImageClassifier(SkorchNet):
         weight.
     validation_fraction : float, int or None
         Share (0 to 1) or number of the distinct training images to hold out, stratified by class. Copies of an image
-        with one label stay together. valid_loss is computed like the training loss, including smoothing and weights, but without the
-        shares of a teacher and of the triplet loss.
+        with one label stay together. valid_loss is computed like the training loss, including smoothing and weights,
+        but without the shares of a teacher and of the triplet loss.
     validation_data : (X, y) or None
         Validation images, instead of held-out ones.
     monitor : {"valid_acc", "valid_loss"}
