@@ -61,12 +61,13 @@ class Whitening(nn.Module):
     @torch.no_grad()
     def learn(self, x: Tensor) -> None:
         """Whiten images like x, (n, in_channels, height, width), which are inputs of this layer."""
-        n_maps, _, kernel, _ = self.weight.shape
-        products, n_patches = 0.0, 0
+        n_maps, in_channels, kernel, _ = self.weight.shape
+        size, n_patches = in_channels * kernel**2, 0
+        products = torch.zeros(size, size, dtype=torch.float64, device=x.device)
         for images in x.split(32):                                  # all patches at once would take much memory
             patches = F.unfold(images.double(), kernel, padding=self.padding, stride=self.stride)
             patches = patches.transpose(0, 1).flatten(1)                                        # (values of a patch, n)
-            products = products + patches @ patches.T
+            products += patches @ patches.T
             n_patches += patches.shape[1]
         variances, directions = torch.linalg.eigh(products / n_patches)                         # ascending
         scale = (variances.clamp_min(0) + self.FLOOR * variances.mean() + 1e-12).rsqrt()

@@ -59,6 +59,7 @@ class Net(Protocol):
     triplet_weight: float
     triplet_margin: float
     precision: str
+    decay_biases: bool
     n_threads: int | None
     random_state: Any
     ema: float | None
