@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import numbers
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -27,6 +26,7 @@ from fmnist_sk._estimator.skorch import SkorchNet
 from fmnist_sk._network.layers import in_memory_format
 from fmnist_sk._network.predictor import Predictor
 from fmnist_sk._runtime.cpu import use_cpu
+from fmnist_sk._runtime.parameters import check_count
 from fmnist_sk._runtime.sklearn_callbacks import with_callbacks
 from fmnist_sk._storage.onnx import export_onnx, export_program
 from fmnist_sk._training.hooks import is_examined
@@ -304,8 +304,7 @@ class ImageClassifier(SkorchNet):
         self._validate_params()
         if epochs is None:
             epochs = self.max_epochs if is_examined(self) else 1
-        elif not isinstance(epochs, numbers.Integral) or isinstance(epochs, bool) or epochs < 1:
-            raise ValueError(f"epochs must be a whole number from 1 on, got epochs={epochs!r}.")
+        epochs = check_count(epochs, "epochs")
         plan = Plan(restart=not self.initialized_, epochs=epochs, planned=epochs, schedule=Constant(), classes=classes)
         with use_cpu(self.n_threads), fitting(self, X, y, sample_weight, plan) as fit:
             self.fit_loop(fit.images, epochs=epochs)

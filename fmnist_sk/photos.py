@@ -11,7 +11,7 @@ from sklearn.base import TransformerMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from fmnist_sk._data.pictures import READING, check_pictures, name_of, pillow, read_picture
-from fmnist_sk._runtime.parameters import Estimator
+from fmnist_sk._runtime.parameters import Estimator, whole
 from fmnist_sk._runtime.sklearn_callbacks import CallbackSupportMixin, one_task, with_callbacks
 
 WORKING_SIDE = 1024         # larger photos are reduced to this before anything else
@@ -75,7 +75,7 @@ class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
     """
 
     _parameter_constraints = {
-        "size": [Interval(numbers.Integral, 4, WORKING_SIDE, closed="both")],
+        "size": [whole(4, WORKING_SIDE)],
         "background": [StrOptions({"auto", "light", "dark"})],
         "trim": ["boolean"],
         "tolerance": [Interval(numbers.Real, 0, 1, closed="both")],

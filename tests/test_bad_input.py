@@ -160,6 +160,9 @@ BAD_PARAMETERS = [
     ({"optimizer": int}, TypeError, "optimizer must be one of .* or a torch.optim.Optimizer class, got"),
     ({"lr": -1}, ValueError, "The 'lr' parameter"),
     ({"max_epochs": 0}, ValueError, "The 'max_epochs' parameter"),
+    *(({name: True}, ValueError, rf"The '{name}' parameter of ImageClassifier must be .*an int in .*Got True")
+      for name in ("max_epochs", "batch_size", "n_threads", "patience", "schedule_epochs", "validation_fraction")),
+    ({"image_shape": (True, 64)}, ValueError, r"image_shape must be \(height, .* got image_shape=\(True"),
     ({"precision": "fp8"}, ValueError, "The 'precision' parameter"),
     ({"module": None}, TypeError, "module must be an nn.Module class or instance, .*got module=None"),
     ({"module": nn.Linear(64, 5)}, ValueError, "module"),

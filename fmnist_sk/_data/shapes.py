@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import math
-import numbers
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from fmnist_sk._runtime.parameters import is_whole
 
 
 def square_shape(n_features: int, least: int = 1) -> tuple[int, int, int]:
@@ -29,7 +30,7 @@ def check_image_shape(image_shape: Sequence[int] | None, n_features: int | None 
     if image_shape is None:
         return None
     shape = tuple(image_shape) if isinstance(image_shape, Sequence) else ()
-    if len(shape) not in (2, 3) or not all(isinstance(side, numbers.Integral) and int(side) > 0 for side in shape):
+    if len(shape) not in (2, 3) or not all(is_whole(side) and int(side) > 0 for side in shape):
         raise ValueError("image_shape must be (height, width) or (channels, height, width), got "
                          f"image_shape={image_shape}.")
     if n_features is not None and math.prod(shape) != n_features:

@@ -18,6 +18,7 @@ from fmnist_sk._data.images import LabelledImages
 from fmnist_sk._data.ranges import value_range
 from fmnist_sk._data.statistics import content_hashes
 from fmnist_sk._network.optimizer import build_optimizer
+from fmnist_sk._runtime.parameters import whole
 from fmnist_sk._runtime.precision import autocast, compute_dtype
 from fmnist_sk._storage.files import expanded
 from fmnist_sk._training.net import PhasePlan
@@ -157,10 +158,10 @@ class InceptionV3Classifier(ImageClassifier):
         "standardize": ["boolean"],
         "weights": [str, os.PathLike, None],
         "width": [Interval(numbers.Real, 0, None, closed="neither")],
-        "resize": [Interval(numbers.Integral, SMALLEST, LARGEST, closed="both")],
+        "resize": [whole(SMALLEST, LARGEST)],
         "hidden": POSITIVE,
         "dropout": DROPOUT,
-        "frozen_epochs": [Interval(numbers.Integral, 0, None, closed="left")],
+        "frozen_epochs": [whole(0)],
         "fine_tune_from": [StrOptions({name for name in BLOCKS if "pool" not in name})],
         "fine_tune_lr": [Interval(numbers.Real, 0, None, closed="neither")],
     }

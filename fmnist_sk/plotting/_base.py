@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
@@ -170,13 +169,6 @@ def probabilities_of(estimator: Any, X: Any) -> np.ndarray:
 def style(i: int) -> dict[str, str]:
     """Colour and marker of the i-th series; the first hundred differ."""
     return {"color": PALETTE[i % 10], "marker": MARKERS[(i + i // 10) % 10]}
-
-
-def check_count(value: Any, name: str, least: int = 1) -> int:
-    """`value` as an int. Raise ValueError naming the parameter `name` unless it is a whole number >= `least`."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be a whole number >= {least}, got {name}={value!r}.")
-    return int(value)
 
 
 def wilson(right: int, n: int) -> tuple[float, float]:

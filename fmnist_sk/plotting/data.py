@@ -15,6 +15,7 @@ from torch import Tensor
 from fmnist_sk._data.images import Batch
 from fmnist_sk._data.labels import encode_labels, names_of
 from fmnist_sk._data.ranges import learn_pixels
+from fmnist_sk._runtime.parameters import check_count
 from fmnist_sk.augmentation import compile_augmentation
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.inspection import FeatureExtractor, classifier_of
@@ -22,7 +23,6 @@ from fmnist_sk.plotting._base import (
     as_array,
     as_labels,
     as_written,
-    check_count,
     panels,
     pictures,
     pyplot,

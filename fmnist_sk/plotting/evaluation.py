@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import unique_labels
 from torch import Tensor
 
 from fmnist_sk._data.labels import names_of
+from fmnist_sk._runtime.parameters import check_count
 from fmnist_sk.plotting._base import (
     FEW,
     NEUTRAL,
@@ -21,7 +22,6 @@ from fmnist_sk.plotting._base import (
     as_probabilities,
     as_written,
     check_classifier,
-    check_count,
     class_codes,
     panels,
     probabilities_of,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fmnist_sk._data.labels import names_of
 from fmnist_sk._network.tracing import layers_by_name
+from fmnist_sk._runtime.parameters import check_count
 from fmnist_sk.attribution import grad_cam
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.inspection import classifier_of, feature_maps
@@ -20,7 +21,6 @@ from fmnist_sk.plotting._base import (
     as_array,
     as_labels,
     as_written,
-    check_count,
     panels,
     pictures,
     probabilities_of,
