@@ -25,6 +25,7 @@ from torch import Tensor
 
 from fmnist_sk._runtime.device import choose_device
 from fmnist_sk._runtime.version import __version__
+from fmnist_sk._runtime.warn import warn
 from fmnist_sk._saving.classifiers import describe, restore
 from fmnist_sk._saving.foreign import load_old
 from fmnist_sk._storage.document import digest_of, read_document, write_document  # noqa: F401
@@ -104,8 +105,7 @@ def save(estimator, path: str | os.PathLike) -> Path:
         raise ValueError(f"{type(estimator).__name__} cannot be saved: it holds more estimators, strings or epochs "
                          "than a file of its size may: del history_[:-1000] keeps the last epochs.")
     if encoder.untrusted:
-        warnings.warn(f"load() will take this file only with trusted=[...] of {', '.join(sorted(encoder.untrusted))}.",
-                      UserWarning, stacklevel=2)
+        warn(f"load() will take this file only with trusted=[...] of {', '.join(sorted(encoder.untrusted))}.")
     write_document(path, content, tensors)
     return path
 

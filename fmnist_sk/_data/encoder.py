@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from fmnist_sk._data.ranges import PixelRange, PixelStatistics, learn_pixels, va
 from fmnist_sk._data.shapes import check_image_shape, check_same_shape, shape_of_images, square_shape, to_images
 from fmnist_sk._data.shared import SharedImages
 from fmnist_sk._data.statistics import content_hashes, repeat_by_weight
+from fmnist_sk._runtime.warn import warn
 
 Checked = np.ndarray | Tensor | SharedImages
 Labels = tuple[np.ndarray, Tensor]      # labels that occur, sorted, and each image's index into them
@@ -189,9 +189,9 @@ class ImageEncoder:
     def _warn_of_other_range(self, pixels: Tensor, rows: Tensor | None, name: str = "X") -> None:
         if self.pixels is not None and self.pixels.differ_from(pixels, rows):
             (low, high), (lowest, highest) = value_range(pixels, rows), self.pixels.overall
-            warnings.warn(f"{name} holds values from {low:g} to {high:g}, but {self.owner} was fitted on values "
-                          f"from {lowest:g} to {highest:g}: scale {name} as the training images were, or predictions "
-                          "will be wrong.", UserWarning, stacklevel=2)
+            warn(f"{name} holds values from {low:g} to {high:g}, but {self.owner} was fitted on values "
+                 f"from {lowest:g} to {highest:g}: scale {name} as the training images were, or predictions "
+                 "will be wrong.")
 
     # ------------------------------------------------------------------ labels and weights
 

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fmnist_sk._runtime.parameters import is_whole
+from fmnist_sk._runtime.warn import warn
 
 
 def square_shape(n_features: int, least: int = 1) -> tuple[int, int, int]:
@@ -19,9 +19,9 @@ def square_shape(n_features: int, least: int = 1) -> tuple[int, int, int]:
     """
     side = math.isqrt(n_features - 1) + 1
     if side * side != n_features and math.isqrt(n_features) >= least:
-        warnings.warn(f"X has rows of {n_features} values, which fill no square image: they are padded to "
-                      f"{side} x {side}. If they are images, pass image_shape=(height, width) or (channels, height, "
-                      "width).", UserWarning, stacklevel=2)
+        warn(f"X has rows of {n_features} values, which fill no square image: they are padded to "
+             f"{side} x {side}. If they are images, pass image_shape=(height, width) or (channels, height, "
+             "width).")
     return 1, side, side
 
 

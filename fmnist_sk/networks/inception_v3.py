@@ -4,7 +4,6 @@ from __future__ import annotations
 import copy
 import numbers
 import os
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from fmnist_sk._data.statistics import content_hashes
 from fmnist_sk._network.optimizer import build_optimizer
 from fmnist_sk._runtime.parameters import whole
 from fmnist_sk._runtime.precision import autocast, compute_dtype
+from fmnist_sk._runtime.warn import warn
 from fmnist_sk._storage.files import expanded
 from fmnist_sk._training.net import PhasePlan
 from fmnist_sk.augmentation import RandomTransformer, as_transformers
@@ -278,8 +278,7 @@ class InceptionV3Classifier(ImageClassifier):
         except ValueError as error:
             if "parameter group" not in str(error):
                 raise
-            warnings.warn("The optimizer's state was not loaded: it is from the other phase of training.",
-                          UserWarning, stacklevel=2)
+            warn("The optimizer's state was not loaded: it is from the other phase of training.")
             checkpoint = copy.copy(checkpoint)
             if checkpoint is not None:
                 checkpoint.f_optimizer = None
