@@ -15,6 +15,7 @@ from estimators import net, small
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
+from sklearn.utils import Bunch
 from torch import nn
 
 from fmnist_sk import (
@@ -58,6 +59,10 @@ class NoArray:
         raise RuntimeError("it is closed")
 
 
+def iter_of(y):
+    yield from y
+
+
 Garment = Enum("Garment", ["BAG", "COAT", "SHIRT"])
 
 class Scores(nn.CrossEntropyLoss):
@@ -77,13 +82,19 @@ BAD_DATA = {
     "too large": (lambda X, y: (X * 1e300, y), ValueError, "NaN or infinity"),
     "NaN tensor": (lambda X, y: (torch.from_numpy(X / 0.0 * 0), y), ValueError, "NaN or infinity"),
     "sparse": (lambda X, y: (scipy.sparse.csr_array(X.reshape(60, -1)), y), TypeError, "Sparse data.*toarray"),
+    "sparse dict": (lambda X, y: (scipy.sparse.dok_matrix(X.reshape(60, -1)), y), TypeError, "Sparse data.*toarray"),
     "sparse tensor": (lambda X, y: (torch.from_numpy(X).reshape(60, -1).to_sparse(), y), TypeError, "to_dense"),
     "empty": (lambda X, y: (X[:0], y[:0]), ValueError, "0 sample"),
     "empty tensor": (lambda X, y: (torch.from_numpy(X[:0]), y[:0]), ValueError, "0 sample"),
     "one class": (lambda X, y: (X, np.zeros(60)), ValueError, "at least 2 classes with a positive weight, got 1"),
     "y too long": (lambda X, y: (X, np.append(y, 1)), ValueError, "inconsistent numbers of samples"),
     "y too long tensor": (lambda X, y: (X, torch.zeros(61)), ValueError, "one label for each of the 60 images"),
-    "no y": (lambda X, y: (X, None), ValueError, "y"),
+    "no y": (lambda X, y: (X, None), ValueError, "y must hold one label for each image, got y=None"),
+    **{f"y of type {kind}": (lambda X, y, make=make: (X, make(y)), TypeError,
+                             f"y must be a list or an array of labels, got y=.* of type {kind}")
+       for kind, make in (("dict", lambda y: dict(enumerate(y))), ("set", set), ("generator", iter_of), ("int", len),
+                          ("list", lambda y: [[1], [1, 2]] * 30))},
+    "2-D labels": (lambda X, y: (X, np.stack([y, y], 1)), ValueError, r"y must be a 1d array .* got shape \(60, 2\)"),
     "y with NaN": (lambda X, y: (X, np.where(y == 1, np.nan, y)), ValueError, "NaN"),
     "continuous y": (lambda X, y: (X, y + 0.5), ValueError, "Unknown label type"),
     "text": (lambda X, y: (np.full((60, 4), "7"), y), ValueError, "X must hold pixel values.*dtype=<U1"),
@@ -93,12 +104,27 @@ BAD_DATA = {
     "missing labels": (lambda X, y: (X, [None, "a"] * 30), ValueError, "y contains NaN, None or infinity"),
     "complex labels": (lambda X, y: (X, torch.zeros(60) * 1j), ValueError, "y must hold labels"),
     "words": (lambda X, y: ([["a", "b"]] * 60, y), ValueError, "X must hold pixel values, which are numbers"),
-    "1-D": (lambda X, y: (X[:, 0, 0], y), ValueError, "1D array"),
-    "1-D tensor": (lambda X, y: (torch.zeros(60), y), ValueError, "2, 3 or 4 dimensions, got 1"),
-    "5-D": (lambda X, y: (X[:, None, None], y), ValueError, "2, 3 or 4 dimensions, got 5"),
+    **{f"1-D: {name}": (lambda X, y, make=make: (make(X[:, 0, 0]), y), ValueError, "X must have 2, 3 or 4 dimensions, "
+                        rf"\(n, pixels\), .* got 1: shape \({n},\)\. Reshape your data, with X.reshape\(1, -1\)")
+       for name, make, n in (("array", np.array, 60), ("tensor", torch.tensor, 60), ("list", list, 60),
+                             ("Series", pd.Series, 60), ("range", lambda x: range(60), 60), ("none", lambda x: [], 0),
+                             ("Series of arrays", lambda x: pd.Series(list(np.zeros((60, 4)))), 60))},
+    **{f"0-D: {value!r}": (lambda X, y, value=value: (value, y), ValueError,
+                           r"X must have 2, 3 or 4 dimensions, .* got 0: X=" + re.escape(repr(value)))
+       for value in (None, 5, True, np.array(3.0), torch.tensor(3.0))},
+    "class": (lambda X, y: (np.ndarray, y), TypeError, "X must be an array, .* got the class ndarray"),
+    "records": (lambda X, y: (np.zeros((60, 2), "f4,f4"), y), ValueError, "X must hold pixel values, .*dtype=.*'f0'"),
+    "void": (lambda X, y: (np.zeros((60, 2), "V4"), y), ValueError, "X must hold pixel values, .* got dtype=.V4"),
+    "arrays as values": (lambda X, y: (np.array([[[1, 2], "a"]] * 60, dtype=object), y), ValueError,
+                         "X must hold pixel values, which are numbers: setting an array element"),
+    "a frame of complex numbers": (lambda X, y: (pd.DataFrame(X.reshape(60, -1) * 1j), y), ValueError,
+                                   "Complex data not supported: X must hold real numbers, got complex128"),
+    "dict": (lambda X, y: ({"images": X}, y), TypeError, "X must be an array, .* got a dict: pass its images as X"),
+    "Bunch": (lambda X, y: (Bunch(images=X, target=y), y), TypeError, "X must be .* got a Bunch: pass its images as X"),
+    "5-D": (lambda X, y: (X[:, None, None], y), ValueError, r"width\), got 5: shape \(60, 1, 1, 8, 8\)"),
     "channels last": (lambda X, y: (np.stack([X] * 3, axis=-1), y), ValueError, r"transpose\(0, 3, 1, 2\)"),
-    "complex": (lambda X, y: (X * 1j, y), ValueError, "Complex data not supported"),
-    "complex tensor": (lambda X, y: (torch.from_numpy(X) * 1j, y), ValueError, "Complex data not supported"),
+    "complex": (lambda X, y: (X * 1j, y), ValueError, "X must hold real numbers, got complex128"),
+    "complex tensor": (lambda X, y: (torch.from_numpy(X) * 1j, y), ValueError, "X must hold real numbers, .*complex"),
     "masked": (lambda X, y: (np.ma.masked_array(X, X[0, 0, 0] == X), y), ValueError, "X must not hold masked values"),
     "masked labels": (lambda X, y: (X, np.ma.masked_array(y, y == 1)), ValueError, "y must not hold masked"),
     "enormous": (lambda X, y: ([[10**400, 1, 2, 3]] * 60, y), ValueError, "numbers of at most 64 bits"),
@@ -187,6 +213,7 @@ BAD_PARAMETERS = [
     ({"validation_data": (np.zeros((3, 8, 8)),)}, ValueError, r"validation_data must be a pair \(X, y\), got 1"),
     ({"validation_data": (np.zeros((3, 9, 9)), [0, 1, 2])}, ValueError, r"validation_data must .*, got \(1, 9, 9\)"),
     ({"validation_data": (np.zeros((2, 8, 8)), [0, 9])}, ValueError, "validation_data must be .*y must hold labels"),
+    ({"validation_data": (None, [0, 1])}, ValueError, "validation_data must .*: X must have 2, 3 or .*, got 0: X=None"),
     ({"augment": "stong"}, TypeError, r"augment must be None, one of \['fashion', 'light', 'rep"),
     ({"class_weight": "even"}, ValueError, "The 'class_weight' parameter"),
     ({"criterion": "hinge"}, ValueError, "The 'criterion' parameter of ImageClassifier must be"),
@@ -355,6 +382,21 @@ def test_classes_of_partial_fit_are_checked(tiny_images):
     for classes in (3, np.array(3), "abc"):
         with pytest.raises(TypeError, match="classes must be a list or an array of labels, got classes="):
             net().partial_fit(X, y, classes=classes)
+    with pytest.raises(ValueError, match="Input classes contains NaN"):
+        net().partial_fit(X, y, classes=[0, 1, np.nan])
+    with pytest.raises(TypeError, match=r"classes must be a list or an array .* got classes={.*of type set"):
+        net().partial_fit(X, y, classes={0, 1, 2})
+
+
+@pytest.mark.parametrize("first", ["fit", "partial_fit"])
+def test_classes_of_a_later_partial_fit_are_those_of_the_first(first, tiny_images):
+    X, y = tiny_images()
+    classifier = getattr(net(max_epochs=1), first)(X, y)
+    assert classifier.partial_fit(X, y, classes=[2, 1, 0]).classes_.tolist() == [0, 1, 2]
+    for classes in ([0, 1, 2, 3], [0, 1], ["a", "b", "c"]):
+        with pytest.raises(ValueError, match=re.escape(f"those of the first fit, [0, 1, 2], got {classes}")):
+            classifier.partial_fit(X, y, classes=classes)
+    assert classifier.n_iter_ == 2
 
 
 def test_bad_weights_are_refused(tiny_images):
@@ -375,6 +417,19 @@ def test_prediction_errors(tiny_images):
     classifier = net(max_epochs=1).fit(X, y)
     with pytest.raises(TypeError, match="X must be an array, a DataFrame or a tensor, got a TensorDataset"):
         classifier.predict(torch.utils.data.TensorDataset(torch.from_numpy(X)))
+    ensemble = DeepEnsembleClassifier(net(max_epochs=1), n_members=1).fit(X, y)
+    convolutions = small("ConvNetClassifier", max_epochs=1).fit(X, y)
+    for use in (classifier.predict, ensemble.predict, lambda X: feature_maps(classifier, X),
+                lambda X: grad_cam(convolutions, X), lambda X: grad_cam(convolutions, X, y)):
+        with pytest.raises(TypeError, match=r"X must be an array, .* got a Bunch: pass its images as X"):
+            use(Bunch(images=X, target=y))
+        with pytest.raises(TypeError, match=r"X must be an array, .* got a dict: pass its images as X"):
+            use({"x": X})
+        with pytest.raises(TypeError, match="Sparse data"):
+            use(scipy.sparse.dok_matrix(X.reshape(60, -1)))
+    for shape in ((60, 7, 7), (60, 1, 7, 7), (60, 64)):
+        with pytest.raises(ValueError, match=re.escape(f"network's shape (1, 8, 8), got shape {shape}")):
+            classifier.predict({"x": torch.zeros(shape)})
     with pytest.raises(ValueError, match=re.escape("images of shape (1, 8, 8) (channels, height, width) as in fit")):
         classifier.predict(X.reshape(60, 4, 16))
     for images, got in ((X[:, :7, :7], "got (1, 7, 7)"), (X[0], "got one image of shape (8, 8): pass X[None]"),

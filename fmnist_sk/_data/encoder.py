@@ -51,15 +51,18 @@ def encode(y, n: int) -> Labels:
     return encode_labels(y.__array__() if isinstance(y, SliceDataset) else y, n)
 
 
-def learn_classes(found: np.ndarray, classes: ArrayLike | None = None) -> np.ndarray:
-    """The labels of a fit: those that occur, or those that the user names. Raises TypeError or ValueError."""
+def learn_classes(found: np.ndarray, classes: ArrayLike | None = None, known: np.ndarray | None = None) -> np.ndarray:
+    """The labels of a fit: those that are `known`, those that the user names, or those that occur.
+
+    Raises TypeError or ValueError.
+    """
     if classes is None:
-        return found
-    if np.ndim(classes) == 0:
-        raise TypeError(f"classes must be a list or an array of labels, got classes={classes!r}.")
-    named, _ = encode_labels(classes, np.size(classes))
+        return found if known is None else known
+    named, _ = encode_labels(classes, None, "classes")
     if len(named) < 2:
         raise ValueError(f"classes must name at least 2 classes, got {named.tolist()}.")
+    if known is not None and not np.array_equal(named, known):
+        raise ValueError(f"classes must be those of the first fit, {known.tolist()}, got {named.tolist()}.")
     return named
 
 

@@ -121,8 +121,8 @@ def _prepare_data(net: SkorchNet, X, y, sample_weight, plan: Plan) -> tuple[Labe
     checked = checked_images(net, X, y, shape=None if learns else net.image_shape_)
     labels = encode(y, len(checked))
     weights = check_weights(sample_weight, len(checked))
+    classes = learn_classes(labels[0], plan.classes, None if learns else net.classes_)
     if learns:
-        classes = learn_classes(labels[0], plan.classes)
         image_shape, is_given = learn_image_shape(checked, net.image_shape, net._minimum_size())
         encoder = ImageEncoder(type(net).__name__, classes, image_shape, net._minimum_size(),
                                choose_device(net.device, checked))

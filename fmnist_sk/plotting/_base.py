@@ -103,8 +103,8 @@ def pictures(X: ArrayLike | Tensor, image_shape: Sequence[int] | None = None) ->
 def as_array(X: Any) -> Any:
     """Lists as arrays, other containers unchanged. Raise TypeError for anything else, ValueError if X is empty."""
     X = np.asarray(X) if isinstance(X, (list, tuple)) else X
-    if not hasattr(X, "__len__") or getattr(X, "ndim", 2) == 0:
-        raise TypeError(f"X must hold images, got X={X!r}.")
+    if isinstance(X, type) or not hasattr(X, "__len__") or getattr(X, "ndim", 2) == 0:
+        raise TypeError(f"X must hold images, got X={X!r:.100}.")
     if len(X) == 0:
         raise ValueError("X must hold at least one image, got none.")
     return X
