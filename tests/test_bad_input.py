@@ -21,6 +21,7 @@ from torch import nn
 from fmnist_sk import (
     ConvNetClassifier,
     Cosine,
+    CutMix,
     DeepEnsembleClassifier,
     FeatureExtractor,
     FocalLoss,
@@ -34,7 +35,9 @@ from fmnist_sk import (
     TorchSchedule,
     feature_maps,
     grad_cam,
+    summary,
 )
+from fmnist_sk._runtime.memory import enough_memory
 
 
 class Returns(nn.Module):
@@ -203,7 +206,7 @@ BAD_PARAMETERS = [
     ({"class_weight": {0: "a"}}, ValueError, "class_weight must hold finite numbers"),
     ({"class_weight": {0: 0, 1: 0, 2: 0}}, ValueError, "class_weight must leave images with a positive"),
     ({"module": nn.Flatten()}, ValueError, r"module must return logits of shape \(n, n_classes\), here \(16, 3\)"),
-    ({"device": "nonsense"}, ValueError, "device must name a device of this machine.*got device='nonsense'"),
+    ({"device": "nonsense"}, ValueError, r"such as 'cpu' or 'cuda', got device='nonsense'\.$"),
     ({"image_shape": (4, 16)}, ValueError, "image_shape must be that of the images in X"),
     ({"image_shape": (5, 5)}, ValueError, "image_shape must hold as many values as a row of X, 64"),
     ({"image_shape": (8,)}, ValueError, r"image_shape must be \(height, width\) or"),
@@ -214,6 +217,8 @@ BAD_PARAMETERS = [
     ({"validation_data": (np.zeros((3, 9, 9)), [0, 1, 2])}, ValueError, r"validation_data must .*, got \(1, 9, 9\)"),
     ({"validation_data": (np.zeros((2, 8, 8)), [0, 9])}, ValueError, "validation_data must be .*y must hold labels"),
     ({"validation_data": (None, [0, 1])}, ValueError, "validation_data must .*: X must have 2, 3 or .*, got 0: X=None"),
+    *(({"augment": kind(alpha=alpha)}, ValueError, rf"The 'alpha' parameter of {kind.__name__} must .*\[1e-06, 1000")
+      for kind in (MixUp, CutMix) for alpha in (1e-45, 1e39)),
     ({"augment": "stong"}, TypeError, r"augment must be None, one of \['fashion', 'light', 'rep"),
     ({"class_weight": "even"}, ValueError, "The 'class_weight' parameter"),
     ({"criterion": "hinge"}, ValueError, "The 'criterion' parameter of ImageClassifier must be"),
@@ -397,6 +402,35 @@ def test_classes_of_a_later_partial_fit_are_those_of_the_first(first, tiny_image
         with pytest.raises(ValueError, match=re.escape(f"those of the first fit, [0, 1, 2], got {classes}")):
             classifier.partial_fit(X, y, classes=classes)
     assert classifier.n_iter_ == 2
+
+
+def test_what_an_unfitted_net_assumes_of_its_images_is_checked():
+    for shape in ((), ("a", "b"), (8,), (0, 8), 8):
+        kind = "'image_shape' parameter" if shape == 8 else "image_shape must be .height, width. or .channels"
+        for use in (summary, lambda unfitted: unfitted.initialize()):
+            with pytest.raises(ValueError, match=kind):
+                use(net(image_shape=shape))
+
+
+@pytest.mark.parametrize("params", [{"momentum": np.float32(0.9)}, {"momentum": np.float64(0)},
+                                    {"lr": np.float32(0.01)}, {"weight_decay": np.float32(1e-4)}])
+def test_numbers_of_numpy_are_numbers(params, tiny_images):
+    X, y = tiny_images()
+    plain = {name: value.item() for name, value in params.items()}
+    expected = net(max_epochs=1, optimizer="sgd", **plain).fit(X, y).predict_proba(X)
+    np.testing.assert_allclose(net(max_epochs=1, optimizer="sgd", **params).fit(X, y).predict_proba(X), expected, 1e-6)
+
+
+@pytest.mark.parametrize(("batch_size", "n_images", "least", "message"), [
+    (128, 512, 1, "batch_size=128 needs more memory than there is on cpu: try batch_size=64."),
+    (128, 40, 1, "batch_size=128 needs more memory than there is on cpu: try batch_size=20."),
+    (8, 32, 16, "batch_size=8 needs more memory than there is on cpu: try batch_size=4."),
+    (1, 4, 1, "The network of .* needs more memory than there is on cpu: use a smaller one."),
+    (128, 16, 16, "The network of .* needs more memory than there is on cpu: use a smaller one."),
+])
+def test_what_to_try_without_memory_is_less_than_now(batch_size, n_images, least, message):
+    with pytest.raises(ValueError, match=message), enough_memory(net(batch_size=batch_size), n_images, least):
+        raise MemoryError
 
 
 def test_bad_weights_are_refused(tiny_images):

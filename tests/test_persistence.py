@@ -212,6 +212,9 @@ def test_needs_a_fit(path):
     for model in (small("ConvNetClassifier"), make_pipeline(ImageScaler(), small("ConvNetClassifier"))):
         with pytest.raises(NotFittedError):
             save(model, path)
+    for model in (5, None, ImageScaler, "model"):
+        with pytest.raises(TypeError, match=f"estimator must be a fitted estimator, got estimator={model!r}"):
+            save(model, path)
 
 
 def test_saves_over_the_file_it_was_loaded_from(path, tiny_images):

@@ -70,11 +70,18 @@ def encode_labels(y: Any, n: int | None, name: str = "y") -> tuple[np.ndarray, T
 
 
 def _shape_of(y: Any) -> tuple[int, ...]:
-    """The shape of labels in any container; () for what is none."""
+    """The shape of values in any container; () for what is none."""
     try:
         return tuple(np.shape(y))
     except ValueError:                      # lists of different lengths
         return ()
+
+
+def one_each(names: Any, n: int, parameter: str, what: str) -> list[str]:
+    """A user's names of n things as strings. Raise ValueError naming the parameter for anything else."""
+    if len(shape := _shape_of(names)) != 1 or shape[0] != n:
+        raise ValueError(f"{parameter} must name each of the {n} {what}, got {parameter}={names!r:.200}.")
+    return [str(name) for name in names]
 
 
 def names_of(classes: np.ndarray, class_names: Sequence[str] | None) -> list[str]:
@@ -85,9 +92,7 @@ def names_of(classes: np.ndarray, class_names: Sequence[str] | None) -> list[str
     labels = [str(label) for label in classes]
     if class_names is None:
         return labels
-    if isinstance(class_names, str) or not hasattr(class_names, "__len__") or len(class_names) != len(classes):
-        raise ValueError(f"class_names must name each of the {len(classes)} classes, got class_names={class_names!r}.")
-    names = [str(name) for name in class_names]
+    names = one_each(class_names, len(classes), "class_names", "classes")
     if (classes.dtype.kind in "UO" and any(name != label and name in labels
                                           for name, label in zip(names, labels, strict=True))) or (
             names != labels and sorted(names) == sorted(labels)):

@@ -32,7 +32,7 @@ def check_image_shape(image_shape: Sequence[int] | None, n_features: int | None 
     shape = tuple(image_shape) if isinstance(image_shape, Sequence) else ()
     if len(shape) not in (2, 3) or not all(is_whole(side) and int(side) > 0 for side in shape):
         raise ValueError("image_shape must be (height, width) or (channels, height, width), got "
-                         f"image_shape={image_shape}.")
+                         f"image_shape={image_shape!r:.100}.")
     if n_features is not None and math.prod(shape) != n_features:
         raise ValueError(f"image_shape must hold as many values as a row of X, {n_features}, got "
                          f"image_shape={image_shape}.")

@@ -190,7 +190,7 @@ class ReliabilityDisplay:
         from sklearn.calibration import calibration_curve  # takes long to import
 
         check_count(n_bins, "n_bins", 2)
-        y_true = as_labels(y_true, "y_true", len(np.asarray(y_proba)))
+        y_true = as_labels(y_true, "y_true")
         classes = np.unique(y_true) if classes is None else np.asarray(classes)
         y_proba = as_probabilities(y_proba, len(y_true), len(classes))
         confidence = y_proba.max(1)
