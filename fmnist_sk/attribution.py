@@ -108,5 +108,5 @@ def _last_map(classifier: ImageClassifier) -> str:
     names = [name for name, (_, output) in seen.items() if output.ndim == 4 and min(output.shape[2:]) > 1]
     if not names:
         raise ValueError("layer must name a layer whose output is a map, but no layer of this network has one with "
-                         "more than one pixel.")
+                         "more than one pixel, got layer=None.")
     return names[-1]

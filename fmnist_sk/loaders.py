@@ -240,7 +240,8 @@ def load_image_folder(folder: str | os.PathLike, *, size: int | tuple[int, int] 
         part for part in folder.iterdir() if part.is_dir() and not part.name.startswith("."))
     if label is not None and parts and {part.name.lower() for part in parts} <= PARTS:
         found = ", ".join(part.name for part in parts)
-        raise ValueError(f"folder must have a subfolder for each class, got {found} in {str(folder)!r}: load each.")
+        raise ValueError(f"folder must have a subfolder for each class, got {found} in {str(folder)!r}: load each "
+                         "separately.")
     files = [(path, part.name) for part in parts for path in _pictures_in(part)]
     if not files:
         where = "it" if label is None else "its subfolders, one for each class"
@@ -298,7 +299,7 @@ def _passed_over(folder: Path, parts: list[Path], files: list[tuple[Path, str]])
         empty = sorted({part.name for part in parts} - {name for _, name in files})
     told = [f"{len(paths)} {what}, such as {paths[0]}" for paths, what in (
         (others, "pictures in formats that are not read"), (beside, "pictures outside the subfolders")) if paths]
-    told += [f"classes without pictures, which target_names has nevertheless, {', '.join(empty)}"] if empty else []
+    told += [f"classes without pictures, which still appear in target_names, {', '.join(empty)}"] if empty else []
     return f"Skipped: {'; '.join(told)}." if told else ""
 
 

@@ -83,10 +83,11 @@ def check_params(net: Any) -> None:
     validates = net.validation_fraction is not None, net.validation_data is not None
     has_validation = any(validates) or not type(net).get_split_datasets.__module__.startswith("fmnist_sk.")
     if all(validates):
-        raise ValueError("validation_fraction and validation_data exclude each other: set one of them to None.")
+        raise ValueError("validation_fraction and validation_data exclude each other: set one of them to None, got "
+                         f"validation_fraction={net.validation_fraction} and validation_data.")
     if net.early_stopping and not has_validation:
         raise ValueError("early_stopping=True needs validation images: set validation_fraction=0.1, or "
-                         "validation_data=(X, y).")
+                         "validation_data=(X, y), got neither.")
     if net.ema is not None and net.swa is not None:
         raise ValueError(f"ema and swa exclude each other: set one of them to None, got ema={net.ema}, "
                          f"swa={net.swa}.")
@@ -124,12 +125,12 @@ def _check_callbacks(net: Any, has_validation: bool, has_schedule: bool) -> None
                              f"and callbacks with {kind.__name__}.")
         if issubclass(kind, InputShapeSetter):
             raise ValueError("callbacks must not hold InputShapeSetter: a module that names in_channels, n_classes or "
-                             "image_shape in its signature is passed them, so it needs none.")
+                             f"image_shape in its signature is passed them, so it needs none, got {item!r}.")
         default = inspect.signature(kind).parameters.get("monitor")
         monitor = default.default if isinstance(callback, type) and default else getattr(callback, "monitor", None)
         if monitor in VALIDATION_SCORES and not has_validation:
             raise ValueError(f"callbacks: {kind.__name__} follows {monitor!r}, which needs validation images: set "
-                             "validation_fraction=0.1 or validation_data=(X, y), or monitor='train_loss'.")
+                             "validation_fraction=0.1 or validation_data=(X, y), or monitor='train_loss', got neither.")
 
 
 def check_ready(net: Any) -> None:

@@ -89,7 +89,8 @@ def pictures(X: ArrayLike | Tensor, image_shape: Sequence[int] | None = None) ->
         side = math.isqrt(n_features)
         shape = check_image_shape(image_shape, n_features) or (1, side, side)
         if math.prod(shape) != n_features:
-            raise ValueError(f"image_shape must be given, because rows of {n_features} values fill no square image.")
+            raise ValueError(f"image_shape must be given, because rows of {n_features} values fill no square image, "
+                             "got image_shape=None.")
     images = as_tensor(checked).reshape(-1, *shape)
     is_bytes = images.dtype == torch.uint8
     images = images.float().cpu()

@@ -144,7 +144,8 @@ class EmbeddingDisplay:
 
         values = values.reshape(len(values), -1)
         if not values.std(0).any():
-            raise ValueError("X must hold images that differ, or there is nothing to tell them apart by.")
+            raise ValueError("X must hold images that differ, or there is nothing to tell them apart by, got "
+                             f"{len(values)} times the same {what}.")
         few = PCA(2 if method == "pca" else min(50, *values.shape), random_state=random_state)
         points, title = few.fit_transform(values), f"Principal components of {what}"
         if method == "pca":

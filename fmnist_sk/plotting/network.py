@@ -87,7 +87,8 @@ class FeatureMapsDisplay:
         if wrong := [name for name, values in maps.items() if values.ndim != 3]:
             raise ValueError(f"layers must give maps (channels, height, width), but {wrong} do not.")
         if not maps:
-            raise ValueError("classifier must have convolutions or poolings, or layers must name what to show.")
+            raise ValueError("classifier must have convolutions or poolings, or layers must name what to show, got "
+                             f"layers={layers!r:.100}.")
         _, inner = classifier_of(classifier, "classifier")
         kinds = {name: type(inner.module_.network.get_submodule(name)).__name__ for name in maps}
         return cls(pictures(X, inner.image_shape_ if np.ndim(X) == 2 else None)[0], maps, n_channels, kinds).plot(ax)
@@ -167,7 +168,8 @@ class FiltersDisplay:
         if layer is None:
             layer = next((name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)), None)
             if layer is None:
-                raise ValueError("classifier must have a convolution, but its network has none.")
+                raise ValueError("classifier must have a convolution, but its network, "
+                                 f"{type(network).__name__}, has none.")
         module = layers_by_name(network, [layer], "layer")[layer]
         if not isinstance(module, nn.Conv2d) or module.weight.shape[1] not in (1, 3):
             raise ValueError(f"layer must name a convolution with one or three input channels, got layer={layer!r}: "
