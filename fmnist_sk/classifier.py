@@ -119,13 +119,14 @@ class ImageClassifier(SkorchNet):
         or any other with predict_proba. Networks of this package are asked without their test-time augmentation.
         Clones share the classifier; saved files leave it out.
     teacher_weight : float
-        Share of the target that is the teacher's, from 0 to 1; the rest is the label's.
+        Share of the target that is the teacher's, from 0 to 1; the rest is the label's. Without `teacher` it has no
+        effect.
     tta : None, "mirror", "shift" or a pair of them
         Test-time augmentation: probabilities are averaged over each image and its mirror image, or its shifts by a
         pixel in four directions, or both (10 views). Used in predictions, not in validation.
     tta_below : float or None
         Use `tta` only for images whose largest probability without it is below this, from 0 to 1; for most images it
-        would only take time. None: use it for all images.
+        would only take time. None: use it for all images. Without `tta` it has no effect.
     class_weight : dict, "balanced" or None
         Factor of the loss for each label, 1 for those missing from a dict; "balanced" gives all classes the same total
         weight.
