@@ -297,7 +297,7 @@ class ImageClassifier(SkorchNet):
         """Continue training on these images, with learning rate `lr` and no schedule.
 
         The first call fixes classes, image shape and standardisation; `classes` lists all labels, if some come only
-        later.
+        later, and must not differ in later calls.
 
         epochs : int, optional
             Passes over the images. Default: one, as in scikit-learn; `max_epochs`, as in skorch, for its SkorchDoctor.

@@ -73,7 +73,7 @@ def _shape_of(y: Any) -> tuple[int, ...]:
     """The shape of values in any container; () for what is none."""
     try:
         return tuple(np.shape(y))
-    except ValueError:                      # lists of different lengths
+    except (ValueError, RuntimeError):      # such as of lists of different lengths
         return ()
 
 
