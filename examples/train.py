@@ -23,6 +23,7 @@ import contextlib
 import hashlib
 import inspect
 import json
+import re
 import shutil
 import sys
 from itertools import count
@@ -44,7 +45,7 @@ from torch.nn.modules.module import (
 )
 
 import fmnist_sk
-from fmnist_sk import ClassHistoryDisplay, HistoryDisplay, ScheduleDisplay
+from fmnist_sk import ClassHistoryDisplay, HistoryDisplay, Preset, ScheduleDisplay
 from fmnist_sk.losses import LOSSES
 from fmnist_sk.recipes import RECIPES, recipe
 from fmnist_sk.reference import without_old_parts
@@ -57,7 +58,7 @@ except ImportError:
 CLASSES = {name: getattr(fmnist_sk, name) for name in fmnist_sk.__all__ if isinstance(getattr(fmnist_sk, name), type)}
 SYSTEMS = fmnist_sk.reference_systems()
 MODELS = [*fmnist_sk.networks.__all__, *SYSTEMS]
-AUGMENT = {f"report {i}": f"report_{i}" for i in (1, 2, 3)}          # what --augment is without a value
+AUGMENT = {f"report {i}": f"report_{i}" for i in (1, 2, 3)}          # the preset that --augment is without a value
 WRITTEN = ("config.json", "results.json", "history.csv", "curves.png", "class_history.png", "schedule.png",
            "model.safetensors")
 NOT_WRITTEN = {"module", "random_state", "checkpoint", "checkpoint_every", "callbacks", "verbose"}
@@ -67,11 +68,9 @@ LONGEST_TEXT = 10_000       # characters of a literal of Python
 WORDS = {"none": None, "true": True, "false": False}
 DATA = {"n_train": None, "data_home": None, "folder": None, "csv": None, "size": 28, "color": "gray"}
 VERSIONS = {"fmnist_sk": fmnist_sk.__version__, "torch": torch.__version__, "scikit-learn": sklearn.__version__}
-LOSS_TYPES = {"softmax": {"criterion": "cross_entropy"},               # of report 1
-              "sigmoid": {"criterion": "sigmoid", "criterion__over_classes": "mean"}}
+LOSS_TYPES = {"softmax": "cross_entropy", "sigmoid": "sigmoid"}         # of report 1
 ALIASES = {         # our options: report 1's own, and the parameter's name in Python
-    "--batch-size": ["--batch_size"], "--weight-decay": ["--rs"], "--epochs": ["--num_epochs", "--max-epochs"],
-    "--augment": ["--augment_data"]}
+    "--batch-size": ["--batch_size"], "--weight-decay": ["--rs"], "--epochs": ["--num_epochs", "--max-epochs"]}
 OPTIONS = {         # parameter: option, meaning
     "batch_size": ("--batch-size", "images in a step"),
     "lr": ("--lr", "learning rate"),
@@ -162,7 +161,33 @@ def setting(text):
     return name, evaluate(value)
 
 
+def boolean(text):
+    """What report 1's --augment_data says: True for --augment without a value, None for none."""
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"must be True or False, got {text!r:.200}")
+    return True if text.lower() == "true" else None
+
+
 # ---------------------------------------------------------------------- settings
+
+class Store(argparse.Action):
+    """Stores a value, and by which of its options it was given; two of them must not contradict each other."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        before = namespace.typed.get(self.dest, option_string)
+        if before != option_string and (old := getattr(namespace, self.dest)) != values:
+            parser.error(f"{before} and {option_string} contradict each other: give one of them, got {old!r:.99} and "
+                         f"{values!r:.99}")
+        namespace.typed[self.dest] = option_string
+        setattr(namespace, self.dest, values)
+
+
+def with_options(message, typed):
+    """A message about parameters, with the options that set them if these have other names."""
+    named = [f"{option} sets {name}" for name, option in typed.items() if re.search(rf"\b{name}\b", message)
+             and option.strip("-").replace("-", "_") != name]
+    return f"{message} ({', '.join(named)})" if named else message
+
 
 def model(name):
     """The name of a model, also as report 1 spells it."""
@@ -184,20 +209,23 @@ def parse(argv):
         "its report trained it for one of its figures, or another setting that the report tried")
     add("--recipe", choices=RECIPES, help="named settings of a whole training, which override the model's own")
     for parameter, (option, meaning) in OPTIONS.items():
-        add(option, dest=parameter, type=evaluate, default=absent, metavar="VALUE", help=meaning)
-    add("--augment", nargs="?", type=evaluate, const=True, default=absent, metavar="VALUE", help="random changes of "
-        "training images: a preset's name, an object or none; without VALUE the preset of the model's report if "
-        "that is report 1, 2 or 3, else fashion")
+        add(option, action=Store, dest=parameter, type=evaluate, default=absent, metavar="VALUE", help=meaning)
+    add("--augment", action=Store, nargs="?", type=evaluate, const=True, default=absent, metavar="VALUE",
+        help="random changes of training images: a preset's name, an object or none; without VALUE the preset of the "
+        "model's report if that is report 1, 2 or 3, else fashion")
+    add("--augment_data", action=Store, dest="augment", type=boolean, default=absent, metavar="BOOLEAN",
+        help="report 1's name: True is --augment without a value, False --augment none")
     loss = parser.add_mutually_exclusive_group()
-    add("--loss", loss, dest="criterion", choices=LOSSES, default=absent, help="the loss")
+    add("--loss", loss, dest="criterion", choices=LOSSES, default=absent, help="the loss; sigmoid is the sum over the "
+        "classes of binary cross-entropies, for models of report 1 their mean")
     add("--loss_type", loss, choices=LOSS_TYPES, help="report 1's two losses: softmax is cross_entropy, sigmoid the "
-        "mean over the classes of binary cross-entropies")
+        "mean over the classes")
     add("--set", dest="settings", action="append", type=setting, default=[], metavar="NAME=VALUE", help="any other "
         "parameter, such as width=16, optimizer__betas=(0.9,0.95) or criterion__gamma=1; may be repeated")
     add("--seed", type=int, help="random seed (default: 0)")
     add("--n-train", type=int, metavar="N", help="use N training images, stratified by class")
     add_data_options(parser)
-    parser.set_defaults(size=None, color=None)
+    parser.set_defaults(size=None, color=None, typed={})
     add("--tensorboard", action="store_true", help="also log to OUTPUT/tensorboard "
         "(pip install 'fmnist_sk[tensorboard]')")
     add("--output", type=Path, metavar="PATH", help="folder to write to (default: output/train/MODEL)")
@@ -265,10 +293,14 @@ def configure(args):
     device = vars(args).get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
     params |= recipe(args.recipe, device) if args.recipe else {}
     given = {name: value for name, value in vars(args).items() if name in {*OPTIONS, "augment", "criterion"}}
-    given |= LOSS_TYPES.get(args.loss_type, {}) | dict(args.settings)
+    given |= {"criterion": LOSS_TYPES[args.loss_type]} if args.loss_type else {}
+    given |= dict(args.settings)
+    if given.get("criterion") == "sigmoid" and (args.loss_type or (system and system.source == "report 1")):
+        given = {"criterion__over_classes": "mean"} | given             # as the report has it
     params = without_old_parts(params, given) | given
     if isinstance(params.get("augment"), bool):
-        params["augment"] = AUGMENT.get(system and system.source, "fashion") if params["augment"] else None
+        name = AUGMENT.get(system and system.source, "fashion")
+        params["augment"] = Preset(name) if params["augment"] else None
     classifier = kind().set_params(**params)
     names = {*BaseEstimator.get_params(classifier, deep=False), *classifier._prefixed_params()} - NOT_WRITTEN
     config["params"] = {name: as_json(name, value) for name, value in sorted(classifier.get_params().items())
@@ -413,7 +445,7 @@ def main(argv=None):
         print("\nStopped. The same command continues where this run stopped.")
         raise SystemExit(130) from None
     except (OSError, ValueError, TypeError, argparse.ArgumentTypeError) as error:
-        parser.exit(2, f"{parser.prog}: error: {error}\n")
+        parser.exit(2, f"{parser.prog}: error: {with_options(str(error), args.typed)}\n")
     shutil.rmtree(checkpoint, ignore_errors=True)
     with contextlib.suppress(OSError):              # there are those of other settings
         checkpoint.parent.rmdir()

@@ -71,13 +71,13 @@ def grad_cam(classifier: ImageClassifier, X: ArrayLike | Tensor, y: ArrayLike | 
     layer = _last_map(classifier) if layer is None else layer
     layers = layers_by_name(network, [layer], "layer")
     images: Any = through(steps, X)
+    pixels = classifier.get_dataset(images).tensor()
     labels = classifier.predict(images) if y is None else column_or_1d(np.asarray(y))
     if len(labels) != len(images):
         raise ValueError(f"y must hold a label for each of the {len(images)} images, got {len(labels)}.")
     if unknown := set(labels.tolist()) - set(classifier.classes_.tolist()):
         raise ValueError(f"y must hold labels of {classifier.classes_.tolist()}, got {sorted(unknown, key=str)}.")
     codes = torch.from_numpy(np.searchsorted(classifier.classes_, labels))
-    pixels = classifier.get_dataset(images).tensor()
     maps = [_maps(classifier, layers, x, code.to(x.device))
             for x, code in zip(pixels.split(CHUNK), codes.split(CHUNK), strict=True)]
     return torch.cat(maps)[:, :classifier.image_shape_[1], :classifier.image_shape_[2]].cpu().numpy()
@@ -108,5 +108,5 @@ def _last_map(classifier: ImageClassifier) -> str:
     names = [name for name, (_, output) in seen.items() if output.ndim == 4 and min(output.shape[2:]) > 1]
     if not names:
         raise ValueError("layer must name a layer whose output is a map, but no layer of this network has one with "
-                         "more than one pixel.")
+                         "more than one pixel, got layer=None.")
     return names[-1]

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import numbers
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -27,6 +26,7 @@ from fmnist_sk._estimator.skorch import SkorchNet
 from fmnist_sk._network.layers import in_memory_format
 from fmnist_sk._network.predictor import Predictor
 from fmnist_sk._runtime.cpu import use_cpu
+from fmnist_sk._runtime.parameters import check_count
 from fmnist_sk._runtime.sklearn_callbacks import with_callbacks
 from fmnist_sk._storage.onnx import export_onnx, export_program
 from fmnist_sk._training.hooks import is_examined
@@ -120,13 +120,14 @@ class ImageClassifier(SkorchNet):
         augmentation.
         Clones share the classifier; saved files leave it out.
     teacher_weight : float
-        Share of the target that is the teacher's, from 0 to 1; the rest is the label's.
+        Share of the target that is the teacher's, from 0 to 1; the rest is the label's. Without `teacher` it has no
+        effect.
     tta : None, "mirror", "shift" or a pair of them
         Test-time augmentation: probabilities are averaged over each image and its mirror image, or its shifts by a
         pixel in four directions, or both (10 views). Used in predictions, not in validation.
     tta_below : float or None
         Use `tta` only for images whose largest probability without it is below this, from 0 to 1; for the others it
-        rarely changes the prediction. None: use it for all images.
+        rarely changes the prediction. None: use it for all images. Without `tta` it has no effect.
     class_weight : dict, "balanced" or None
         Factor of the loss for each label, 1 for those missing from a dict; "balanced" gives all classes the same total
         weight.
@@ -146,7 +147,7 @@ class ImageClassifier(SkorchNet):
         Number of epochs for `early_stopping`.
     warm_start : bool
         Whether a further fit continues training the same network, for `max_epochs` more. Changed training parameters
-        take effect; network, optimizer class and device stay as they are.
+        take effect; network, optimizer class, `momentum`, `decay_biases` and device stay as they are.
     checkpoint : path of a folder, or None
         Folder to which the state of the fit is written every `checkpoint_every` epochs (extra ``fmnist_sk[save]``). A
         fit that was killed or interrupted resumes from it when run again with the same data and parameters; on a CPU
@@ -301,7 +302,7 @@ class ImageClassifier(SkorchNet):
         """Continue training on these images, with learning rate `lr` and no schedule.
 
         The first call fixes classes, image shape and standardisation; `classes` lists all labels, if some come only
-        later.
+        later, and must not differ in later calls.
 
         epochs : int, optional
             Passes over the images. Default: one, as in scikit-learn; `max_epochs`, as in skorch, for its SkorchDoctor.
@@ -309,8 +310,7 @@ class ImageClassifier(SkorchNet):
         self._validate_params()
         if epochs is None:
             epochs = self.max_epochs if is_examined(self) else 1
-        elif not isinstance(epochs, numbers.Integral) or isinstance(epochs, bool) or epochs < 1:
-            raise ValueError(f"epochs must be a whole number from 1 on, got epochs={epochs!r}.")
+        epochs = check_count(epochs, "epochs")
         plan = Plan(restart=not self.initialized_, epochs=epochs, planned=epochs, schedule=Constant(), classes=classes)
         with use_cpu(self.n_threads), fitting(self, X, y, sample_weight, plan) as fit:
             self.fit_loop(fit.images, epochs=epochs)

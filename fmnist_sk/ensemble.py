@@ -1,7 +1,6 @@
 """Ensembles of networks that differ only by their random seeds."""
 from __future__ import annotations
 
-import numbers
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Self
@@ -11,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from sklearn.base import ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.utils import check_random_state, get_tags
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -20,17 +19,10 @@ from fmnist_sk._estimator.skorch import own_hooks
 from fmnist_sk._estimator.teacher import MeanOfMembers
 from fmnist_sk._runtime.cpu import use_cpu
 from fmnist_sk._runtime.device import choose_device
-from fmnist_sk._runtime.parameters import Estimator
+from fmnist_sk._runtime.parameters import Estimator, whole
 from fmnist_sk._training.group import train_together
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.networks.resnet import ResNetClassifier
-
-
-class _WholeNumber(Interval):
-    """An interval of whole numbers that excludes booleans."""
-
-    def is_satisfied_by(self, val) -> bool:
-        return not isinstance(val, bool) and super().is_satisfied_by(val)
 
 
 class DeepEnsembleClassifier(MeanOfMembers, MetaEstimatorMixin, ClassifierMixin, Estimator):
@@ -84,7 +76,7 @@ class DeepEnsembleClassifier(MeanOfMembers, MetaEstimatorMixin, ClassifierMixin,
 
     _parameter_constraints = {
         "estimator": [HasMethods(["fit", "predict_proba"]), None],
-        "n_members": [_WholeNumber(numbers.Integral, 1, 10_000, closed="both")],
+        "n_members": [whole(1, 10_000)],
         "learning_rates": ["array-like", None],
         "together": [StrOptions({"auto"}), "boolean"],
         "random_state": ["random_state"],

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -26,6 +25,7 @@ from fmnist_sk._data.pictures import (
     read_picture,
 )
 from fmnist_sk._data.shapes import check_image_shape
+from fmnist_sk._runtime.warn import warn
 from fmnist_sk._storage.csv import read_table
 from fmnist_sk._storage.files import as_path
 from fmnist_sk._storage.idx import read_idx
@@ -240,7 +240,8 @@ def load_image_folder(folder: str | os.PathLike, *, size: int | tuple[int, int] 
         part for part in folder.iterdir() if part.is_dir() and not part.name.startswith("."))
     if label is not None and parts and {part.name.lower() for part in parts} <= PARTS:
         found = ", ".join(part.name for part in parts)
-        raise ValueError(f"folder must have a subfolder for each class, got {found} in {str(folder)!r}: load each.")
+        raise ValueError(f"folder must have a subfolder for each class, got {found} in {str(folder)!r}: load each "
+                         "separately.")
     files = [(path, part.name) for part in parts for path in _pictures_in(part)]
     if not files:
         where = "it" if label is None else "its subfolders, one for each class"
@@ -267,11 +268,11 @@ def load_image_folder(folder: str | os.PathLike, *, size: int | tuple[int, int] 
         message = f"{len(wrong)} of {len(files)} pictures were skipped: {' '.join(wrong[:10])}{more}"
         if not kept.any():
             raise ValueError(message)
-        warnings.warn(message, UserWarning, stacklevel=2)
+        warn(message)
         images = images[kept]
     files = [file for file, is_kept in zip(files, kept, strict=True) if is_kept]
     if passed_over := _passed_over(folder, parts, files):
-        warnings.warn(passed_over, UserWarning, stacklevel=2)
+        warn(passed_over)
     names = np.array(sorted(part.name for part in parts))
     codes = np.searchsorted(names, [name for _, name in files])
     target = None if label is None else names[codes] if label == "name" else codes.astype(np.int64)
@@ -298,7 +299,7 @@ def _passed_over(folder: Path, parts: list[Path], files: list[tuple[Path, str]])
         empty = sorted({part.name for part in parts} - {name for _, name in files})
     told = [f"{len(paths)} {what}, such as {paths[0]}" for paths, what in (
         (others, "pictures in formats that are not read"), (beside, "pictures outside the subfolders")) if paths]
-    told += [f"classes without pictures, which target_names has nevertheless, {', '.join(empty)}"] if empty else []
+    told += [f"classes without pictures, which still appear in target_names, {', '.join(empty)}"] if empty else []
     return f"Skipped: {'; '.join(told)}." if told else ""
 
 

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from fmnist_sk._runtime.device import choose_device
 from fmnist_sk._runtime.version import __version__
+from fmnist_sk._runtime.warn import warn
 from fmnist_sk._saving.classifiers import describe, restore
 from fmnist_sk._saving.foreign import load_old
 from fmnist_sk._storage.document import digest_of, read_document, write_document  # noqa: F401
@@ -62,8 +63,8 @@ def save(estimator, path: str | os.PathLike) -> Path:
         For settings and fitted attributes that cannot be stored (such as those of several labels per image), modules
         that are instances (set `module` to a class instead), more than 10 nested estimators, more objects than `load`
         accepts (thousands of trees or epochs with a tiny network), devices and pipes.
-    NotFittedError
-        If the estimator is not fitted.
+    NotFittedError, TypeError
+        If the estimator is not fitted, or is none.
     ImportError
         If the extra is not installed.
 
@@ -88,6 +89,8 @@ def save(estimator, path: str | os.PathLike) -> Path:
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
     from fmnist_sk._saving.values import EstimatorEncoder  # here, because it imports much of scikit-learn
+    if isinstance(estimator, type) or not hasattr(estimator, "fit"):
+        raise TypeError(f"estimator must be a fitted estimator, got estimator={estimator!r:.100}.")
     check_is_fitted(estimator)
     path, encoder = as_path(path), EstimatorEncoder()
     content: dict = {"format": FORMAT, "versions": _versions()}
@@ -104,8 +107,7 @@ def save(estimator, path: str | os.PathLike) -> Path:
         raise ValueError(f"{type(estimator).__name__} cannot be saved: it holds more estimators, strings or epochs "
                          "than a file of its size may: del history_[:-1000] keeps the last epochs.")
     if encoder.untrusted:
-        warnings.warn(f"load() will take this file only with trusted=[...] of {', '.join(sorted(encoder.untrusted))}.",
-                      UserWarning, stacklevel=2)
+        warn(f"load() will take this file only with trusted=[{', '.join(sorted(encoder.untrusted))}].")
     write_document(path, content, tensors)
     return path
 
@@ -252,7 +254,7 @@ def load_pretrained(name: str = "small", device: str | torch.device = "auto") ->
     >>> int(summary(load_pretrained()).loc["total", "parameters"])
     24506
     """
-    if name not in PRETRAINED:
+    if not isinstance(name, str) or name not in PRETRAINED:
         raise ValueError(f"name must be one of {', '.join(map(repr, PRETRAINED))}, got name={name!r}.")
     return load(Path(__file__).parent / "pretrained" / PRETRAINED[name], device)
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import itertools
 import numbers
-import warnings
 from collections.abc import Iterable
 
 import numpy as np
@@ -11,8 +10,9 @@ from sklearn.base import TransformerMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from fmnist_sk._data.pictures import READING, check_pictures, name_of, pillow, read_picture
-from fmnist_sk._runtime.parameters import Estimator
+from fmnist_sk._runtime.parameters import Estimator, whole
 from fmnist_sk._runtime.sklearn_callbacks import CallbackSupportMixin, one_task, with_callbacks
+from fmnist_sk._runtime.warn import warn
 
 WORKING_SIDE = 1024         # larger photos are reduced to this before anything else
 DENOISED_SIDE = 224         # pixels a side of the copy in which garment and background are told apart ...
@@ -76,7 +76,7 @@ class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
     """
 
     _parameter_constraints = {
-        "size": [Interval(numbers.Integral, 4, WORKING_SIDE, closed="both")],
+        "size": [whole(4, WORKING_SIDE)],
         "background": [StrOptions({"auto", "light", "dark"})],
         "trim": ["boolean"],
         "tolerance": [Interval(numbers.Real, 0, 1, closed="both")],
@@ -125,13 +125,13 @@ class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
             background = _background(rgb)
             shown, is_inverted = self._differs(Image, image, background), None
         if not shown.any():
-            warnings.warn(f"{name} shows nothing but its background: its image is black.", UserWarning, stacklevel=4)
+            warn(f"{name} shows nothing but its background: its image is black.")
             return np.zeros((self.size, self.size), dtype=np.uint8)
         rows, columns = np.flatnonzero(shown.any(1)), np.flatnonzero(shown.any(0))
         box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
         if shown[box].mean() > 0.98 and min(shown[box].shape) > 1:
-            warnings.warn(f"{name} shows a rectangle on its background: a picture in a frame, or a garment whose edges "
-                          "lie outside the photo, is not recognised.", UserWarning, stacklevel=4)
+            warn(f"{name} shows a rectangle on its background: a picture in a frame, or a garment whose edges "
+                 "lie outside the photo, is not recognised.")
         if self.trim:
             rgb, shown, background = rgb[box], shown[box], background[box]
         if is_inverted is None:
@@ -141,8 +141,8 @@ class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
         if image.mode == "RGBA":
             return _brightened(small)
         if small.mean() < EMPTY:
-            warnings.warn(f"{name} gives an image that is nearly black. The garment must differ from a background that "
-                          "is visible at the edges of the photo.", UserWarning, stacklevel=4)
+            warn(f"{name} gives an image that is nearly black. The garment must differ from a background that "
+                 "is visible at the edges of the photo.")
         return small
 
     def _is_inverted(self, background: float, garment: float) -> bool:

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -24,7 +23,7 @@ from fmnist_sk._data.containers import like
 from fmnist_sk._data.shapes import check_image_shape, shape_of_images, square_shape, to_images
 from fmnist_sk._data.statistics import pixel_statistics
 from fmnist_sk._runtime.optional import optional
-from fmnist_sk._runtime.parameters import Estimator
+from fmnist_sk._runtime.parameters import Estimator, whole
 from fmnist_sk._runtime.sklearn_callbacks import CallbackSupportMixin, one_task, with_callbacks
 
 _DTYPES = ("float32", "float64", "uint8")
@@ -178,9 +177,9 @@ class HOGTransformer(CallbackSupportMixin, TransformerMixin, Estimator):
     """
 
     _parameter_constraints = {
-        "orientations": [Interval(numbers.Integral, 1, 1000, closed="both")],
-        "cell": [Interval(numbers.Integral, 1, None, closed="left")],
-        "block": [Interval(numbers.Integral, 1, None, closed="left")],
+        "orientations": [whole(1, 1000)],
+        "cell": [whole(1)],
+        "block": [whole(1)],
         "image_shape": [tuple, list, None],
     }
 

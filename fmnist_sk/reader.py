@@ -1,14 +1,13 @@
 """Pictures of any origin and size, turned into images for networks."""
 from __future__ import annotations
 
-import numbers
 from collections.abc import Iterable
 from typing import Any, Self
 
 import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import TransformerMixin
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 
 from fmnist_sk._data.pictures import (
     COLORS,
@@ -21,7 +20,7 @@ from fmnist_sk._data.pictures import (
     pillow,
     read_picture,
 )
-from fmnist_sk._runtime.parameters import Estimator
+from fmnist_sk._runtime.parameters import Estimator, whole
 from fmnist_sk._runtime.sklearn_callbacks import CallbackSupportMixin, one_task, with_callbacks
 
 
@@ -64,7 +63,7 @@ class ImageReader(CallbackSupportMixin, TransformerMixin, Estimator):
     """
 
     _parameter_constraints = {
-        "size": [Interval(numbers.Integral, 1, None, closed="left"), tuple, list],
+        "size": [whole(1), tuple, list],
         "color": [StrOptions(set(COLORS))],
         "resize": [StrOptions(set(FITS))],
         **READING,

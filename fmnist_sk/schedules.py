@@ -20,10 +20,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from fmnist_sk._runtime.parameters import is_whole, whole
 from fmnist_sk._training.schedule import FreeRun, Moment, Schedule, ScheduleRun, TorchRun
 
 _SHARE = [Interval(numbers.Real, 0, 1, closed="both")]
-_COUNT = [Interval(numbers.Integral, 1, None, closed="left")]
+_COUNT = [whole(1)]
 _PER = [StrOptions({"batch", "epoch"})]
 
 
@@ -146,7 +147,7 @@ class MultiStep(Schedule):
 
     def _validate_params(self) -> None:
         super()._validate_params()
-        epochs = [m for m in self.milestones if isinstance(m, numbers.Integral) and not isinstance(m, bool) and m >= 1]
+        epochs = [m for m in self.milestones if is_whole(m) and m >= 1]
         shares = [m for m in self.milestones if isinstance(m, numbers.Real) and 0 < m < 1]
         if len(epochs) + len(shares) < len(self.milestones):
             raise ValueError("milestones must be epochs (whole numbers from 1 on) or shares of the fit (between 0 and "
@@ -221,7 +222,7 @@ class ReduceOnPlateau(Schedule):
     [1.0, 1.0, 1.0, 0.1]
     """
 
-    _parameter_constraints = {"monitor": [str], "patience": [Interval(numbers.Integral, 0, None, closed="left")],
+    _parameter_constraints = {"monitor": [str], "patience": [whole(0)],
                               "factor": _SHARE, "threshold": _SHARE, "end": _SHARE}
     per = "epoch"
 

@@ -15,11 +15,13 @@ from estimators import net, small
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
+from sklearn.utils import Bunch
 from torch import nn
 
 from fmnist_sk import (
     ConvNetClassifier,
     Cosine,
+    CutMix,
     DeepEnsembleClassifier,
     FeatureExtractor,
     FocalLoss,
@@ -33,7 +35,9 @@ from fmnist_sk import (
     TorchSchedule,
     feature_maps,
     grad_cam,
+    summary,
 )
+from fmnist_sk._runtime.memory import enough_memory
 
 
 class Returns(nn.Module):
@@ -58,6 +62,10 @@ class NoArray:
         raise RuntimeError("it is closed")
 
 
+def iter_of(y):
+    yield from y
+
+
 Garment = Enum("Garment", ["BAG", "COAT", "SHIRT"])
 
 class Scores(nn.CrossEntropyLoss):
@@ -77,13 +85,19 @@ BAD_DATA = {
     "too large": (lambda X, y: (X * 1e300, y), ValueError, "NaN or infinity"),
     "NaN tensor": (lambda X, y: (torch.from_numpy(X / 0.0 * 0), y), ValueError, "NaN or infinity"),
     "sparse": (lambda X, y: (scipy.sparse.csr_array(X.reshape(60, -1)), y), TypeError, "Sparse data.*toarray"),
+    "sparse dict": (lambda X, y: (scipy.sparse.dok_matrix(X.reshape(60, -1)), y), TypeError, "Sparse data.*toarray"),
     "sparse tensor": (lambda X, y: (torch.from_numpy(X).reshape(60, -1).to_sparse(), y), TypeError, "to_dense"),
     "empty": (lambda X, y: (X[:0], y[:0]), ValueError, "0 sample"),
     "empty tensor": (lambda X, y: (torch.from_numpy(X[:0]), y[:0]), ValueError, "0 sample"),
     "one class": (lambda X, y: (X, np.zeros(60)), ValueError, "at least 2 classes with a positive weight, got 1"),
     "y too long": (lambda X, y: (X, np.append(y, 1)), ValueError, "inconsistent numbers of samples"),
     "y too long tensor": (lambda X, y: (X, torch.zeros(61)), ValueError, "one label for each of the 60 images"),
-    "no y": (lambda X, y: (X, None), ValueError, "y"),
+    "no y": (lambda X, y: (X, None), ValueError, "y must hold one label for each image, got y=None"),
+    **{f"y of type {kind}": (lambda X, y, make=make: (X, make(y)), TypeError,
+                             f"y must be a list or an array of labels, got y=.* of type {kind}")
+       for kind, make in (("dict", lambda y: dict(enumerate(y))), ("set", set), ("generator", iter_of), ("int", len),
+                          ("list", lambda y: [[1], [1, 2]] * 30))},
+    "2-D labels": (lambda X, y: (X, np.stack([y, y], 1)), ValueError, r"y must be a 1d array .* got shape \(60, 2\)"),
     "y with NaN": (lambda X, y: (X, np.where(y == 1, np.nan, y)), ValueError, "NaN"),
     "continuous y": (lambda X, y: (X, y + 0.5), ValueError, "Unknown label type"),
     "text": (lambda X, y: (np.full((60, 4), "7"), y), ValueError, "X must hold pixel values.*dtype=<U1"),
@@ -93,12 +107,27 @@ BAD_DATA = {
     "missing labels": (lambda X, y: (X, [None, "a"] * 30), ValueError, "y contains NaN, None or infinity"),
     "complex labels": (lambda X, y: (X, torch.zeros(60) * 1j), ValueError, "y must hold labels"),
     "words": (lambda X, y: ([["a", "b"]] * 60, y), ValueError, "X must hold pixel values, which are numbers"),
-    "1-D": (lambda X, y: (X[:, 0, 0], y), ValueError, "1D array"),
-    "1-D tensor": (lambda X, y: (torch.zeros(60), y), ValueError, "2, 3 or 4 dimensions, got 1"),
-    "5-D": (lambda X, y: (X[:, None, None], y), ValueError, "2, 3 or 4 dimensions, got 5"),
+    **{f"1-D: {name}": (lambda X, y, make=make: (make(X[:, 0, 0]), y), ValueError, "X must have 2, 3 or 4 dimensions, "
+                        rf"\(n, pixels\), .* got 1: shape \({n},\)\. Reshape your data, with X.reshape\(1, -1\)")
+       for name, make, n in (("array", np.array, 60), ("tensor", torch.tensor, 60), ("list", list, 60),
+                             ("Series", pd.Series, 60), ("range", lambda x: range(60), 60), ("none", lambda x: [], 0),
+                             ("Series of arrays", lambda x: pd.Series(list(np.zeros((60, 4)))), 60))},
+    **{f"0-D: {value!r}": (lambda X, y, value=value: (value, y), ValueError,
+                           r"X must have 2, 3 or 4 dimensions, .* got 0: X=" + re.escape(repr(value)))
+       for value in (None, 5, True, np.array(3.0), torch.tensor(3.0))},
+    "class": (lambda X, y: (np.ndarray, y), TypeError, "X must be an array, .* got the class ndarray"),
+    "records": (lambda X, y: (np.zeros((60, 2), "f4,f4"), y), ValueError, "X must hold pixel values, .*dtype=.*'f0'"),
+    "void": (lambda X, y: (np.zeros((60, 2), "V4"), y), ValueError, "X must hold pixel values, .* got dtype=.V4"),
+    "arrays as values": (lambda X, y: (np.array([[[1, 2], "a"]] * 60, dtype=object), y), ValueError,
+                         "X must hold pixel values, which are numbers: setting an array element"),
+    "a frame of complex numbers": (lambda X, y: (pd.DataFrame(X.reshape(60, -1) * 1j), y), ValueError,
+                                   "Complex data not supported: X must hold real numbers, got complex128"),
+    "dict": (lambda X, y: ({"images": X}, y), TypeError, "X must be an array, .* got a dict: pass its images as X"),
+    "Bunch": (lambda X, y: (Bunch(images=X, target=y), y), TypeError, "X must be .* got a Bunch: pass its images as X"),
+    "5-D": (lambda X, y: (X[:, None, None], y), ValueError, r"width\), got 5: shape \(60, 1, 1, 8, 8\)"),
     "channels last": (lambda X, y: (np.stack([X] * 3, axis=-1), y), ValueError, r"transpose\(0, 3, 1, 2\)"),
-    "complex": (lambda X, y: (X * 1j, y), ValueError, "Complex data not supported"),
-    "complex tensor": (lambda X, y: (torch.from_numpy(X) * 1j, y), ValueError, "Complex data not supported"),
+    "complex": (lambda X, y: (X * 1j, y), ValueError, "X must hold real numbers, got complex128"),
+    "complex tensor": (lambda X, y: (torch.from_numpy(X) * 1j, y), ValueError, "X must hold real numbers, .*complex"),
     "masked": (lambda X, y: (np.ma.masked_array(X, X[0, 0, 0] == X), y), ValueError, "X must not hold masked values"),
     "masked labels": (lambda X, y: (X, np.ma.masked_array(y, y == 1)), ValueError, "y must not hold masked"),
     "enormous": (lambda X, y: ([[10**400, 1, 2, 3]] * 60, y), ValueError, "numbers of at most 64 bits"),
@@ -160,6 +189,9 @@ BAD_PARAMETERS = [
     ({"optimizer": int}, TypeError, "optimizer must be one of .* or a torch.optim.Optimizer class, got"),
     ({"lr": -1}, ValueError, "The 'lr' parameter"),
     ({"max_epochs": 0}, ValueError, "The 'max_epochs' parameter"),
+    *(({name: True}, ValueError, rf"The '{name}' parameter of ImageClassifier must be .*an int in .*Got True")
+      for name in ("max_epochs", "batch_size", "n_threads", "patience", "schedule_epochs", "validation_fraction")),
+    ({"image_shape": (True, 64)}, ValueError, r"image_shape must be \(height, .* got image_shape=\(True"),
     ({"precision": "fp8"}, ValueError, "The 'precision' parameter"),
     ({"module": None}, TypeError, "module must be an nn.Module class or instance, .*got module=None"),
     ({"module": nn.Linear(64, 5)}, ValueError, "module"),
@@ -173,17 +205,22 @@ BAD_PARAMETERS = [
     ({"class_weight": {0: -1.0}}, ValueError, "class_weight must hold finite numbers >= 0, got 0: -1.0"),
     ({"class_weight": {0: "a"}}, ValueError, "class_weight must hold finite numbers"),
     ({"class_weight": {0: 0, 1: 0, 2: 0}}, ValueError, "class_weight must leave images with a positive"),
+    ({"module": nn.Sequential(nn.Flatten(), nn.Linear(64, 3)).requires_grad_(False)}, ValueError,
+     "module must have parameters to train, got a network whose 2 parameters are all frozen"),
     ({"module": nn.Flatten()}, ValueError, r"module must return logits of shape \(n, n_classes\), here \(16, 3\)"),
-    ({"device": "nonsense"}, ValueError, "device must name a device of this machine.*got device='nonsense'"),
+    ({"device": "nonsense"}, ValueError, r"such as 'cpu' or 'cuda', got device='nonsense'\.$"),
     ({"image_shape": (4, 16)}, ValueError, "image_shape must be that of the images in X"),
     ({"image_shape": (5, 5)}, ValueError, "image_shape must hold as many values as a row of X, 64"),
     ({"image_shape": (8,)}, ValueError, r"image_shape must be \(height, width\) or"),
-    ({"early_stopping": True}, ValueError, "early_stopping=True needs validation images"),
+    ({"early_stopping": True}, ValueError, "early_stopping=True needs validation images: .*, got neither"),
     ({"validation_fraction": 60}, ValueError, "validation_fraction must leave images to train on"),
     ({"validation_fraction": 1.5}, ValueError, "The 'validation_fraction' parameter"),
     ({"validation_data": (np.zeros((3, 8, 8)),)}, ValueError, r"validation_data must be a pair \(X, y\), got 1"),
     ({"validation_data": (np.zeros((3, 9, 9)), [0, 1, 2])}, ValueError, r"validation_data must .*, got \(1, 9, 9\)"),
     ({"validation_data": (np.zeros((2, 8, 8)), [0, 9])}, ValueError, "validation_data must be .*y must hold labels"),
+    ({"validation_data": (None, [0, 1])}, ValueError, "validation_data must .*: X must have 2, 3 or .*, got 0: X=None"),
+    *(({"augment": kind(alpha=alpha)}, ValueError, rf"The 'alpha' parameter of {kind.__name__} must .*\[1e-06, 1000")
+      for kind in (MixUp, CutMix) for alpha in (1e-45, 1e39)),
     ({"augment": "stong"}, TypeError, r"augment must be None, one of \['fashion', 'light', 'rep"),
     ({"class_weight": "even"}, ValueError, "The 'class_weight' parameter"),
     ({"criterion": "hinge"}, ValueError, "The 'criterion' parameter of ImageClassifier must be"),
@@ -221,6 +258,9 @@ BAD_PARAMETERS = [
     ({"checkpoint": "a\0b"}, ValueError, "checkpoint must be a folder that can be written to"),
     ({"ema": 1.0}, ValueError, "The 'ema' parameter"),
     ({"swa": 1.0}, ValueError, "The 'swa' parameter"),
+    ({"validation_fraction": 0.2, "validation_data": (np.zeros((3, 8, 8)), [0, 1, 2])}, ValueError,
+     "exclude each other: set one of them to None, got validation_fraction=0.2 and validation_data"),
+    ({"module__foo": 3}, TypeError, r"^module has no argument foo: PatchNet takes in_channels, n_classes, hidden \("),
     ({"ema": 0.9, "swa": 0.5}, ValueError, "ema and swa exclude each other"),
     ({"tta": "rotate"}, ValueError, "tta must be None, 'mirror', 'shift' or .* got tta='rotate'"),
     ({"tta": ("mirror", "mirror")}, ValueError, "tta must be"),
@@ -352,13 +392,57 @@ def test_classes_of_partial_fit_are_checked(tiny_images):
     for classes in (3, np.array(3), "abc"):
         with pytest.raises(TypeError, match="classes must be a list or an array of labels, got classes="):
             net().partial_fit(X, y, classes=classes)
+    with pytest.raises(ValueError, match="Input classes contains NaN"):
+        net().partial_fit(X, y, classes=[0, 1, np.nan])
+    with pytest.raises(TypeError, match=r"classes must be a list or an array .* got classes={.*of type set"):
+        net().partial_fit(X, y, classes={0, 1, 2})
+
+
+@pytest.mark.parametrize("first", ["fit", "partial_fit"])
+def test_classes_of_a_later_partial_fit_are_those_of_the_first(first, tiny_images):
+    X, y = tiny_images()
+    classifier = getattr(net(max_epochs=1), first)(X, y)
+    assert classifier.partial_fit(X, y, classes=[2, 1, 0]).classes_.tolist() == [0, 1, 2]
+    for classes in ([0, 1, 2, 3], [0, 1], ["a", "b", "c"]):
+        with pytest.raises(ValueError, match=re.escape(f"those of the first fit, [0, 1, 2], got {classes}")):
+            classifier.partial_fit(X, y, classes=classes)
+    assert classifier.n_iter_ == 2
+
+
+def test_what_an_unfitted_net_assumes_of_its_images_is_checked():
+    for shape in ((), ("a", "b"), (8,), (0, 8), 8):
+        kind = "'image_shape' parameter" if shape == 8 else "image_shape must be .height, width. or .channels"
+        for use in (summary, lambda unfitted: unfitted.initialize()):
+            with pytest.raises(ValueError, match=kind):
+                use(net(image_shape=shape))
+
+
+@pytest.mark.parametrize("params", [{"momentum": np.float32(0.9)}, {"momentum": np.float64(0)},
+                                    {"lr": np.float32(0.01)}, {"weight_decay": np.float32(1e-4)}])
+def test_numbers_of_numpy_are_numbers(params, tiny_images):
+    X, y = tiny_images()
+    plain = {name: value.item() for name, value in params.items()}
+    expected = net(max_epochs=1, optimizer="sgd", **plain).fit(X, y).predict_proba(X)
+    np.testing.assert_allclose(net(max_epochs=1, optimizer="sgd", **params).fit(X, y).predict_proba(X), expected, 1e-6)
+
+
+@pytest.mark.parametrize(("batch_size", "n_images", "least", "message"), [
+    (128, 512, 1, "batch_size=128 needs more memory than there is on cpu: try batch_size=64."),
+    (128, 40, 1, "batch_size=128 needs more memory than there is on cpu: try batch_size=20."),
+    (8, 32, 16, "batch_size=8 needs more memory than there is on cpu: try batch_size=4."),
+    (1, 4, 1, "The network of .* needs more memory than there is on cpu: use a smaller one."),
+    (128, 16, 16, "The network of .* needs more memory than there is on cpu: use a smaller one."),
+])
+def test_what_to_try_without_memory_is_less_than_now(batch_size, n_images, least, message):
+    with pytest.raises(ValueError, match=message), enough_memory(net(batch_size=batch_size), n_images, least):
+        raise MemoryError
 
 
 def test_bad_weights_are_refused(tiny_images):
     X, y = tiny_images()
     for weights, message in ((-np.ones(60), "Negative values"), (np.ones(59), "sample_weight.shape"),
                              (-torch.ones(60), "non-negative"), (torch.ones(59), "one weight for each"),
-                             (np.full(60, 1e308), "finite sum"),
+                             (np.full(60, 1e308), "finite sum: .*, got 1e.308"),
                              ((y == 0).astype(float), "at least 2 classes"),
                              (np.zeros(60), "non-zero|at least 2 classes")):
         with pytest.raises(ValueError, match=message):
@@ -372,6 +456,19 @@ def test_prediction_errors(tiny_images):
     classifier = net(max_epochs=1).fit(X, y)
     with pytest.raises(TypeError, match="X must be an array, a DataFrame or a tensor, got a TensorDataset"):
         classifier.predict(torch.utils.data.TensorDataset(torch.from_numpy(X)))
+    ensemble = DeepEnsembleClassifier(net(max_epochs=1), n_members=1).fit(X, y)
+    convolutions = small("ConvNetClassifier", max_epochs=1).fit(X, y)
+    for use in (classifier.predict, ensemble.predict, lambda X: feature_maps(classifier, X),
+                lambda X: grad_cam(convolutions, X), lambda X: grad_cam(convolutions, X, y)):
+        with pytest.raises(TypeError, match=r"X must be an array, .* got a Bunch: pass its images as X"):
+            use(Bunch(images=X, target=y))
+        with pytest.raises(TypeError, match=r"X must be an array, .* got a dict: pass its images as X"):
+            use({"x": X})
+        with pytest.raises(TypeError, match="Sparse data"):
+            use(scipy.sparse.dok_matrix(X.reshape(60, -1)))
+    for shape in ((60, 7, 7), (60, 1, 7, 7), (60, 64)):
+        with pytest.raises(ValueError, match=re.escape(f"network's shape (1, 8, 8), got shape {shape}")):
+            classifier.predict({"x": torch.zeros(shape)})
     with pytest.raises(ValueError, match=re.escape("images of shape (1, 8, 8) (channels, height, width) as in fit")):
         classifier.predict(X.reshape(60, 4, 16))
     for images, got in ((X[:, :7, :7], "got (1, 7, 7)"), (X[0], "got one image of shape (8, 8): pass X[None]"),

@@ -190,7 +190,7 @@ UNCLEAR = "must have the pixels of an image in each line .* columns"
     (ROW.replace("3,3", "3,nan", 1), "must hold whole numbers as pixels, got .* in column 2, image 1"),
     (ROW + ROW[2:], "must hold whole numbers as pixels, got '' in column 785, image 2"),
     (ROW + ROW[:-1] + ",3\n", "Expected 785 fields in line 2, saw 786"),
-    (ROW + '"3' + ROW[1:], "an even number of quotes, .*, got line 2"),
+    (ROW + '"3' + ROW[1:], "an even number of quotes in each line, got line 2"),
     ("label," + ",".join(NAMES) + "\n" + ROW[2:], "must have 785 columns as in line 1, got 784"),
     (ROW + "\0" * 99 + "\n" + ROW, "must hold whole numbers as pixels, got '' in column 2, image 2"),
 ])
@@ -198,6 +198,14 @@ def test_load_csv_names_what_is_wrong(content, message, tmp_path):
     path = tmp_path / "bad.csv"
     path.write_text(content)
     with pytest.raises(ValueError, match=message):
+        load_csv(path)
+
+
+def test_load_csv_refuses_files_with_too_many_lines(tmp_path, monkeypatch):
+    path = tmp_path / "images.csv"
+    path.write_text(ROW * 3)
+    monkeypatch.setattr("fmnist_sk._storage.csv.LINE", 2**24)
+    with pytest.raises(ValueError, match="has too many lines for its size, more than 2"):
         load_csv(path)
 
 

@@ -222,7 +222,7 @@ def test_numbers_of_any_range_become_pictures():
     assert found.max() == 1
     assert pictures(np.zeros((1, 4, 4))).max() == 0
     assert pictures(np.zeros((1, 6)), (2, 3)).shape == (1, 2, 3)
-    with pytest.raises(ValueError, match="image_shape must be given, because rows of 6 values fill no square image"):
+    with pytest.raises(ValueError, match="rows of 6 values fill no square image, got image_shape=None"):
         pictures(np.zeros((1, 6)))
 
 
@@ -241,6 +241,9 @@ def test_history_takes_a_pipeline(named_images):
     (lambda X, y: ComparisonDisplay.from_predictions(y, {"a": y == "bag"}), ValueError,
      "y_pred must hold labels of the same kind as y_true"),
     (lambda X, y: EmbeddingDisplay.from_images(None, y), TypeError, "X must hold images, got X=None"),
+    (lambda X, y: EmbeddingDisplay.from_images({"images": X}, y), TypeError, "X must hold images, got X={'images'"),
+    (lambda X, y: EmbeddingDisplay.from_images(np.ndarray, y), TypeError, "X must hold images, got X=<class"),
+    (lambda X, y: EmbeddingDisplay.from_images(X * 0, y), ValueError, "images that differ, .*, got .* times the same"),
 ])
 def test_wrong_arguments_are_named(draw, error, message, named_images):
     X, y = named_images

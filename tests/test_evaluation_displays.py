@@ -1,6 +1,10 @@
 """The pictures of results show what they say."""
+import re
+
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 
 from fmnist_sk import (
@@ -54,7 +58,10 @@ def test_reliability_of_few_images_is_drawn_faintly():
 
 
 @pytest.mark.parametrize(("arguments", "options", "error", "message"), [
-    (([0, 1], [[0.5, 0.5]]), {}, ValueError, "y_true must hold a label for each of the 1 images, got 2"),
+    (([0, 1], [[0.5, 0.5]]), {}, ValueError, r"y_proba must hold .*, got \(1, 2\) instead of \(2, 2\)"),
+    *((([0, 1], value), {}, ValueError, f"y_proba must hold probabilities .*, got {got}") for value, got in (
+        (None, r"\(\) instead"), ("half", "y_proba='half': could not convert"), ([["a", "b"]] * 2, "y_proba="),
+        ([[0.5], [0.5, 0.5]], "y_proba=.*inhomogeneous"), ({0: 1}, "y_proba={0: 1}"))),
     (([0, 1], [[0.5, 0.5, 0]] * 2), {}, ValueError, r"y_proba must hold .*, got \(2, 3\) instead of \(2, 2\)"),
     (([0, 1], [[1.5, -0.5]] * 2), {}, ValueError, "got numbers >= -0.5 with the sum 1"),
     (([0, 5], [[0.5, 0.5]] * 2), {"classes": [0, 1]}, ValueError, r"y_true must hold labels of \[0, 1\], got \[5\]"),
@@ -63,6 +70,13 @@ def test_reliability_of_few_images_is_drawn_faintly():
 def test_reliability_names_what_is_wrong(arguments, options, error, message):
     with pytest.raises(error, match=message):
         ReliabilityDisplay.from_predictions(*arguments, **options)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_probabilities_may_be_a_tensor_that_needs_gradients(dtype):
+    proba = torch.tensor([[0.75, 0.25], [0.25, 0.75]], dtype=dtype, requires_grad=True)
+    display = ReliabilityDisplay.from_predictions(torch.tensor([0.0, 1.0], requires_grad=True), proba)
+    assert display.confidence.tolist() == [0.75]
 
 
 def test_classifiers_without_probabilities_are_refused_where_they_are_needed(named_images):
@@ -117,6 +131,12 @@ def test_mistakes_are_the_most_confident_ones(named_images):
     assert [axis.get_title() for axis in display.ax_.flat] == ["x", "x"]
     assert [axis.get_xlabel() for axis in display.ax_.flat] == ["y\n80%", "y\n70%"]
     np.testing.assert_allclose(display.pictures, X[[1, 3]] / np.float32(255))
+    for names in (5, "ab", ["a"], {"a": 1, "b": 2}):
+        with pytest.raises(ValueError, match=re.escape(f"each of the 2 images, got image_names={names!r}")):
+            MistakesDisplay.from_predictions([0, 0], proba[:2], X[:2], classes=[0, 1], image_names=names)
+    named = MistakesDisplay.from_predictions([0, 0], proba[:2], X[:2], classes=[0, 1],
+                                             image_names=pd.Series(["a", "b"], index=[7, 8]))
+    assert named.image_names == ["b"]
     none = MistakesDisplay.from_predictions([0, 1], proba[:2], X[:2])
     assert len(none.rows) == 0
     assert none.figure_.get_suptitle() == "No mistakes"

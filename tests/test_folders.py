@@ -173,13 +173,13 @@ def test_what_a_user_may_have_expected_is_told(folder, tmp_path):
     Image.new("L", (9, 9)).save(next(part for part in folder.iterdir() if part.is_dir()) / "scan.tiff")
     with pytest.warns(UserWarning, match=r"1 pictures in formats that are not read, such as .*scan\.tiff; 1 pictures "
                       r"outside the subfolders, such as .*beside\.png; classes without pictures, "
-                      r"which target_names has nevertheless, hat\."):
+                      r"which still appear in target_names, hat\."):
         names = load_image_folder(folder).target_names
     assert "hat" in names
     parts = tmp_path / "parts"
     for part in ("train", "test"):
         shutil.copytree(folder, parts / part)
-    with pytest.raises(ValueError, match=r"must have a subfolder for each class, got test, train in .*: load each"):
+    with pytest.raises(ValueError, match=r"a subfolder for each class, got test, train in .*: load each separately\."):
         load_image_folder(parts)
 
 

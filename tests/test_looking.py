@@ -222,8 +222,9 @@ def test_pretrained_networks_are_small_and_have_a_card(name, parameters, size):
 
 def test_pretrained_networks_are_found_by_name():
     assert type(fmnist_sk.load_pretrained()) is fmnist_sk.ResNetClassifier          # the small one
-    with pytest.raises(ValueError, match="name must be one of 'small', 'accurate', got name='cpu'"):
-        fmnist_sk.load_pretrained("cpu")
+    for name in ("cpu", ["small"], {}, None):
+        with pytest.raises(ValueError, match="one of 'small', 'accurate', got " + re.escape(f"name={name!r}")):
+            fmnist_sk.load_pretrained(name)
     assert fmnist_sk.load_pretrained(device="cpu").module_.network is not None
 
 

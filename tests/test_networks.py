@@ -109,10 +109,10 @@ def test_a_malformed_text_is_quoted(architecture, quoted, tiny_images):
 
 
 def test_a_too_deep_text_quotes_the_layer():
-    with pytest.raises(ValueError, match="its layer 'MP3' makes none of 2 x 2"):
+    with pytest.raises(ValueError, match="layer 'MP3' leaves no pixels of a 2 x 2 map"):
         ConvNet((1, 8, 8), 10, "4C3-MP4-MP3-4C3")
-    with pytest.raises(ValueError, match="needs images of at least 12 x 12 pixels, got 8 x 8: .* its layer 'MP3' makes "
-                                         r"none of 2 x 2 \(architecture='4C3-MP4-MP3'\)"):
+    with pytest.raises(ValueError, match="needs images of at least 12 x 12 pixels, got 8 x 8: .* layer 'MP3' leaves "
+                                         r"no pixels of a 2 x 2 map \(architecture='4C3-MP4-MP3'\)"):
         ConvNetClassifier(architecture="4C3-MP4-MP3").fit(np.zeros((4, 8, 8)), [0, 1, 0, 1])
     with pytest.raises(TypeError, match="architecture must be a string"):
         ConvNetClassifier(architecture=32).fit(np.zeros((4, 8, 8)), [0, 1, 0, 1])
@@ -191,7 +191,7 @@ def test_flat_rows_are_padded_with_a_warning_and_within_bounds():
         classifier.fit(X, y)
     with pytest.raises(ValueError, match="needs images of at least 9 x 9 pixels, got 8 x 8"):
         classifier.set_params(image_shape=(8, 8)).fit(X, y)
-    with pytest.raises(ValueError, match=r"at least 16384 x 16384 pixels, got 8 x 8: .* its layer 'MP2' makes none of"):
+    with pytest.raises(ValueError, match=r"at least 16384 x 16384 pixels, got 8 x 8: .* layer 'MP2' leaves no"):
         ConvNetClassifier(architecture="-".join(["MP2"] * 14)).fit(X, y)
 
 

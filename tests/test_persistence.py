@@ -159,7 +159,7 @@ def test_transfer_learning_loads_without_its_checkpoint(path, tiny_images, tmp_p
 def test_own_networks_need_trust(path, tiny_images):
     X, y = tiny_images()
     model = ImageClassifier(module=Net, max_epochs=1, random_state=0).set_params(module__hidden=6).fit(X, y)
-    with pytest.warns(UserWarning, match=r"only with trusted=\[...\] of test_persistence.Net"):
+    with pytest.warns(UserWarning, match=r"only with trusted=\[test_persistence.Net\]"):
         loaded = again(model, path, trusted=[Net])
     np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
     with pytest.raises(ValueError, match=r"it needs the class 'test_persistence.Net', .* pass the class itself"):
@@ -173,7 +173,7 @@ def test_a_trusted_class_may_have_moved(path, tiny_images, monkeypatch):
     X, y = tiny_images()
     model = ImageClassifier(module=Net, max_epochs=1, random_state=0).fit(X, y)
     monkeypatch.setattr(Net, "__module__", "__main__")
-    with pytest.warns(UserWarning, match=r"only with trusted=.* of __main__.Net"):
+    with pytest.warns(UserWarning, match=r"only with trusted=\[__main__.Net\]"):
         save(model, path)
     monkeypatch.undo()
     np.testing.assert_array_equal(load(path, trusted=[Net]).predict_proba(X), model.predict_proba(X))
@@ -211,6 +211,9 @@ def test_refuses_what_has_no_form_and_leaves_the_old_file(params, message, path,
 def test_needs_a_fit(path):
     for model in (small("ConvNetClassifier"), make_pipeline(ImageScaler(), small("ConvNetClassifier"))):
         with pytest.raises(NotFittedError):
+            save(model, path)
+    for model in (5, None, ImageScaler, "model"):
+        with pytest.raises(TypeError, match=f"estimator must be a fitted estimator, got estimator={model!r}"):
             save(model, path)
 
 
@@ -273,7 +276,7 @@ def test_loads_on_the_device_that_is_asked_for(path, tiny_images):
 def test_without_the_extra_the_error_names_it(package, path, tiny_images, monkeypatch):
     X, y = tiny_images()
     model = make_pipeline(RobustScaler(), small("ConvNetClassifier", max_epochs=1)).fit(X.reshape(len(X), -1), y)
-    with pytest.warns(UserWarning, match="only with trusted=.* of sklearn.*RobustScaler"):
+    with pytest.warns(UserWarning, match=r"only with trusted=\[sklearn.*RobustScaler\]"):
         save(model, path)
     original = importlib.import_module
     monkeypatch.setattr(importlib, "import_module", lambda name, *args: original(name, *args)

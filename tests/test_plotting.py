@@ -124,8 +124,8 @@ def test_schedule_of_two_phases_begins_anew_in_the_second():
 
 
 @pytest.mark.parametrize(("arguments", "options", "params", "error", "message"), [
-    ((10.5,), {}, {}, TypeError, "n_samples must be a whole number, got n_samples=10.5"),
-    ((0,), {}, {}, ValueError, "n_samples must leave images to train on, got n_samples=0"),
+    *(((value,), {}, {}, ValueError, f"n_samples must be a whole number >= 1, got n_samples={value}")
+      for value in (10.5, 0, True)),
     ((20,), {}, {"validation_fraction": 20}, ValueError, "n_samples=20 with validation_fraction=20"),
     ((20,), {"rows": 3}, {}, TypeError, "rows must be dicts, one for each epoch, .* got rows=3"),
     ((20,), {"rows": [1]}, {}, TypeError, r"rows must be dicts, .* got rows=\[1\]"),

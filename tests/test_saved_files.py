@@ -72,7 +72,7 @@ def set_learned(name, value):
     (set_learned("image_shape_", {"tuple": [1, 100_000, 100_000]}), "its images must have a shape"),
     (set_learned("_seed", "x"), "must be whole numbers"),
     (set_param("wibble", 1), "has no parameter wibble"),
-    (set_param("lr", {"what": 1}), "which means nothing here"),
+    (set_param("lr", {"what": 1}), "which is not a known value"),
     (set_param("lr", {"array": ["a"], "shape": [1], "dtype": "<U99999999"}), "more objects than a file of its size"),
     (set_param("lr", {"array": [0], "shape": [1], "dtype": "<M8[s]"}), "an array of 1 <M8"),
     (set_param("architecture", "9999999C3-MP2"), "features.0.weight must be torch.float32 .9999999, 1, 3, 3."),

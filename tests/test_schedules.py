@@ -222,6 +222,19 @@ def test_parameters_that_cannot_be_used_are_refused(schedule, message, tiny_imag
         small("ConvNetClassifier", schedule=schedule, validation_fraction=0.3).fit(*tiny_images())
 
 
+@pytest.mark.parametrize(("arguments", "error", "message"), [
+    ({"n_epochs": True}, ValueError, "n_epochs must be a whole number >= 1, got n_epochs=True"),
+    ({"steps_per_epoch": 0}, ValueError, "steps_per_epoch must be a whole number >= 1, got steps_per_epoch=0"),
+    *(({"lr": value}, ValueError, f"lr must be a number above 0, got lr={value!r}")
+      for value in ("a", 0, -1.0, float("inf"), float("nan"))),
+    *(({"rows": value}, TypeError, rf"rows must be dicts, one for each epoch, .*got rows={value!r}")
+      for value in (5, None)),
+])
+def test_a_trace_names_what_is_wrong(arguments, error, message):
+    with pytest.raises(error, match=message):
+        Constant().trace(**{"n_epochs": 2, "steps_per_epoch": 1, **arguments})
+
+
 def test_changes_may_be_as_frequent_as_anybody_wants():
     assert Exponential(0.5, every=5e-324, per="batch").trace(1, 3).tolist() == [1, 0, 0]
     np.testing.assert_array_equal(Exponential(0.5, every=np.float32(0.5)).trace(2, 1), [1, 0.5])

@@ -84,7 +84,7 @@ def test_anything_else_is_refused_and_never_run(train, text, capsys):
     assert stop.value.code == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert re.search(r"error: argument --augment/--augment_data: .* cannot be used: ", captured.err.splitlines()[-1])
+    assert re.search(r"error: argument --augment: .* cannot be used: ", captured.err.splitlines()[-1])
 
 
 @pytest.mark.parametrize("value", [
@@ -119,20 +119,30 @@ def test_every_model_and_recipe_can_be_written_to_a_config(train):
     (["--validation-fraction", "500"], {"validation_fraction": 500}),
     (["--recipe", "fashion", "--max-epochs", "3"], {"augment": "fashion", "max_epochs": 3}),
     (["--recipe", "fashion", "--augment", "none"], {"augment": None}),
-    (["--model", "cnn_1", "--augment"], {"augment": "report_1"}),
+    (["--model", "cnn_1", "--augment"], {"augment__name": "report_1", "augment__p": None}),
+    (["--model", "resnet", "--augment", "--set", "augment__p=0.5"], {"augment__name": "report_3", "augment__p": 0.5}),
+    (["--model", "CNN_1", "--augment_data", "true", "--set", "augment__p=0.1"], {
+        "augment__name": "report_1", "augment__p": 0.1}),
+    (["--augment_data", "False", "--augment", "none", "--epochs", "3", "--num_epochs", "3"], {
+        "augment": None, "max_epochs": 3}),
     (["--model", "CNN_1", "--batch_size", "64", "--lr", "1e-3", "--rs", "1e-4", "--num_epochs", "3", "--augment_data",
       "True", "--loss_type", "softmax"], {"batch_size": 64, "lr": 1e-3, "weight_decay": 1e-4, "max_epochs": 3,
-                                          "augment": "report_1", "criterion": "cross_entropy"}),
+                                          "augment__name": "report_1", "criterion": "cross_entropy"}),
     (["--model=CNN_5", "--augment_data", "False", "--loss_type", "sigmoid"], {
         "augment": None, "criterion": "sigmoid", "criterion__over_classes": "mean"}),
     (["--model", "cnn_4", "--setting", "sigmoid", "--loss_type", "softmax"], {"criterion": "cross_entropy"}),
     (["--model", "cnn_4", "--setting", "sigmoid", "--loss", "focal"], {"criterion": "focal"}),
+    (["--model", "CNN_4", "--loss", "sigmoid"], {"criterion": "sigmoid", "criterion__over_classes": "mean"}),
+    (["--loss_type", "sigmoid"], {"criterion": "sigmoid", "criterion__over_classes": "mean"}),
+    (["--loss_type", "sigmoid", "--set", "criterion=mse"], {"criterion": "mse"}),
+    (["--model", "cnn_4", "--loss_type", "sigmoid", "--set", "criterion__over_classes=sum"], {
+        "criterion": "sigmoid", "criterion__over_classes": "sum"}),
     (["--model", "cnn_4", "--setting", "sigmoid", "--set", "criterion__over_classes=sum"], {
         "criterion": "sigmoid", "criterion__over_classes": "sum"}),
-    (["--model", "four_layer_cnn", "--augment"], {"augment": "report_2"}),
-    (["--model", "simple_model_1", "--augment"], {"augment": "report_3"}),
-    (["--model", "simple_cnn", "--augment"], {"augment": "fashion"}),
-    (["--augment"], {"augment": "fashion"}),
+    (["--model", "four_layer_cnn", "--augment"], {"augment__name": "report_2"}),
+    (["--model", "simple_model_1", "--augment"], {"augment__name": "report_3"}),
+    (["--model", "simple_cnn", "--augment"], {"augment__name": "fashion"}),
+    (["--augment"], {"augment__name": "fashion"}),
     (["--augment", "strong"], {"augment": "strong"}),
     (["--model", "cnn_2", "--setting", "sigmoid, augmented"], {"criterion": "sigmoid", "augment": "report_1"}),
     (["--model", "cnn_2", "--setting", "softmax, augmented, tuned", "--lr", "0.1"], {"lr": 0.1, "batch_size": 64}),
@@ -197,11 +207,18 @@ def test_a_config_of_other_versions_is_used_with_a_word(train, tmp_path, capsys)
     (["--seed", "-1"], "'random_state' parameter of ResNetClassifier must be"),
     (["--config", "nowhere.json"], "there is none at 'nowhere.json'"),
     (["--config", str(SCRIPT)], "train.py is not JSON: Expecting value"),
+    (["--rs", "-1"], "(--rs sets weight_decay)"), (["--rs", "nan"], "Got 'nan' instead. (--rs sets weight_decay)"),
+    (["--num_epochs", "0"], "(--num_epochs sets max_epochs)"),
+    *((["--augment_data", value], f"argument --augment_data: must be True or False, got '{value}'")
+      for value in ("yes", "1", "0", "Maybe")),
+    (["--epochs", "3", "--num_epochs", "5"],
+     "--epochs and --num_epochs contradict each other: give one of them, got 3 and 5"),
+    (["--augment_data", "True", "--augment", "none"], "--augment_data and --augment contradict each other"),
     (["--ema", "0.9", "--swa", "0.5"], "ema and swa exclude each other"),
 ])
 def test_mistakes_end_with_one_message(train, options, message, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
-        train.main(["--n-train", "300", "--epochs", "1", *options, "--output", str(tmp_path / "output")])
+        train.main(["--n-train", "300", *options, "--output", str(tmp_path / "output")])
     assert stop.value.code == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "output").exists()
@@ -249,9 +266,11 @@ def test_the_run_of_the_request(issue):
     assert config["seed"] == 0
     assert config["data"] == {"n_train": 300, **FASHION}
     left_out = {"module", "random_state", "checkpoint", "checkpoint_every", "callbacks", "verbose"}
-    assert set(config["params"]) == set(reference_system("cnn_1").get_params(deep=False)) - left_out
-    assert config["params"].items() >= {"lr": 0.004, "weight_decay": 0.001, "augment": "report_1", "max_epochs": 2,
-                                        "criterion": "sigmoid", "optimizer": "adam"}.items()
+    assert set(config["params"]) == set(reference_system("cnn_1", "sigmoid").get_params(deep=False)) - left_out | {
+        "criterion__over_classes"}
+    assert config["params"].items() >= {"lr": 0.004, "weight_decay": 0.001, "max_epochs": 2, "optimizer": "adam",
+                                        "augment": {"Preset": {"name": "report_1", "p": None}},
+                                        "criterion": "sigmoid", "criterion__over_classes": "mean"}.items()
     assert set(config["versions"]) == {"fmnist_sk", "torch", "scikit-learn"}
     for name in ("curves", "class_history", "schedule"):
         assert (issue / f"{name}.png").read_bytes().startswith(b"\x89PNG")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,39 +36,17 @@ def check_pixels(estimator: BaseEstimator, X: Any, y: Any = None, *, reset: bool
     """
     if shape is not None and not reset and _are_bytes(estimator, X, shape):
         return X
-    if isinstance(X, Tensor):
-        check_is_plain(X, "X")
-    if isinstance(X, Dataset):
-        raise TypeError(f"X must be an array, a DataFrame or a tensor, got a {type(X).__name__}: pass its images "
-                        "as X and its labels as y.")
-    if _holds_pictures(X):
-        raise TypeError(f"X must hold pixel values, which are numbers, but holds files or pictures: {_READ_FIRST}")
-    if not (hasattr(X, "shape") or hasattr(X, "columns") or issparse(X)):
-        try:
-            X = np.asarray(X)
-        except (RuntimeError, OverflowError, ValueError) as error:      # such as of tensors that need gradients
-            if "inhomogeneous" in str(error) and isinstance(X, (list, tuple)) and np.ndim(X[0]) > 1:
-                raise ValueError("X must hold images of one size: " + _READ_FIRST) from error
-            raise ValueError(_NO_ARRAY.format(type(X).__name__, error)) from error
-    ndim = getattr(X, "ndim", 2)
-    named = tuple(shape or getattr(estimator, "image_shape", None) or ())
-    if ndim == 4 and _ends_in_channels(*X.shape[1:]) and tuple(X.shape[1:]) != named:
-        raise ValueError(f"X must be (n, channels, height, width), got the channels last: shape {tuple(X.shape)}. "
-                         "Pass X.transpose(0, 3, 1, 2) for an array, X.permute(0, 3, 1, 2) for a tensor, or name the "
-                         f"shape, image_shape={tuple(X.shape[1:])}, if it is right as it is.")
-    if ndim > 4 or (isinstance(X, Tensor) and ndim < 2):
-        raise ValueError(f"X must have 2, 3 or 4 dimensions, got {ndim}: shape {tuple(X.shape)}.")
+    given, X = X, _as_container(X)
+    _check_types(X)
+    _check_dimensions(X, given, tuple(shape or getattr(estimator, "image_shape", None) or ()))
     if shape is not None and hasattr(X, "shape"):
         check_same_shape(X, shape)
     if isinstance(X, Tensor):
         return _check_tensor(estimator, X, reset, dtypes)
     check_unmasked(X, "X")
-    for dtype in X.dtypes if isinstance(X, pd.DataFrame) else [getattr(X, "dtype", None)]:
-        if getattr(dtype, "kind", None) in ("S", "U", "M", "m"):
-            raise ValueError(f"X must hold pixel values, which are numbers, got dtype={dtype}.")
     if isinstance(X, pd.DataFrame) and X.shape[1] == 0:
         raise ValueError(_NO_PIXELS.format(X.shape))
-    whole = np.shape(X) if ndim in (3, 4) else None
+    whole = np.shape(X) if getattr(X, "ndim", 2) > 2 else None
     try:
         flat = np.asarray(X).reshape(whole[0], math.prod(whole[1:])) if whole else X
         with np.errstate(over="ignore"):          # too large for float32: infinity, which is refused below
@@ -81,12 +59,57 @@ def check_pixels(estimator: BaseEstimator, X: Any, y: Any = None, *, reset: bool
     except MemoryError as error:
         raise ValueError(f"X needs more memory than there is, got shape {np.shape(X)}: {error}.") from error
     except (TypeError, ValueError) as error:
-        if "could not convert string" in str(error) or "must be a string" in str(error):
+        if any(words in str(error) for words in _NO_NUMBER):
             raise type(error)(f"X must hold pixel values, which are numbers: {error}.") from error
         raise
     if checked.dtype.kind == "f" and not np.isfinite(checked).all():
         raise ValueError(_NOT_FINITE.format(checked.dtype))
     return checked.reshape(whole) if whole else checked
+
+
+def _as_container(X: Any) -> Any:
+    """X itself if it is an array, a DataFrame or a tensor, else as an array. Raises TypeError or ValueError."""
+    if isinstance(X, Tensor):
+        check_is_plain(X, "X")
+    if isinstance(X, Dataset) or (isinstance(X, Mapping) and not issparse(X)):      # some sparse matrices are dicts
+        raise TypeError(f"X must be an array, a DataFrame or a tensor, got a {type(X).__name__}: pass its images "
+                        "as X and its labels as y.")
+    if isinstance(X, type):
+        raise TypeError(f"X must be an array, a DataFrame or a tensor, got the class {X.__name__}.")
+    if _holds_pictures(X):
+        raise TypeError(f"X must hold pixel values, which are numbers, but holds files or pictures: {_READ_FIRST}")
+    if hasattr(X, "shape") or hasattr(X, "columns") or issparse(X):
+        return X
+    try:
+        return np.asarray(X)
+    except (RuntimeError, OverflowError, ValueError) as error:      # such as of tensors that need gradients
+        if "inhomogeneous" in str(error) and isinstance(X, (list, tuple)) and np.ndim(X[0]) > 1:
+            raise ValueError("X must hold images of one size: " + _READ_FIRST) from error
+        raise ValueError(_NO_ARRAY.format(type(X).__name__, error)) from error
+
+
+def _check_types(X: Any) -> None:
+    """Raise ValueError for types of values that are not real numbers; objects are tried later."""
+    for dtype in X.dtypes if isinstance(X, pd.DataFrame) else [getattr(X, "dtype", None)]:
+        kind = getattr(dtype, "kind", None)
+        if kind == "c" or (isinstance(dtype, torch.dtype) and dtype.is_complex):
+            raise ValueError(f"Complex data not supported: X must hold real numbers, got {dtype}.")
+        if kind in ("S", "U", "M", "m", "V"):
+            raise ValueError(f"X must hold pixel values, which are numbers, got dtype={dtype}.")
+
+
+def _check_dimensions(X: Any, given: Any, named: tuple[int, ...]) -> None:
+    """Raise ValueError for wrong dimensions; `given` is the user's X, `named` a shape of images that is right."""
+    ndim = getattr(X, "ndim", 2)
+    if not 2 <= ndim <= 4:
+        got = f"shape {tuple(X.shape)}" if ndim else f"X={given!r:.100}"
+        advice = " Reshape your data, with X.reshape(1, -1) if it is one image." if ndim == 1 else ""
+        raise ValueError("X must have 2, 3 or 4 dimensions, (n, pixels), (n, height, width) or (n, channels, height, "
+                         f"width), got {ndim}: {got}.{advice}")
+    if ndim == 4 and _ends_in_channels(*X.shape[1:]) and tuple(X.shape[1:]) != named:
+        raise ValueError(f"X must be (n, channels, height, width), got the channels last: shape {tuple(X.shape)}. "
+                         "Pass X.transpose(0, 3, 1, 2) for an array, X.permute(0, 3, 1, 2) for a tensor, or name the "
+                         f"shape, image_shape={tuple(X.shape[1:])}, if it is right as it is.")
 
 
 def _holds_pictures(X: Any) -> bool:
@@ -111,12 +134,12 @@ _NOT_FINITE = ("X contains NaN or infinity (or values too large for {}): replace
                "np.nan_to_num(X).")
 _READ_FIRST = "read them first, with load_image_folder, or in a Pipeline, make_pipeline(ImageReader(28), ...)."
 _NO_ARRAY = "X must be an array, a DataFrame or a tensor, got a {} that cannot be converted to one: {}."
+# What NumPy says about an item that is not a number: a text, another object, or an array.
+_NO_NUMBER = "could not convert string", "must be a string", "setting an array element with a sequence"
 _NO_PIXELS = "X must hold images of at least one pixel, got 0 feature(s): shape {}."
 
 
 def _check_tensor(estimator: BaseEstimator, X: Tensor, reset: bool, dtypes: Sequence[str]) -> Tensor:
-    if X.is_complex():
-        raise ValueError(f"Complex data not supported: X must hold real numbers, got {X.dtype}.")
     if len(X) == 0:
         raise ValueError(f"X must hold at least one image, got 0 sample(s): shape {tuple(X.shape)}.")
     if X.numel() == 0:

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from fmnist_sk._data.ranges import PixelRange, PixelStatistics, learn_pixels, va
 from fmnist_sk._data.shapes import check_image_shape, check_same_shape, shape_of_images, square_shape, to_images
 from fmnist_sk._data.shared import SharedImages
 from fmnist_sk._data.statistics import content_hashes, repeat_by_weight
+from fmnist_sk._runtime.warn import warn
 
 Checked = np.ndarray | Tensor | SharedImages
 Labels = tuple[np.ndarray, Tensor]      # labels that occur, sorted, and each image's index into them
@@ -51,15 +51,18 @@ def encode(y, n: int) -> Labels:
     return encode_labels(y.__array__() if isinstance(y, SliceDataset) else y, n)
 
 
-def learn_classes(found: np.ndarray, classes: ArrayLike | None = None) -> np.ndarray:
-    """The labels of a fit: those that occur, or those that the user names. Raises TypeError or ValueError."""
+def learn_classes(found: np.ndarray, classes: ArrayLike | None = None, known: np.ndarray | None = None) -> np.ndarray:
+    """The labels of a fit: those that are `known`, those that the user names, or those that occur.
+
+    Raises TypeError or ValueError.
+    """
     if classes is None:
-        return found
-    if np.ndim(classes) == 0:
-        raise TypeError(f"classes must be a list or an array of labels, got classes={classes!r}.")
-    named, _ = encode_labels(classes, np.size(classes))
+        return found if known is None else known
+    named, _ = encode_labels(classes, None, "classes")
     if len(named) < 2:
         raise ValueError(f"classes must name at least 2 classes, got {named.tolist()}.")
+    if known is not None and not np.array_equal(named, known):
+        raise ValueError(f"classes must be those of the first fit, {known.tolist()}, got {named.tolist()}.")
     return named
 
 
@@ -189,9 +192,9 @@ class ImageEncoder:
     def _warn_of_other_range(self, pixels: Tensor, rows: Tensor | None, name: str = "X") -> None:
         if self.pixels is not None and self.pixels.differ_from(pixels, rows):
             (low, high), (lowest, highest) = value_range(pixels, rows), self.pixels.overall
-            warnings.warn(f"{name} holds values from {low:g} to {high:g}, but {self.owner} was fitted on values "
-                          f"from {lowest:g} to {highest:g}: scale {name} as the training images were, or predictions "
-                          "will be wrong.", UserWarning, stacklevel=2)
+            warn(f"{name} holds values from {low:g} to {high:g}, but {self.owner} was fitted on values "
+                 f"from {lowest:g} to {highest:g}: scale {name} as the training images were, or predictions "
+                 "will be wrong.")
 
     # ------------------------------------------------------------------ labels and weights
 

@@ -17,30 +17,40 @@ REMEDIES = {"int": ": pass y.astype(int)", "float": ": pass y.astype(float)", "b
             "bytes": ": pass [label.decode() for label in y]"}
 
 
-def encode_labels(y: Any, n: int) -> tuple[np.ndarray, Tensor]:
-    """The classes that occur in y, sorted, and for each of the n rows the index of its class.
+def encode_labels(y: Any, n: int | None, name: str = "y") -> tuple[np.ndarray, Tensor]:
+    """The classes that occur in y, sorted, and for each of the n rows (None for any number) the index of its class.
 
-    A tensor's codes stay on its device; only the few distinct labels are copied to the host.
+    A tensor's codes stay on its device; only the few distinct labels are copied to the host. `name` is that of the
+    parameter, for messages.
     """
     if y is None:
-        raise ValueError("requires y to be passed, but the target y is None: pass one label per image.")
+        raise ValueError(f"{name} must hold one label for each image, got {name}=None: a fit requires y to be passed, "
+                         "but the target y is None.")
     if isinstance(y, Tensor):
-        check_is_plain(y, "y")
-        if y.ndim != 1 or len(y) != n:
-            raise ValueError(f"y must hold one label for each of the {n} images, got shape {tuple(y.shape)}.")
+        check_is_plain(y, name)
+    shape = _shape_of(y)
+    if not shape:
+        raise TypeError(f"{name} must be a list or an array of labels, got {name}={y!r:.100} of type "
+                        f"{type(y).__name__}.")
+    if len(shape) > 1 and (isinstance(y, Tensor) or shape[1:] != (1,)):
+        raise ValueError(f"{name} must be a 1d array of labels, got shape {shape}.")
+    if isinstance(y, Tensor):
+        if n not in (None, len(y)):
+            raise ValueError(f"{name} must hold one label for each of the {n} images, got shape {shape}.")
         if y.is_complex():
-            raise ValueError(f"y must hold labels, got complex numbers: {y.dtype}.")
+            raise ValueError(f"{name} must hold labels, got complex numbers: {y.dtype}.")
         y = y.detach().double() if y.is_floating_point() else y.detach()
         found, codes = torch.unique(y, return_inverse=True)
         found = found.cpu().numpy()
     else:
-        check_unmasked(y, "y")
+        check_unmasked(y, name)
         y = column_or_1d(y, warn=True)
         if y.dtype.kind == "V":
-            raise ValueError(f"y must hold labels, numbers or strings, got dtype={y.dtype}.")
-        check_consistent_length(np.empty((n, 0)), y)
+            raise ValueError(f"{name} must hold labels, numbers or strings, got dtype={y.dtype}.")
+        if n is not None:
+            check_consistent_length(np.empty((n, 0)), y)
         if pd.isna(y).any() or (y.dtype.kind == "f" and not np.isfinite(y).all()):
-            raise ValueError("Input y contains NaN, None or infinity: give every image a label.")
+            raise ValueError(f"Input {name} contains NaN, None or infinity: give every image a label.")
         try:
             check_classification_targets(y)
             found, codes = np.unique(y, return_inverse=True)
@@ -48,15 +58,30 @@ def encode_labels(y: Any, n: int) -> tuple[np.ndarray, Tensor]:
             kinds = sorted({type(label).__name__.rstrip("_0123456789") for label in y})
             advice = REMEDIES.get(kinds[0], "") if len(kinds) == 1 else ""
             if "Unknown label type: unknown" in str(error):
-                raise ValueError("Unknown label type: y must hold labels, strings or whole numbers of at most 64 bits, "
-                                 f"got dtype={y.dtype} of {kinds}{advice}.") from error
+                raise ValueError(f"Unknown label type: {name} must hold labels, strings or whole numbers of at most "
+                                 f"64 bits, got dtype={y.dtype} of {kinds}{advice}.") from error
             if isinstance(error, ValueError):
                 raise
-            raise TypeError("y must hold labels of one kind, all numbers or all strings, "
+            raise TypeError(f"{name} must hold labels of one kind, all numbers or all strings, "
                             f"got {kinds}{advice}.") from error
         codes = torch.from_numpy(codes.astype(np.int64))
     check_classification_targets(found)
     return found, codes
+
+
+def _shape_of(y: Any) -> tuple[int, ...]:
+    """The shape of values in any container; () for what is none."""
+    try:
+        return tuple(np.shape(y))
+    except (ValueError, RuntimeError):      # such as of lists of different lengths
+        return ()
+
+
+def one_each(names: Any, n: int, parameter: str, what: str) -> list[str]:
+    """A user's names of n things as strings. Raise ValueError naming the parameter for anything else."""
+    if len(shape := _shape_of(names)) != 1 or shape[0] != n:
+        raise ValueError(f"{parameter} must name each of the {n} {what}, got {parameter}={names!r:.200}.")
+    return [str(name) for name in names]
 
 
 def names_of(classes: np.ndarray, class_names: Sequence[str] | None) -> list[str]:
@@ -67,9 +92,7 @@ def names_of(classes: np.ndarray, class_names: Sequence[str] | None) -> list[str
     labels = [str(label) for label in classes]
     if class_names is None:
         return labels
-    if isinstance(class_names, str) or not hasattr(class_names, "__len__") or len(class_names) != len(classes):
-        raise ValueError(f"class_names must name each of the {len(classes)} classes, got class_names={class_names!r}.")
-    names = [str(name) for name in class_names]
+    names = one_each(class_names, len(classes), "class_names", "classes")
     if (classes.dtype.kind in "UO" and any(name != label and name in labels
                                           for name, label in zip(names, labels, strict=True))) or (
             names != labels and sorted(names) == sorted(labels)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 import io
 import math
 import mmap
-import numbers
 import os
 import re
 import struct
@@ -12,11 +11,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from sklearn.utils._param_validation import Interval
 from torch import Tensor
 
 from fmnist_sk._data.checks import check_is_plain
 from fmnist_sk._runtime.optional import optional
+from fmnist_sk._runtime.parameters import is_whole, whole
 
 # Formats that need memory only for their pixels (unlike TIFF's tiles; others run programs or are rarely photos).
 FORMATS = "BMP", "GIF", "JPEG", "PNG", "PPM", "WEBP"
@@ -28,9 +27,8 @@ LARGEST = 89_478_485                    # pixels; Pillow refuses larger pictures
 LARGEST_SIDE = 4096                     # pixels of a side of what pictures are fitted to
 COLORS, FITS = ("gray", "rgb"), ("pad", "crop", "stretch")
 READING = {             # rules for parameters
-    "max_pixels": [Interval(numbers.Integral, 1, LARGEST, closed="both")],
-    "n_jobs": [Interval(numbers.Integral, 1, None, closed="left"), Interval(numbers.Integral, None, -1, closed="right"),
-               None],
+    "max_pixels": [whole(1, LARGEST)],
+    "n_jobs": [whole(1), whole(None, -1), None],
 }
 SCALED = "JPEG", "MPO"      # formats whose large pictures are decoded at a small size
 GROWTH, SMALL = 8, 2**26    # others: pixels may take 8 times the file's bytes, plus 64 MiB
@@ -123,9 +121,9 @@ def fit_to(image: Any, size: tuple[int, int], color: str, fit: str) -> np.ndarra
                                 values[:, [0, -1]].reshape(-1, *values.shape[2:])])
         median = np.median(edges, axis=0).round().astype(int).tolist()
         ratio = max(image.width / width, image.height / height)
-        whole = image.resize([max(1, round(side / ratio)) for side in image.size], method)
+        fitted = image.resize([max(1, round(side / ratio)) for side in image.size], method)
         image = Image.new(image.mode, (width, height), tuple(median) if color == "rgb" else median)
-        image.paste(whole, (round((width - whole.width) / 2), round((height - whole.height) / 2)))
+        image.paste(fitted, (round((width - fitted.width) / 2), round((height - fitted.height) / 2)))
     elif fit == "crop":
         image = ImageOps.fit(image, (width, height), method)
     else:
@@ -136,10 +134,8 @@ def fit_to(image: Any, size: tuple[int, int], color: str, fit: str) -> np.ndarra
 
 def check_size(size: Any) -> tuple[int, int]:
     """The parameter size, a number or (height, width), as (height, width). Raises ValueError for other values."""
-    sides = (size, size) if isinstance(size, numbers.Integral) else size
-    if not isinstance(sides, (tuple, list)) or len(sides) != 2 or not all(
-            isinstance(side, numbers.Integral) and type(side) is not bool and 1 <= int(side) <= LARGEST_SIDE
-            for side in sides):
+    sides = size if isinstance(size, (tuple, list)) else (size, size)
+    if len(sides) != 2 or not all(is_whole(side) and 1 <= int(side) <= LARGEST_SIDE for side in sides):
         raise ValueError(f"size must be a whole number or (height, width), from 1 to {LARGEST_SIDE} pixels, got "
                          f"size={size!r}.")
     return int(sides[0]), int(sides[1])

@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import math
-import numbers
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from fmnist_sk._runtime.parameters import is_whole
+from fmnist_sk._runtime.warn import warn
 
 
 def square_shape(n_features: int, least: int = 1) -> tuple[int, int, int]:
@@ -18,9 +19,9 @@ def square_shape(n_features: int, least: int = 1) -> tuple[int, int, int]:
     """
     side = math.isqrt(n_features - 1) + 1
     if side * side != n_features and math.isqrt(n_features) >= least:
-        warnings.warn(f"X has rows of {n_features} values, which fill no square image: they are padded to "
-                      f"{side} x {side}. If they are images, pass image_shape=(height, width) or (channels, height, "
-                      "width).", UserWarning, stacklevel=2)
+        warn(f"X has rows of {n_features} values, which fill no square image: they are padded to "
+             f"{side} x {side}. If they are images, pass image_shape=(height, width) or (channels, height, "
+             "width).")
     return 1, side, side
 
 
@@ -29,9 +30,9 @@ def check_image_shape(image_shape: Sequence[int] | None, n_features: int | None 
     if image_shape is None:
         return None
     shape = tuple(image_shape) if isinstance(image_shape, Sequence) else ()
-    if len(shape) not in (2, 3) or not all(isinstance(side, numbers.Integral) and int(side) > 0 for side in shape):
+    if len(shape) not in (2, 3) or not all(is_whole(side) and int(side) > 0 for side in shape):
         raise ValueError("image_shape must be (height, width) or (channels, height, width), got "
-                         f"image_shape={image_shape}.")
+                         f"image_shape={image_shape!r:.100}.")
     if n_features is not None and math.prod(shape) != n_features:
         raise ValueError(f"image_shape must hold as many values as a row of X, {n_features}, got "
                          f"image_shape={image_shape}.")

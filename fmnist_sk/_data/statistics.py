@@ -50,7 +50,8 @@ def repeat_by_weight(rows: Tensor, weights: Tensor | None) -> tuple[Tensor, Tens
     rows = rows[kept > 0]
     kept = kept[kept > 0]
     if not torch.isfinite(kept.sum()):
-        raise ValueError("sample_weight must have a finite sum: divide the weights by their largest.")
+        raise ValueError("sample_weight must have a finite sum: divide the weights by their largest, got "
+                         f"{kept.max().item():g}.")
     if (kept == kept.round()).all() and kept.sum() <= 4 * n:
         return rows.repeat_interleave(kept.long()), None
     return rows, (weights / kept.mean()).float()

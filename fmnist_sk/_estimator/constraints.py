@@ -22,7 +22,7 @@ from torch import nn
 
 from fmnist_sk._network.optimizer import OPTIMIZERS
 from fmnist_sk._network.views import check_tta
-from fmnist_sk._runtime.parameters import check_numbers
+from fmnist_sk._runtime.parameters import check_numbers, whole
 from fmnist_sk.augmentation import as_transformers
 from fmnist_sk.losses import LOSSES
 from fmnist_sk.schedules import Constant, as_schedule
@@ -34,15 +34,15 @@ PARAMETER_CONSTRAINTS: dict[str, list] = {
     "image_shape": [tuple, list, None],
     "standardize": ["boolean", StrOptions({"min_max"})],
     "lr": [Interval(numbers.Real, 0, None, closed="neither")],
-    "max_epochs": [Interval(numbers.Integral, 1, None, closed="left")],
-    "batch_size": [Interval(numbers.Integral, 1, None, closed="left")],
+    "max_epochs": [whole(1)],
+    "batch_size": [whole(1)],
     "optimizer": [StrOptions(set(OPTIMIZERS)), type],
     "momentum": [Interval(numbers.Real, 0, 1, closed="left")],
     "weight_decay": [Interval(numbers.Real, 0, None, closed="left")],
     "decay_biases": ["boolean"],
     "gradient_clip": [Interval(numbers.Real, 0, None, closed="neither"), None],
     "sam_rho": [Interval(numbers.Real, 0, None, closed="left")],
-    "schedule_epochs": [Interval(numbers.Integral, 1, None, closed="left"), None],
+    "schedule_epochs": [whole(1), None],
     "criterion": [StrOptions(set(LOSSES)), type, nn.Module],
     "triplet_weight": [Interval(numbers.Real, 0, None, closed="left")],
     "triplet_margin": [Interval(numbers.Real, 0, 2, closed="both")],
@@ -53,20 +53,19 @@ PARAMETER_CONSTRAINTS: dict[str, list] = {
     "tta_below": [Interval(numbers.Real, 0, 1, closed="both"), None],
     "label_smoothing": [Interval(numbers.Real, 0, 1, closed="left")],
     "class_weight": [dict, StrOptions({"balanced"}), None],
-    "validation_fraction": [Interval(RealNotInt, 0, 1, closed="neither"),
-                            Interval(numbers.Integral, 1, None, closed="left"), None],
+    "validation_fraction": [Interval(RealNotInt, 0, 1, closed="neither"), whole(1), None],
     "validation_data": [tuple, list, None],
     "monitor": [StrOptions({"valid_acc", "valid_loss"})],
     "keep_best": ["boolean"],
     "early_stopping": ["boolean"],
-    "patience": [Interval(numbers.Integral, 1, None, closed="left")],
+    "patience": [whole(1)],
     "warm_start": ["boolean"],
     "checkpoint": [str, os.PathLike, None],
-    "checkpoint_every": [Interval(numbers.Integral, 1, None, closed="left")],
+    "checkpoint_every": [whole(1)],
     "keep_checkpoint": ["boolean"],
     "random_state": ["random_state"],
     "device": [str, torch.device, None],
-    "n_threads": [Interval(numbers.Integral, 1, 1024, closed="both"), None],
+    "n_threads": [whole(1, 1024), None],
     "precision": [StrOptions({"auto", "bf16", "fp32"})],
     "callbacks": [list, StrOptions({"disable"}), None],
     "verbose": ["verbose"],
@@ -84,10 +83,11 @@ def check_params(net: Any) -> None:
     validates = net.validation_fraction is not None, net.validation_data is not None
     has_validation = any(validates) or not type(net).get_split_datasets.__module__.startswith("fmnist_sk.")
     if all(validates):
-        raise ValueError("validation_fraction and validation_data exclude each other: set one of them to None.")
+        raise ValueError("validation_fraction and validation_data exclude each other: set one of them to None, got "
+                         f"validation_fraction={net.validation_fraction} and validation_data.")
     if net.early_stopping and not has_validation:
         raise ValueError("early_stopping=True needs validation images: set validation_fraction=0.1, or "
-                         "validation_data=(X, y).")
+                         "validation_data=(X, y), got neither.")
     if net.ema is not None and net.swa is not None:
         raise ValueError(f"ema and swa exclude each other: set one of them to None, got ema={net.ema}, "
                          f"swa={net.swa}.")
@@ -125,12 +125,12 @@ def _check_callbacks(net: Any, has_validation: bool, has_schedule: bool) -> None
                              f"and callbacks with {kind.__name__}.")
         if issubclass(kind, InputShapeSetter):
             raise ValueError("callbacks must not hold InputShapeSetter: a module that names in_channels, n_classes or "
-                             "image_shape in its signature is passed them, so it needs none.")
+                             f"image_shape in its signature is passed them, so it needs none, got {item!r}.")
         default = inspect.signature(kind).parameters.get("monitor")
         monitor = default.default if isinstance(callback, type) and default else getattr(callback, "monitor", None)
         if monitor in VALIDATION_SCORES and not has_validation:
             raise ValueError(f"callbacks: {kind.__name__} follows {monitor!r}, which needs validation images: set "
-                             "validation_fraction=0.1 or validation_data=(X, y), or monitor='train_loss'.")
+                             "validation_fraction=0.1 or validation_data=(X, y), or monitor='train_loss', got neither.")
 
 
 def check_ready(net: Any) -> None:

@@ -1,7 +1,6 @@
 """Preparation before the first step of a fit, and clean-up after the last one."""
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from fmnist_sk._network.layers import Whitening, in_memory_format
 from fmnist_sk._network.tracing import Hooks
 from fmnist_sk._runtime.device import choose_device
 from fmnist_sk._runtime.memory import enough_memory
+from fmnist_sk._runtime.warn import warn
 from fmnist_sk._storage.fingerprint import fingerprint
 from fmnist_sk._storage.fit_file import FitFile
 from fmnist_sk._training.fit import Fit
@@ -121,8 +121,8 @@ def _prepare_data(net: SkorchNet, X, y, sample_weight, plan: Plan) -> tuple[Labe
     checked = checked_images(net, X, y, shape=None if learns else net.image_shape_)
     labels = encode(y, len(checked))
     weights = check_weights(sample_weight, len(checked))
+    classes = learn_classes(labels[0], plan.classes, None if learns else net.classes_)
     if learns:
-        classes = learn_classes(labels[0], plan.classes)
         image_shape, is_given = learn_image_shape(checked, net.image_shape, net._minimum_size())
         encoder = ImageEncoder(type(net).__name__, classes, image_shape, net._minimum_size(),
                                choose_device(net.device, checked))
@@ -172,9 +172,9 @@ def _check_size(net: SkorchNet, encoder: ImageEncoder, X: Checked, is_given: boo
         reason = network_builder(net, encoder).why_too_small(encoder.image_shape)
         raise ValueError(f"{encoder.owner} needs images of at least {side} x {side} pixels, got "
                          f"{height} x {width}{reason}")
-    warnings.warn(f"X has rows of {X.shape[1]} values, which are padded to {side} x {side}, the smallest images that "
-                  f"{encoder.owner} accepts. If they are images, they are too small for it: enlarge them, or use a "
-                  "network with fewer poolings and strides.", UserWarning, stacklevel=2)
+    warn(f"X has rows of {X.shape[1]} values, which are padded to {side} x {side}, the smallest images that "
+         f"{encoder.owner} accepts. If they are images, they are too small for it: enlarge them, or use a "
+         "network with fewer poolings and strides.")
 
 
 def _prepare_network(net: SkorchNet, images: LabelledImages, restart: bool, is_first: bool,
@@ -192,9 +192,9 @@ def _prepare_network(net: SkorchNet, images: LabelledImages, restart: bool, is_f
     net.initialize()
     _whiten(net, images)
     if isinstance(net.criterion_, ADDS_SOFTMAX) and ends_in_softmax(net.module_, net._encoder.network_shape):
-        warnings.warn("module must return logits, but it returns probabilities, as if it ended in a softmax: "
-                      f"{type(net.criterion_).__name__} applies its own, so the network hardly learns. Leave the "
-                      "softmax out.", UserWarning, stacklevel=2)
+        warn("module must return logits, but it returns probabilities, as if it ended in a softmax: "
+             f"{type(net.criterion_).__name__} applies its own, so the network hardly learns. Leave the "
+             "softmax out.")
 
 
 def _whiten(net: SkorchNet, images: LabelledImages) -> None:

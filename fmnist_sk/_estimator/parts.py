@@ -39,10 +39,7 @@ def new_seed(random_state) -> int:
 def prepare_unfitted(net: NetProtocol) -> tuple[ImageEncoder, Generators]:
     """What an unfitted classifier assumes: ten classes, and images of `image_shape` or 28 x 28."""
     net._validate_params()
-    given = tuple(net.image_shape or (28, 28))
-    shape = check_image_shape(given, math.prod(given))
-    if shape is None:
-        raise ValueError(f"image_shape must be (height, width), got image_shape={net.image_shape}.")
-    net.n_features_in_ = math.prod(given)
+    shape = check_image_shape(net.image_shape) or (1, 28, 28)
+    net.n_features_in_ = math.prod(shape)
     encoder = ImageEncoder(type(net).__name__, np.arange(10), shape, net._minimum_size(), choose_device(net.device))
     return encoder, Generators(new_seed(net.random_state), encoder.device)

@@ -131,8 +131,12 @@ class SkorchNet(NetProtocol):
         if isinstance(X, Images):
             return X
         check_ready(self)
-        if isinstance(X, Mapping):              # of a batch
-            return Images(X["x"])
+        if isinstance(X, dict) and isinstance(pixels := dict.get(X, "x"), Tensor):       # of a batch
+            shape = self._encoder.network_shape
+            if self._fit is None and pixels.shape[1:] != shape:
+                raise ValueError(f"X[\"x\"] must hold images (n, channels, height, width) of the network's shape "
+                                 f"{shape}, got shape {tuple(pixels.shape)}.")
+            return Images(pixels)
         checked = checked_images(self, X, shape=self.image_shape_)
         if y is None:
             return self._encoder.images(checked)

@@ -96,14 +96,18 @@ class NetworkBuilder:
         takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in accepted.values())
         settings = {name: value for name, value in offered.items()
                     if takes_all or name in accepted or name in self.given}
+        filled_in = " (in_channels, n_classes and image_shape are passed to constructors that name them; " \
+            "set_params(module__...) sets other arguments)"
+        if unknown := [name for name in self.given if name not in accepted and not takes_all]:
+            raise TypeError(f"module has no argument {', '.join(unknown)}: {getattr(template, '__name__', template)} "
+                            f"takes {', '.join(accepted) or 'none'}{filled_in}, got {settings}.")
         try:
             network = template(**settings)
         except (RuntimeError, OverflowError, MemoryError, TypeError) as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             kind = TypeError if isinstance(error, TypeError) else ValueError
-            filled_in = "" if kind is ValueError else " (in_channels, n_classes and image_shape are passed to " \
-                "constructors that name them; set_params(module__...) sets other arguments)"
-            raise kind(f"module cannot be built with {settings}: {reason}{filled_in}") from error
+            raise kind(f"module cannot be built with {settings}: {reason}{filled_in if kind is TypeError else ''}"
+                       ) from error
         if not isinstance(network, nn.Module):
             raise wrong
         return network

@@ -27,13 +27,13 @@ def build_optimizer(optimizer: str | type[torch.optim.Optimizer], named: Named, 
     named : pairs of a parameter's name and the parameter
     settings : the user's ``optimizer__*``; "param_groups" are pairs of a pattern of names and settings
     """
-    named = [(name, p) for name, p in named if p.requires_grad]
+    n, named = len(named), [(name, p) for name, p in named if p.requires_grad]
     if not named:
-        raise ValueError("module must have parameters to train, but all of its parameters are frozen "
+        raise ValueError(f"module must have parameters to train, got a network whose {n} parameters are all frozen "
                          "(requires_grad=False).")
     if isinstance(optimizer, str):
         if optimizer == "sgd":
-            settings = {"momentum": momentum, "nesterov": momentum > 0, **settings}
+            settings = {"momentum": momentum, "nesterov": bool(momentum > 0), **settings}
         optimizer = OPTIMIZERS[optimizer]
         takes_fused = "fused" in inspect.signature(optimizer).parameters and "foreach" not in settings
         if takes_fused and named[0][1].device.type in ("cpu", "cuda"):

@@ -4,6 +4,12 @@ from __future__ import annotations
 import torch
 
 
+def _reason(error: Exception) -> str:
+    """What PyTorch says about a device in brackets, but for its list of all kinds of devices that it knows."""
+    said = str(error).splitlines()[0]
+    return "" if said.startswith("Expected one of") else f" ({said:.200})"
+
+
 def choose_device(device: str | torch.device | None, X=None) -> torch.device:
     """The device that the parameter `device` stands for.
 
@@ -21,6 +27,6 @@ def choose_device(device: str | torch.device | None, X=None) -> torch.device:
     except TypeError as error:
         raise TypeError(f"device must be a string or a torch.device, got device={device!r}.") from error
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"device must name a device of this machine, such as 'cpu', got device={device!r} "
-                         f"({str(error).splitlines()[0]}).") from error
+        raise ValueError("device must name a device of this machine, such as 'cpu' or 'cuda', got "
+                         f"device={device!r}{_reason(error)}.") from error
     return chosen

@@ -31,9 +31,9 @@ def enough_memory(estimator: TakesBatches, n_images: int = 0, least: int = 1) ->
         if lack is None:
             raise
         needed_by, advice = f"The network of {estimator!r}", "use a smaller one"
-        if n_images > least:
-            needed_by = f"batch_size={estimator.batch_size}"
-            advice = f"try batch_size={n_images // 2}"
+        fewer = min(n_images, estimator.batch_size) // 2          # a batch may be of several times batch_size
+        if n_images > least and fewer:
+            needed_by, advice = f"batch_size={estimator.batch_size}", f"try batch_size={fewer}"
         where = estimator.device_ if isinstance(lack, torch.OutOfMemoryError) else "cpu"
         raise ValueError(f"{needed_by} needs more memory than there is on {where}: {advice}.") from error
 

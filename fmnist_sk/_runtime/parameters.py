@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval
 
 from fmnist_sk._runtime.site import OnSite
 
@@ -61,6 +62,31 @@ def check_numbers(params: dict) -> None:
             raise TypeError(f"{name} must be an int or a float, got {name}={value!r}.")
         if isinstance(value, int) and abs(value) >= 2**63:
             raise ValueError(f"{name} must be a number of 64 bits, got an int of {value.bit_length()} bits.")
+
+
+def is_whole(value: Any) -> bool:
+    """Whether this is a whole number; True and False are none."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def check_count(value: Any, name: str, least: int = 1) -> int:
+    """`value` as an int. Raise ValueError naming the parameter `name` unless it is a whole number >= `least`."""
+    if not is_whole(value) or value < least:
+        raise ValueError(f"{name} must be a whole number >= {least}, got {name}={value!r}.")
+    return int(value)
+
+
+class _WholeNumber(Interval):
+    """scikit-learn's interval of whole numbers, without booleans."""
+
+    def is_satisfied_by(self, val: Any) -> bool:
+        return not isinstance(val, bool) and super().is_satisfied_by(val)
+
+
+def whole(least: int | None, most: int | None = None) -> Interval:
+    """The constraint on a parameter that is a whole number from `least` to `most`; None for no limit."""
+    closed = "right" if least is None else "left" if most is None else "both"
+    return _WholeNumber(numbers.Integral, least, most, closed=closed)
 
 
 class Estimator(OnSite, BaseEstimator):

@@ -4,7 +4,6 @@ from __future__ import annotations
 import copy
 import math
 import re
-import warnings
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from fmnist_sk._estimator.parts import network_builder
 from fmnist_sk._network.criterion import build_criterion, probabilities_of
 from fmnist_sk._network.generators import MIN_ROWS
 from fmnist_sk._runtime.device import choose_device
+from fmnist_sk._runtime.warn import warn
 from fmnist_sk._saving.foreign import full_name
 from fmnist_sk._storage.values import OBJECT, to_columns, to_rows
 from fmnist_sk.classifier import ImageClassifier
@@ -43,7 +43,7 @@ def describe(classifier: ImageClassifier, encoder: EstimatorEncoder) -> dict:
         raise ValueError("module must be a class to be saved, because the file holds no code, got an instance of "
                          f"{type(classifier.module).__name__}: pass the class, and its settings as module__*.")
     if lost := [name for name in ("validation_data", "callbacks", "teacher") if params[name] is not None]:
-        warnings.warn(f"{' and '.join(lost)} of {type(classifier).__name__} are not saved.", UserWarning, stacklevel=3)
+        warn(f"{' and '.join(lost)} of {type(classifier).__name__} are not saved.")
     params |= dict.fromkeys(NOT_SAVED)
     encoder.spend(OBJECT + FITTED * classifier.initialized_)
     settings = {
@@ -127,8 +127,8 @@ def restore(described: dict, tensors: dict[str, Tensor], device, decoder: Estima
     if described["device"] not in DEVICES:
         raise ValueError(f"its device must be one of {', '.join(DEVICES)}.")
     if described["device"] != "cpu" and images.device.type == "cpu" and device == "auto":
-        warnings.warn(f"The model was fitted on {described['device']}, which is not available: it is on the CPU now, "
-                      "and slower.", UserWarning, stacklevel=4)
+        warn(f"The model was fitted on {described['device']}, which is not available: it is on the CPU now, "
+             "and slower.")
     parts = {name: {key.removeprefix(f"{name}."): value for key, value in tensors.items()
                     if key.startswith(f"{name}.")} for name in ("module", "criterion")}
     history = decoder.decode(described["history"])

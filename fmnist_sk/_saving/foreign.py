@@ -54,7 +54,7 @@ def load_old(data: bytes, classifiers: list, trusted: list) -> Any:
     """What version 0.1.0 wrote around classifiers, all in skops's format."""
     if not trusted:
         raise ValueError("it is of version 0.1.0 and holds parts of scikit-learn in a form that may run code: if it is "
-                         "from someone you trust, load it with trusted=[...] of their classes, and save it anew.")
+                         "from someone you trust, load it with trusted=[...] of their classes, and save it again.")
     renamed = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(renamed, "w") as new:
         for name in old.namelist():

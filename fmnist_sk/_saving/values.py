@@ -1,7 +1,6 @@
 """Estimators and settings as JSON and tensors, and back: those that schema.py declares, and others that are trusted."""
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -12,6 +11,7 @@ from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
 from fmnist_sk import losses, networks
+from fmnist_sk._runtime.warn import warn
 from fmnist_sk._saving.foreign import dump_foreign, full_name, load_foreign
 from fmnist_sk._saving.form import ONLY_TO_FIT
 from fmnist_sk._saving.schema import FORMS, FUNCTIONS
@@ -97,7 +97,7 @@ class EstimatorEncoder(Encoder):
                 if key not in form.unsaved:
                     raise
                 params[key] = self.encode(form.unsaved[key], key)
-                warnings.warn(f"{form.kind.__name__}: {error}", UserWarning, stacklevel=2)
+                warn(f"{form.kind.__name__}: {error}")
         described = {"object": form.kind.__name__, "params": params, **({} if fitted is None else {
             "fitted": {key: self.encode(item, key) for key, item in fitted.items()}})}
         self.depth -= 1

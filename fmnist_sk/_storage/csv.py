@@ -55,11 +55,13 @@ class _Lines:
             return line
         line, self.n = self.text.readline(LONGEST_LINE + 1), self.n + 1
         self.n_blank += line.isspace()
-        if len(line) > LONGEST_LINE or line.count('"') % 2 or self.n_blank > MOST_BLANK:
-            raise ValueError(f"{self.path} must have lines of at most {LONGEST_LINE:,} characters and an even number "
-                             f"of quotes, at most {MOST_BLANK:,} of them blank, got line {self.n}: {line[:40]!r}.")
+        for is_wrong, rule in ((len(line) > LONGEST_LINE, f"lines of at most {LONGEST_LINE:,} characters"),
+                               (line.count('"') % 2, "an even number of quotes in each line"),
+                               (self.n_blank > MOST_BLANK, f"at most {MOST_BLANK:,} blank lines")):
+            if is_wrong:
+                raise ValueError(f"{self.path} must have {rule}, got line {self.n}: {line[:40]!r}.")
         if self.n * LINE > self.most_bytes:
-            raise ValueError(f"{self.path} must have fewer lines for its size, got more than {self.n - 1:,}.")
+            raise ValueError(f"{self.path} has too many lines for its size, more than {self.n - 1:,}.")
         return line.replace("\0", "?")           # pandas before 3.1 reads "3\0" as 3
 
     def __iter__(self):
@@ -99,7 +101,7 @@ def read_table(path: Path, member: str | None, shape: tuple[int, int, int] | Non
     if layout.labels and (not layout.is_header or fields[layout.labels[0]].strip().lower() not in LABELS):
         _check_first_is_label(labels, images[:, -1], path)
     if layout.labels and 4 * len(labels) * (longest := max(map(len, labels))) > lines.most_bytes:
-        raise ValueError(f"{path} must have shorter labels for its size, got one of {longest:,} characters.")
+        raise ValueError(f"{path} has too long a label for its size, one of {longest:,} characters.")
     return Table(images, _as_labels(labels, path) if layout.labels else None, ids if layout.ids else None,
                  shape or guessed_shape(len(layout.pixels)) or (1, 1, len(layout.pixels)))
 
@@ -160,8 +162,8 @@ def _check_first_is_label(labels: np.ndarray, last: np.ndarray, path: Path) -> N
     """Raise ValueError if the first column seems to hold pixels, and the last labels; no names tell them apart."""
     share = max((labels == value).mean() for value in ("0", "255"))
     if share >= MOSTLY > np.unique(last, return_counts=True)[1].max() / len(last):
-        raise ValueError(f"{path} must have labels in its first column, or a header that names theirs {LABELS[0]}: the "
-                         f"first is {share:.0%} background, and the last is not.")
+        raise ValueError(f"{path} must have labels in its first column, or a header that names the label column "
+                         f"{LABELS[0]}: the first is {share:.0%} background, and the last is not.")
 
 
 def _as_labels(texts: np.ndarray, path: Path) -> np.ndarray:

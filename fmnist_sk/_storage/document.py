@@ -58,7 +58,8 @@ def read_document(path: Path) -> tuple[dict, dict[str, Tensor]]:
         with open(path, "rb") as file:
             length, size = int.from_bytes(file.read(8), "little"), os.fstat(file.fileno()).st_size
             if length > _most(LARGEST_HEADER, size):
-                raise ValueError(f"its header would have {length:,} bytes.")
+                raise ValueError("it is not a safetensors file." if length > size else
+                                 f"its header would have {length:,} bytes.")
             text = json.loads(file.read(length)).get("__metadata__", {}).get(NAME, "null")
             if len(text) > _most(LARGEST_JSON, size):
                 raise ValueError(f"its settings have {len(text):,} bytes.")

@@ -5,7 +5,6 @@ import math
 import numbers
 import os
 import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fmnist_sk._runtime.warn import warn
 from fmnist_sk._storage.document import read_document, write_document
 from fmnist_sk._storage.files import leftovers
 from fmnist_sk._storage.values import Decoder, Encoder, allowed, to_columns, to_rows
@@ -76,8 +76,7 @@ class FitFile:
             return None
         except Exception as error:                  # a damaged file can raise anything
             raise_if_interrupted(error)
-            warnings.warn(f"The checkpoint {path} cannot be read ({type(error).__name__}): the fit starts over.",
-                          UserWarning, stacklevel=2)
+            warn(f"The checkpoint {path} cannot be read ({type(error).__name__}): the fit starts over.")
             return None
         if content["fit"] != path.stem:
             raise ValueError(f"checkpoint: {path} is of another fit, and was originally named "
@@ -109,8 +108,8 @@ class FitFile:
             raise_if_interrupted(error)
             if not self._has_warned:                # without the file name, so that a search's fits warn only once
                 self._has_warned, reason = True, getattr(error, "strerror", None) or error
-                warnings.warn(f"checkpoint: nothing can be written to the folder {self.path.parent} ({reason}). "
-                              "The fit continues without it.", UserWarning, stacklevel=2)
+                warn(f"checkpoint: nothing can be written to the folder {self.path.parent} ({reason}). "
+                     "The fit continues without it.")
 
     def finish(self) -> None:
         """Remove or keep the file of a complete fit. Parts left by killed processes are removed too."""
@@ -118,8 +117,8 @@ class FitFile:
             for path in (*([] if self.keep else [self.path]), *leftovers(self.path)):
                 path.unlink(missing_ok=True)
         except OSError as error:
-            warnings.warn(f"checkpoint: {error.filename} of a complete fit cannot be removed "
-                          f"({error.strerror}).", UserWarning, stacklevel=2)
+            warn(f"checkpoint: {error.filename} of a complete fit cannot be removed "
+                 f"({error.strerror}).")
 
 
 def checked_copy(state, like, name: str):

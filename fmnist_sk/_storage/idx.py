@@ -40,7 +40,8 @@ def read_idx(path: Path, n_dims: tuple[int, ...]) -> np.ndarray:
         size = start + math.prod(sizes) * dtype.itemsize
         becomes = size if len(sizes) > 1 else 8 * size                      # labels become int64
         if becomes > (most := GROWTH * path.stat().st_size + SMALL) and size > path.stat().st_size:
-            raise ValueError(f"its header promises {becomes:,} bytes, of at most {most:,} for a file of its size")
+            raise ValueError(f"its header promises {becomes:,} bytes, more than the {most:,} allowed for a file of its "
+                             "size")
         content = decompressed(path, size)
         if len(content) != size:
             kind = "less" if len(content) < size else "more"

@@ -152,7 +152,7 @@ class Decoder:
         return self.other(value, name)
 
     def other(self, value: Any, name: str) -> Any:
-        raise ValueError(f"it holds {value!r:.100}, which means nothing here.")
+        raise ValueError(f"it holds {value!r:.100}, which is not a known value.")
 
     def _part(self, key: str, width: int) -> np.ndarray:
         """A matrix that is the left part of one with `width` columns."""

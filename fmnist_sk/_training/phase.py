@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from fmnist_sk._data.images import LabelledImages
 from fmnist_sk._network.optimizer import state_after_a_step
 from fmnist_sk._runtime.memory import enough_memory
+from fmnist_sk._runtime.warn import warn
 from fmnist_sk._storage.fit_file import checked_copy, raise_if_interrupted
 from fmnist_sk._training.averages import WeightAverage, renew_statistics
 from fmnist_sk._training.net import PhasePlan, StepBatch
@@ -120,11 +120,10 @@ class Phase:
         """Warn if early stopping ends the phase while the learning rate is still high but would have fallen later."""
         share = self.schedule.share()
         if share is not None and share > 0.1:
-            warnings.warn(
+            warn(
                 f"early_stopping ended training after epoch {self.done} of {self.plan.n_epochs}, with the learning "
                 f"rate at {share:.0%} of its largest value: {self.fit.schedule!r} lowers it later. Networks are more "
-                'accurate after a whole schedule: set early_stopping=False with fewer epochs, or schedule="constant".',
-                UserWarning, stacklevel=2)
+                'accurate after a whole schedule: set early_stopping=False with fewer epochs, or schedule="constant".')
 
     # ------------------------------------------------------------------ checkpoints
 

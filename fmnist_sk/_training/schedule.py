@@ -3,13 +3,13 @@ from __future__ import annotations
 
 import numbers
 import warnings
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from fmnist_sk._runtime.parameters import Estimator
+from fmnist_sk._runtime.parameters import Estimator, check_count
 
 
 class Moment(NamedTuple):
@@ -51,12 +51,15 @@ class Schedule(Estimator):
         lr : the optimizer's learning rate, multiplied by the schedule's factors
         rows : the history's row of each epoch, such as ``[{"valid_loss": 0.5}, ...]``, for schedules that read it
 
-        Raises ValueError for numbers that are not whole, and for invalid parameters of the schedule.
+        Raises ValueError for numbers that are not whole, a rate that is not above 0 and invalid parameters of the
+        schedule, and TypeError for rows that are not dicts.
         """
         self._validate_params()
-        for name, value in (("n_epochs", n_epochs), ("steps_per_epoch", steps_per_epoch)):
-            if not isinstance(value, numbers.Integral) or value < 1:
-                raise ValueError(f"{name} must be a whole number from 1 on, got {name}={value!r}.")
+        check_count(n_epochs, "n_epochs")
+        check_count(steps_per_epoch, "steps_per_epoch")
+        if not isinstance(lr, numbers.Real) or not 0 < lr < np.inf:
+            raise ValueError(f"lr must be a number above 0, got lr={lr!r}.")
+        check_rows(rows)
         optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr)
         run, rates = self.run(optimizer, n_epochs, steps_per_epoch), []
         for epoch in range(n_epochs):
@@ -66,6 +69,13 @@ class Schedule(Estimator):
                 optimizer.step()
                 rates.append(optimizer.param_groups[0]["lr"])
         return np.array(rates)
+
+
+def check_rows(rows: Any) -> None:
+    """Raise TypeError unless these are rows of a history."""
+    if not isinstance(rows, Sequence) or not all(isinstance(row, Mapping) for row in rows):
+        raise TypeError("rows must be dicts, one for each epoch, such as classifier.history_, got "
+                        f"rows={rows!r:.100}.")
 
 
 class ScheduleRun:

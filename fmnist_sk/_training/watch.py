@@ -2,11 +2,11 @@
 from __future__ import annotations
 
 import time
-import warnings
 
 import torch
 
 from fmnist_sk._runtime.cpu import set_threads
+from fmnist_sk._runtime.warn import warn
 
 WINDOW = 2.0        # seconds of steps between two checks
 STARVED = 0.7       # of a processor: a thread that gets less waits for others, which wait for a processor
@@ -59,5 +59,5 @@ class Watch:
 
     def _warn(self, n_threads: int, fewer: int, share: float) -> None:
         what_now = f"It continues with {fewer} for now." if self.may_change else "Set n_threads=1, or fewer than now."
-        warnings.warn(f"Others use the processors: {n_threads} threads of this fit wait for one another, and compute "
-                      f"only {share:.0%} of the time. {what_now}", UserWarning, stacklevel=2)
+        warn(f"Others use the processors: {n_threads} threads of this fit wait for one another, and compute only "
+             f"{share:.0%} of the time. {what_now}")

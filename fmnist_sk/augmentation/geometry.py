@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from fmnist_sk._data.ranges import PixelRange
 from fmnist_sk._data.shapes import pad
+from fmnist_sk._runtime.parameters import whole
 from fmnist_sk.augmentation._base import RandomTransformer
 
 
@@ -71,7 +72,7 @@ class RandomCrop(RandomTransformer):
 
     _parameter_constraints = {
         **RandomTransformer._parameter_constraints,
-        "padding": [Interval(numbers.Integral, 0, 10_000, closed="both")],
+        "padding": [whole(0, 10_000)],
     }
 
     def _apply(self, x: Tensor, chosen: Tensor, generator: torch.Generator, pixel_range: PixelRange) -> Tensor:

@@ -28,7 +28,7 @@ class MixingTransformer(RandomTransformer):
 
     _parameter_constraints = {
         **RandomTransformer._parameter_constraints,
-        "alpha": [Interval(numbers.Real, 0, None, closed="neither")],
+        "alpha": [Interval(numbers.Real, 1e-6, 1e6, closed="both")],        # beyond it, float32 overflows
     }
     _mixes = True
 
@@ -80,8 +80,8 @@ class MixUp(MixingTransformer):
     Parameters
     ----------
     alpha : float
-        The shares have the distribution Beta(alpha, alpha): 1 is uniform, small values leave most images nearly
-        unchanged.
+        The shares have the distribution Beta(alpha, alpha), from 1e-6 to 1e6: 1 is uniform, small values leave most
+        images nearly unchanged.
     p, only, exclude, image_shape, random_state
         As in `RandomHorizontalFlip`, but `p` is 1.0 by default. Partners, too, come from the classes that may be
         changed.
@@ -110,7 +110,7 @@ class CutMix(MixingTransformer):
     ----------
     alpha : float
         The share of the image's area that stays, before the rectangle is cut off, has the distribution
-        Beta(alpha, alpha): 1 is uniform.
+        Beta(alpha, alpha), alpha from 1e-6 to 1e6: 1 is uniform.
     p, only, exclude, image_shape, random_state
         As in `RandomHorizontalFlip`, but `p` is 1.0 by default. Partners, too, come from the classes that may be
         changed.

@@ -11,15 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmnist_sk._network.layers import Concatenate
+from fmnist_sk._runtime.parameters import is_whole, whole
 
 MAX_DEPTH = 1000        # blocks, layers or tokens of a network at most, so that it can be built
 
 # Constraints on parameters that several networks share, for scikit-learn's validation.
-POSITIVE = [Interval(numbers.Integral, 1, None, closed="left")]
-DEPTH = [Interval(numbers.Integral, 1, MAX_DEPTH, closed="both")]
+POSITIVE = [whole(1)]
+DEPTH = [whole(1, MAX_DEPTH)]
 DROPOUT = [Interval(numbers.Real, 0, 1, closed="left")]
-HEAD_CONSTRAINTS = {"pool": POSITIVE, "hidden": [Interval(numbers.Integral, 0, None, closed="left")],
-                    "dropout": DROPOUT}
+HEAD_CONSTRAINTS = {"pool": POSITIVE, "hidden": [whole(0)], "dropout": DROPOUT}
 
 
 class ConvNorm(nn.Sequential):
@@ -79,8 +79,7 @@ class Reduction(nn.Module):
 
 def check_stages(name: str, values: Sequence[int], least: int) -> None:
     """Raise ValueError unless the parameter holds a number for each stage, and at most MAX_DEPTH blocks in total."""
-    if not 0 < len(values) <= MAX_DEPTH or not all(isinstance(value, numbers.Integral) and value >= least
-                                                   for value in values):
+    if not 0 < len(values) <= MAX_DEPTH or not all(is_whole(value) and value >= least for value in values):
         raise ValueError(f"{name} must hold a whole number >= {least} for each stage, of which there are {MAX_DEPTH:,} "
                          f"at most, got {name}={values!r:.200}.")
     if name == "n_blocks" and sum(values) > MAX_DEPTH:

@@ -130,8 +130,8 @@ def feature_layers(layers: Sequence[Layer], image_shape: tuple[int, int, int], *
             break
         before, sides = sides, [layer.side_after(side) for side in sides]
         if min(sides) < 1:
-            raise ValueError(f"{name} must leave at least one pixel: its layer {layer.text!r} makes none of "
-                             f"{before[0]} x {before[1]} ({name}={'-'.join(each.text for each in layers)!r}).")
+            raise ValueError(f"{name} must leave at least one pixel: layer {layer.text!r} leaves no pixels of a "
+                             f"{before[0]} x {before[1]} map ({name}={'-'.join(each.text for each in layers)!r}).")
         if layer.kind == "whitening":
             modules += [*_padding(layer), _whitening(channels, layer), ACTIVATIONS[activation]()]
             channels = layer.size

@@ -4,7 +4,6 @@ from __future__ import annotations
 import copy
 import numbers
 import os
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,9 @@ from fmnist_sk._data.images import LabelledImages
 from fmnist_sk._data.ranges import value_range
 from fmnist_sk._data.statistics import CHUNK, content_hashes
 from fmnist_sk._network.optimizer import build_optimizer
+from fmnist_sk._runtime.parameters import whole
 from fmnist_sk._runtime.precision import autocast, compute_dtype
+from fmnist_sk._runtime.warn import warn
 from fmnist_sk._storage.files import expanded
 from fmnist_sk._training.net import PhasePlan
 from fmnist_sk.augmentation import RandomTransformer, as_transformers
@@ -158,10 +159,10 @@ class InceptionV3Classifier(ImageClassifier):
         "standardize": ["boolean"],
         "weights": [str, os.PathLike, None],
         "width": [Interval(numbers.Real, 0, None, closed="neither")],
-        "resize": [Interval(numbers.Integral, SMALLEST, LARGEST, closed="both")],
+        "resize": [whole(SMALLEST, LARGEST)],
         "hidden": POSITIVE,
         "dropout": DROPOUT,
-        "frozen_epochs": [Interval(numbers.Integral, 0, None, closed="left")],
+        "frozen_epochs": [whole(0)],
         "fine_tune_from": [StrOptions({name for name in BLOCKS if "pool" not in name})],
         "fine_tune_lr": [Interval(numbers.Real, 0, None, closed="neither")],
     }
@@ -278,8 +279,7 @@ class InceptionV3Classifier(ImageClassifier):
         except ValueError as error:
             if "parameter group" not in str(error):
                 raise
-            warnings.warn("The optimizer's state was not loaded: it is from the other phase of training.",
-                          UserWarning, stacklevel=2)
+            warn("The optimizer's state was not loaded: it is from the other phase of training.")
             checkpoint = copy.copy(checkpoint)
             if checkpoint is not None:
                 checkpoint.f_optimizer = None

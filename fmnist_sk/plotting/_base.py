@@ -2,8 +2,7 @@
 from __future__ import annotations
 
 import math
-import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
@@ -90,7 +89,8 @@ def pictures(X: ArrayLike | Tensor, image_shape: Sequence[int] | None = None) ->
         side = math.isqrt(n_features)
         shape = check_image_shape(image_shape, n_features) or (1, side, side)
         if math.prod(shape) != n_features:
-            raise ValueError(f"image_shape must be given, because rows of {n_features} values fill no square image.")
+            raise ValueError(f"image_shape must be given, because rows of {n_features} values fill no square image, "
+                             "got image_shape=None.")
     images = as_tensor(checked).reshape(-1, *shape)
     is_bytes = images.dtype == torch.uint8
     images = images.float().cpu()
@@ -104,8 +104,8 @@ def pictures(X: ArrayLike | Tensor, image_shape: Sequence[int] | None = None) ->
 def as_array(X: Any) -> Any:
     """Lists as arrays, other containers unchanged. Raise TypeError for anything else, ValueError if X is empty."""
     X = np.asarray(X) if isinstance(X, (list, tuple)) else X
-    if not hasattr(X, "__len__") or getattr(X, "ndim", 2) == 0:
-        raise TypeError(f"X must hold images, got X={X!r}.")
+    if isinstance(X, (type, Mapping)) or not hasattr(X, "__len__") or getattr(X, "ndim", 2) == 0:
+        raise TypeError(f"X must hold images, got X={X!r:.100}.")
     if len(X) == 0:
         raise ValueError("X must hold at least one image, got none.")
     return X
@@ -124,9 +124,9 @@ def take(X, rows):
 
 def as_labels(y: ArrayLike | Tensor, parameter: str, n: int | None = None) -> np.ndarray:
     """Labels (n,) as an array. Raise ValueError naming `parameter` if there are none, or not `n` of them."""
-    labels = np.asarray(y.cpu() if isinstance(y, Tensor) else y)
+    labels = np.asarray(y.detach().cpu() if isinstance(y, Tensor) else y)
     if labels.ndim == 0 or len(labels) == 0:
-        raise ValueError(f"{parameter} must hold labels (n,), got {parameter}={y!r}.")
+        raise ValueError(f"{parameter} must hold labels (n,), got {parameter}={y!r:.100}.")
     labels = column_or_1d(labels)
     if n is not None and len(labels) != n:
         raise ValueError(f"{parameter} must hold a label for each of the {n} images, got {len(labels)}.")
@@ -152,10 +152,17 @@ def class_codes(labels: np.ndarray, classes: np.ndarray, parameter: str) -> np.n
 
 def as_probabilities(y_proba: ArrayLike | Tensor, n: int, n_classes: int) -> np.ndarray:
     """A user's probabilities as an array (n, n_classes). Raise ValueError for anything else."""
-    values = np.asarray(y_proba.cpu() if isinstance(y_proba, Tensor) else y_proba, dtype=np.float64)
-    check_probabilities(values, (n, n_classes), "y_proba must hold probabilities (n, n_classes), which sum to one for "
-                        "each image")
+    rule = "y_proba must hold probabilities (n, n_classes), which sum to one for each image"
+    try:
+        values = _as_floats(y_proba)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{rule}, got y_proba={y_proba!r:.100}: {error}") from error
+    check_probabilities(values, (n, n_classes), rule)
     return np.minimum(values, 1.0)
+
+
+def _as_floats(values: ArrayLike | Tensor) -> np.ndarray:
+    return np.asarray(values.detach().cpu().double() if isinstance(values, Tensor) else values, dtype=np.float64)
 
 
 def probabilities_of(estimator: Any, X: Any) -> np.ndarray:
@@ -163,20 +170,12 @@ def probabilities_of(estimator: Any, X: Any) -> np.ndarray:
     check_classifier(estimator)
     if not hasattr(estimator, "predict_proba"):
         raise TypeError(f"estimator must have predict_proba, got estimator={estimator!r}.")
-    values = estimator.predict_proba(X)
-    return np.asarray(values.cpu() if isinstance(values, Tensor) else values, dtype=np.float64)
+    return _as_floats(estimator.predict_proba(X))
 
 
 def style(i: int) -> dict[str, str]:
     """Colour and marker of the i-th series; the first hundred differ."""
     return {"color": PALETTE[i % 10], "marker": MARKERS[(i + i // 10) % 10]}
-
-
-def check_count(value: Any, name: str, least: int = 1) -> int:
-    """`value` as an int. Raise ValueError naming the parameter `name` unless it is a whole number >= `least`."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be a whole number >= {least}, got {name}={value!r}.")
-    return int(value)
 
 
 def wilson(right: int, n: int) -> tuple[float, float]:

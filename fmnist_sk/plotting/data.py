@@ -15,6 +15,7 @@ from torch import Tensor
 from fmnist_sk._data.images import Batch
 from fmnist_sk._data.labels import encode_labels, names_of
 from fmnist_sk._data.ranges import learn_pixels
+from fmnist_sk._runtime.parameters import check_count
 from fmnist_sk.augmentation import compile_augmentation
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.inspection import FeatureExtractor, classifier_of
@@ -22,7 +23,6 @@ from fmnist_sk.plotting._base import (
     as_array,
     as_labels,
     as_written,
-    check_count,
     panels,
     pictures,
     pyplot,
@@ -152,7 +152,8 @@ class EmbeddingDisplay:
 
         values = values.reshape(len(values), -1)
         if not values.std(0).any():
-            raise ValueError("X must hold images that differ, or there is nothing to tell them apart by.")
+            raise ValueError("X must hold images that differ, or there is nothing to tell them apart by, got "
+                             f"{len(values)} times the same {what}.")
         few = PCA(2 if method == "pca" else min(50, *values.shape), random_state=random_state)
         points, title = few.fit_transform(values), f"Principal components of {what}"
         if method == "pca":

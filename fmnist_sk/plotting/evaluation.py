@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import unique_labels
 from torch import Tensor
 
 from fmnist_sk._data.labels import names_of
+from fmnist_sk._runtime.parameters import check_count
 from fmnist_sk.plotting._base import (
     FEW,
     NEUTRAL,
@@ -21,7 +22,6 @@ from fmnist_sk.plotting._base import (
     as_probabilities,
     as_written,
     check_classifier,
-    check_count,
     class_codes,
     panels,
     probabilities_of,
@@ -203,7 +203,7 @@ class ReliabilityDisplay:
         from sklearn.calibration import calibration_curve  # takes long to import
 
         check_count(n_bins, "n_bins", 2)
-        y_true = as_labels(y_true, "y_true", len(np.asarray(y_proba)))
+        y_true = as_labels(y_true, "y_true")
         classes = np.unique(y_true) if classes is None else np.asarray(classes)
         y_proba = as_probabilities(y_proba, len(y_true), len(classes))
         confidence = y_proba.max(1)

@@ -11,7 +11,8 @@ from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 from sklearn.utils.multiclass import unique_labels
 from torch import Tensor
 
-from fmnist_sk._data.labels import names_of
+from fmnist_sk._data.labels import names_of, one_each
+from fmnist_sk._runtime.parameters import check_count
 from fmnist_sk.plotting._base import (
     WRONG,
     as_array,
@@ -19,7 +20,6 @@ from fmnist_sk.plotting._base import (
     as_probabilities,
     as_written,
     check_classifier,
-    check_count,
     class_codes,
     panels,
     pictures,
@@ -260,11 +260,11 @@ class MistakesDisplay:
         wrong = np.flatnonzero(codes != guesses)
         rows = wrong[np.argsort(-confidence[wrong], kind="stable")][:n_images]
         names = np.array(names_of(classes, class_names))
-        if image_names is not None and (isinstance(image_names, str) or len(image_names) != len(images)):
-            raise ValueError(f"image_names must name each of the {len(images)} images, got {len(image_names)} names.")
+        if image_names is not None:
+            image_names = one_each(image_names, len(images), "image_names", "images")
         shown = pictures(take(images, rows), image_shape) if len(rows) else np.empty((0, 1, 1))
         return cls(shown, names[codes[rows]], names[guesses[rows]], confidence[rows], rows,
-                   None if image_names is None else [str(image_names[row]) for row in rows]).plot(ax)
+                   None if image_names is None else [image_names[row] for row in rows]).plot(ax)
 
     @as_written
     def plot(self, ax=None) -> MistakesDisplay:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fmnist_sk._data.labels import names_of
 from fmnist_sk._network.tracing import layers_by_name
+from fmnist_sk._runtime.parameters import check_count
 from fmnist_sk.attribution import grad_cam
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.inspection import classifier_of, feature_maps
@@ -20,7 +21,6 @@ from fmnist_sk.plotting._base import (
     as_array,
     as_labels,
     as_written,
-    check_count,
     panels,
     pictures,
     probabilities_of,
@@ -96,7 +96,8 @@ class FeatureMapsDisplay:
         if wrong := [name for name, values in maps.items() if values.ndim != 3]:
             raise ValueError(f"layers must give maps (channels, height, width), but {wrong} do not.")
         if not maps:
-            raise ValueError("classifier must have convolutions or poolings, or layers must name what to show.")
+            raise ValueError("classifier must have convolutions or poolings, or layers must name what to show, got "
+                             f"layers={layers!r:.100}.")
         _, inner = classifier_of(classifier, "classifier")
         kinds = {name: type(inner.module_.network.get_submodule(name)).__name__ for name in maps}
         return cls(pictures(X, inner.image_shape_ if np.ndim(X) == 2 else None)[0], maps, n_channels, kinds).plot(ax)
@@ -183,7 +184,8 @@ class FiltersDisplay:
         if layer is None:
             layer = next((name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)), None)
             if layer is None:
-                raise ValueError("classifier must have a convolution, but its network has none.")
+                raise ValueError("classifier must have a convolution, but its network, "
+                                 f"{type(network).__name__}, has none.")
         module = layers_by_name(network, [layer], "layer")[layer]
         if not isinstance(module, nn.Conv2d) or module.weight.shape[1] not in (1, 3):
             raise ValueError(f"layer must name a convolution with one or three input channels, got layer={layer!r}: "

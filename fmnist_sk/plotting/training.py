@@ -2,9 +2,9 @@
 from __future__ import annotations
 
 import math
-import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 from fmnist_sk._data.images import Batches
 from fmnist_sk._data.labels import names_of
 from fmnist_sk._data.split import n_held_out
+from fmnist_sk._runtime.parameters import check_count
+from fmnist_sk._training.schedule import check_rows
 from fmnist_sk.augmentation import AugmentedCopies, as_transformers
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.inspection import classifier_of
@@ -79,8 +81,7 @@ class ScheduleDisplay:
         """
         _, classifier = classifier_of(classifier, "classifier")
         classifier._validate_params()
-        if not isinstance(rows, Sequence) or not all(isinstance(row, Mapping) for row in rows):
-            raise TypeError(f"rows must be dicts, one for each epoch, such as classifier.history_, got rows={rows!r}.")
+        check_rows(rows)
         steps, schedule, done = _steps_per_epoch(classifier, n_samples), as_schedule(classifier.schedule), 0
         rates = []
         for plan in classifier._plan_phases(classifier.schedule_epochs or classifier.max_epochs, 0):
@@ -285,12 +286,12 @@ def _history(classifier) -> tuple[ImageClassifier, list[dict]]:
 
 def _steps_per_epoch(classifier: ImageClassifier, n_samples: int) -> int:
     """Number of batches from `n_samples` images, without those held out and with stored copies."""
-    if not isinstance(n_samples, numbers.Integral):
-        raise TypeError(f"n_samples must be a whole number, got n_samples={n_samples!r}.")
+    check_count(n_samples, "n_samples")
     n = n_samples - n_held_out(classifier.validation_fraction, n_samples)
     if n < 1:
         raise ValueError(f"n_samples must leave images to train on, got n_samples={n_samples} with "
                          f"validation_fraction={classifier.validation_fraction}.")
     for step in as_transformers(classifier.augment):
         n += round(step.fraction * n) if isinstance(step, AugmentedCopies) else 0
-    return len(Batches(range(n), classifier.batch_size, torch.Generator()))
+    images: Any = range(n)              # only their number counts
+    return len(Batches(images, classifier.batch_size, torch.Generator()))
