@@ -13,7 +13,7 @@ import _measure
 
 from fmnist_sk import ResNetClassifier, load_fashion_mnist
 
-RECIPE = ("width", "n_blocks", "hidden", "dropout", "lr", "max_epochs", "batch_size", "optimizer", "momentum",
+RECIPE = ("stem", "width", "n_blocks", "hidden", "dropout", "lr", "max_epochs", "batch_size", "optimizer", "momentum",
           "weight_decay", "label_smoothing", "schedule", "augment", "precision")       # what ResNetClassifier is set to
 START = {"lr": 0.1, "max_epochs": 8, "augment": "fashion"}      # changed one at a time; all else as by default
 CANDIDATES = {
@@ -28,6 +28,14 @@ CANDIDATES = {
     "three stages": {"n_blocks": (1, 1, 1)},
     "lr 0.2, 9 epochs (the default now)": {"lr": 0.2, "max_epochs": 9},
     "adamw": {"optimizer": "adamw", "lr": 3e-3, "weight_decay": 0.05},
+    **{f"light, {name}": {"augment": "light", "lr": 0.2, "max_epochs": 9, **params} for name, params in {
+        "9 epochs": {},
+        "batches of 256": {"batch_size": 256, "lr": 0.4},
+        "whitened": {"stem": "18W3-MP2ceil"},
+        "whitened, no dropout": {"stem": "18W3-MP2ceil", "dropout": 0.0},
+        "whitened, batches of 256": {"stem": "18W3-MP2ceil", "batch_size": 256, "lr": 0.4},
+        "whitened, batches of 256, 12 epochs": {"stem": "18W3-MP2ceil", "batch_size": 256, "lr": 0.4, "max_epochs": 12},
+    }.items()},
 }
 
 
@@ -59,7 +67,7 @@ def main():
                 "parameters": sum(p.numel() for p in classifier.module_.parameters()),
                 "epochs": len(history), "fit_seconds": time.perf_counter() - start,
                 "valid_acc": history[-1, "valid_acc"], "train_acc": history[-1, "train_acc"],
-                "valid_acc_of_epochs": history[:, "valid_acc"],
+                "valid_acc_of_epochs": history[:, "valid_acc"], **_measure.of_a_row(),
             })
             print(f"{name:24s} seed {seed}: {runs[-1]['valid_acc']:.4f} in {runs[-1]['fit_seconds']:.0f} s, "
                   f"{runs[-1]['parameters']:,} parameters", flush=True)

@@ -45,7 +45,8 @@ CANDIDATES = {              # what --choose compares: settings of a recipe on a 
             {"max_epochs": 5, **params} for params in ({"lr": 0.3}, {"batch_size": 128, "lr": 0.2},
                                                        {"stem": "32C3-MP2ceil"}, {"tta": None, "tta_below": None})],
         "accurate": [{"stem": "18W3-MP2ceil", "max_epochs": 20}, {"stem": "18W3-MP2ceil", "max_epochs": 27},
-                     {"stem": "18W3-32C3-MP2ceil", "max_epochs": 16}, {"stem": "18W3-32C3-MP2ceil", "max_epochs": 22}],
+                     {"stem": "18W3-32C3-MP2ceil", "max_epochs": 16}, {"stem": "18W3-32C3-MP2ceil", "max_epochs": 22},
+                     *({"batch_size": 256, "lr": 0.4, "max_epochs": n} for n in (12, 14, 16))],
     },
     "cuda": {
         "fast": [{"batch_size": 256, "lr": 0.2, "max_epochs": 6}, {"batch_size": 256, "lr": 0.2, "max_epochs": 7},
