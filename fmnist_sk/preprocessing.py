@@ -141,7 +141,7 @@ class ImageStandardizer(_PixelMap):
     def _learn(self, pixels: Tensor) -> tuple[np.ndarray, np.ndarray]:
         images = pixels if pixels.ndim == 4 else pixels.reshape(len(pixels), 1, 1, -1)
         mean, deviation = pixel_statistics(images)
-        return mean.double().numpy(), deviation.double().numpy()
+        return mean.numpy(), deviation.numpy()
 
 
 class HOGTransformer(CallbackSupportMixin, TransformerMixin, Estimator):

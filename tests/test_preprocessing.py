@@ -68,3 +68,11 @@ def test_feature_range_must_be_a_range(tiny_images):
         ImageScaler(feature_range=(1, 0)).fit(tiny_images()[0])
     with pytest.raises(ValueError, match="feature_range must be two finite numbers"):
         ImageScaler(feature_range=(0, float("inf"))).fit(tiny_images()[0])
+
+
+def test_a_large_mean_keeps_its_digits():
+    X = np.full((20, 4, 4), 123_456_789.0)
+    X[::2] += 1
+    X[1::2] -= 1
+    standard = ImageStandardizer().fit_transform(X)
+    assert (standard.mean(), standard.std()) == (0.0, 1.0)

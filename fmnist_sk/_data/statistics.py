@@ -58,7 +58,7 @@ def repeat_by_weight(rows: Tensor, weights: Tensor | None) -> tuple[Tensor, Tens
 
 
 def pixel_statistics(pixels: Tensor, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of every channel over all images: two float32 tensors (channels,) on the host."""
+    """Mean and standard deviation of every channel over all images: two float64 tensors (channels,) on the host."""
     rows = torch.arange(len(pixels), device=pixels.device) if rows is None else rows
     total = torch.zeros(2, pixels.shape[1], dtype=torch.float64, device=pixels.device)
     precision = pixels.dtype if pixels.is_floating_point() else torch.float32
@@ -72,7 +72,7 @@ def pixel_statistics(pixels: Tensor, rows: Tensor | None = None) -> tuple[Tensor
     mean, square = total / (len(rows) * pixels[0, 0].numel())
     deviation = (square - mean**2).clamp_min(0).sqrt()
     mean = mean + origin.to(precision).double().flatten()
-    return tuple(value.float().cpu().as_subclass(Tensor) for value in (mean, deviation))
+    return tuple(value.cpu().as_subclass(Tensor) for value in (mean, deviation))
 
 
 def stratified_split(codes: Tensor, n_held_out: int, generator: torch.Generator) -> Tensor:
