@@ -61,9 +61,9 @@ print(*[w.message for w in caught])
 
 def test_threads_are_as_before_after_whatever_was_set(tiny_images):
     X, y = tiny_images()
-    for n_threads in (1, np.int64(1), True):
+    for n_threads in (1, np.int64(1)):
         small("ConvNetClassifier", max_epochs=1, n_threads=n_threads).fit(X, y)
-    for n_threads in (0, 10**6, 1.5):
+    for n_threads in (0, 10**6, 1.5, True):
         with pytest.raises(ValueError, match="The 'n_threads' parameter"):
             small("ConvNetClassifier", n_threads=n_threads).fit(X, y)
     assert torch.get_num_threads() == 1
