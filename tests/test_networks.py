@@ -238,7 +238,7 @@ def test_the_searched_parameters_reach_the_network(tiny_images):
     ("ResNetClassifier", {"stem": "8C3-16N"}, "stem must hold convolutions and poolings only, got '16N'"),
     ("ResNetClassifier", {"stem": "8Q3"}, "stem must consist of tokens such as 32C3, MP2 and GAP .* got '8Q3'"),
     ("ResNetClassifier", {"block": "wide"}, "The 'block' parameter"),
-    ("ResNetClassifier", {"stem": "MP9"}, "at least 9 x 9 pixels, got 8 x 8: stem must leave .* its layer 'MP9'"),
+    ("ResNetClassifier", {"stem": "MP9"}, "at least 9 x 9 pixels, got 8 x 8: stem must leave .* layer 'MP9'"),
     ("WideResNetClassifier", {"depth": 15}, r"depth must be 6 n \+ 4 .* got depth=15"),
     ("WideResNetClassifier", {"depth": 4}, "got depth=4"),
     ("WideResNetClassifier", {"widen_factor": 0}, "'widen_factor'"),
