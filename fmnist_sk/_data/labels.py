@@ -72,8 +72,8 @@ def encode_labels(y: Any, n: int | None, name: str = "y") -> tuple[np.ndarray, T
 def _shape_of(y: Any) -> tuple[int, ...]:
     """The shape of values in any container; () for what is none."""
     try:
-        return tuple(np.shape(y))
-    except (ValueError, RuntimeError):      # such as of lists of different lengths
+        return tuple(y.shape if hasattr(y, "shape") else np.asarray(y).shape)
+    except (TypeError, ValueError, RuntimeError):      # such as of lists of different lengths
         return ()
 
 
