@@ -55,7 +55,7 @@ class ImageClassifier(SkorchNet):
         Shape of the images that flat rows hold. Default: square; rows that do not fill a square are padded.
     standardize : bool or "min_max"
         The network's first layer subtracts the mean and divides by the standard deviation of the training pixels, per
-        channel, so raw bytes need no preparation. "min_max" maps the smallest training pixel to 0 and the largest to 1
+        channel, so raw pixels need no preparation. "min_max" maps the smallest training pixel to 0 and the largest to 1
         instead.
     lr : float
         Learning rate; with a `schedule`, its largest value.
@@ -100,9 +100,10 @@ class ImageClassifier(SkorchNet):
         train_loss, not of valid_loss.
     triplet_margin : float
         Margin by which distances between classes should exceed those within a class, from 0 to 2.
-    augment : name of a preset, random transformer, list or Pipeline of them, or None
-        Random changes, drawn afresh for every image of every batch, in training only. Presets (see `Preset`): "light"
-        shifts by up to one pixel, "fashion" also mirrors, "strong", "report_1", "report_2", "report_3".
+    augment : name of a preset, `Preset`, random transformer, list or Pipeline of them, or None
+        Random changes, in training only. They are drawn afresh for every image of every batch; only `AugmentedCopies`
+        are drawn once. Presets (see `Preset`): "light" shifts by up to one pixel, "fashion" also mirrors, "strong"
+        shifts by two pixels, mirrors, erases and pastes; "report_1", "report_2" and "report_3" are those of the reports.
     ema : float or None
         Validate and predict with an exponential moving average of the weights, with this decay, such as 0.999. In the
         n-th step the decay is at most ``n / (9 + n)``, so that the initial weights are soon forgotten. Further training

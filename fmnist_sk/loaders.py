@@ -200,7 +200,7 @@ def load_image_folder(folder: str | os.PathLike, *, size: int | tuple[int, int] 
 
     Returns
     -------
-    Bunch, or tuple of data and target
+    Bunch
         With data, (n, values) uint8; images, (n, H, W), or in colour (n, 3, H, W); target, (n,) int64, strings or None;
         target_names, names of the subfolders; paths, (n,) pathlib.Path of the pictures; DESCR; feature_names; frame,
         None.

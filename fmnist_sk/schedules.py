@@ -82,7 +82,7 @@ class OneCycle(Schedule):
 
 
 class Cosine(Schedule):
-    """Half a cosine wave from `lr` down to `end` times `lr`, after a linear rise from zero.
+    """Half a cosine wave from `lr` down to `end` times `lr`, after a linear rise.
 
     ``end + (1 - end) * (1 + cos(pi * t)) / 2`` with t from 0 to 1 after the warm-up.
 

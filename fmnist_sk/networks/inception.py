@@ -56,8 +56,8 @@ class Inception(nn.Module):
 class InceptionClassifier(ImageClassifier):
     """Small Inception network (after report 3's, and Inception-v4: Szegedy et al., 2016).
 
-    The default is the network of about 343,000 parameters of report 3 (see the guide's page on networks); its branch
-    widths are our reading. Images must be large enough for the stem to leave a pixel: at least 5 x 5 by default. All
+    The default follows the network of report 3 (see the guide's page on networks), which gives about 343,000
+    parameters; with the branch widths, which are our reading, it has 348,250. Images must be large enough for the stem to leave a pixel: at least 5 x 5 by default. All
     parameters of `ImageClassifier`, and:
 
     Parameters

@@ -124,7 +124,7 @@ class InceptionV3Classifier(ImageClassifier):
     fine_tune_lr : float
         Learning rate of the second phase.
     standardize : bool
-        Scale pixels to [-1, 1], as the checkpoint expects: bytes from 0 to 255, other numbers from the smallest to
+        Scale pixels to [-1, 1], as the checkpoint expects: uint8 from 0 to 255, other numbers from the smallest to
         the largest training pixel.
 
     Notes

@@ -144,7 +144,7 @@ class FiltersDisplay:
     figure_ : matplotlib Figure
         The figure that was drawn.
     ax_ : array of Axes, of shape (n_rows, n_columns)
-        One for each image.
+        One for each filter.
 
     Examples
     --------
