@@ -183,15 +183,25 @@ def test_a_trusted_class_may_have_moved(path, tiny_images, monkeypatch):
         load(path, trusted=[Net, two])
 
 
-def test_what_belongs_to_the_training_is_not_saved(path, tiny_images, tmp_path):
+@pytest.mark.parametrize("params", [
+    {}, {"early_stopping": True}, {"schedule": "reduce_on_plateau"}, {"keep_checkpoint": True, "random_state": 0}], ids=str)
+def test_what_belongs_to_the_training_is_not_saved(params, path, tiny_images, tmp_path):
     from skorch.callbacks import EpochScoring
     X, y = tiny_images()
     model = small("ConvNetClassifier", max_epochs=1, validation_data=(X, y), checkpoint=tmp_path / "c",
-                  callbacks=[EpochScoring("accuracy")]).fit(X, y)
+                  callbacks=[EpochScoring("accuracy")], **params).fit(X, y)
     with pytest.warns(UserWarning, match="validation_data and callbacks of ConvNetClassifier are not saved"):
         save(model, path)
     loaded = load(path)
     assert loaded.validation_data is loaded.callbacks is loaded.checkpoint is None
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+
+
+def test_what_could_not_be_loaded_is_not_saved(path, tiny_images):
+    model = small("ConvNetClassifier", max_epochs=1).fit(*tiny_images()).set_params(lr=-1.0)
+    with pytest.raises(ValueError, match="'lr' parameter of ConvNetClassifier must be .* Got -1.0"):
+        save(model, path)
+    assert not path.exists()
 
 
 @pytest.mark.parametrize(("params", "message"), [

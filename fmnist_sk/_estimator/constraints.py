@@ -74,12 +74,7 @@ PARAMETER_CONSTRAINTS: dict[str, list] = {
 
 def check_params(net: Any) -> None:
     """Raise ValueError or TypeError for parameters that cannot be used, alone or together."""
-    _check_each(net, BaseEstimator.get_params(net, deep=False))
-    if isinstance(net.optimizer, type) and not issubclass(net.optimizer, torch.optim.Optimizer):
-        raise TypeError(f"optimizer must be one of {sorted(OPTIMIZERS)} or a torch.optim.Optimizer class, "
-                        f"got optimizer={net.optimizer!r}.")
-    if net.optimizer is torch.optim.LBFGS:
-        raise ValueError("optimizer must take steps without a closure, got optimizer=LBFGS.")
+    check_each(net)
     validates = net.validation_fraction is not None, net.validation_data is not None
     has_validation = any(validates) or not type(net).get_split_datasets.__module__.startswith("fmnist_sk.")
     if all(validates):
@@ -99,16 +94,30 @@ def check_params(net: Any) -> None:
     if net.keep_checkpoint and net.random_state is None:
         raise ValueError("keep_checkpoint=True needs a seed, because fits without one cannot be repeated: set "
                          "random_state=0, got random_state=None.")
-    if net.checkpoint is not None and not os.fspath(net.checkpoint):
-        raise ValueError(f"checkpoint must be the path of a folder, got checkpoint={net.checkpoint!r}.")
-    if isinstance(net.criterion, type) and not issubclass(net.criterion, nn.Module):
-        raise TypeError(f"criterion must be one of {sorted(LOSSES)}, an nn.Module class or instance, got "
-                        f"criterion={net.criterion!r}.")
     schedule = as_schedule(net.schedule)
     if (schedule.monitored or "").startswith("valid_") and not has_validation:
         raise ValueError("schedule needs validation images: set validation_fraction=0.1 or validation_data=(X, y), "
                          f"or monitor='train_loss', got schedule={schedule!r}.")
     _check_callbacks(net, has_validation=has_validation, has_schedule=not isinstance(schedule, Constant))
+
+
+def check_each(net: Any) -> None:
+    """Raise ValueError or TypeError for parameters that cannot be used, whatever the others are.
+
+    A saved classifier, which lacks what only its training needed, must pass this much.
+    """
+    _check_values(net, BaseEstimator.get_params(net, deep=False))
+    if isinstance(net.optimizer, type) and not issubclass(net.optimizer, torch.optim.Optimizer):
+        raise TypeError(f"optimizer must be one of {sorted(OPTIMIZERS)} or a torch.optim.Optimizer class, "
+                        f"got optimizer={net.optimizer!r}.")
+    if net.optimizer is torch.optim.LBFGS:
+        raise ValueError("optimizer must take steps without a closure, got optimizer=LBFGS.")
+    if net.checkpoint is not None and not os.fspath(net.checkpoint):
+        raise ValueError(f"checkpoint must be the path of a folder, got checkpoint={net.checkpoint!r}.")
+    if isinstance(net.criterion, type) and not issubclass(net.criterion, nn.Module):
+        raise TypeError(f"criterion must be one of {sorted(LOSSES)}, an nn.Module class or instance, got "
+                        f"criterion={net.criterion!r}.")
+    as_schedule(net.schedule)
     as_transformers(net.augment)
 
 
@@ -141,10 +150,10 @@ def check_ready(net: Any) -> None:
     """
     if not net.initialized_:
         check_is_fitted(net)                # which raises the error, but takes as long as all the rest
-    _check_each(net, {name: getattr(net, name) for name in PREDICTION_PARAMS})
+    _check_values(net, {name: getattr(net, name) for name in PREDICTION_PARAMS})
 
 
-def _check_each(net: Any, params: dict[str, Any]) -> None:
+def _check_values(net: Any, params: dict[str, Any]) -> None:
     check_numbers(params)
     validate_parameter_constraints(net._parameter_constraints, params, caller_name=type(net).__name__)
     check_tta(net.tta)

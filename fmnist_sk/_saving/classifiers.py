@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fmnist_sk._data.encoder import ImageEncoder
 from fmnist_sk._data.ranges import PixelStatistics
+from fmnist_sk._estimator.constraints import check_each
 from fmnist_sk._estimator.fitting import MAX_PADDED_SIDE
 from fmnist_sk._estimator.parts import network_builder
 from fmnist_sk._network.criterion import build_criterion, probabilities_of
@@ -55,6 +56,7 @@ def describe(classifier: ImageClassifier, encoder: EstimatorEncoder) -> dict:
     if not classifier.initialized_:
         return settings
     rows = [{key: value for key, value in row.items() if key != "batches"} for row in classifier.history_ or ()]
+    check_each(classifier)
     _check_as_fitted(classifier)
     images = classifier._encoder
     learned = {"classes_inferred_": images.classes, "image_shape_": images.image_shape,
@@ -110,7 +112,7 @@ def restore(described: dict, tensors: dict[str, Tensor], device, decoder: Estima
         if tensors:
             raise ValueError("it holds weights of a classifier that was not fitted.")
         return classifier
-    classifier._validate_params()
+    check_each(classifier)
     decoder.spend(FITTED)
     learned = {name: decoder.decode(value) for name, value in described["learned"].items()}
     if set(learned) - IN_FILE:
