@@ -184,7 +184,8 @@ def test_a_trusted_class_may_have_moved(path, tiny_images, monkeypatch):
 
 
 @pytest.mark.parametrize("params", [
-    {}, {"early_stopping": True}, {"schedule": "reduce_on_plateau"}, {"keep_checkpoint": True, "random_state": 0}], ids=str)
+    {}, {"early_stopping": True}, {"schedule": "reduce_on_plateau"}, {"keep_checkpoint": True, "random_state": 0},
+], ids=str)
 def test_what_belongs_to_the_training_is_not_saved(params, path, tiny_images, tmp_path):
     from skorch.callbacks import EpochScoring
     X, y = tiny_images()
@@ -199,7 +200,7 @@ def test_what_belongs_to_the_training_is_not_saved(params, path, tiny_images, tm
 
 def test_what_could_not_be_loaded_is_not_saved(path, tiny_images):
     model = small("ConvNetClassifier", max_epochs=1).fit(*tiny_images()).set_params(lr=-1.0)
-    with pytest.raises(ValueError, match="'lr' parameter of ConvNetClassifier must be .* Got -1.0"):
+    with pytest.raises(ValueError, match=r"'lr' parameter of ConvNetClassifier must be .* Got -1.0"):
         save(model, path)
     assert not path.exists()
 

@@ -57,8 +57,8 @@ class InceptionClassifier(ImageClassifier):
     """Small Inception network (after report 3's, and Inception-v4: Szegedy et al., 2016).
 
     The default follows the network of report 3 (see the guide's page on networks), which gives about 343,000
-    parameters; with the branch widths, which are our reading, it has 348,250. Images must be large enough for the stem to leave a pixel: at least 5 x 5 by default. All
-    parameters of `ImageClassifier`, and:
+    parameters; with the branch widths, which are our reading, it has 348,250. Images must be large enough for the stem
+    to leave a pixel: at least 5 x 5 by default. All parameters of `ImageClassifier`, and:
 
     Parameters
     ----------
