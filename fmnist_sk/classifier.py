@@ -141,7 +141,7 @@ class ImageClassifier(SkorchNet):
     monitor : {"valid_acc", "valid_loss"}
         Score that determines the best epoch.
     keep_best : bool
-        With validation images, end with the weights of the best epoch.
+        With validation images, a fit ends with the weights of its best epoch.
     early_stopping : bool
         Stop after `patience` epochs without a better score. Needs validation images.
     patience : int
@@ -198,7 +198,8 @@ class ImageClassifier(SkorchNet):
         skorch's History: a dict for every epoch with train_loss, train_acc, valid_loss, valid_acc, lr, dur, and
         valid_class_acc_0, valid_class_acc_1, ..., the accuracy of each class in the order of ``classes_``.
     best_epoch_ : int
-        The epoch with the best monitored score, counted from 1; only if there were validation images.
+        The epoch of the last fit with the best monitored score, counted from the first fit's first epoch, which is 1;
+        only if there were validation images.
     n_iter_ : int
         Epochs trained in total.
     n_features_in_ : int
@@ -340,7 +341,7 @@ class ImageClassifier(SkorchNet):
     def _probabilities(self, X) -> Tensor:
         is_scored = isinstance(X, (Images, Mapping))        # by skorch's callbacks, which see what validation sees
         images = self.get_dataset(X)
-        with use_cpu(self.n_threads):
+        with use_cpu(self.n_threads), torch.no_grad():          # the loss may have parameters
             predictor = Predictor(self._logits, self.criterion_, None if is_scored else self.tta, self.tta_below,
                                   self._encoder.pixel_range.background)
             found = predictor(images if predictor.tta is None else images.tensor())

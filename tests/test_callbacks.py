@@ -345,3 +345,24 @@ def test_scoring_monitor_scores_every_epoch(tiny_images):
     epochs = [row for row in monitor.get_logs().data if row["task_name"] == "epoch"]
     assert len(epochs) == 4
     assert epochs[-1]["accuracy"] == classifier.score(X, y)
+
+
+def test_scoring_monitor_scores_the_epoch_that_ends_the_fit(tiny_images):
+    monitor = pytest.importorskip("sklearn.callback").ScoringMonitor(scoring="accuracy")
+    stop = EarlyStopping(monitor="train_loss", patience=2, threshold=10, threshold_mode="abs")
+    classifier = small("ImageClassifier", max_epochs=9, callbacks=[stop]).set_callbacks(monitor).fit(*tiny_images())
+    assert [row["task_name"] for row in monitor.get_logs().data].count("epoch") == classifier.n_iter_ == 3
+
+
+@pytest.mark.parametrize("train", ["fit", "partial_fit"])
+def test_further_training_uses_new_callbacks(train, tiny_images):
+    X, y = tiny_images()
+    seen = []
+
+    class Looks(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            seen.append(len(net.history))
+
+    classifier = small("ImageClassifier", max_epochs=1, warm_start=True).fit(X, y)
+    getattr(classifier.set_params(callbacks=[Looks()]), train)(X, y)
+    assert seen == [2]

@@ -6,9 +6,11 @@ import pytest
 import torch
 from estimators import PatchNet, net
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from torch import nn
+from torch.optim import lr_scheduler
 
-from fmnist_sk import ImageClassifier
+from fmnist_sk import ImageClassifier, TorchSchedule
 
 # ---------------------------------------------------------------------- further training
 
@@ -217,3 +219,16 @@ def test_precision_is_what_was_asked_for(tiny_images):
         assert classifier.predict_proba(X).dtype == np.float32
         assert all(p.dtype == torch.float32 for p in classifier.module_.parameters())
         np.testing.assert_allclose(classifier.predict_proba(X).sum(1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("params", [
+    {"validation_data": (np.zeros((3, 5)), [0, 1, 2])}, {"schedule": TorchSchedule(lr_scheduler.StepLR, {"wrong": 1})}])
+def test_what_failed_before_its_first_epoch_is_not_fitted(params, tiny_images):
+    X, y = tiny_images()
+    classifier = net(**params)
+    with pytest.raises((TypeError, ValueError)):
+        classifier.fit(X, y)
+    with pytest.raises(NotFittedError):
+        classifier.predict(X)
+    params = dict.fromkeys(params) | {"schedule": "constant"}
+    assert classifier.set_params(**params).fit(X, y).score(X, y) > 0.5

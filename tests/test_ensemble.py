@@ -217,6 +217,8 @@ def test_killed_it_goes_on(tmp_path, tiny_images):
     np.testing.assert_allclose(going_on.predict_proba(X), expected.predict_proba(X), atol=1e-5)
     sizes = [path.stat().st_size for path in tmp_path.iterdir()]
     assert len(sizes) == 4
+    with pytest.raises(ValueError, match=r"random_state must be set for members with checkpoint, .* got random_state="):
+        make(checkpoint=tmp_path).set_params(random_state=None).fit(X, y)
     alone = net(max_epochs=1, checkpoint=tmp_path / "alone", keep_checkpoint=True).fit(X, y)
     assert max(sizes) < 1.5 * next((tmp_path / "alone").iterdir()).stat().st_size
     assert alone.n_iter_ == 1

@@ -115,9 +115,11 @@ def test_schedulers_of_pytorch_with_absolute_rates_are_drawn_as_they_are():
     np.testing.assert_allclose(schedule.trace(5, 1, lr=0.01)[[0, 2, 4]], [0.01, 0.0075, 0.005])
 
 
-def test_pytorchs_plateau_is_told_the_score():
+@pytest.mark.parametrize("make", [lr_scheduler.ReduceLROnPlateau, lambda optimizer, **settings:
+                                  lr_scheduler.ReduceLROnPlateau(optimizer, **settings)], ids=["class", "function"])
+def test_pytorchs_plateau_is_told_the_score(make):
     rows = [{"valid_loss": score} for score in SCORES]
-    torchs = TorchSchedule(lr_scheduler.ReduceLROnPlateau, {"patience": 2, "factor": 0.5})
+    torchs = TorchSchedule(make, {"patience": 2, "factor": 0.5})
     np.testing.assert_allclose(torchs.trace(len(SCORES), 3, rows),
                                ReduceOnPlateau(patience=2, factor=0.5).trace(len(SCORES), 3, rows))
 

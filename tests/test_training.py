@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from estimators import CLASSIFIERS, OPTIMIZERS, small
+from interrupted import check_goes_on
 from sklearn.metrics import log_loss
 from skorch.callbacks import Callback
 from torch import nn
@@ -357,3 +358,36 @@ def test_accuracy_of_each_class_is_in_the_history(tiny_images):
     assert [net.history_[-1, f"valid_class_acc_{code}"] for code in range(3)] == pytest.approx(expected)
     alone = small("ConvNetClassifier", max_epochs=1, validation_data=(X[y == "a"], y[y == "a"])).fit(X, y)
     assert [math.isnan(alone.history_[-1, f"valid_class_acc_{code}"]) for code in range(3)] == [False, True, True]
+
+
+class Tempered(torch.nn.CrossEntropyLoss):
+    """A loss that learns the temperature of the probabilities."""
+
+    def __init__(self):
+        super().__init__()
+        self.factor = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, logits, codes):
+        return super().forward(logits * self.factor, codes)
+
+    def probabilities(self, logits):
+        return (logits * self.factor).softmax(1)
+
+
+def test_what_a_loss_learns_goes_on_after_an_interruption(tiny_images, tmp_path):
+    X, y = tiny_images()
+    check_goes_on(lambda: small("ConvNetClassifier", max_epochs=6, criterion=Tempered, lr=0.01), X, y, tmp_path, 8)
+
+
+def test_the_best_epoch_is_that_of_the_loss_too(tiny_images):
+    X, y = tiny_images()
+    seen = []
+
+    class Looks(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            seen.append(net.criterion_.factor.item())
+
+    classifier = small("ConvNetClassifier", max_epochs=20, criterion=Tempered, validation_fraction=0.3,
+                       callbacks=[Looks()]).fit(X, y)
+    assert classifier.best_epoch_ < 20 == len(set(seen))
+    assert classifier.criterion_.factor.item() == seen[classifier.best_epoch_ - 1]

@@ -35,6 +35,7 @@ from fmnist_sk._runtime.memory import enough_memory
 from fmnist_sk._runtime.warn import warn
 from fmnist_sk._storage.fingerprint import fingerprint
 from fmnist_sk._storage.fit_file import FitFile
+from fmnist_sk._training.averages import learning_parts
 from fmnist_sk._training.fit import Fit
 from fmnist_sk._training.passes import not_finite
 from fmnist_sk._training.schedule import Schedule
@@ -104,8 +105,12 @@ def fitting(net: SkorchNet, X, y, sample_weight, plan: Plan, task=None) -> Itera
         net.notify("on_train_end", X=X, y=y)
         if file is not None:
             file.finish()
+    except BaseException:
+        if plan.restart and not net.history:        # it failed before the first epoch
+            _forget(net)
+        raise
     finally:
-        if net.history and "train_loss" not in net.history[-1]:       # an unfinished epoch
+        if net.initialized_ and net.history and "train_loss" not in net.history[-1]:       # an unfinished epoch
             del net.history_[-1]
 
 
@@ -231,7 +236,8 @@ def _fingerprint(net: SkorchNet, images: LabelledImages, restart: bool, teacher:
     before: tuple[Any, ...] | None = None
     if not restart:
         states: dict[str, Tensor] = net._generators.state_dict()
-        before = net.module_.state_dict(), len(net.history), states["shuffle"], states["device"]
+        before = (learning_parts(net).state_dict(), net.optimizer_.state_dict(), len(net.history), states["shuffle"],
+                  states["device"])
     return fingerprint(
         type(net), {name: value for name, value in params.items() if name not in ignored}, net.device_.type,
         net.image_shape_, net.classes_, content_hashes(images.pixels, images.codes)[rows],

@@ -153,6 +153,8 @@ class NetProtocol(OnSite, CallbackSupportMixin, NeuralNetClassifier):
         theirs = {name: value for name, value in params.items() if name.partition("__")[0] in self.prefixes_
                   and "__" in name}
         self._set_nested({name: value for name, value in params.items() if name not in theirs})
+        if "callbacks" in params and self.initialized_ and isinstance(self.callbacks, (list, str, NoneType)):
+            self._initialize_callbacks()
         callbacks = {}
         for name, value in theirs.items():
             part, _, rest = name.partition("__")

@@ -162,10 +162,10 @@ class SkorchNet(NetProtocol):
             raise type(error)(f"validation_data must be like the training data: {error}") from error
 
     def get_iterator(self, dataset: Images, training: bool = False) -> Batches:
-        """Whole batches: shuffled and augmented for training, else in order."""
+        """Whole batches: labelled images are shuffled and augmented for training; all others are in order."""
         def guard(n_images):
             return enough_memory(self, n_images)
-        if not training:
+        if not (training and isinstance(dataset, LabelledImages)):
             size = self.batch_size * (LARGER_ON_CUDA if self.device_.type == "cuda" else 1)
             return Batches(dataset, size, guard=guard)
         change = compile_augmentation(self.augment, self.classes_, self._encoder.pixel_range, self._generators.draw)

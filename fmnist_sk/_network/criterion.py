@@ -52,7 +52,7 @@ def batch_loss(criterion: nn.Module, logits: Tensor, codes: Tensor, X: Any = Non
         if isinstance(criterion, Loss):
             raise
         what = "class codes (n,)" if targets is None else \
-            "the shares of the classes (n, n_classes), because images were mixed"
+            "the shares of the classes (n, n_classes), because images were mixed or have a teacher"
         raise ValueError(f"criterion must take logits (n, n_classes) and {what}, but {criterion!r} fails: "
                          f"{error}") from error
     expected = () if weights is None else (len(logits),)

@@ -101,6 +101,11 @@ def renew_statistics(net: Net, batches: Iterable) -> None:
             norm.momentum = momentum
 
 
+def learning_parts(net: Net) -> nn.ModuleDict:
+    """What a fit trains: the network, and the loss, which can have parameters too."""
+    return nn.ModuleDict({"module": net.module_, "criterion": net.criterion_})
+
+
 class BestEpoch:
     """Follows the monitored validation score, and keeps the weights of the best epoch if required.
 
@@ -114,7 +119,7 @@ class BestEpoch:
         self.weights: dict[str, Tensor] | None = self._copy() if net.keep_best and len(net.history) else None
 
     def _copy(self) -> dict[str, Tensor]:
-        return {name: value.clone() for name, value in self.net.module_.state_dict().items()}
+        return {name: value.clone() for name, value in learning_parts(self.net).state_dict().items()}
 
     def update(self) -> None:
         row = self.net.history[-1]
@@ -135,7 +140,7 @@ class BestEpoch:
         if self.epoch is not None:
             self.net.best_epoch_ = self.epoch
         if self.weights is not None and self.epoch != self.net.history[-1]["epoch"]:
-            self.net.module_.load_state_dict(self.weights)
+            learning_parts(self.net).load_state_dict(self.weights)
 
     def state_dict(self) -> dict | None:
         return None if self.epoch is None else {"score": self.score, "epoch": self.epoch, "weights": self.weights}
@@ -143,6 +148,7 @@ class BestEpoch:
     def load_state_dict(self, state: dict | None) -> None:
         if state is None:
             return
-        wanted = {"score": 0.0, "epoch": 0, "weights": self.net.module_.state_dict() if self.net.keep_best else None}
+        weights = learning_parts(self.net).state_dict() if self.net.keep_best else None
+        wanted = {"score": 0.0, "epoch": 0, "weights": weights}
         state = checked_copy(state, wanted, "best epoch")
         self.score, self.epoch, self.weights = state["score"], state["epoch"], state["weights"]

@@ -43,7 +43,7 @@ class Fit:
         self.pixel_range, self.file, self.teacher, self.task = pixel_range, file, teacher, task
         self.best: BestEpoch | None = None
         self.phase: Phase | None = None
-        self.stops = False              # a callback asked to stop, within a pass
+        self.stops = False              # a callback asked to stop, but its epoch has to be ended first
 
     def run(self) -> None:
         """Train the net alone."""
@@ -66,7 +66,7 @@ class Fit:
 
     @contextmanager
     def may_stop(self) -> Iterator[None]:
-        """Context for a pass made elsewhere, in which a callback may end the fit."""
+        """Context in which a callback may end the fit, but not the rest of the epoch."""
         try:
             yield
         except StopTraining:

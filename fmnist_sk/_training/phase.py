@@ -11,7 +11,7 @@ from fmnist_sk._network.optimizer import state_after_a_step
 from fmnist_sk._runtime.memory import enough_memory
 from fmnist_sk._runtime.warn import warn
 from fmnist_sk._storage.fit_file import checked_copy, raise_if_interrupted
-from fmnist_sk._training.averages import WeightAverage, renew_statistics
+from fmnist_sk._training.averages import WeightAverage, learning_parts, renew_statistics
 from fmnist_sk._training.net import PhasePlan, StepBatch
 from fmnist_sk._training.passes import record_mean_loss
 
@@ -101,8 +101,11 @@ class Phase:
             record_mean_loss(net.history, "valid")
             if self.fit.best is not None:
                 self.fit.best.update()
-            net.notify("on_epoch_end", dataset_train=self.train, dataset_valid=self.valid)
+            with self.fit.may_stop():
+                net.notify("on_epoch_end", dataset_train=self.train, dataset_valid=self.valid)
         self.fit.end_epoch(self.averaged)
+        if self.fit.stops:
+            raise StopTraining
         is_last = self.done == self.n_run or self._is_too_old()
         if self.done % net.checkpoint_every == 0 or (net.keep_checkpoint and is_last):
             self._save()
@@ -135,7 +138,7 @@ class Phase:
         fit.file.save({
             "seed": fit.generators.seed, "phase": self.index, "step": self.schedule.step, "first": self.first,
             "stopped": stopped, "history": list(net.history),
-            "module": net.module_.state_dict(), "optimizer": net.optimizer_.state_dict(),
+            "module": learning_parts(net).state_dict(), "optimizer": net.optimizer_.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
             "best": None if fit.best is None else fit.best.state_dict(),
             "generators": fit.generators.state_dict(),
@@ -149,14 +152,14 @@ class Phase:
             n_rows, n_epochs = len(rows) - first + 1, saved["step"] // schedule.steps_per_epoch
             if not (first >= 1 and 0 <= saved["step"] <= n_steps and 0 <= n_rows - n_epochs <= saved["stopped"]):
                 raise ValueError("its epochs and steps are not those of this fit")
-            module = checked_copy(saved["module"], net.module_.state_dict(), "module")
+            parts = checked_copy(saved["module"], learning_parts(net).state_dict(), "module")
             optimizer = checked_copy(saved["optimizer"], state_after_a_step(net.optimizer_, saved["optimizer"]),
                                      "optimizer")
             states = checked_copy(saved["generators"], fit.generators.state_dict(), "random generator")
             if self.average is not None:
                 self.average.load_state_dict(checked_copy(saved["average"], self.average.state_dict(), "average"))
             schedule.resume(saved["step"], rows[first - 1:])
-            net.module_.load_state_dict(module)
+            learning_parts(net).load_state_dict(parts)
             net.optimizer_.load_state_dict(optimizer)
             fit.generators.load_state_dict(states)
             if fit.best is not None:

@@ -1,6 +1,7 @@
 """The base class of learning-rate schedules, and runs, which apply one to an optimizer."""
 from __future__ import annotations
 
+import inspect
 import numbers
 import warnings
 from collections.abc import Mapping, Sequence
@@ -155,7 +156,7 @@ class TorchRun(ScheduleRun):
     def _apply(self) -> None:
         if self.step == 0:
             return
-        score = self.schedule.monitored
+        score = self.schedule.monitor if "metrics" in inspect.signature(self.scheduler.step).parameters else None
         if score is not None and (not self.rows or score not in self.rows[-1]):
             raise ValueError(f"monitor must be a score in the history of every epoch, got monitor={score!r}.")
         try:
