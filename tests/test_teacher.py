@@ -248,3 +248,13 @@ def test_a_search_compares_frozen_teachers(teacher, data):
 def test_wrong_teachers_are_named(change, error, message, data):
     with pytest.raises(error, match=message):
         ConvNetClassifier(**SMALL).set_params(**change(*data)).fit(*data)
+
+
+def test_is_asked_about_each_batch_once(teacher, data):
+    asked = []
+    teacher.module_.register_forward_hook(lambda _, inputs, logits: asked.append(len(logits)))
+    ConvNetClassifier(**SMALL, teacher=teacher).fit(*data)
+    plain = sum(asked)
+    asked.clear()
+    ConvNetClassifier(**SMALL, teacher=teacher, swa=0.0, schedule="constant").fit(*data)
+    assert sum(asked) == plain >= 2 * 60

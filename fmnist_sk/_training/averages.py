@@ -2,13 +2,15 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from fmnist_sk._data.images import Batches
 from fmnist_sk._storage.fit_file import checked_copy
 from fmnist_sk._training.net import Net
 
@@ -83,7 +85,7 @@ class WeightAverage:
 
 
 @torch.no_grad()
-def renew_statistics(net: Net, batches: Iterable) -> None:
+def renew_statistics(net: Net, batches: Batches) -> None:
     """Recompute batch normalisation's statistics for averaged weights, in one pass over the training batches."""
     net._set_training(True)
     norms = [m for m in net.module_.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
@@ -94,6 +96,8 @@ def renew_statistics(net: Net, batches: Iterable) -> None:
         norm.reset_running_stats()
         norm.momentum = None                          # equal weights for all batches
     try:
+        batches = copy.copy(batches)
+        batches.teacher = None                        # it has no part in them
         for inputs, _ in batches:
             net.infer(inputs)
     finally:
