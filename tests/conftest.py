@@ -95,3 +95,21 @@ def train():
     """examples/train.py."""
     from trained import load_train
     return load_train()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def files_of_the_system_are_read_once():
+    """The data set's files in the system's folder are decompressed once in a process; each load gets a copy."""
+    from fmnist_sk import datasets
+    known, read, folder = {}, datasets._read, datasets.SYSTEM_FOLDER
+
+    def read_once(path, file, **options):
+        if path.parent != folder:
+            return read(path, file, **options)
+        if path not in known:
+            known[path] = read(path, file, **options)
+        return known[path].copy()
+
+    datasets._read = read_once
+    yield
+    datasets._read = read

@@ -2,6 +2,7 @@
 import os
 from pathlib import Path
 
+import pytest
 import torch
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin
 from sklearn.utils import get_tags
@@ -105,5 +106,14 @@ ESTIMATORS = [name for name in fmnist_sk.__all__                 # schedules hav
 CLASSIFIERS = [name for name in ESTIMATORS if issubclass(getattr(fmnist_sk, name), fmnist_sk.ImageClassifier)]
 TRANSFORMERS = [name for name in ESTIMATORS if hasattr(getattr(fmnist_sk, name), "transform")
                 and get_tags(small(name)).input_tags.two_d_array]            # others take photos
+# The networks of these are their own, and nothing else: what others show of the common code, they only repeat.
+OWN_NETWORK_ONLY = {"WideResNetClassifier", "DenseNetClassifier", "InceptionClassifier", "InceptionResNetClassifier",
+                    "InceptionV3Classifier", "MLPMixerClassifier"}
 ONE_TO_ONE = [name for name in TRANSFORMERS if isinstance(small(name), OneToOneFeatureMixin)]
 AUGMENTERS = [name for name in TRANSFORMERS if "p" in small(name).get_params()]
+
+
+def kinds_of_classifiers(*also):
+    """Parameters of tests about what classifiers inherit: one of each kind, and `also`; the others are exhaustive."""
+    return [pytest.param(name, marks=pytest.mark.exhaustive) if name in OWN_NETWORK_ONLY - {*also} else name
+            for name in CLASSIFIERS]

@@ -37,6 +37,11 @@ def conv(**params):
     return ConvNetClassifier(architecture="4C3-8N", max_epochs=1, random_state=0, device="cpu", n_threads=1, **params)
 
 
+@functools.cache
+def fitted_network():
+    return conv().fit(*images("voting"))
+
+
 def forms():
     linear, tree = LogisticRegression(max_iter=50), DecisionTreeClassifier(max_depth=3, random_state=0)
     search = {"estimator": conv(), "cv": 2}
@@ -80,7 +85,7 @@ def forms():
         "calibrated": calibration.CalibratedClassifierCV(conv(), cv=2),
         "isotonic": calibration.CalibratedClassifierCV(conv(), cv=2, method="isotonic"),
         "temperature": calibration.CalibratedClassifierCV(conv(), cv=2, method="temperature"),
-        "frozen": calibration.CalibratedClassifierCV(FrozenEstimator(conv().fit(*images("voting")))),
+        "frozen": calibration.CalibratedClassifierCV(FrozenEstimator(fitted_network())),
         "threshold": model_selection.FixedThresholdClassifier(conv(), threshold=0.4),
         "tuned threshold": model_selection.TunedThresholdClassifierCV(conv(), cv=2, store_cv_results=True),
         "grid search": model_selection.GridSearchCV(**search, param_grid={"lr": [1e-3, 1e-2],

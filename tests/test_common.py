@@ -12,7 +12,17 @@ import pytest
 import sklearn
 import torch
 from devices import StaysOnDevice
-from estimators import AUGMENTERS, CLASSIFIERS, ESTIMATORS, ONE_TO_ONE, TRANSFORMERS, held_out_accuracy, small
+from estimators import (
+    AUGMENTERS,
+    CLASSIFIERS,
+    ESTIMATORS,
+    ONE_TO_ONE,
+    OWN_NETWORK_ONLY,
+    TRANSFORMERS,
+    held_out_accuracy,
+    kinds_of_classifiers,
+    small,
+)
 from sklearn.base import clone, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import AdaBoostClassifier, BaggingClassifier, StackingClassifier, VotingClassifier
@@ -25,11 +35,7 @@ from fmnist_sk import ImageScaler, InceptionV3Classifier, RandomCrop, RandomHori
 
 every_classifier = pytest.mark.parametrize("name", CLASSIFIERS)
 
-# For sentences about what the classifiers inherit, whatever their network is.
-OWN_NETWORK_ONLY = {"WideResNetClassifier", "DenseNetClassifier", "InceptionClassifier", "InceptionResNetClassifier",
-                    "InceptionV3Classifier", "MLPMixerClassifier"}
-every_kind_of_classifier = pytest.mark.parametrize("name", [
-    pytest.param(name, marks=pytest.mark.exhaustive) if name in OWN_NETWORK_ONLY else name for name in CLASSIFIERS])
+every_kind_of_classifier = pytest.mark.parametrize("name", kinds_of_classifiers())
 
 OWN_CHECKS = {"check_parameters_default_constructible", "check_no_attributes_set_in_init", "check_set_params",
               "check_do_not_raise_errors_in_init_or_set_params", "check_get_params_invariance",
@@ -120,7 +126,7 @@ def test_takes_images_in_every_form(name, tiny_images):
         np.testing.assert_array_equal(classifier.predict_proba(images), classifier.predict_proba(X), err_msg=form)
 
 
-@every_classifier
+@every_kind_of_classifier
 def test_takes_images_of_three_channels(name, tiny_images):
     X, y = tiny_images(channels=3)
     classifier = small(name).fit(X, y)
@@ -144,7 +150,7 @@ def test_leaves_inputs_and_parameters_alone(name, tiny_images):
 
 # ---------------------------------------------------------------------- repeatable
 
-@every_classifier
+@pytest.mark.parametrize("name", kinds_of_classifiers("InceptionV3Classifier"))
 def test_same_seed_gives_the_same_result_also_under_threads(name, tiny_images):
     X, y = tiny_images()
 
@@ -161,7 +167,7 @@ def test_same_seed_gives_the_same_result_also_under_threads(name, tiny_images):
     np.testing.assert_array_equal(serial, threaded)
 
 
-@every_classifier
+@every_kind_of_classifier
 def test_does_not_touch_the_global_generators(name, tiny_images):
     X, y = tiny_images()
     states = torch.get_rng_state(), str(np.random.get_state())      # noqa: NPY002
@@ -170,7 +176,7 @@ def test_does_not_touch_the_global_generators(name, tiny_images):
     assert states[1] == str(np.random.get_state())      # noqa: NPY002
 
 
-@every_classifier
+@every_kind_of_classifier
 @pytest.mark.parametrize("precision", ["fp32", "auto"])
 def test_prediction_of_a_row_does_not_depend_on_its_batch(name, precision, tiny_images):
     X, y = tiny_images(n=75)
@@ -183,7 +189,7 @@ def test_prediction_of_a_row_does_not_depend_on_its_batch(name, precision, tiny_
         np.testing.assert_allclose(parts, whole, atol=tolerance)
 
 
-@every_classifier
+@every_kind_of_classifier
 def test_whole_weights_are_repetitions(name, tiny_images):
     X, y = tiny_images()
     weights = np.random.default_rng(0).integers(0, 4, len(y))
@@ -210,7 +216,7 @@ def test_every_parameter_gets_a_gradient(name, tiny_images):
 def test_survives_pickle_joblib_and_deepcopy(name, tiny_images):
     X, y = tiny_images()
     X = X.reshape(len(X), -1)
-    estimator = small(name).fit(X, y)
+    estimator = small(name, **({"max_epochs": 1} if name in CLASSIFIERS else {})).fit(X, y)
     method = "predict_proba" if is_classifier(estimator) else "transform" if name in TRANSFORMERS else "get_params"
     arguments = () if method == "get_params" else (X,)
     expected = getattr(estimator, method)(*arguments)
@@ -221,7 +227,7 @@ def test_survives_pickle_joblib_and_deepcopy(name, tiny_images):
         np.testing.assert_equal(getattr(copied, method)(*arguments), expected)
 
 
-@every_classifier
+@every_kind_of_classifier
 def test_a_copy_trains_on_as_the_original_does(name, tiny_images):
     X, y = tiny_images()
     original = small(name, max_epochs=2, warm_start=True, augment=[RandomCrop(padding=1)]).fit(X, y)
@@ -313,7 +319,7 @@ def test_array_api_dispatch_returns_tensors(name, tiny_images):
     assert classifier.score(X, y) > 0.9
 
 
-@every_classifier
+@pytest.mark.parametrize("name", kinds_of_classifiers("InceptionV3Classifier"))
 def test_tensors_never_leave_their_device(name, tiny_images):
     X, y = tiny_images(n=90)
     guarded = torch.from_numpy(X).as_subclass(StaysOnDevice)

@@ -6,7 +6,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from estimators import CLASSIFIERS, small
+from estimators import kinds_of_classifiers, small
 from sklearn.base import clone
 
 
@@ -14,7 +14,7 @@ def fit_and_predict(classifier, X, y):
     return classifier.fit(X, y).predict_proba(X)
 
 
-@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("name", kinds_of_classifiers("InceptionV3Classifier"))
 def test_one_model_predicts_in_many_threads_while_others_fit(name, tiny_images):
     X, y = tiny_images()
     shared = small(name, max_epochs=2).fit(X, y)

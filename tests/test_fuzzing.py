@@ -10,7 +10,7 @@ from fuzzing import fingerprint
 from hypothesis import HealthCheck, given, settings
 from kinds import KINDS
 
-N = int(os.environ.get("FMNIST_SK_FUZZ", "60"))
+N = int(os.environ.get("FMNIST_SK_FUZZ", "30"))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import make_images
 from estimators import small
 from fashion import real_data
 from PIL import Image
@@ -249,15 +250,16 @@ def test_pretrained_networks_are_as_good_as_their_cards_say(name, least):
 
 # ---------------------------------------------------------------------- models that do not fit
 
-@pytest.fixture
-def unfit(tmp_path, tiny_images):
+@pytest.fixture(scope="module")
+def unfit(tmp_path_factory):
     """Files that hold what the scripts cannot use."""
-    X, y = tiny_images(n=60, size=28)
+    folder = tmp_path_factory.mktemp("unfit")
+    X, y = make_images(n=60, size=28)
     net = small("ConvNetClassifier", max_epochs=1)
-    models = {"small": clone(net).fit(*tiny_images(size=20)), "three": clone(net).fit(X, y),
+    models = {"small": clone(net).fit(*make_images(size=20)), "three": clone(net).fit(X, y),
               "hard": VotingClassifier([("net", net)], voting="hard").fit(X, y),
               "features": FeatureExtractor(net).fit(X, y)}
-    return {name: fmnist_sk.save(model, tmp_path / f"{name}.safetensors") for name, model in models.items()}
+    return {name: fmnist_sk.save(model, folder / f"{name}.safetensors") for name, model in models.items()}
 
 
 @real_data

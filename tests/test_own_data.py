@@ -57,7 +57,7 @@ def test_pictures_of_a_folder_are_trained_on_and_evaluated(train, pictures, tmp_
     assert json.loads((tmp_path / "all" / "metrics.json").read_text())["n_images"] == 90
 
 
-@pytest.mark.parametrize("kind", ["pipeline", "search", "numbers"])
+@pytest.mark.parametrize("kind", ["pipeline", pytest.param("search", marks=pytest.mark.exhaustive), "numbers"])
 def test_models_of_users_own_are_evaluated_on_their_folders(kind, pictures, tmp_path):
     net = ConvNetClassifier(architecture="4C3-MP2", max_epochs=3, lr=0.01, random_state=0)
     label = "folder" if kind == "numbers" else "name"

@@ -138,7 +138,12 @@ def test_report_4():
     torch.testing.assert_close(seen["logits"], seen["blocks"].mean(1))
 
 
-@pytest.mark.parametrize("name", [name for name in reference_systems() if name != "inception_v3"])
+ONE_OF_EACH_REPORT = "simple_cnn", "cnn_4", "four_layer_cnn", "simple_model_1", "patch_mlp"
+
+
+@pytest.mark.parametrize("name", [name if name in ONE_OF_EACH_REPORT else
+                                  pytest.param(name, marks=pytest.mark.exhaustive)
+                                  for name in reference_systems() if name != "inception_v3"])
 def test_trains_and_can_be_changed(name, tiny_images):
     plain = {"augment": None, "schedule": "constant", "validation_fraction": None}
     classifier = reference_system(name, max_epochs=8, lr=1e-3, batch_size=20, random_state=0, **plain)

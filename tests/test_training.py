@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from estimators import CLASSIFIERS, OPTIMIZERS, small
+from estimators import OPTIMIZERS, kinds_of_classifiers, small
 from interrupted import check_goes_on
 from sklearn.metrics import log_loss
 from skorch.callbacks import Callback
@@ -14,7 +14,7 @@ from torch import nn
 
 from fmnist_sk import AugmentedCopies, ImageClassifier, MixUp, TorchSchedule
 
-every_classifier = pytest.mark.parametrize("name", CLASSIFIERS)
+every_classifier = pytest.mark.parametrize("name", kinds_of_classifiers("InceptionV3Classifier"))
 
 
 def weights(classifier):
