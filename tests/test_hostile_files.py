@@ -415,7 +415,8 @@ def fitted(model):
 
 
 LARGE = {
-    "network": ("m.safetensors", fitted(small("ConvNetClassifier", architecture="4C3-5000N", max_epochs=1)), "load(path)"),
+    "network": ("m.safetensors", fitted(small("ConvNetClassifier", architecture="4C3-5000N", max_epochs=1)),
+                "load(path)"),
     "forest": ("m.safetensors", fitted(RandomForestClassifier(99)), "load(path)"),
     "stumps": ("m.safetensors", fitted(RandomForestClassifier(5_000, max_depth=1, max_samples=9)), "load(path)"),
     "neighbours": ("m.safetensors", fitted(KNeighborsClassifier(algorithm="kd_tree")), "load(path)"),
