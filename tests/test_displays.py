@@ -22,6 +22,7 @@ from fmnist_sk import (
     FiltersDisplay,
     GradCAMDisplay,
     HistoryDisplay,
+    ImageReader,
     ImageScaler,
     MistakesDisplay,
     RandomHorizontalFlip,
@@ -133,6 +134,21 @@ def test_takes_tensors_and_pipelines(draw, fitted, named_images):
     model[-1].set_params(augment="light")
     assert draw(model, torch.from_numpy(X), torch.from_numpy(codes))
     assert draw(model, X[:, None], codes)
+
+
+def test_what_a_network_receives_is_shown(named_images):
+    X, y = named_images
+    photos = [np.kron(image, np.ones((n, n), np.uint8)) for image, n in zip(X, np.arange(len(X)) % 2 + 2, strict=True)]
+    reader = ImageReader(10)
+    model = make_pipeline(reader, small("ConvNetClassifier", max_epochs=1)).fit(photos, y)
+    expected = reader.transform(photos)[:, 0] / 255
+    evidence = GradCAMDisplay.from_estimator(model, photos[:3])
+    assert evidence.maps.shape == evidence.pictures.shape
+    np.testing.assert_allclose(evidence.pictures, expected[:3], atol=1e-6)
+    np.testing.assert_allclose(FeatureMapsDisplay.from_estimator(model, photos[:1]).picture, expected[0], atol=1e-6)
+    embedded = EmbeddingDisplay.from_estimator(model, photos, y, method="pca")
+    np.testing.assert_allclose(embedded.pictures, expected, atol=1e-6)
+    assert len(EmbeddingDisplay.from_estimator(model, photos, y, method="pca", max_images=9).points) == 9
 
 
 @of(OF_NETWORKS)

@@ -23,9 +23,11 @@ from fmnist_sk.plotting._base import (
     as_array,
     as_labels,
     as_written,
+    check_images,
     panels,
     pictures,
     pyplot,
+    received,
     show_image,
     style,
     take,
@@ -113,17 +115,16 @@ class EmbeddingDisplay:
                        ) -> EmbeddingDisplay:
         """The features that a fitted classifier's network computes for images X (n, ...) with labels y (n,).
 
-        `classifier` can be a Pipeline that ends in an ImageClassifier; `layer` is as in `FeatureExtractor`, by default
-        the penultimate features; the other parameters are those of `from_images`.
+        `classifier` can be a Pipeline that ends in an ImageClassifier, and X in any form that it accepts; what the
+        Pipeline's other steps make of X is shown. `layer` is as in `FeatureExtractor`, by default the penultimate
+        features; the other parameters are those of `from_images`.
         """
         _, inner = classifier_of(classifier, "classifier")
         check_is_fitted(inner)
-        images = as_array(X)
-        rows, labels, names = cls._part(y, images, method, max_images, class_names, random_state, n_thumbnails)
-        part = take(images, rows)
-        features = FeatureExtractor(FrozenEstimator(classifier), layer=layer).fit(part).transform(part)
+        rows, labels, names = cls._part(y, check_images(X), method, max_images, class_names, random_state, n_thumbnails)
+        _, part, shown = received(classifier, take(X, rows))
+        features = FeatureExtractor(FrozenEstimator(inner), layer=layer).fit(part).transform(part)
         features = np.asarray(features.cpu() if isinstance(features, Tensor) else features)
-        shown = pictures(part, inner.image_shape_ if np.ndim(part) == 2 else None)
         return cls._from(f"features of {type(inner).__name__}", features, shown, labels, names, method, n_thumbnails,
                          random_state, ax)
 
