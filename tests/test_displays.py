@@ -184,6 +184,7 @@ def test_embedding_takes_a_part_in_the_proportions_of_the_classes(named_images):
     assert np.bincount(display.codes).tolist() == [10, 10, 10]
     again = EmbeddingDisplay.from_images(X, y, max_images=30)
     np.testing.assert_array_equal(display.points, again.points)
+    assert len(EmbeddingDisplay.from_images(X, y, max_images=59, method="pca").points) == 59    # one left for 3 classes
 
 
 @pytest.mark.parametrize(("options", "message"), [

@@ -86,7 +86,7 @@ class EmbeddingDisplay:
             scikit-learn's t-SNE (van der Maaten and Hinton, 2008) of the first 50 principal components, or the first
             two principal components.
         max_images : int
-            If there are more images, a random, stratified subset of this size is drawn.
+            If there are more images, a random subset of this size is drawn, stratified where that is possible.
         class_names : sequence of n_classes strings, optional
             Names in the order of the sorted labels. Default: the labels.
         image_shape : (H, W) or (C, H, W), optional
@@ -142,7 +142,8 @@ class EmbeddingDisplay:
         if max_images < len(rows):
             from sklearn.model_selection import train_test_split
 
-            stratify = codes if max_images >= len(classes) and np.bincount(codes).min() > 1 else None
+            fewest = min(max_images, len(rows) - max_images)
+            stratify = codes if fewest >= len(classes) and np.bincount(codes).min() > 1 else None
             rows, _ = train_test_split(rows, train_size=max_images, stratify=stratify, random_state=random_state)
         return rows, codes[rows], names_of(classes, class_names)
 
