@@ -211,6 +211,15 @@ def test_augmentation_shows_what_training_sees(named_images):
     draws = AugmentationDisplay.from_estimator(model, X[:3], y[:3], n_draws=2).pictures
     assert list(draws) == ["as it is", "draw 1", "draw 2"]
     assert not np.array_equal(draws["draw 1"], draws["draw 2"])
+    coats = RandomHorizontalFlip(p=1, exclude=["coat"])
+    fitted = small("ConvNetClassifier", max_epochs=1, augment=coats).fit(X, y)
+    bag, coat = X[y == "bag"][:1], X[y == "coat"][:1]
+    shown = AugmentationDisplay.from_estimator(fitted, bag, ["bag"]).pictures["draw 1"]
+    np.testing.assert_allclose(shown * 255, bag[:, :, ::-1], atol=1e-4)         # the coats are not among the images
+    shown = AugmentationDisplay.from_augmenters({"mirrored": coats}, coat, ["coat"], classes=NAMES).pictures
+    np.testing.assert_allclose(shown["mirrored"] * 255, coat, atol=1e-4)
+    with pytest.raises(ValueError, match=r"y must hold labels of \['bag', 'coat', 'shirt'\], got \['sock'\]"):
+        AugmentationDisplay.from_estimator(fitted, bag, ["sock"])
     with pytest.raises(ValueError, match="augmenters must be a dict"):
         AugmentationDisplay.from_augmenters({}, X, y)
     with pytest.raises(TypeError, match="augment must be None, one of"):

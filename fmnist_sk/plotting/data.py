@@ -24,6 +24,7 @@ from fmnist_sk.plotting._base import (
     as_labels,
     as_written,
     check_images,
+    class_codes,
     panels,
     pictures,
     pyplot,
@@ -244,23 +245,25 @@ class AugmentationDisplay:
                        n_draws: int = 6, random_state=0, ax=None) -> AugmentationDisplay:
         """A few images X (n, ...) with labels y (n,), unchanged and in `n_draws` draws of the classifier's `augment`.
 
-        `classifier` is an ImageClassifier or a Pipeline that ends in one, fitted or not. Stored copies
-        (AugmentedCopies) are not drawn. `random_state` makes the draws repeatable; `ax` is one matplotlib axes, whose
+        `classifier` is an ImageClassifier or a Pipeline that ends in one, fitted or not; until it is fitted, the
+        images must have all classes that `augment` names. Stored copies (AugmentedCopies) are not drawn.
+        `random_state` makes the draws repeatable; `ax` is one matplotlib axes, whose
         area is divided. Raises TypeError for other estimators, ValueError for images or labels that do not fit.
         """
         _, classifier = classifier_of(classifier, "classifier")
         check_count(n_draws, "n_draws")
         rows = {"as it is": None, **{f"draw {i}": classifier.augment for i in range(1, n_draws + 1)}}
         shape = classifier.image_shape or getattr(classifier, "image_shape_", None)
-        return cls.from_augmenters(rows, X, y, image_shape=shape if np.ndim(X) == 2 else None,
-                                   random_state=random_state, ax=ax)
+        return cls.from_augmenters(rows, X, y, classes=getattr(classifier, "classes_", None), ax=ax,
+                                   image_shape=shape if np.ndim(X) == 2 else None, random_state=random_state)
 
     @classmethod
     def from_augmenters(cls, augmenters: Mapping[str, object], X: ArrayLike | Tensor, y: ArrayLike | Tensor, *,
-                        image_shape: Sequence[int] | None = None, random_state=0, ax=None) -> AugmentationDisplay:
+                        classes: ArrayLike | None = None, image_shape: Sequence[int] | None = None, random_state=0,
+                        ax=None) -> AugmentationDisplay:
         """Images X (n, ...) with labels y (n,) under a dict of augmentations, from name to what `augment=` accepts.
 
-        `image_shape` is (H, W) or (C, H, W) of flat rows that are not square; `random_state` makes the draws
+        `classes` are all labels, of which the images may have only some; default: those of y. `image_shape` is (H, W) or (C, H, W) of flat rows that are not square; `random_state` makes the draws
         repeatable; `ax` is one matplotlib axes, whose area is divided.
 
         Raises TypeError for values that are not augmenters, ValueError for images or labels that do not fit.
@@ -269,7 +272,9 @@ class AugmentationDisplay:
             raise ValueError(f"augmenters must be a dict from name to what augment= accepts, got {augmenters!r}.")
         images = as_array(X)
         shown = pictures(images, image_shape)
-        classes, codes = encode_labels(as_labels(y, "y", len(images)), len(shown))
+        labels = as_labels(y, "y", len(images))
+        classes = encode_labels(labels, len(shown))[0] if classes is None else np.asarray(classes)
+        codes = torch.from_numpy(class_codes(labels, classes, "y"))
         x = torch.from_numpy(shown * 255)
         x = x[:, None] if x.ndim == 3 else x.movedim(-1, 1)
         seeds, rows = check_random_state(random_state), {}
