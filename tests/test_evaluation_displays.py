@@ -47,6 +47,15 @@ def test_reliability_is_that_of_the_predicted_class():
     assert sure.count.tolist() == [4]
 
 
+def test_reliability_has_a_bar_for_each_bin():
+    confidence = np.repeat([0.9, 1.0], 10)
+    display = ReliabilityDisplay.from_predictions(np.zeros(20), np.c_[confidence, 1 - confidence], classes=[0, 1],
+                                                  n_bins=10)
+    bars = display.ax_[1].patches
+    np.testing.assert_allclose([bar.get_x() + bar.get_width() / 2 for bar in bars], [0.85, 0.95])
+    assert [bar.get_height() for bar in bars] == [0.5, 0.5]
+
+
 def test_reliability_of_few_images_is_drawn_faintly():
     confidence = np.repeat([0.55, 0.95], [9, 10])
     display = ReliabilityDisplay.from_predictions(np.zeros(19), np.c_[confidence, 1 - confidence], classes=[0, 1])
