@@ -171,7 +171,10 @@ def test_embedding_shows_every_image_once_in_its_colour(named_images):
     centred = flat - flat.mean(0)
     axes = np.linalg.svd(centred, full_matrices=False)[2][:2]
     np.testing.assert_allclose(np.abs(display.points), np.abs(centred @ axes.T), atol=1e-4)
-    assert 0 < sum(isinstance(artist, AnnotationBbox) for artist in display.ax_.artists) <= 5
+    thumbnails = [artist for artist in display.ax_.artists if isinstance(artist, AnnotationBbox)]
+    assert 0 < len(thumbnails) <= 5
+    display.figure_.canvas.draw()
+    assert {thumbnail.offsetbox.image.get_clim() for thumbnail in thumbnails} == {(0, 1)}       # one gray scale
 
 
 def test_a_hundred_classes_look_different():

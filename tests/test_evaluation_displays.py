@@ -131,6 +131,13 @@ def test_confusions_are_shown_most_frequent_first():
     assert ConfusionDisplay.from_predictions(y_true, y_pred, X, n_confusions=0).image_axes_.size == 0
 
 
+def test_confusions_have_one_gray_scale():
+    X = np.arange(4.0)[:, None, None] * np.ones((4, 4, 4))
+    display = ConfusionDisplay.from_predictions(["a", "a", "b", "c"], ["b", "b", "a", "a"], X)
+    shown = [confusion.pictures[:, 0, 0].tolist() for confusion in display.confusions]
+    assert shown == [[0, pytest.approx(1 / 3)], [pytest.approx(2 / 3)], [1]]
+
+
 def test_mistakes_are_the_most_confident_ones(named_images):
     X, _ = named_images
     proba = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7], [0.05, 0.95]])

@@ -171,6 +171,7 @@ class EmbeddingDisplay:
     def plot(self, ax=None) -> EmbeddingDisplay:
         """Draw into `ax` or a new figure."""
         self.figure_, ((self.ax_,),) = panels(ax, size=(9, 7.5))        # the ImportError names the extra
+        from matplotlib.colors import Normalize
         from matplotlib.offsetbox import AnnotationBbox, OffsetImage
         from matplotlib.patheffects import withStroke
 
@@ -188,7 +189,8 @@ class EmbeddingDisplay:
             if not ((np.abs(taken - places[i]) < 0.055).all(1).any()
                     or (np.abs(list(labels.values()) - places[i]) < (0.11, 0.045)).all(1).any()):
                 taken = np.vstack([taken, places[i]])
-                image = OffsetImage(self.pictures[i], cmap="gray", zoom=0.8 * 28 / self.pictures.shape[1])
+                image = OffsetImage(self.pictures[i], cmap="gray", norm=Normalize(0, 1),
+                                    zoom=0.8 * 28 / self.pictures.shape[1])
                 edge = style(self.codes[i])["color"]
                 self.ax_.add_artist(AnnotationBbox(image, self.points[i], pad=0.1, bboxprops={
                     "edgecolor": edge, "linewidth": 1.5}))
