@@ -51,7 +51,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
     It is written beside `path`, or beside the target of a symbolic link, and moved into place on disk, so that whenever
     the process is killed, either the old or the new file is complete. The old file's mode is kept. Parts left by killed
-    processes are removed. Raises ValueError for anything but a file, such as a device.
+    processes are removed, except on Windows. Raises ValueError for anything but a file, such as a device.
     """
     try:
         path = path.resolve()
@@ -70,6 +70,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
+            if _locking() is None:
+                file.close()                        # Windows moves no open file; elsewhere the lock still protects it
             os.replace(partial, path)
     finally:
         with contextlib.suppress(OSError):
@@ -87,11 +89,18 @@ def _begin(path: Path) -> tuple[Path, IO[bytes]]:
         partial.unlink(missing_ok=True)
 
 
+def _locking() -> Any:
+    """The module that locks files; None on Windows, which has none."""
+    with contextlib.suppress(ImportError):
+        import fcntl
+        return fcntl
+    return None
+
+
 def hold(file: IO[bytes]) -> bool:
     """Lock a file until it is closed or its process ends. False if another process holds it; True without locks."""
-    try:
-        import fcntl
-    except ImportError:
+    fcntl = _locking()
+    if fcntl is None:
         return True
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -101,7 +110,12 @@ def hold(file: IO[bytes]) -> bool:
 
 
 def leftovers(path: Path) -> Iterator[Path]:
-    """The parts of a file left by killed processes, each locked; not those that are being written."""
+    """The parts of a file left by killed processes, each locked; not those that are being written.
+
+    None without locks, which alone tell the two apart.
+    """
+    if _locking() is None:
+        return
     for part in path.parent.glob(f".{glob.escape(path.name[:KEPT])}.{'[0-9a-f]' * 32}.part"):
         with contextlib.suppress(OSError):
             if stat.S_ISREG(part.lstat().st_mode):
