@@ -71,8 +71,9 @@ def save(estimator, path: str | os.PathLike) -> Path:
     Notes
     -----
     Settings, what a fit has learned, and everything else that predictions depend on are saved. `validation_data`,
-    `callbacks`, `teacher`, `checkpoint`, `n_jobs` and a Pipeline's `memory` become None (with a warning for the first
-    three), as do settings of a search that cannot be stored, such as distributions (with a warning). The states of
+    `callbacks`, `teacher`, `checkpoint`, `n_jobs`, a Pipeline's `memory` and a `random_state` that is an object become
+    None (with a warning for the first three and the last), as do settings of a search that cannot be stored, such as
+    distributions (with a warning). The states of
     optimizer and random generators are not saved: use `checkpoint` to resume an interrupted fit.
 
     A warning names what `load` will require to be trusted, because it is neither part of this package nor one of the
@@ -92,6 +93,11 @@ def save(estimator, path: str | os.PathLike) -> Path:
     if isinstance(estimator, type) or not hasattr(estimator, "fit"):
         raise TypeError(f"estimator must be a fitted estimator, got estimator={estimator!r:.100}.")
     check_is_fitted(estimator)
+    classes = getattr(estimator, "classes_", None)
+    if isinstance(classes, np.ndarray) and classes.dtype.kind not in "biufUO":
+        raise ValueError(f"y must have held strings, bools or numbers for {type(estimator).__name__} to be saved, got "
+                         f"{classes.dtype} such as {classes[-1]!r}: fit with such labels, and keep a list of what "
+                         "they stand for.")
     path, encoder = as_path(path), EstimatorEncoder()
     content: dict = {"format": FORMAT, "versions": _versions()}
     described = encoder.encode(estimator, type(estimator).__name__)

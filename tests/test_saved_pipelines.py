@@ -161,7 +161,8 @@ def test_what_belongs_to_a_machine_or_has_no_form_is_left_out(path, tiny_images,
     assert loaded[1].memory is None                 # joblib reads pickles out of such folders
     search = RandomizedSearchCV(net, {"lr": loguniform(1e-3, 1e-2)}, n_iter=2, cv=2, n_jobs=1,
                                 random_state=np.random.RandomState(0)).fit(X, y)
-    with pytest.warns(UserWarning, match="RandomizedSearchCV: param_distributions cannot be saved: rv_"):
+    with pytest.warns(UserWarning, match="RandomizedSearchCV: param_distributions cannot be saved: rv_"), \
+            pytest.warns(UserWarning, match="random_state of RandomizedSearchCV is not saved"):
         loaded = load(save(search, path))
     assert loaded.param_distributions == {}
     assert loaded.n_jobs is None
