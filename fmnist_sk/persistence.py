@@ -29,7 +29,7 @@ from fmnist_sk._runtime.warn import warn
 from fmnist_sk._saving.classifiers import describe, restore
 from fmnist_sk._saving.foreign import load_old
 from fmnist_sk._storage.document import digest_of, read_document, write_document  # noqa: F401
-from fmnist_sk._storage.files import as_path
+from fmnist_sk._storage.files import expanded
 from fmnist_sk._storage.values import allowed
 from fmnist_sk.classifier import ImageClassifier
 
@@ -98,7 +98,7 @@ def save(estimator, path: str | os.PathLike) -> Path:
         raise ValueError(f"y must have held strings, bools or numbers for {type(estimator).__name__} to be saved, got "
                          f"{classes.dtype} such as {classes[-1]!r}: fit with such labels, and keep a list of what "
                          "they stand for.")
-    path, encoder = as_path(path), EstimatorEncoder()
+    path, encoder = expanded(path), EstimatorEncoder()
     content: dict = {"format": FORMAT, "versions": _versions()}
     described = encoder.encode(estimator, type(estimator).__name__)
     if described != {"classifier": 0}:
@@ -152,7 +152,7 @@ def load(path: str | os.PathLike, device: str | torch.device = "auto", *, truste
     See `save`.
     """
     from fmnist_sk._saving.values import EstimatorDecoder  # here, because it imports much of scikit-learn
-    path = as_path(path)
+    path = expanded(path)
     if device != "auto":
         choose_device(device)             # ValueError unless this machine has it
     if not os.path.exists(path):

@@ -284,6 +284,13 @@ def test_what_no_file_is_called_is_named(path, tiny_images):
             call()
 
 
+def test_paths_may_begin_in_the_home_folder(path, tiny_images, monkeypatch):
+    monkeypatch.setenv("HOME", str(path.parent))
+    model = small("ConvNetClassifier", max_epochs=1).fit(*tiny_images())
+    assert save(model, f"~/{path.name}") == path
+    assert load(f"~/{path.name}").classes_.tolist() == model.classes_.tolist()
+
+
 def test_names_may_be_long(tmp_path, tiny_images):
     model = small("ConvNetClassifier", max_epochs=1).fit(*tiny_images())
     again(model, tmp_path / ("m" * 255))

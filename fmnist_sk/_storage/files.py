@@ -25,8 +25,8 @@ MOST_CODES = 500_000            # of such a pickle: a tensor takes some 20
 KEPT = 50           # characters of a file's name kept in its part's name, which must not be too long
 
 
-def as_path(path: Any, name: str = "path") -> Path:
-    """A user's path as a Path. Raise TypeError or ValueError naming the parameter `name` for other values."""
+def expanded(path: Any, name: str = "path") -> Path:
+    """A user's path with ~ and ~user expanded. Raise TypeError or ValueError naming `name` for other values."""
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"{name} must be a string or a pathlib.Path, got {name}={path!r}.")
     try:
@@ -34,13 +34,8 @@ def as_path(path: Any, name: str = "path") -> Path:
             os.lstat(path)
     except ValueError as error:                     # null bytes, and what has no encoding
         raise ValueError(f"{name} must be a valid file name, got {name}={path!r}: {error}.") from error
-    return Path(path)
-
-
-def expanded(path: Any, name: str) -> Path:
-    """The same, with ~ and ~user expanded to home folders."""
     try:
-        return as_path(path, name).expanduser()
+        return Path(path).expanduser()
     except RuntimeError as error:
         raise ValueError(f"{name} must be in the home folder of an existing user, got {name}={path!r}.") from error
 
