@@ -28,7 +28,7 @@ from fmnist_sk._runtime.version import __version__
 from fmnist_sk._runtime.warn import warn
 from fmnist_sk._saving.classifiers import describe, restore
 from fmnist_sk._saving.foreign import load_old
-from fmnist_sk._storage.document import digest_of, read_document, write_document  # noqa: F401
+from fmnist_sk._storage.document import read_document, write_document
 from fmnist_sk._storage.files import expanded
 from fmnist_sk._storage.values import allowed
 from fmnist_sk.classifier import ImageClassifier
