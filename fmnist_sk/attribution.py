@@ -13,10 +13,9 @@ from torch.nn import functional as F
 from fmnist_sk._network.generators import MIN_ROWS
 from fmnist_sk._network.tracing import Hooks, layers_by_name, trace_layers
 from fmnist_sk.classifier import ImageClassifier
-from fmnist_sk.inspection import classifier_of, through
+from fmnist_sk.inspection import POOLINGS, classifier_of, through
 
 CHUNK = 256         # images in a pass with gradients
-_POOLINGS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d)
 
 
 def grad_cam(classifier: ImageClassifier, X: ArrayLike | Tensor, y: ArrayLike | None = None, layer: str | None = None
@@ -78,13 +77,15 @@ def grad_cam(classifier: ImageClassifier, X: ArrayLike | Tensor, y: ArrayLike | 
     if unknown := set(labels.tolist()) - set(classifier.classes_.tolist()):
         raise ValueError(f"y must hold labels of {classifier.classes_.tolist()}, got {sorted(unknown, key=str)}.")
     codes = torch.from_numpy(np.searchsorted(classifier.classes_, labels))
-    maps = [_maps(classifier, layers, x, code.to(x.device))
-            for x, code in zip(pixels.split(CHUNK), codes.split(CHUNK), strict=True)]
-    return torch.cat(maps)[:, :classifier.image_shape_[1], :classifier.image_shape_[2]].cpu().numpy()
+    parts = [_maps(classifier, layers, x, code.to(x.device))
+             for x, code in zip(pixels.split(CHUNK), codes.split(CHUNK), strict=True)]
+    maps = torch.cat(parts)[:, :classifier.image_shape_[1], :classifier.image_shape_[2]]       # without padding
+    strongest = maps.amax((1, 2), keepdim=True)
+    return (maps / torch.where(strongest > 0, strongest, 1.0)).cpu().numpy()
 
 
 def _maps(classifier: ImageClassifier, layers: dict[str, nn.Module], pixels: Tensor, codes: Tensor) -> Tensor:
-    """Maps (n, height, width) of a chunk of images."""
+    """Maps (n, height, width) of a chunk of images, from 0 to any number."""
     x = F.pad(pixels.float(), (0, 0) * 3 + (0, max(0, MIN_ROWS - len(pixels)))).requires_grad_()
     classifier.module_.eval()
     with torch.enable_grad(), Hooks(layers) as seen:
@@ -95,17 +96,17 @@ def _maps(classifier: ImageClassifier, layers: dict[str, nn.Module], pixels: Ten
                              f"{tuple(activations.shape)}.")
         gradients, = torch.autograd.grad(logits.gather(1, codes[:, None]).sum(), activations)
     maps = (gradients * activations).sum(1, keepdim=True).relu()[:len(pixels)].detach()
-    maps = F.interpolate(maps, pixels.shape[2:], mode="bilinear", align_corners=False)[:, 0]
-    strongest = maps.amax((1, 2), keepdim=True)
-    return maps / torch.where(strongest > 0, strongest, 1.0)
+    return F.interpolate(maps, pixels.shape[2:], mode="bilinear", align_corners=False)[:, 0]
 
 
 def _last_map(classifier: ImageClassifier) -> str:
     """Name of the layer that `grad_cam` uses by default. Raise ValueError if there is none."""
     network = classifier.module_.network
-    layers = {name: layer for name, layer in network.named_modules() if name and not isinstance(layer, _POOLINGS)}
+    layers = {name: layer for name, layer in network.named_modules() if name}
     seen = trace_layers(classifier.module_, layers, classifier._encoder.network_shape)
-    names = [name for name, (_, output) in seen.items() if output.ndim == 4 and min(output.shape[2:]) > 1]
+    pooled = [output for name, (_, output) in seen.items() if isinstance(layers[name], POOLINGS)]
+    names = [name for name, (_, output) in seen.items() if output.ndim == 4 and min(output.shape[2:]) > 1
+             and not any(output is other for other in pooled)]          # such as of blocks that end in a pooling
     if not names:
         raise ValueError("layer must name a layer whose output is a map, but no layer of this network has one with "
                          "more than one pixel, got layer=None.")

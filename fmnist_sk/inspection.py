@@ -24,7 +24,8 @@ from fmnist_sk._runtime.parameters import Estimator
 from fmnist_sk._runtime.sklearn_callbacks import CallbackSupportMixin, one_task, with_callbacks
 from fmnist_sk.classifier import ImageClassifier
 
-_MAPS = (nn.Conv1d, nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d)
+POOLINGS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool2d)
+_MAPS = (nn.Conv1d, nn.Conv2d, *POOLINGS)
 
 
 def summary(classifier: ImageClassifier) -> pd.DataFrame:

@@ -27,7 +27,7 @@ from fmnist_sk._data.pictures import (
 from fmnist_sk._data.shapes import check_image_shape
 from fmnist_sk._runtime.warn import warn
 from fmnist_sk._storage.csv import read_table
-from fmnist_sk._storage.files import as_path
+from fmnist_sk._storage.files import expanded
 from fmnist_sk._storage.idx import read_idx
 
 PARTS = {"train", "training", "test", "testing", "valid", "val", "validation"}       # names of folders, not of classes
@@ -57,7 +57,7 @@ def load_csv(path: str | os.PathLike, *, member: str | None = None, image_shape:
     path : path
         The file to read.
     member : str, optional
-        The name of the CSV file inside the archive; needed only if the archive holds several.
+        The name of the CSV file inside the archive; needed only if the archive holds several. None for other files.
     image_shape : (height, width) or (channels, height, width), optional
         Shape of an image; default: the square that a row fills, in gray or else in RGB: 784 values are 28 x 28, 3,072
         are 3 x 32 x 32, one channel after the other.
@@ -80,7 +80,8 @@ def load_csv(path: str | os.PathLike, *, member: str | None = None, image_shape:
         There is no file at `path`.
     ValueError
         The content is not a table of whole numbers from 0 to 255 with labels of one kind, its columns are ambiguous, it
-        is too large, or the archive does not hold exactly one CSV file, or lacks `member`.
+        is too large, the archive does not hold exactly one CSV file, or lacks `member`, or there is a `member`, but no
+        archive.
 
     Examples
     --------
@@ -228,7 +229,7 @@ def load_image_folder(folder: str | os.PathLike, *, size: int | tuple[int, int] 
     ((2, 3, 32, 32), array([0, 1]), array(['blue', 'red'], dtype='<U4'))
     """
     pillow()
-    is_named, folder, sides = folder != "", as_path(folder, "folder"), check_size(size)
+    is_named, folder, sides = folder != "", expanded(folder, "folder"), check_size(size)
     for name, value, allowed in (("color", color, COLORS), ("fit", fit, FITS), ("label", label, LABEL_FORMS),
                                  ("on_error", on_error, ("warn", "raise"))):
         if value not in allowed:
@@ -304,7 +305,7 @@ def _passed_over(folder: Path, parts: list[Path], files: list[tuple[Path, str]])
 
 
 def _file(path: Any, name: str, kind: str) -> Path:
-    path = as_path(path, name)
+    path = expanded(path, name)
     if not path.is_file():              # a pipe would be waited for
         raise FileNotFoundError(f"{name} must name {kind}, but there is none at {str(path)!r}.")
     return path

@@ -28,8 +28,8 @@ from fmnist_sk._runtime.version import __version__
 from fmnist_sk._runtime.warn import warn
 from fmnist_sk._saving.classifiers import describe, restore
 from fmnist_sk._saving.foreign import load_old
-from fmnist_sk._storage.document import digest_of, read_document, write_document  # noqa: F401
-from fmnist_sk._storage.files import as_path
+from fmnist_sk._storage.document import read_document, write_document
+from fmnist_sk._storage.files import expanded
 from fmnist_sk._storage.values import allowed
 from fmnist_sk.classifier import ImageClassifier
 
@@ -71,8 +71,9 @@ def save(estimator, path: str | os.PathLike) -> Path:
     Notes
     -----
     Settings, what a fit has learned, and everything else that predictions depend on are saved. `validation_data`,
-    `callbacks`, `teacher`, `checkpoint`, `n_jobs` and a Pipeline's `memory` become None (with a warning for the first
-    three), as do settings of a search that cannot be stored, such as distributions (with a warning). The states of
+    `callbacks`, `teacher`, `checkpoint`, `n_jobs`, a Pipeline's `memory` and a `random_state` that is an object become
+    None (with a warning for the first three and the last), as do settings of a search that cannot be stored, such as
+    distributions (with a warning). The states of
     optimizer and random generators are not saved: use `checkpoint` to resume an interrupted fit.
 
     A warning names what `load` will require to be trusted, because it is neither part of this package nor one of the
@@ -92,7 +93,12 @@ def save(estimator, path: str | os.PathLike) -> Path:
     if isinstance(estimator, type) or not hasattr(estimator, "fit"):
         raise TypeError(f"estimator must be a fitted estimator, got estimator={estimator!r:.100}.")
     check_is_fitted(estimator)
-    path, encoder = as_path(path), EstimatorEncoder()
+    classes = getattr(estimator, "classes_", None)
+    if isinstance(classes, np.ndarray) and classes.dtype.kind not in "biufUO":
+        raise ValueError(f"y must have held strings, bools or numbers for {type(estimator).__name__} to be saved, got "
+                         f"{classes.dtype} such as {classes[-1]!r}: fit with such labels, and keep a list of what "
+                         "they stand for.")
+    path, encoder = expanded(path), EstimatorEncoder()
     content: dict = {"format": FORMAT, "versions": _versions()}
     described = encoder.encode(estimator, type(estimator).__name__)
     if described != {"classifier": 0}:
@@ -146,7 +152,7 @@ def load(path: str | os.PathLike, device: str | torch.device = "auto", *, truste
     See `save`.
     """
     from fmnist_sk._saving.values import EstimatorDecoder  # here, because it imports much of scikit-learn
-    path = as_path(path)
+    path = expanded(path)
     if device != "auto":
         choose_device(device)             # ValueError unless this machine has it
     if not os.path.exists(path):

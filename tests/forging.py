@@ -4,7 +4,7 @@ import json
 import safetensors.torch
 from safetensors import safe_open
 
-from fmnist_sk.persistence import digest_of
+from fmnist_sk._storage.document import digest_of
 
 
 def rewritten(path, change):

@@ -56,6 +56,24 @@ def test_load_csv_picks_a_member(table, tmp_path):
     with pytest.raises(ValueError, match=r"member= must name one; it holds \['test.csv', 'train.csv'\]"):
         load_csv(tmp_path / "two.tar.gz")
     np.testing.assert_array_equal(load_csv(tmp_path / "two.tar.gz", member="test.csv").data, X)
+    with pytest.raises(ValueError, match=r"member must be None unless path is an archive, got member='test.csv' for"):
+        load_csv(path, member="test.csv")
+
+
+def test_file_names_may_be_in_capitals(table, tmp_path):
+    content, X = table[0].read_bytes(), table[1]
+    with zipfile.ZipFile(tmp_path / "DATA.ZIP", "w") as archive:
+        archive.writestr("TRAIN.CSV", content)
+    (tmp_path / "DATA.CSV.GZ").write_bytes(gzip.compress(content))
+    with tarfile.open(tmp_path / "DATA.TAR.GZ", "w:gz") as archive:
+        archive.addfile(*_member("TRAIN.CSV", content))
+    for name in ("DATA.ZIP", "DATA.CSV.GZ", "DATA.TAR.GZ"):
+        np.testing.assert_array_equal(load_csv(tmp_path / name).data, X)
+
+
+def test_paths_may_begin_in_the_home_folder(table, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    np.testing.assert_array_equal(load_csv("~/images.csv").data, table[1])
 
 
 NAMES = [f"pixel{i}" for i in range(1, 785)]

@@ -22,6 +22,7 @@ from fmnist_sk import (
     FiltersDisplay,
     GradCAMDisplay,
     HistoryDisplay,
+    ImageReader,
     ImageScaler,
     MistakesDisplay,
     RandomHorizontalFlip,
@@ -135,6 +136,21 @@ def test_takes_tensors_and_pipelines(draw, fitted, named_images):
     assert draw(model, X[:, None], codes)
 
 
+def test_what_a_network_receives_is_shown(named_images):
+    X, y = named_images
+    photos = [np.kron(image, np.ones((n, n), np.uint8)) for image, n in zip(X, np.arange(len(X)) % 2 + 2, strict=True)]
+    reader = ImageReader(10)
+    model = make_pipeline(reader, small("ConvNetClassifier", max_epochs=1)).fit(photos, y)
+    expected = reader.transform(photos)[:, 0] / 255
+    evidence = GradCAMDisplay.from_estimator(model, photos[:3])
+    assert evidence.maps.shape == evidence.pictures.shape
+    np.testing.assert_allclose(evidence.pictures, expected[:3], atol=1e-6)
+    np.testing.assert_allclose(FeatureMapsDisplay.from_estimator(model, photos[:1]).picture, expected[0], atol=1e-6)
+    embedded = EmbeddingDisplay.from_estimator(model, photos, y, method="pca")
+    np.testing.assert_allclose(embedded.pictures, expected, atol=1e-6)
+    assert len(EmbeddingDisplay.from_estimator(model, photos, y, method="pca", max_images=9).points) == 9
+
+
 @of(OF_NETWORKS)
 def test_refuses_what_is_no_network(draw, named_images):
     X, y = named_images
@@ -155,7 +171,10 @@ def test_embedding_shows_every_image_once_in_its_colour(named_images):
     centred = flat - flat.mean(0)
     axes = np.linalg.svd(centred, full_matrices=False)[2][:2]
     np.testing.assert_allclose(np.abs(display.points), np.abs(centred @ axes.T), atol=1e-4)
-    assert 0 < sum(isinstance(artist, AnnotationBbox) for artist in display.ax_.artists) <= 5
+    thumbnails = [artist for artist in display.ax_.artists if isinstance(artist, AnnotationBbox)]
+    assert 0 < len(thumbnails) <= 5
+    display.figure_.canvas.draw()
+    assert {thumbnail.offsetbox.image.get_clim() for thumbnail in thumbnails} == {(0, 1)}       # one gray scale
 
 
 def test_a_hundred_classes_look_different():
@@ -168,6 +187,7 @@ def test_embedding_takes_a_part_in_the_proportions_of_the_classes(named_images):
     assert np.bincount(display.codes).tolist() == [10, 10, 10]
     again = EmbeddingDisplay.from_images(X, y, max_images=30)
     np.testing.assert_array_equal(display.points, again.points)
+    assert len(EmbeddingDisplay.from_images(X, y, max_images=59, method="pca").points) == 59    # one left for 3 classes
 
 
 @pytest.mark.parametrize(("options", "message"), [
@@ -194,6 +214,15 @@ def test_augmentation_shows_what_training_sees(named_images):
     draws = AugmentationDisplay.from_estimator(model, X[:3], y[:3], n_draws=2).pictures
     assert list(draws) == ["as it is", "draw 1", "draw 2"]
     assert not np.array_equal(draws["draw 1"], draws["draw 2"])
+    coats = RandomHorizontalFlip(p=1, exclude=["coat"])
+    fitted = small("ConvNetClassifier", max_epochs=1, augment=coats).fit(X, y)
+    bag, coat = X[y == "bag"][:1], X[y == "coat"][:1]
+    shown = AugmentationDisplay.from_estimator(fitted, bag, ["bag"]).pictures["draw 1"]
+    np.testing.assert_allclose(shown * 255, bag[:, :, ::-1], atol=1e-4)         # the coats are not among the images
+    shown = AugmentationDisplay.from_augmenters({"mirrored": coats}, coat, ["coat"], classes=NAMES).pictures
+    np.testing.assert_allclose(shown["mirrored"] * 255, coat, atol=1e-4)
+    with pytest.raises(ValueError, match=r"y must hold labels of \['bag', 'coat', 'shirt'\], got \['sock'\]"):
+        AugmentationDisplay.from_estimator(fitted, bag, ["sock"])
     with pytest.raises(ValueError, match="augmenters must be a dict"):
         AugmentationDisplay.from_augmenters({}, X, y)
     with pytest.raises(TypeError, match="augment must be None, one of"):

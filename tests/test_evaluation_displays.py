@@ -47,6 +47,15 @@ def test_reliability_is_that_of_the_predicted_class():
     assert sure.count.tolist() == [4]
 
 
+def test_reliability_has_a_bar_for_each_bin():
+    confidence = np.repeat([0.9, 1.0], 10)
+    display = ReliabilityDisplay.from_predictions(np.zeros(20), np.c_[confidence, 1 - confidence], classes=[0, 1],
+                                                  n_bins=10)
+    bars = display.ax_[1].patches
+    np.testing.assert_allclose([bar.get_x() + bar.get_width() / 2 for bar in bars], [0.85, 0.95])
+    assert [bar.get_height() for bar in bars] == [0.5, 0.5]
+
+
 def test_reliability_of_few_images_is_drawn_faintly():
     confidence = np.repeat([0.55, 0.95], [9, 10])
     display = ReliabilityDisplay.from_predictions(np.zeros(19), np.c_[confidence, 1 - confidence], classes=[0, 1])
@@ -120,6 +129,13 @@ def test_confusions_are_shown_most_frequent_first():
     assert numbers == ["2", "1", "3", "2", "4", "0", "0", "0", "0"]
     assert not ConfusionDisplay.from_predictions(y_true, y_true, X).confusions
     assert ConfusionDisplay.from_predictions(y_true, y_pred, X, n_confusions=0).image_axes_.size == 0
+
+
+def test_confusions_have_one_gray_scale():
+    X = np.arange(4.0)[:, None, None] * np.ones((4, 4, 4))
+    display = ConfusionDisplay.from_predictions(["a", "a", "b", "c"], ["b", "b", "a", "a"], X)
+    shown = [confusion.pictures[:, 0, 0].tolist() for confusion in display.confusions]
+    assert shown == [[0, pytest.approx(1 / 3)], [pytest.approx(2 / 3)], [1]]
 
 
 def test_mistakes_are_the_most_confident_ones(named_images):

@@ -109,6 +109,24 @@ for i in range(400):
     assert os.listdir(tmp_path) == ["model"]
 
 
+def test_without_locks_a_part_is_closed_before_it_is_moved_and_no_part_is_touched(tmp_path, monkeypatch):
+    """As on Windows, which moves no open files: no other process may take a closed part for one that was left."""
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    path, other, replace, opened = tmp_path / "model", tmp_path / f".model.{'0' * 32}.part", os.replace, []
+    other.write_bytes(b"half")
+
+    def replace_closed(part, target):
+        assert opened[0].closed
+        replace(part, target)
+
+    monkeypatch.setattr(os, "replace", replace_closed)
+    with replacing(path) as file:
+        opened.append(file)
+        file.write(b"new")
+    assert path.read_bytes() == b"new"
+    assert sorted(tmp_path.iterdir()) == sorted([other, path])
+
+
 def test_pipes_and_others_named_like_a_part_are_left_alone(tmp_path):
     for name in ("0" * 32, "g" * 32):
         os.mkfifo(tmp_path / f".model.{name}.part")

@@ -82,6 +82,18 @@ def test_grad_cam_is_the_published_formula(tiny_images):
     np.testing.assert_allclose(grad_cam(model, X, y), expected, atol=1e-5)
 
 
+def test_grad_cam_sees_the_last_maps_before_poolings_and_no_padding(tiny_images):
+    X, y = tiny_images(size=16)
+    model = small("ConvNetClassifier", architecture="4C3-MP2-8N", max_epochs=1).fit(X, y)
+    last = summary(model).query("type == 'ReLU'").index[0]
+    np.testing.assert_array_equal(grad_cam(model, X[:5]), grad_cam(model, X[:5], layer=last))
+    padded = small("ConvNetClassifier", architecture="4C3-MP2-4C3-MP2-4C3-MP2-4C3-8N", max_epochs=1)
+    X = X[:, :, :6]
+    maps = grad_cam(padded.fit(X, y), X, y)
+    assert maps.shape == X.shape
+    assert set(maps.max((1, 2)).tolist()) <= {0.0, 1.0}
+
+
 @pytest.mark.parametrize("kind", ["ResNetClassifier", "DenseNetClassifier", "InceptionClassifier",
                                   "InceptionResNetClassifier", "WideResNetClassifier", "MLPMixerClassifier"])
 def test_grad_cam_of_every_network(kind, tiny_images):

@@ -81,6 +81,8 @@ def test_without_matplotlib_the_error_names_the_extra(draw, fitted, monkeypatch)
 def test_a_history_needs_a_fit(display):
     with pytest.raises(NotFittedError):
         display.from_estimator(small("ConvNetClassifier"))
+    with pytest.raises(ValueError, match="classifier must have been fitted for at least one epoch to have a history"):
+        display.from_estimator(small("ConvNetClassifier").initialize())
 
 
 # ---------------------------------------------------------------------- learning rate

@@ -13,7 +13,8 @@ from scipy.stats import loguniform
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.ensemble import HistGradientBoostingClassifier, StackingClassifier, VotingClassifier
 from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection import RandomizedSearchCV
+from sklearn.metrics import f1_score, make_scorer
+from sklearn.model_selection import FixedThresholdClassifier, RandomizedSearchCV, TunedThresholdClassifierCV
 from sklearn.multioutput import ClassifierChain
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -136,6 +137,22 @@ def test_networks_in_estimators_that_are_not_declared_are_refused(path, tiny_ima
         save(chain, path)
 
 
+def test_a_positive_label_that_would_be_lost_is_refused(path, tiny_images):
+    X, y = tiny_images(["bag", "coat"])
+    net = FrozenEstimator(small("ConvNetClassifier", max_epochs=1).fit(X, y))
+    options = {"cv": "prefit", "refit": False}
+    model = TunedThresholdClassifierCV(net, scoring=make_scorer(f1_score, pos_label="bag"), **options).fit(X, y)
+    with pytest.raises(ValueError, match=r"scoring of TunedThresholdClassifierCV cannot be saved: .*pos_label='bag'"):
+        save(model, path)
+    fixed = FixedThresholdClassifier(FrozenEstimator(model.estimator_), threshold=model.best_threshold_,
+                                     pos_label="bag").fit(X, y)         # as the message says
+    np.testing.assert_array_equal(again(fixed, path).predict(X), model.predict(X))
+    model.set_params(scoring=make_scorer(f1_score, pos_label="coat")).fit(X, y)
+    with pytest.warns(UserWarning, match="TunedThresholdClassifierCV: scoring cannot be saved"):
+        loaded = again(model, path)
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+
+
 def test_what_belongs_to_a_machine_or_has_no_form_is_left_out(path, tiny_images, tmp_path):
     X, y = tiny_images()
     net = small("ConvNetClassifier", max_epochs=1)
@@ -144,7 +161,8 @@ def test_what_belongs_to_a_machine_or_has_no_form_is_left_out(path, tiny_images,
     assert loaded[1].memory is None                 # joblib reads pickles out of such folders
     search = RandomizedSearchCV(net, {"lr": loguniform(1e-3, 1e-2)}, n_iter=2, cv=2, n_jobs=1,
                                 random_state=np.random.RandomState(0)).fit(X, y)
-    with pytest.warns(UserWarning, match="RandomizedSearchCV: param_distributions cannot be saved: rv_"):
+    with pytest.warns(UserWarning, match="RandomizedSearchCV: param_distributions cannot be saved: rv_"), \
+            pytest.warns(UserWarning, match="random_state of RandomizedSearchCV is not saved"):
         loaded = load(save(search, path))
     assert loaded.param_distributions == {}
     assert loaded.n_jobs is None

@@ -22,6 +22,7 @@ from fmnist_sk._network.generators import MIN_ROWS
 from fmnist_sk._runtime.device import choose_device
 from fmnist_sk._runtime.warn import warn
 from fmnist_sk._saving.foreign import full_name
+from fmnist_sk._saving.form import ONLY_TO_FIT
 from fmnist_sk._storage.values import OBJECT, to_columns, to_rows
 from fmnist_sk.classifier import ImageClassifier
 
@@ -43,9 +44,11 @@ def describe(classifier: ImageClassifier, encoder: EstimatorEncoder) -> dict:
     if isinstance(classifier.module, torch.nn.Module):
         raise ValueError("module must be a class to be saved, because the file holds no code, got an instance of "
                          f"{type(classifier.module).__name__}: pass the class, and its settings as module__*.")
-    if lost := [name for name in ("validation_data", "callbacks", "teacher") if params[name] is not None]:
-        warn(f"{' and '.join(lost)} of {type(classifier).__name__} are not saved.")
-    params |= dict.fromkeys(NOT_SAVED)
+    lost = [name for name in ("validation_data", "callbacks", "teacher") if params[name] is not None]
+    lost += [name for name in ONLY_TO_FIT if isinstance(params[name], np.random.RandomState)]
+    if lost:
+        warn(f"{' and '.join(lost)} of {type(classifier).__name__} {'are' if len(lost) > 1 else 'is'} not saved.")
+    params |= dict.fromkeys([*NOT_SAVED, *lost])
     encoder.spend(OBJECT + FITTED * classifier.initialized_)
     settings = {
         "class": full_name(type(classifier)),

@@ -13,7 +13,7 @@ from fmnist_sk._saving.fields import Field, Sizes, n_features, texts
 Fitted = dict[str, Any]
 NOT_KEPT = {"n_jobs": None, "memory": None, "pre_dispatch": "2*n_jobs"}     # of a machine, not of a model
 OUTPUT = ("_sklearn_output_config",)                                # of set_output
-ONLY_TO_FIT = {"random_state"}                                      # may be an object
+ONLY_TO_FIT = {"random_state"}                                      # may be an object, which is not saved
 EVERY: dict[str, Field] = {"n_features_in_": n_features, "feature_names_in_": texts("p"),
                            "_sklearn_output_config": lambda value, sizes: type(value) is dict and list(
                                value.items()) in [[("transform", kind)] for kind in ("default", "pandas", "polars")]}

@@ -186,6 +186,18 @@ def _complete_search(part: Any) -> None:
         check_scoring(part.estimator, scoring)
 
 
+def _pack_threshold(part: model_selection.TunedThresholdClassifierCV) -> dict:
+    """Its attributes. A scorer is not saved, without which the second class is the positive one."""
+    positive = part._curve_scorer._get_pos_label()
+    if not isinstance(part.scoring, str) and positive not in (None, part.classes_[1]):
+        raise ValueError(
+            "scoring of TunedThresholdClassifierCV cannot be saved: predictions depend on its scorer's "
+            f"pos_label={positive!r}, which is not the second of the labels {part.classes_.tolist()}. Save "
+            "FixedThresholdClassifier(FrozenEstimator(model.estimator_), threshold=model.best_threshold_, "
+            f"pos_label={positive!r}).fit(X, y), which predicts the same.")
+    return vars(part)
+
+
 def _complete_threshold(part: model_selection.TunedThresholdClassifierCV) -> None:
     part._curve_scorer = part._get_curve_scorer()
 
@@ -264,7 +276,7 @@ OF_SKLEARN = [
     Form(model_selection.FixedThresholdClassifier, {"estimator_": classifier}),
     Form(model_selection.TunedThresholdClassifierCV, {"estimator_": classifier, "best_threshold_": number(),
                                                       "best_score_": number()}, {"cv_results_": mapping},
-         unsaved={"cv": None, "scoring": "balanced_accuracy"}, complete=_complete_threshold),
+         unsaved={"cv": None, "scoring": "balanced_accuracy"}, pack=_pack_threshold, complete=_complete_threshold),
     _search(model_selection.GridSearchCV), _search(model_selection.RandomizedSearchCV),
     _search(halving.HalvingGridSearchCV, **halved), _search(halving.HalvingRandomSearchCV, **halved),
     *map(Form, (splits.KFold, splits.StratifiedKFold, splits.ShuffleSplit, splits.StratifiedShuffleSplit,

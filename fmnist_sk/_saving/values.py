@@ -93,6 +93,7 @@ class EstimatorEncoder(Encoder):
             except ValueError as error:
                 self.depth = depth
                 if key in ONLY_TO_FIT:
+                    warn(f"{key} of {form.kind.__name__} is not saved.")
                     continue
                 if key not in form.unsaved:
                     raise

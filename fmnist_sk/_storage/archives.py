@@ -30,13 +30,18 @@ OPEN: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".tgz": gzip.open, ".bz
 @contextlib.contextmanager
 def opened(path: Path, member: str | None) -> Iterator[IO[bytes]]:
     """The bytes of a CSV file that may be compressed or in an archive. Nothing is unpacked to disk."""
+    suffixes = [suffix.lower() for suffix in ("", *path.suffixes)]
+    is_zip = suffixes[-1] == ".zip"
+    is_tar = suffixes[-1] in (".tar", ".tgz", ".tbz2", ".txz") or suffixes[-2:-1] == [".tar"]
+    if member is not None and not is_zip and not is_tar:
+        raise ValueError(f"member must be None unless path is an archive, got member={member!r} for {path}.")
     with contextlib.ExitStack() as stack:
-        if path.suffix == ".zip":
+        if is_zip:
             archive = stack.enter_context(zipfile.ZipFile(path))
             stream = Bounded(stack.enter_context(archive.open(_csv_member(archive.namelist(), member, path))), path)
         else:
-            stream = Bounded(stack.enter_context(OPEN.get(path.suffix, open)(path, "rb")), path)
-        if path.suffix in (".tar", ".tgz", ".tbz2", ".txz") or path.suffixes[-2:-1] == [".tar"]:
+            stream = Bounded(stack.enter_context(OPEN.get(suffixes[-1], open)(path, "rb")), path)
+        if is_tar:
             stream.left, stream.most_at_once = LARGEST_HEADERS, LARGEST_HEADER
             tar = stack.enter_context(tarfile.open(fileobj=stream, mode="r:"))
             name = _csv_member((info.name for info in tar if info.isfile() and not info.issparse()), member, path)
@@ -53,7 +58,7 @@ def _csv_member(names: Iterable[str], member: str | None, path: Path) -> str:
     names = list(islice(names, MOST_MEMBERS + 1))
     if len(names) > MOST_MEMBERS:
         raise ValueError(f"{path} must hold at most {MOST_MEMBERS:,} files.")
-    found = [name for name in names if name.endswith(".csv")]
+    found = [name for name in names if name.lower().endswith(".csv")]
     if member is None and len(found) == 1:
         return found[0]
     if member in found:

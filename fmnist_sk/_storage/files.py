@@ -25,8 +25,8 @@ MOST_CODES = 500_000            # of such a pickle: a tensor takes some 20
 KEPT = 50           # characters of a file's name kept in its part's name, which must not be too long
 
 
-def as_path(path: Any, name: str = "path") -> Path:
-    """A user's path as a Path. Raise TypeError or ValueError naming the parameter `name` for other values."""
+def expanded(path: Any, name: str = "path") -> Path:
+    """A user's path with ~ and ~user expanded. Raise TypeError or ValueError naming `name` for other values."""
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"{name} must be a string or a pathlib.Path, got {name}={path!r}.")
     try:
@@ -34,13 +34,8 @@ def as_path(path: Any, name: str = "path") -> Path:
             os.lstat(path)
     except ValueError as error:                     # null bytes, and what has no encoding
         raise ValueError(f"{name} must be a valid file name, got {name}={path!r}: {error}.") from error
-    return Path(path)
-
-
-def expanded(path: Any, name: str) -> Path:
-    """The same, with ~ and ~user expanded to home folders."""
     try:
-        return as_path(path, name).expanduser()
+        return Path(path).expanduser()
     except RuntimeError as error:
         raise ValueError(f"{name} must be in the home folder of an existing user, got {name}={path!r}.") from error
 
@@ -51,7 +46,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
     It is written beside `path`, or beside the target of a symbolic link, and moved into place on disk, so that whenever
     the process is killed, either the old or the new file is complete. The old file's mode is kept. Parts left by killed
-    processes are removed. Raises ValueError for anything but a file, such as a device.
+    processes are removed, except on Windows. Raises ValueError for anything but a file, such as a device.
     """
     try:
         path = path.resolve()
@@ -70,6 +65,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
+            if _locking() is None:
+                file.close()                        # Windows moves no open file; elsewhere the lock still protects it
             os.replace(partial, path)
     finally:
         with contextlib.suppress(OSError):
@@ -87,11 +84,18 @@ def _begin(path: Path) -> tuple[Path, IO[bytes]]:
         partial.unlink(missing_ok=True)
 
 
+def _locking() -> Any:
+    """The module that locks files; None on Windows, which has none."""
+    with contextlib.suppress(ImportError):
+        import fcntl
+        return fcntl
+    return None
+
+
 def hold(file: IO[bytes]) -> bool:
     """Lock a file until it is closed or its process ends. False if another process holds it; True without locks."""
-    try:
-        import fcntl
-    except ImportError:
+    fcntl = _locking()
+    if fcntl is None:
         return True
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -101,7 +105,12 @@ def hold(file: IO[bytes]) -> bool:
 
 
 def leftovers(path: Path) -> Iterator[Path]:
-    """The parts of a file left by killed processes, each locked; not those that are being written."""
+    """The parts of a file left by killed processes, each locked; not those that are being written.
+
+    None without locks, which alone tell the two apart.
+    """
+    if _locking() is None:
+        return
     for part in path.parent.glob(f".{glob.escape(path.name[:KEPT])}.{'[0-9a-f]' * 32}.part"):
         with contextlib.suppress(OSError):
             if stat.S_ISREG(part.lstat().st_mode):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fmnist_sk._runtime.optional import optional
-from fmnist_sk._storage.files import as_path, write_whole
+from fmnist_sk._storage.files import expanded, write_whole
 
 TOLERANCE = 1e-5        # of probabilities, between PyTorch and onnxruntime, besides rounding
 
@@ -35,7 +35,7 @@ def export_onnx(predictor: nn.Module, path: str | os.PathLike, images: Tensor, c
 
     images : (n, channels, height, width) float32, on which the two are compared
     """
-    path = as_path(path)
+    path = expanded(path)
     onnx, runtime, _ = (optional(name, "Models are exported with", "onnx")
                         for name in ("onnx", "onnxruntime", "onnxscript"))
     labels = _exportable_labels(classes)

@@ -18,6 +18,8 @@ from torch import Tensor
 from fmnist_sk._data.checks import as_tensor, check_pixels, check_probabilities
 from fmnist_sk._data.shapes import check_image_shape, shape_of_images
 from fmnist_sk._runtime.optional import optional
+from fmnist_sk.classifier import ImageClassifier
+from fmnist_sk.inspection import classifier_of, through
 
 RIGHT, WRONG, NEUTRAL = "#3f90da", "#bd1f01", "#717581"       # of PALETTE: blue, red, gray
 # Ten colours distinguishable with any kind of colour vision (Petroff, 2021, https://arxiv.org/abs/2107.02270).
@@ -103,12 +105,24 @@ def pictures(X: ArrayLike | Tensor, image_shape: Sequence[int] | None = None) ->
 
 def as_array(X: Any) -> Any:
     """Lists as arrays, other containers unchanged. Raise TypeError for anything else, ValueError if X is empty."""
-    X = np.asarray(X) if isinstance(X, (list, tuple)) else X
+    return check_images(np.asarray(X) if isinstance(X, (list, tuple)) else X)
+
+
+def check_images(X: Any) -> Any:
+    """X itself. Raise TypeError unless it is a container, ValueError if it is empty."""
     if isinstance(X, (type, Mapping)) or not hasattr(X, "__len__") or getattr(X, "ndim", 2) == 0:
         raise TypeError(f"X must hold images, got X={X!r:.100}.")
     if len(X) == 0:
         raise ValueError("X must hold at least one image, got none.")
     return X
+
+
+def received(classifier: Any, X: Any) -> tuple[ImageClassifier, Any, np.ndarray]:
+    """A fitted classifier without the steps before it in a Pipeline, what it receives for X, and that as pictures."""
+    steps, inner = classifier_of(classifier, "classifier")
+    check_is_fitted(inner)
+    images = as_array(through(steps, X))
+    return inner, images, pictures(images, inner.image_shape_ if np.ndim(images) == 2 else None)
 
 
 def shape_of(estimator) -> tuple[int, int, int] | None:
@@ -119,6 +133,8 @@ def shape_of(estimator) -> tuple[int, int, int] | None:
 
 def take(X, rows):
     """These rows (an array of indices) of images in any container."""
+    if isinstance(X, (list, tuple)):
+        return [X[row] for row in rows]
     return X.iloc[rows] if hasattr(X, "iloc") else X[rows if not isinstance(X, Tensor) else torch.as_tensor(rows)]
 
 

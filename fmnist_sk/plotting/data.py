@@ -23,9 +23,12 @@ from fmnist_sk.plotting._base import (
     as_array,
     as_labels,
     as_written,
+    check_images,
+    class_codes,
     panels,
     pictures,
     pyplot,
+    received,
     show_image,
     style,
     take,
@@ -84,7 +87,7 @@ class EmbeddingDisplay:
             scikit-learn's t-SNE (van der Maaten and Hinton, 2008) of the first 50 principal components, or the first
             two principal components.
         max_images : int
-            If there are more images, a random, stratified subset of this size is drawn.
+            If there are more images, a random subset of this size is drawn, stratified where that is possible.
         class_names : sequence of n_classes strings, optional
             Names in the order of the sorted labels. Default: the labels.
         image_shape : (H, W) or (C, H, W), optional
@@ -113,17 +116,16 @@ class EmbeddingDisplay:
                        ) -> EmbeddingDisplay:
         """The features that a fitted classifier's network computes for images X (n, ...) with labels y (n,).
 
-        `classifier` can be a Pipeline that ends in an ImageClassifier; `layer` is as in `FeatureExtractor`, by default
-        the penultimate features; the other parameters are those of `from_images`.
+        `classifier` can be a Pipeline that ends in an ImageClassifier, and X in any form that it accepts; what the
+        Pipeline's other steps make of X is shown. `layer` is as in `FeatureExtractor`, by default the penultimate
+        features; the other parameters are those of `from_images`.
         """
         _, inner = classifier_of(classifier, "classifier")
         check_is_fitted(inner)
-        images = as_array(X)
-        rows, labels, names = cls._part(y, images, method, max_images, class_names, random_state, n_thumbnails)
-        part = take(images, rows)
-        features = FeatureExtractor(FrozenEstimator(classifier), layer=layer).fit(part).transform(part)
+        rows, labels, names = cls._part(y, check_images(X), method, max_images, class_names, random_state, n_thumbnails)
+        _, part, shown = received(classifier, take(X, rows))
+        features = FeatureExtractor(FrozenEstimator(inner), layer=layer).fit(part).transform(part)
         features = np.asarray(features.cpu() if isinstance(features, Tensor) else features)
-        shown = pictures(part, inner.image_shape_ if np.ndim(part) == 2 else None)
         return cls._from(f"features of {type(inner).__name__}", features, shown, labels, names, method, n_thumbnails,
                          random_state, ax)
 
@@ -141,7 +143,8 @@ class EmbeddingDisplay:
         if max_images < len(rows):
             from sklearn.model_selection import train_test_split
 
-            stratify = codes if max_images >= len(classes) and np.bincount(codes).min() > 1 else None
+            fewest = min(max_images, len(rows) - max_images)
+            stratify = codes if fewest >= len(classes) and np.bincount(codes).min() > 1 else None
             rows, _ = train_test_split(rows, train_size=max_images, stratify=stratify, random_state=random_state)
         return rows, codes[rows], names_of(classes, class_names)
 
@@ -168,6 +171,7 @@ class EmbeddingDisplay:
     def plot(self, ax=None) -> EmbeddingDisplay:
         """Draw into `ax` or a new figure."""
         self.figure_, ((self.ax_,),) = panels(ax, size=(9, 7.5))        # the ImportError names the extra
+        from matplotlib.colors import Normalize
         from matplotlib.offsetbox import AnnotationBbox, OffsetImage
         from matplotlib.patheffects import withStroke
 
@@ -185,7 +189,8 @@ class EmbeddingDisplay:
             if not ((np.abs(taken - places[i]) < 0.055).all(1).any()
                     or (np.abs(list(labels.values()) - places[i]) < (0.11, 0.045)).all(1).any()):
                 taken = np.vstack([taken, places[i]])
-                image = OffsetImage(self.pictures[i], cmap="gray", zoom=0.8 * 28 / self.pictures.shape[1])
+                image = OffsetImage(self.pictures[i], cmap="gray", norm=Normalize(0, 1),
+                                    zoom=0.8 * 28 / self.pictures.shape[1])
                 edge = style(self.codes[i])["color"]
                 self.ax_.add_artist(AnnotationBbox(image, self.points[i], pad=0.1, bboxprops={
                     "edgecolor": edge, "linewidth": 1.5}))
@@ -242,23 +247,25 @@ class AugmentationDisplay:
                        n_draws: int = 6, random_state=0, ax=None) -> AugmentationDisplay:
         """A few images X (n, ...) with labels y (n,), unchanged and in `n_draws` draws of the classifier's `augment`.
 
-        `classifier` is an ImageClassifier or a Pipeline that ends in one, fitted or not. Stored copies
-        (AugmentedCopies) are not drawn. `random_state` makes the draws repeatable; `ax` is one matplotlib axes, whose
+        `classifier` is an ImageClassifier or a Pipeline that ends in one, fitted or not; until it is fitted, the
+        images must have all classes that `augment` names. Stored copies (AugmentedCopies) are not drawn.
+        `random_state` makes the draws repeatable; `ax` is one matplotlib axes, whose
         area is divided. Raises TypeError for other estimators, ValueError for images or labels that do not fit.
         """
         _, classifier = classifier_of(classifier, "classifier")
         check_count(n_draws, "n_draws")
         rows = {"as it is": None, **{f"draw {i}": classifier.augment for i in range(1, n_draws + 1)}}
         shape = classifier.image_shape or getattr(classifier, "image_shape_", None)
-        return cls.from_augmenters(rows, X, y, image_shape=shape if np.ndim(X) == 2 else None,
-                                   random_state=random_state, ax=ax)
+        return cls.from_augmenters(rows, X, y, classes=getattr(classifier, "classes_", None), ax=ax,
+                                   image_shape=shape if np.ndim(X) == 2 else None, random_state=random_state)
 
     @classmethod
     def from_augmenters(cls, augmenters: Mapping[str, object], X: ArrayLike | Tensor, y: ArrayLike | Tensor, *,
-                        image_shape: Sequence[int] | None = None, random_state=0, ax=None) -> AugmentationDisplay:
+                        classes: ArrayLike | None = None, image_shape: Sequence[int] | None = None, random_state=0,
+                        ax=None) -> AugmentationDisplay:
         """Images X (n, ...) with labels y (n,) under a dict of augmentations, from name to what `augment=` accepts.
 
-        `image_shape` is (H, W) or (C, H, W) of flat rows that are not square; `random_state` makes the draws
+        `classes` are all labels, of which the images may have only some; default: those of y. `image_shape` is (H, W) or (C, H, W) of flat rows that are not square; `random_state` makes the draws
         repeatable; `ax` is one matplotlib axes, whose area is divided.
 
         Raises TypeError for values that are not augmenters, ValueError for images or labels that do not fit.
@@ -267,7 +274,9 @@ class AugmentationDisplay:
             raise ValueError(f"augmenters must be a dict from name to what augment= accepts, got {augmenters!r}.")
         images = as_array(X)
         shown = pictures(images, image_shape)
-        classes, codes = encode_labels(as_labels(y, "y", len(images)), len(shown))
+        labels = as_labels(y, "y", len(images))
+        classes = encode_labels(labels, len(shown))[0] if classes is None else np.asarray(classes)
+        codes = torch.from_numpy(class_codes(labels, classes, "y"))
         x = torch.from_numpy(shown * 255)
         x = x[:, None] if x.ndim == 3 else x.movedim(-1, 1)
         seeds, rows = check_random_state(random_state), {}

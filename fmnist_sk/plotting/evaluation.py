@@ -147,6 +147,8 @@ class ReliabilityDisplay:
         Number of images in each of these bins.
     n_bins : int
         Number of bins of equal width from 0 to 1.
+    bins : array of shape (n_bins,)
+        Indices of the bins that hold images, from 0 to `n_bins` - 1.
 
     Attributes
     ----------
@@ -169,6 +171,7 @@ class ReliabilityDisplay:
     accuracy: np.ndarray
     count: np.ndarray
     n_bins: int
+    bins: np.ndarray
 
     @classmethod
     def from_estimator(cls, estimator, X: ArrayLike | Tensor, y: ArrayLike | Tensor, *, n_bins: int = 15, ax=None
@@ -200,18 +203,16 @@ class ReliabilityDisplay:
 
         `classes` are the labels in the order of the columns of `y_proba`; default: the sorted labels of `y_true`.
         """
-        from sklearn.calibration import calibration_curve  # takes long to import
-
         check_count(n_bins, "n_bins", 2)
         y_true = as_labels(y_true, "y_true")
         classes = np.unique(y_true) if classes is None else np.asarray(classes)
         y_proba = as_probabilities(y_proba, len(y_true), len(classes))
         confidence = y_proba.max(1)
         right = class_codes(y_true, classes, "y_true") == y_proba.argmax(1)
-        accuracy, mean = calibration_curve(right, confidence, n_bins=n_bins)
-        edges = np.linspace(0, 1, n_bins + 1)
-        count = np.bincount(np.searchsorted(edges[1:-1], confidence), minlength=n_bins)
-        return cls(mean, accuracy, count[count > 0], n_bins).plot(ax)
+        inner_edges = np.linspace(0, 1, n_bins + 1)[1:-1]
+        bins, codes, count = np.unique(np.searchsorted(inner_edges, confidence), return_inverse=True, return_counts=True)
+        mean, accuracy = (np.bincount(codes, values) / count for values in (confidence, right))
+        return cls(mean, accuracy, count, n_bins, bins).plot(ax)
 
     @as_written
     def plot(self, ax=None) -> ReliabilityDisplay:
@@ -223,16 +224,15 @@ class ReliabilityDisplay:
         intervals = np.transpose([wilson(round(a * n), n) for a, n in zip(self.accuracy, self.count, strict=True)])
         diagram.plot([0, 1], [0, 1], "--", color=NEUTRAL, label="perfectly calibrated")
         yerr, firm = np.maximum(0, np.abs(intervals - self.accuracy)), self.count >= FEW
-        for bins, label, alpha in ((firm, "this classifier", 1), (~firm, f"fewer than {FEW} images", 0.3)):
-            if bins.any():
-                diagram.errorbar(self.confidence[bins], self.accuracy[bins], yerr[:, bins], fmt="o", color=RIGHT,
+        for shown, label, alpha in ((firm, "this classifier", 1), (~firm, f"fewer than {FEW} images", 0.3)):
+            if shown.any():
+                diagram.errorbar(self.confidence[shown], self.accuracy[shown], yerr[:, shown], fmt="o", color=RIGHT,
                                  capsize=3, label=label, alpha=alpha)
         diagram.plot(self.confidence[firm], self.accuracy[firm], color=RIGHT)
         diagram.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share of correct predictions, with 95 % interval",
                     title=f"Reliability; expected calibration error {self.ece_:.3f}")
         diagram.legend(loc="upper left" if self.confidence @ share > self.accuracy @ share else "lower right")
-        middles = (np.minimum(self.confidence * self.n_bins, self.n_bins - 1).astype(int) + 0.5) / self.n_bins
-        histogram.bar(middles, share, width=0.9 / self.n_bins, color=RIGHT)
+        histogram.bar((self.bins + 0.5) / self.n_bins, share, width=0.9 / self.n_bins, color=RIGHT)
         histogram.set(xlim=(0, 1), xlabel="confidence: probability of the predicted class", ylabel="share of images")
         for axis in self.ax_:
             axis.xaxis.set_major_formatter("{x:.0%}")

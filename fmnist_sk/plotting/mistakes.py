@@ -125,12 +125,12 @@ class ConfusionDisplay:
         true, predicted = class_codes(y_true, classes, "y_true"), class_codes(y_pred, classes, "y_pred")
         matrix = confusion_matrix(true, predicted, labels=range(len(classes)))
         wrong = matrix - np.diag(matrix.diagonal())
-        confusions = []
-        for cell in np.argsort(-wrong, axis=None, kind="stable")[:n_confusions]:
-            i, j = divmod(int(cell), len(classes))
-            if wrong[i, j]:
-                rows = np.flatnonzero((true == i) & (predicted == j))[:n_images]
-                confusions.append(Confusion(i, j, int(wrong[i, j]), pictures(take(X, rows), image_shape)))
+        cells = [divmod(int(cell), len(classes)) for cell in np.argsort(-wrong, axis=None, kind="stable")[:n_confusions]]
+        cells = [cell for cell in cells if wrong[cell]]
+        rows = [np.flatnonzero((true == i) & (predicted == j))[:n_images] for i, j in cells]
+        shown = pictures(take(X, np.concatenate(rows)), image_shape) if cells else np.empty(0)      # in one gray scale
+        parts = np.split(shown, np.cumsum([len(part) for part in rows])[:-1])
+        confusions = [Confusion(*cell, int(wrong[cell]), part) for cell, part in zip(cells, parts, strict=False)]
         return cls(matrix, names_of(classes, class_names), confusions).plot(ax)
 
     @as_written

@@ -18,12 +18,11 @@ from fmnist_sk.inspection import classifier_of, feature_maps
 from fmnist_sk.plotting._base import (
     RIGHT,
     WRONG,
-    as_array,
     as_labels,
     as_written,
     panels,
-    pictures,
     probabilities_of,
+    received,
     show_image,
 )
 
@@ -74,7 +73,7 @@ class FeatureMapsDisplay:
         ----------
         classifier : fitted ImageClassifier, or Pipeline that ends in one
         X : array-like or tensor of shape (1, ...)
-            One image in any form that it accepts.
+            One image in any form that it accepts; what a Pipeline's other steps make of it is shown.
         layers : sequence of str, optional
             Names of layers, as in `summary`.
         n_channels : int
@@ -90,17 +89,17 @@ class FeatureMapsDisplay:
             For several images and for layers without maps.
         """
         check_count(n_channels, "n_channels")
-        if len(as_array(X)) != 1:
-            raise ValueError(f"X must hold one image, such as images[:1], got {len(as_array(X))}.")
-        maps = {name: values[0] for name, values in feature_maps(classifier, X, layers).items()}
+        inner, images, shown = received(classifier, X)
+        if len(images) != 1:
+            raise ValueError(f"X must hold one image, such as images[:1], got {len(images)}.")
+        maps = {name: values[0] for name, values in feature_maps(inner, images, layers).items()}
         if wrong := [name for name, values in maps.items() if values.ndim != 3]:
             raise ValueError(f"layers must give maps (channels, height, width), but {wrong} do not.")
         if not maps:
             raise ValueError("classifier must have convolutions or poolings, or layers must name what to show, got "
                              f"layers={layers!r:.100}.")
-        _, inner = classifier_of(classifier, "classifier")
         kinds = {name: type(inner.module_.network.get_submodule(name)).__name__ for name in maps}
-        return cls(pictures(X, inner.image_shape_ if np.ndim(X) == 2 else None)[0], maps, n_channels, kinds).plot(ax)
+        return cls(shown[0], maps, n_channels, kinds).plot(ax)
 
     @as_written
     def plot(self, ax=None) -> FeatureMapsDisplay:
@@ -262,7 +261,7 @@ class GradCAMDisplay:
         ----------
         classifier : fitted ImageClassifier, or Pipeline that ends in one
         X : array-like or tensor of shape (n, ...)
-            A few images in any form that it accepts.
+            A few images in any form that it accepts; what a Pipeline's other steps make of them is shown.
         y : array-like of shape (n,), optional
             True labels; titles are blue for correct predictions, and red with the true class for wrong ones.
         layer : str, optional
@@ -277,10 +276,9 @@ class GradCAMDisplay:
         TypeError, ValueError, NotFittedError
             As `grad_cam` does.
         """
-        _, inner = classifier_of(classifier, "classifier")
-        images = as_array(X)
-        maps = grad_cam(classifier, images, layer=layer)
-        probabilities, names = probabilities_of(classifier, images), names_of(inner.classes_, class_names)
+        inner, images, shown = received(classifier, X)
+        maps = grad_cam(inner, images, layer=layer)
+        probabilities, names = probabilities_of(inner, images), names_of(inner.classes_, class_names)
         guesses = probabilities.argmax(1)
         titles = [f"{names[guess]} {row[guess]:.0%}" for guess, row in zip(guesses, probabilities, strict=True)]
         colors = [RIGHT] * len(titles) if y is not None else ["black"] * len(titles)
@@ -290,7 +288,6 @@ class GradCAMDisplay:
                     known = np.flatnonzero(inner.classes_ == label)
                     titles[i] += f"\ntrue: {names[known[0]] if len(known) else label}"
                     colors[i] = WRONG
-        shown = pictures(images, inner.image_shape_ if np.ndim(images) == 2 else None)
         return cls(shown, maps, titles, colors).plot(ax)
 
     @as_written

@@ -155,7 +155,7 @@ class HistoryDisplay:
         TypeError
             For other estimators.
         ValueError
-            For axes that do not fit.
+            Without a complete epoch, and for axes that do not fit.
         NotFittedError
             If the classifier is not fitted.
         """
@@ -281,7 +281,10 @@ def _history(classifier) -> tuple[ImageClassifier, list[dict]]:
     """A fitted classifier without the steps of a Pipeline, and the rows of its completed epochs."""
     _, classifier = classifier_of(classifier, "classifier")
     check_is_fitted(classifier)
-    return classifier, [row for row in classifier.history_ if "train_loss" in row]
+    rows = [row for row in classifier.history_ if "train_loss" in row]
+    if not rows:
+        raise ValueError("classifier must have been fitted for at least one epoch to have a history, got none.")
+    return classifier, rows
 
 
 def _steps_per_epoch(classifier: ImageClassifier, n_samples: int) -> int:
