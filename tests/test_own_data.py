@@ -135,6 +135,7 @@ def test_an_audit_leaves_out_test_images_that_have_copies_in_train(train, tmp_pa
         "--output", tmp_path)
     found = json.loads((tmp_path / "audit.json").read_text())["test_accuracy"]
     rows = {int(name.split()[1]) for name in train.load_data("test", csv=tmp_path / "a.csv").where}
+    assert found["model"] == str(tmp_path / "a.safetensors")
     assert found["all"]["n"] == len(rows)
     assert found["without copies in train"]["n"] == sum((row + 30) % 60 in rows for row in rows) < len(rows)
 
