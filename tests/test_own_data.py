@@ -54,7 +54,8 @@ def test_pictures_of_a_folder_are_trained_on_and_evaluated(train, pictures, tmp_
     assert mistakes["image"].str.match(r"pictures/.*/\d+.png").all()
     run("evaluate.py", output / "model.safetensors", "--folder", pictures, "--part", "all", "--embed", 10, "--output",
         tmp_path / "all")
-    assert json.loads((tmp_path / "all" / "metrics.json").read_text())["n_images"] == 90
+    metrics = json.loads((tmp_path / "all" / "metrics.json").read_text())
+    assert (metrics["data"], metrics["part"], metrics["n_images"]) == (str(pictures), "all", 90)
 
 
 @pytest.mark.parametrize("kind", ["pipeline", "search", "numbers"])
