@@ -20,16 +20,17 @@ def own_pictures():
     result, found = load("own_pictures"), {}
     for run in result["runs"]:
         found.setdefault(run["what"], []).append(run)
-    *sizes, images = [(what, percent([run["test_accuracy"] for run in runs])) for what, runs in found.items()]
+    images = found.pop("the images themselves")
+    sizes = [f"{what} {percent([run['test_accuracy'] for run in runs])}" for what, runs in found.items()]
     read = [f"{runs[0]['read_per_second']['1']:,.0f} a second at {what.split(' ')[2]} pixels"
-            for what, runs in found.items() if "read_per_second" in runs[0]]
-    more = max(run.get("mebibytes_more_while_reading", 0) for run in result["runs"])
+            for what, runs in found.items()]
+    mib = [run["mib_above_start"]["1"] for runs in found.values() for run in runs if "mib_above_start" in run]
+    memory = f", with at most {max(mib):,.0f} MiB of memory" if mib else ""         # older runs have not measured it
     return [f"The default recipe was trained on {result['images']:,} JPEGs of 20 to 400 pixels a side in ten folders, "
             "which show garments of Fashion-MNIST in colours on three kinds of background. It classifies these "
             f"percentages of {result['test_images']:,} others correctly (mean ± standard deviation over "
-            f"{len(found[images[0]])} seeds): " + ", ".join(f"{what} {values}" for what, values in sizes)
-            + f"; with as many of the original images instead of photos, {images[1]}. One thread reads "
-            f"{' and '.join(read)}, with at most {more:,.0f} MiB of memory "
+            f"{len(images)} seeds): {', '.join(sizes)}; with as many of the original images instead of photos, "
+            f"{percent([run['test_accuracy'] for run in images])}. One thread reads {' and '.join(read)}{memory} "
             f"({where(result).rpartition(', ')[0]}, {revisions(result['runs'])})."]
 
 
