@@ -6,8 +6,8 @@
 
 Each step is a command in a process of its own. A step that fails does not end the others. A step that is still running
 when its share of the time is over is interrupted, as by Ctrl-C. The scripts keep what is complete after each fit, so a
-later call continues. The last lines say how each step ended. With --copy-to, the result files are copied there after
-each step.
+later call continues; only searches begin anew. The last lines say how each step ended. With --copy-to, the result files
+are copied there after each step.
 """
 import argparse
 import shlex
