@@ -28,6 +28,37 @@ def script(monkeypatch, tmp_path):
     return run
 
 
+@pytest.mark.parametrize("name", ["networks", "forms", "training_craft", "choose_recipe", "augmentation", "searches",
+                                  "own_pictures", "speedrun", "accuracy"])
+def test_figures_of_a_gpu_have_files_of_their_own(name, script, monkeypatch):
+    import _measure
+
+    def stop(name, device):
+        raise SystemExit(name_on(name, device))
+
+    name_on = _measure.name_on
+    monkeypatch.setattr(_measure, "device", str)
+    monkeypatch.setattr(_measure, "name_on", stop)
+    with pytest.raises(SystemExit, match=f"^{name}_cuda$"):
+        script(name, "--device", "cuda:0")
+
+
+def test_tables_of_searches_are_those_of_each_device(script, monkeypatch, tmp_path):
+    import _search_tables
+    import _tables
+    for path in _tables.RESULTS.glob("*.json"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr(_tables, "RESULTS", tmp_path)
+    assert "None of this has been measured on CUDA yet." in _search_tables.searches()
+    result = _tables.load("searches")
+    result["environment"]["gpu"], result["times"]["device"] = "H200", "cuda"
+    del result["memory"], result["together"]                    # parts are measured one by one
+    (tmp_path / "searches_cuda.json").write_text(json.dumps(result))
+    text = "\n".join(_search_tables.searches())
+    assert "(H200, PyTorch" in text
+    assert "on CUDA yet" not in text
+
+
 def test_pictures_of_ones_own_are_measured_without_losing_earlier_runs(script, monkeypatch, tmp_path):
     import own_pictures
     monkeypatch.setattr(own_pictures, "N_TEST", 40)
@@ -43,6 +74,6 @@ def test_pictures_of_ones_own_are_measured_without_losing_earlier_runs(script, m
     assert len(after) == 6
     assert after[0] == before[0]                                # its settings were not repeated
     assert after[1]["fit_seconds"] != before[1]["fit_seconds"]
-    with pytest.raises(SystemExit, match="has runs with {'images': 60, .*, not {'images': 50, .*choose another --name"):
+    with pytest.raises(SystemExit, match=r"has runs with {'images': 60, .*, not {'images': 50, .*another --name"):
         script("own_pictures", "--images", 50, "--sizes", 12)
     assert json.loads((tmp_path / "own_pictures.json").read_text())["runs"] == after

@@ -1,10 +1,13 @@
 """What the scripts about forms of images, pictures and photos have measured."""
-from _tables import load, percent, revisions, where
+from _tables import load, of_each_file, percent, revisions, where
 
 
 def forms():
-    result, found = load("forms"), {}
-    runs = result["runs"]
+    return of_each_file("forms", forms_of)
+
+
+def forms_of(result):
+    found, runs = {}, result["runs"]
     for run in runs:
         found.setdefault(run["form"], []).append(run["valid_accuracy"])
     n, seeds = next(run["n_images"] for run in runs if run["form"] != "digits"), len({run["seed"] for run in runs})
@@ -17,7 +20,11 @@ def forms():
 
 
 def own_pictures():
-    result, found = load("own_pictures"), {}
+    return of_each_file("own_pictures", own_pictures_of)
+
+
+def own_pictures_of(result):
+    found = {}
     for run in result["runs"]:
         found.setdefault(run["what"], []).append(run)
     images = found.pop("the images themselves")

@@ -34,6 +34,11 @@ def results(name):
         yield load(f"{name}_cuda")
 
 
+def of_each_file(name, table):
+    """The lines of a table for each file of a script."""
+    return [line for result in results(name) for line in ["", *table(result)]][1:]
+
+
 def where(result):
     environment = result["environment"]
     machine = environment["gpu"] if result.get("device", "cpu") != "cpu" else \

@@ -82,8 +82,10 @@ def main():
     parser.add_argument("--only", nargs="+", metavar="NAME", help="measure these networks (again)")
     parser.add_argument("--afresh", action="store_true", help="measure all again")
     parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--name", type=_measure.file_name, default="networks", help="name of the result file")
+    parser.add_argument("--name", type=_measure.file_name, help="name of the result file (default: networks, or "
+                        "networks_cuda)")
     args = parser.parse_args()
+    args.name = args.name or _measure.name_on("networks", args.device)
     every = networks()
     if unknown := set(args.only or ()) - set(every):
         parser.error(f"--only must name some of {', '.join(every)}; got {', '.join(unknown)}")

@@ -81,7 +81,7 @@ def fitted(what, seed, device, train, test, **reading):
     start = time.perf_counter()
     model = ResNetClassifier(random_state=seed, device=device).fit(*train)
     row = {"what": what, "seed": seed, "fit_seconds": time.perf_counter() - start,
-           "test_accuracy": model.score(*test), **reading, **_measure.of_a_row()}
+           "test_accuracy": model.score(*test), **reading, **_measure.of_a_row(), "device": device}
     print(what, seed, row["test_accuracy"], *reading.values(), flush=True)
     return row
 
