@@ -4,8 +4,11 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from fashion import first_images, real_data
 from scripts import BENCHMARKS
+
+from fmnist_sk import ConvNetClassifier
 
 pytestmark = [pytest.mark.benchmarks, real_data]
 
@@ -57,6 +60,32 @@ def test_tables_of_searches_are_those_of_each_device(script, monkeypatch, tmp_pa
     text = "\n".join(_search_tables.searches())
     assert "(H200, PyTorch" in text
     assert "on CUDA yet" not in text
+
+
+def test_networks_of_other_settings_are_measured_again(script, monkeypatch):
+    import networks
+    monkeypatch.setattr(networks, "N_TRAIN", 300)
+    monkeypatch.setattr(networks, "N_HELD_OUT", 300)
+    rows = []
+    for lr in (0.1, 0.1, 0.2):
+        net = ConvNetClassifier(architecture="2C3", max_epochs=1, lr=lr)
+        monkeypatch.setattr(networks, "networks", lambda net=net: {"a": (net, "one of mine")})
+        rows.append(script("networks")["networks"]["a"])
+    assert (rows[0]["torch_threads"], rows[0]["device"]) == (torch.get_num_threads(), "cpu")
+    assert rows[1] == rows[0]
+    assert "lr=0.2" in rows[2]["settings"]
+
+
+def test_captions_say_what_runs_have_recorded(script):
+    from _tables import where_of
+    from report import with_footnotes
+    full = {"git": "1234567", "torch": "2.13.0", "torch_threads": 1, "processor": "AMD EPYC",
+            "uncommitted_changes": True}
+    older = {"git": "89abcde", "torch_threads": 2}
+    assert with_footnotes("a", f"({where_of([full, older, {}])})") == (
+        "(1 core of AMD EPYC, PyTorch 2.13.0; older runs on 2 cores of a processor that was not recorded (1); older "
+        "runs without a record of hardware and revision (1)[^a-1])\n\n"
+        "[^a-1]: revision 1234567 with uncommitted changes, 89abcde")
 
 
 def test_pictures_of_ones_own_are_measured_without_losing_earlier_runs(script, monkeypatch, tmp_path):

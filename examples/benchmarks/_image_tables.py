@@ -1,5 +1,5 @@
 """What the scripts about forms of images, pictures and photos have measured."""
-from _tables import load, of_each_file, percent, revisions, where
+from _tables import load, of_each_file, percent, revisions, where, where_of
 
 
 def forms():
@@ -14,7 +14,7 @@ def forms_of(result):
     names = {"digits": "scikit-learn's digits, 8 x 8 pixels, instead of garments"}
     return ["The default recipe learns other forms of images as well as gray ones on black. It is trained on "
             f"{n:,} images of Fashion-MNIST and tried on 6,000 others. Figures are means ± standard deviation over "
-            f"{seeds} seeds ({where(result).rpartition(', ')[0]}, {revisions(runs)}).", "",
+            f"{seeds} seeds ({where_of(runs)}).", "",
             "| form of the images | accuracy, % |", "|---|---|",
             *(f"| {names.get(form, form)} | {percent(values)} |" for form, values in found.items())]
 
@@ -38,7 +38,7 @@ def own_pictures_of(result):
             f"percentages of {result['test_images']:,} others correctly (mean ± standard deviation over "
             f"{len(images)} seeds): {', '.join(sizes)}; with as many of the original images instead of photos, "
             f"{percent([run['test_accuracy'] for run in images])}. One thread reads {' and '.join(read)}{memory} "
-            f"({where(result).rpartition(', ')[0]}, {revisions(result['runs'])})."]
+            f"({where_of(result['runs'])})."]
 
 
 def photos():

@@ -2,7 +2,7 @@
 import re
 import statistics
 
-from _tables import of_each_file, percent, revisions, where
+from _tables import of_each_file, percent, revisions, where, where_of
 
 
 def networks():
@@ -16,7 +16,7 @@ def networks_of(result):
              f"{result['batch_size']}. The accuracy, on {result['n_held_out']:,} other training images, only shows "
              "that a network learns, not what it can reach. Seconds are rough, because other work ran at the same "
              "time. Inception v3 was trained from scratch, on images enlarged to 75 x 75. Names in lower case are "
-             f"those of `reference_system`. ({where(result)})", "",
+             f"those of `reference_system`. ({where_of(list(rows.values()))})", "",
              "| network | what it is | smallest image | parameters | multiply-adds, millions | accuracy, % | seconds |",
              "|---|---|---|---|---|---|---|"]
     for name, row in rows.items():
@@ -42,7 +42,7 @@ def training_craft_of(result):
              "images after the last epoch, with one seed, or the mean ± standard deviation of several. Differences "
              "below half a percent may be chance. Augmentations are compared with none. All other changes are compared "
              "with the first row of their group, and use `augment=\"fashion\"`. "
-             f"({where(result).rpartition(', ')[0]}, {revisions(runs)})", "",
+             f"({where_of(runs)})", "",
              "| | accuracy, % | difference |", "|---|---|---|"]
     for group in dict.fromkeys(run["group"] for run in runs):
         found = {}

@@ -16,7 +16,7 @@ from _peers_tables import peers
 from _reference_tables import reference
 from _search_tables import cluster, ensembles, searches
 from _speed_tables import busy, tta_thresholds
-from _tables import cores, hardware, is_cuda, load, machine, machines, percent, results, revisions, seconds
+from _tables import CHANGED, cores, hardware, is_cuda, load, machine, machines, percent, results, revisions, seconds
 from _training_tables import networks, training_craft
 
 PAGES = Path(__file__).parent.parent.parent / "README.md", Path(__file__).parent / "README.md"
@@ -133,7 +133,7 @@ SECTIONS = {"results": figures, "networks": networks, "training": training_craft
 
 def with_footnotes(mark, text):
     """The text with its revisions as footnotes, because they would distract from the tables."""
-    notes, revision = [], "revision (?:[0-9a-f]{7}(?:, )?)+"
+    notes, revision = [], f"revision (?:[0-9a-f]{{7}}(?:{CHANGED})?(?:, )?)+"
 
     def note(match):
         notes.append(match[1] or match[2])
