@@ -140,8 +140,8 @@ def main():
         y_model = data.codes if model is None else labels_for(model, data, name)
         args.output = place_for(args, "output/audit", WRITTEN)
         args.output.mkdir(parents=True, exist_ok=True)
-        for name in WRITTEN:
-            (args.output / name).unlink(missing_ok=True)
+        for file in WRITTEN:
+            (args.output / file).unlink(missing_ok=True)
     except (OSError, ValueError, ImportError) as error:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
     X, y, names, where, is_test = data.images, data.codes, np.array(data.names), data.where, is_test_of(data, **source)
@@ -203,7 +203,7 @@ def main():
 
     if model is not None and is_test.any():
         right = model.predict(X[is_test]) == y_model[is_test]
-        leaked = pairs[pairs["where"] == "between train and test"][["first", "second"]].to_numpy().max(1, initial=-1)
+        leaked = pairs.loc[pairs["where"] == "between train and test", ["first", "second"]].to_numpy()
         clean = ~np.isin(np.flatnonzero(is_test), leaked)
         content["test_accuracy"] = {"model": name, "all": accuracy_of(right),
                                     "without copies in train": accuracy_of(right[clean])}

@@ -107,7 +107,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", metavar="MODEL", help=MODEL_HELP)
     add_data_options(parser, is_sized=False)
-    parser.add_argument("--part", choices=["test", "all"], default="test", help="images of a folder or CSV file: "
+    parser.add_argument("--part", choices=["test", "all"], help="images of a folder or CSV file: "
                         "those of the subfolder test, or else those that train.py holds out (test); or all "
                         "(default: test)")
     parser.add_argument("--device", default="auto", help="cpu or cuda (default: cuda if there is one)")
@@ -120,13 +120,17 @@ def main():
     try:
         if args.embed < 3 or args.dpi < 10:
             raise ValueError(f"--embed must be at least 3 and --dpi at least 10, got {args.embed} and {args.dpi}")
+        if args.part and not (args.folder or args.csv):
+            raise ValueError(f"--part must be given with --folder or --csv: Fashion-MNIST's training images are none "
+                             f"to evaluate on, got {args.part}")
+        part = args.part or "test"
         reader, model = open_model(args.model, args.device)
         pictures = {}
         if args.folder:
             reader = reader if isinstance(reader, ImageReader) else reader_for(model)
             size = reader.size if isinstance(reader.size, int) else tuple(reader.size)
             pictures = {"size": size, "color": reader.color, "fit": reader.resize}
-        data = load_data(args.part, data_home=args.data_home, folder=args.folder, csv=args.csv, **pictures)
+        data = load_data(part, data_home=args.data_home, folder=args.folder, csv=args.csv, **pictures)
         check_takes(model, args.model, data.images[0])
         X, y = data.images, labels_for(model, data, args.model)
         output = place_for(args, Path("output/evaluate") / name, WRITTEN)
@@ -137,7 +141,8 @@ def main():
     names = names_for(model, data, args.model)
     y_proba = model.predict_proba(X) if hasattr(model, "predict_proba") else None
     y_pred = model.predict(X) if y_proba is None else model.classes_[y_proba.argmax(1)]
-    metrics = {"model": args.model, "accuracy": accuracy_score(y, y_pred), "n_images": len(y)}
+    metrics = {"model": args.model, "data": args.csv or args.folder or "Fashion-MNIST", "part": part,
+               "accuracy": accuracy_score(y, y_pred), "n_images": len(y)}
     order = {"labels": model.classes_, "target_names": names, "zero_division": 0}
     report = classification_report(y, y_pred, digits=3, **order)
     print(f"{model}\n\n{report}")

@@ -91,12 +91,16 @@ def meta_learner():
 def combinations(stack, prefit, columns):
     """For each member and combination its probabilities (n, n_classes) for the images.
 
-    `columns` (n, n_classes * members) are the members' outputs side by side, as `stack` gives them to its meta-learner.
+    `columns` are the members' outputs side by side, as `stack` gives them to its meta-learner: n_classes of each, or
+    for two classes only that of the second.
     """
     found = {}
     for name, method, outputs in zip(stack.named_estimators, stack.stack_method_,
                                      np.split(columns.astype(np.float64), len(stack.estimators_), axis=1), strict=True):
-        found[name] = outputs / outputs.sum(1, keepdims=True) if method == "predict_proba" else softmax(outputs, axis=1)
+        is_proba = method == "predict_proba"
+        if outputs.shape[1] == 1:
+            outputs = np.hstack([1 - outputs if is_proba else -outputs, outputs])
+        found[name] = outputs / outputs.sum(1, keepdims=True) if is_proba else softmax(outputs, axis=1)
     everyone = np.stack(list(found.values()))
     nets = np.array(stack.stack_method_) == "predict_proba"
     return {**found,

@@ -67,6 +67,7 @@ LARGEST_IMAGE = 2**20       # values
 LONGEST_TEXT = 10_000       # characters of a literal of Python
 WORDS = {"none": None, "true": True, "false": False}
 DATA = {"n_train": None, "data_home": None, "folder": None, "csv": None, "size": 28, "color": "gray"}
+SOURCES = {"folder", "csv"}         # of which one can be given
 VERSIONS = {"fmnist_sk": fmnist_sk.__version__, "torch": torch.__version__, "scikit-learn": sklearn.__version__}
 LOSS_TYPES = {"softmax": "cross_entropy", "sigmoid": "sigmoid"}         # of report 1
 ALIASES = {         # our options: report 1's own, and the parameter's name in Python
@@ -306,7 +307,8 @@ def configure(args):
     config["params"] = {name: as_json(name, value) for name, value in sorted(classifier.get_params().items())
                         if name in names}
     given = {name: vars(args)[name] for name in DATA if vars(args)[name] is not None}
-    config["data"] = {**DATA, **config["data"], **given}
+    replaced = SOURCES if SOURCES & given.keys() else set()
+    config["data"] = DATA | {name: value for name, value in config["data"].items() if name not in replaced} | given
     config["seed"] = config["seed"] if args.seed is None else args.seed
     classifier.set_params(random_state=config["seed"], verbose=dict(args.settings).get("verbose", 1))
     shape = classifier.get_params().get("module__image_shape") or vars(classifier).get("image_shape")

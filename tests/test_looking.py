@@ -33,6 +33,7 @@ def test_evaluate_writes_a_page_that_needs_no_other_file(tmp_path):
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert f"accuracy: {metrics['accuracy']:.4f} (95 % interval " in out
     assert metrics["accuracy"] > 0.925
+    assert (metrics["data"], metrics["part"], metrics["n_images"]) == ("Fashion-MNIST", "test", 10_000)
     assert re.search(r"^ +precision +recall ", out, re.MULTILINE)
     assert metrics["interval"][0] < metrics["accuracy"] < metrics["interval"][1]
     assert metrics["accuracy_of_each_class"]["Shirt"] == min(metrics["accuracy_of_each_class"].values())
@@ -75,11 +76,12 @@ def test_evaluate_takes_pipelines_other_labels_and_what_is_no_network(tmp_path):
         assert (tmp_path / name / "reliability.png").exists() == (name != "voting")
 
 
-@pytest.mark.parametrize("arguments", [["nowhere.safetensors"], ["README.md"]])
+@pytest.mark.parametrize("arguments", [["nowhere.safetensors"], ["README.md"], ["pretrained", "--part", "all"]])
 def test_evaluate_says_what_is_wrong(arguments, tmp_path):
     (tmp_path / "README.md").write_text("hello")
     error = fails("evaluate.py", *arguments, cwd=tmp_path)
-    assert re.search(r"error: .*(there is none at 'nowhere|README.md is damaged, or not a file that save)", error)
+    assert re.search(r"error: .*(there is none at 'nowhere|README.md is damaged, or not a file that save|"
+                     r"--part must be given with --folder or --csv.* got all)", error)
 
 
 # ---------------------------------------------------------------------- visualize_data.py, audit_dataset.py

@@ -54,7 +54,8 @@ def test_pictures_of_a_folder_are_trained_on_and_evaluated(train, pictures, tmp_
     assert mistakes["image"].str.match(r"pictures/.*/\d+.png").all()
     run("evaluate.py", output / "model.safetensors", "--folder", pictures, "--part", "all", "--embed", 10, "--output",
         tmp_path / "all")
-    assert json.loads((tmp_path / "all" / "metrics.json").read_text())["n_images"] == 90
+    metrics = json.loads((tmp_path / "all" / "metrics.json").read_text())
+    assert (metrics["data"], metrics["part"], metrics["n_images"]) == (str(pictures), "all", 90)
 
 
 @pytest.mark.parametrize("kind", ["pipeline", pytest.param("search", marks=pytest.mark.exhaustive), "numbers"])
@@ -125,6 +126,21 @@ def test_parts_of_a_folder_are_used(train, pictures, tmp_path):
     assert np.isin(everything.where, parts[1].where).sum() == 30
 
 
+def test_an_audit_leaves_out_test_images_that_have_copies_in_train(train, tmp_path):
+    """Each image is there twice; which are test images does not depend on their order."""
+    X, y = np.random.default_rng(0).integers(0, 256, (30, 64)), np.arange(30) % 2
+    pd.DataFrame(np.tile(X, (2, 1))).add_prefix("p").assign(label=np.tile(y, 2)).to_csv(tmp_path / "a.csv", index=False)
+    model = ConvNetClassifier(architecture="2C3", max_epochs=1).fit(X.reshape(-1, 8, 8), y)
+    fmnist_sk.save(model, tmp_path / "a.safetensors")
+    run("audit_dataset.py", "--csv", tmp_path / "a.csv", "--folds", 0, "--model", tmp_path / "a.safetensors",
+        "--output", tmp_path)
+    found = json.loads((tmp_path / "audit.json").read_text())["test_accuracy"]
+    rows = {int(name.split()[1]) for name in train.load_data("test", csv=tmp_path / "a.csv").where}
+    assert found["model"] == str(tmp_path / "a.safetensors")
+    assert found["all"]["n"] == len(rows)
+    assert found["without copies in train"]["n"] == sum((row + 30) % 60 in rows for row in rows) < len(rows)
+
+
 @pytest.mark.parametrize("labels", ["texts", "numbers"])
 def test_images_of_a_csv_file_are_trained_on_and_evaluated(labels, train, tmp_path):
     digits = load_digits()
@@ -164,6 +180,14 @@ def test_a_config_never_stands_beside_results_of_another_run(train, pictures, tm
     assert {path.name for path in (tmp_path / "run").iterdir()} <= {"checkpoint", "config.json"}
     train.main([*command, "--seed", "2"])                                   # there are no results to lose
     assert json.loads((tmp_path / "run" / "config.json").read_text())["seed"] == 2
+
+
+def test_a_source_that_is_given_replaces_that_of_a_config(train, tmp_path):
+    for name, *options in (("folder", *OWN), ("csv", "--config", str(tmp_path / "folder.json"))):
+        _, args = train.parse([*options, f"--{name}", "mine", "--size", "16"])
+        _, config = train.configure(args)
+        (tmp_path / f"{name}.json").write_text(json.dumps(config))
+        assert config["data"] == {**FASHION, "n_train": None, name: "mine", "size": 16}
 
 
 @pytest.mark.parametrize(("options", "message"), [

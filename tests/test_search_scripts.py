@@ -18,8 +18,7 @@ from fmnist_sk import load_fashion_mnist
 
 
 def first_images(load_data):
-    return lambda part, **source: load_data(part, **source).take(range(500)) if part == "test" else load_data(
-        part, **source)
+    return lambda part, **source: load_data(part, **source).take(slice(500 if part == "test" else None))
 
 
 def here(script, *arguments, monkeypatch):
@@ -163,6 +162,18 @@ def test_stacking_compares_members_and_combinations(tmp_path, monkeypatch, capsy
     assert rows["average of the networks"]["calibration_error_after"] < 0.2
     assert "stacking, prefit" in capsys.readouterr().out
     pixels(tmp_path / "comparison.png")
+
+
+def test_two_classes_are_stacked(tmp_path, monkeypatch):
+    X, y = np.random.default_rng(0).integers(0, 100, (80, 256)), np.arange(80) % 2
+    X[y == 1, 64:128] += 100
+    pd.DataFrame(X).add_prefix("p").assign(label=y).to_csv(tmp_path / "a.csv", index=False)
+    here("stacking.py", "--csv", tmp_path / "a.csv", "--epochs", 1, "--cv", 2, "--output", tmp_path,
+         monkeypatch=monkeypatch)
+    rows = {row["name"]: row for row in json.loads((tmp_path / "ensemble.json").read_text())["rows"]}
+    assert rows["HOG + SVC"]["test_accuracy"] == 1
+    assert rows["HOG + SVC"]["log_loss"] < np.log(2)
+    assert rows["stacking, cv=2"]["calibration_error_after"] < 0.5
 
 
 @real_data

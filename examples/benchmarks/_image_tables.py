@@ -1,36 +1,44 @@
 """What the scripts about forms of images, pictures and photos have measured."""
-from _tables import load, percent, revisions, where
+from _tables import load, of_each_file, percent, revisions, where, where_of
 
 
 def forms():
-    result, found = load("forms"), {}
-    runs = result["runs"]
+    return of_each_file("forms", forms_of)
+
+
+def forms_of(result):
+    found, runs = {}, result["runs"]
     for run in runs:
         found.setdefault(run["form"], []).append(run["valid_accuracy"])
     n, seeds = next(run["n_images"] for run in runs if run["form"] != "digits"), len({run["seed"] for run in runs})
     names = {"digits": "scikit-learn's digits, 8 x 8 pixels, instead of garments"}
     return ["The default recipe learns other forms of images as well as gray ones on black. It is trained on "
             f"{n:,} images of Fashion-MNIST and tried on 6,000 others. Figures are means ± standard deviation over "
-            f"{seeds} seeds ({where(result).rpartition(', ')[0]}, {revisions(runs)}).", "",
+            f"{seeds} seeds ({where_of(runs)}).", "",
             "| form of the images | accuracy, % |", "|---|---|",
             *(f"| {names.get(form, form)} | {percent(values)} |" for form, values in found.items())]
 
 
 def own_pictures():
-    result, found = load("own_pictures"), {}
+    return of_each_file("own_pictures", own_pictures_of)
+
+
+def own_pictures_of(result):
+    found = {}
     for run in result["runs"]:
         found.setdefault(run["what"], []).append(run)
-    *sizes, images = [(what, percent([run["test_accuracy"] for run in runs])) for what, runs in found.items()]
+    images = found.pop("the images themselves")
+    sizes = [f"{what} {percent([run['test_accuracy'] for run in runs])}" for what, runs in found.items()]
     read = [f"{runs[0]['read_per_second']['1']:,.0f} a second at {what.split(' ')[2]} pixels"
-            for what, runs in found.items() if "read_per_second" in runs[0]]
-    more = max(run.get("mebibytes_more_while_reading", 0) for run in result["runs"])
+            for what, runs in found.items()]
+    mib = [run["mib_above_start"]["1"] for runs in found.values() for run in runs if "mib_above_start" in run]
+    memory = f", with at most {max(mib):,.0f} MiB of memory" if mib else ""         # older runs have not measured it
     return [f"The default recipe was trained on {result['images']:,} JPEGs of 20 to 400 pixels a side in ten folders, "
             "which show garments of Fashion-MNIST in colours on three kinds of background. It classifies these "
             f"percentages of {result['test_images']:,} others correctly (mean ± standard deviation over "
-            f"{len(found[images[0]])} seeds): " + ", ".join(f"{what} {values}" for what, values in sizes)
-            + f"; with as many of the original images instead of photos, {images[1]}. One thread reads "
-            f"{' and '.join(read)}, with at most {more:,.0f} MiB of memory "
-            f"({where(result).rpartition(', ')[0]}, {revisions(result['runs'])})."]
+            f"{len(images)} seeds): {', '.join(sizes)}; with as many of the original images instead of photos, "
+            f"{percent([run['test_accuracy'] for run in images])}. One thread reads {' and '.join(read)}{memory} "
+            f"({where_of(result['runs'])})."]
 
 
 def photos():

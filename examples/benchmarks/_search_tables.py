@@ -1,41 +1,62 @@
 """What searches, clusters and ensembles cost and gain."""
 import math
 
-from _tables import interval, load, revisions, where
+from _tables import interval, load, of_each_file, results, revisions, where
+
+PARTS = ("times", "memory", "together")
 
 
 def searches():
-    result = load("searches")
-    times, together, memory = result["times"], result["together"], result["memory"]
     stacking = load("stacking")
     gain = next(row for row in stacking["rows"] if row["name"].startswith("stacking, cv="))
     gain, low, high = (100 * value for value in (gain["gain"], *gain["gain_interval"]))
+    lines = [*of_each_file("searches", costs), "",
+             f"Stacking gains {gain:.2f} points of test accuracy [{low:+.2f}, {high:+.2f}] over its best member, "
+             f"{stacking['best_member']}, according to the table of ensembles below "
+             f"({revisions([stacking['environment']])})."]
+    parts = [stacking, *(result[part] for result in results("searches") for part in PARTS if part in result)]
+    if {part["device"] for part in parts} == {"cpu"}:
+        lines += ["", "None of this has been measured on CUDA yet."]
+    return lines
+
+
+def costs(result):
+    """What a file has of the parts, which are measured one by one."""
+    tables = {"times": times_of, "memory": memory_of, "together": together_of}
+    parts = {part: {"environment": result["environment"] | result[part]} | result[part] for part in PARTS
+             if part in result}
+    return [line for part, found in parts.items() for line in ["", *tables[part](found)]][1:]
+
+
+def times_of(times):
     n_candidates = math.prod(len(values) for values in times["grid"].values())
     lines = [f"The wall time of a search over {n_candidates} candidates of `ConvNetClassifier` "
              f"({' x '.join(times['grid'])}), with {times['folds']} folds of {times['images']:,} images and "
              f"{times['epochs']} epochs, without the refit. Times are the median of {times['rounds']} alternating "
-             f"rounds with 95 % bootstrap interval ({where(result | times).rpartition(', ')[0]}, {revisions([times])})."
+             f"rounds with 95 % bootstrap interval ({where(times).rpartition(', ')[0]}, {revisions([times])})."
              " In serial searches and in halving, each fit has all cores; workers and threads share them, and with "
              "fewer threads a fit rounds differently.", "",
              "| | time relative to serial | accuracy of the best candidate, % |", "|---|---|---|"]
     for name, cell in times["relative to serial"].items():
         lines.append(f"| {name} | {interval(cell)} | {100 * times['found'][name]['score']:.2f} |")
-    lines += ["", f"Stacking gains {gain:.2f} points of test accuracy [{low:+.2f}, {high:+.2f}] over its best member, "
-              f"{stacking['best_member']}, according to the table of ensembles below "
-              f"({revisions([stacking['environment']])})."]
-    after, growth = memory["after"], memory["growth_from_10_fits_on"]
-    lines += ["", f"Over {after[-1]['fits']} fits in one process, its memory grew by {growth['host']:.0f} MiB after "
-              f"the tenth fit, to {after[-1]['host']:.0f} MiB ({revisions([memory])}).", "",
-              f"The time to train the {together['members']} members of a deep ensemble together, relative to training "
-              "them in turn: " + ", ".join(
-                  f"{name} {interval(row['together / in turn'])}" for name, row in together["networks"].items())
-              + f" ({together['images']:,} images, {together['rounds']} rounds, {revisions([together])}). The members' "
-              "mean accuracies on other images, trained together and in turn, were " + ", ".join(
-                  " and ".join(f"{100 * row['accuracy'][how]:.2f} %" for how in ("together", "in turn"))
-                  for row in together["networks"].values()) + "."]
-    if {part["device"] for part in (times, memory, together, stacking)} == {"cpu"}:
-        lines += ["", "None of this has been measured on CUDA yet."]
     return lines
+
+
+def memory_of(memory):
+    after, growth = memory["after"], memory["growth_from_10_fits_on"]
+    return [f"Over {after[-1]['fits']} fits in one process, its memory grew by {growth['host']:.0f} MiB after the "
+            f"tenth fit, to {after[-1]['host']:.0f} MiB ({revisions([memory])})."]
+
+
+def together_of(together):
+    networks = together["networks"]
+    ratios = ", ".join(f"{name} {interval(row['together / in turn'])}" for name, row in networks.items())
+    accuracies = ", ".join(" and ".join(f"{100 * row['accuracy'][how]:.2f} %" for how in ("together", "in turn"))
+                           for row in networks.values())
+    return [f"The time to train the {together['members']} members of a deep ensemble together, relative to training "
+            f"them in turn: {ratios} ({together['images']:,} images, {together['rounds']} rounds, "
+            f"{revisions([together])}). The members' mean accuracies on other images, trained together and in turn, "
+            f"were {accuracies}."]
 
 
 def cluster():

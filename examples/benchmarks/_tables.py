@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
+CHANGED = " with uncommitted changes"       # after a revision
 
 
 def load(name):
@@ -34,11 +35,28 @@ def results(name):
         yield load(f"{name}_cuda")
 
 
+def of_each_file(name, table):
+    """The lines of a table for each file of a script."""
+    return [line for result in results(name) for line in ["", *table(result)]][1:]
+
+
 def where(result):
     environment = result["environment"]
     machine = environment["gpu"] if result.get("device", "cpu") != "cpu" else \
         f"{environment['cores']} cores of {environment['processor']}"
     return f"{machine}, PyTorch {environment['torch']}, {revisions([environment])}"
+
+
+def where_of(runs):
+    """Where runs were done, as far as each of them says: older ones do not say it all."""
+    full, rest = ([run for run in runs if ("processor" in run) == is_full] for is_full in (True, False))
+    threads, dated = ([run for run in found if key in run] for found, key in ((rest, "torch_threads"), (runs, "git")))
+    texts = [f"{hardware(full)}, PyTorch {', '.join(sorted({run['torch'] for run in full}))}"] if full else []
+    if threads:
+        texts.append(f"older runs on {cores(threads)} of a processor that was not recorded ({len(threads)})")
+    if len(dated) < len(runs):
+        texts.append(f"older runs without a record of hardware and revision ({len(runs) - len(dated)})")
+    return "; ".join(texts) + (f", {revisions(dated)}" if dated else "")
 
 
 def machines(runs, mark=""):
@@ -81,7 +99,9 @@ def seconds(value):
 
 
 def revisions(runs):
-    return "revision " + ", ".join(sorted({run["git"][:7] if run["git"] else "unknown" for run in runs}))
+    return "revision " + ", ".join(sorted({
+        (run["git"][:7] if run["git"] else "unknown") + CHANGED * bool(run.get("uncommitted_changes"))
+        for run in runs}))
 
 
 def percent(values):

@@ -36,8 +36,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=_measure.count, default=15, help="rounds that count (default: 15)")
     parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--name", type=_measure.file_name, default="augmentation", help="name of the result file")
+    parser.add_argument("--name", type=_measure.file_name, help="name of the result file (default: augmentation, or "
+                        "augmentation_cuda)")
     args = parser.parse_args()
+    args.name = args.name or _measure.name_on("augmentation", args.device)
 
     data = load_fashion_mnist()
     X, y = data.images, data.target

@@ -45,8 +45,10 @@ def main():
                         help="these candidates (default: all)")
     parser.add_argument("--seeds", type=_measure.seed, nargs="+", default=[0], help="random seeds (default: 0)")
     parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--name", type=_measure.file_name, default="choose_recipe", help="name of the result file")
+    parser.add_argument("--name", type=_measure.file_name, help="name of the result file (default: choose_recipe, or "
+                        "choose_recipe_cuda)")
     args = parser.parse_args()
+    args.name = args.name or _measure.name_on("choose_recipe", args.device)
 
     X, y = load_fashion_mnist(return_X_y=True)
     path = _measure.RESULTS / f"{args.name}.json"
@@ -68,6 +70,7 @@ def main():
                 "epochs": len(history), "fit_seconds": time.perf_counter() - start,
                 "valid_acc": history[-1, "valid_acc"], "train_acc": history[-1, "train_acc"],
                 "valid_acc_of_epochs": history[:, "valid_acc"], **_measure.of_a_row(),
+                "device": args.device,
             })
             print(f"{name:24s} seed {seed}: {runs[-1]['valid_acc']:.4f} in {runs[-1]['fit_seconds']:.0f} s, "
                   f"{runs[-1]['parameters']:,} parameters", flush=True)

@@ -54,8 +54,10 @@ def main():
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="these forms (default: all)")
     parser.add_argument("--seeds", type=_measure.seed, nargs="+", default=[0, 1, 2], help="seeds (default: 0 1 2)")
     parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--name", type=_measure.file_name, default="forms", help="name of the result file")
+    parser.add_argument("--name", type=_measure.file_name, help="name of the result file (default: forms, or "
+                        "forms_cuda)")
     args = parser.parse_args()
+    args.name = args.name or _measure.name_on("forms", args.device)
     runs = _measure.read(args.name, ["runs"]).get("runs", [])
     for seed in args.seeds:
         for form in args.only:
@@ -67,7 +69,8 @@ def main():
             runs.append({"form": form, "seed": seed, "n_images": len(X), "image_shape": list(classifier.image_shape_),
                          "valid_accuracy": classifier.score(X_valid, y_valid),
                          "train_accuracy": classifier.history_[-1, "train_acc"],
-                         "fit_seconds": time.perf_counter() - start, **_measure.of_a_row()})
+                         "fit_seconds": time.perf_counter() - start, **_measure.of_a_row(),
+                         "device": args.device})
             print(f"{form}, seed {seed}: {100 * runs[-1]['valid_accuracy']:.2f} %", flush=True)
             _measure.write(args.name, {"runs": runs})
     for form in args.only:

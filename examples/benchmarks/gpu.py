@@ -6,8 +6,8 @@
 
 Each step is a command in a process of its own. A step that fails does not end the others. A step that is still running
 when its share of the time is over is interrupted, as by Ctrl-C. The scripts keep what is complete after each fit, so a
-later call continues. The last lines say how each step ended. With --copy-to, the result files are copied there after
-each step.
+later call continues; only searches begin anew. The last lines say how each step ended. With --copy-to, the result files
+are copied there after each step.
 """
 import argparse
 import shlex
@@ -36,8 +36,8 @@ STEPS = {
     "speedrun": Step(SCRIPT.format("speedrun"), 0.2),
     "speedrun, choose": Step(SCRIPT.format("speedrun") + " --choose", 0.2),
     "epochs and predictions": Step(SCRIPT.format("peers") + " --parts epochs inference peak", 0.25),
-    "searches": Step(SCRIPT.format("searches") + " --name searches_cuda", 0.25),
-    "members together": Step(SCRIPT.format("searches") + " --name searches_cuda --together", 0.25),
+    "searches": Step(SCRIPT.format("searches"), 0.25),
+    "members together": Step(SCRIPT.format("searches") + " --together", 0.25),
     "reports' systems": Step(SCRIPT.format("reference_systems") + " --resume --jobs 4", 0.6),
     "accuracy": Step(SCRIPT.format("accuracy"), 1.0),
 }

@@ -8,8 +8,8 @@ batches of 32, and measures the accuracy on 10,000 other training images. Refere
 cross-entropy, a constant learning rate and no augmentation. Inception v3 is trained from scratch, without ImageNet's
 weights, on images enlarged to 75 x 75. The test images are not used.
 
-Writes results/networks.json with a row for each network; networks with the same settings are measured once. Rows that
-are there already are kept, so an interrupted run resumes where it stopped; --afresh starts again.
+Writes results/networks.json with a row for each network; networks with the same settings are measured once. Rows of
+the same settings are kept, so an interrupted run resumes where it stopped; --afresh measures all again.
 """
 import argparse
 import inspect
@@ -74,6 +74,7 @@ def measure(classifier, source, train, held_out, device):
         "source": source, "settings": settings, "parameters": int(layers.loc["total", "parameters"]),
         "multiply_adds": int(layers.loc["total", "multiply_adds"]),
         "smallest_image": classifier._minimum_size(), "accuracy": classifier.score(*held_out), "fit_seconds": seconds,
+        **_measure.of_a_row(), "device": device,
     }
 
 
@@ -82,8 +83,10 @@ def main():
     parser.add_argument("--only", nargs="+", metavar="NAME", help="measure these networks (again)")
     parser.add_argument("--afresh", action="store_true", help="measure all again")
     parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--name", type=_measure.file_name, default="networks", help="name of the result file")
+    parser.add_argument("--name", type=_measure.file_name, help="name of the result file (default: networks, or "
+                        "networks_cuda)")
     args = parser.parse_args()
+    args.name = args.name or _measure.name_on("networks", args.device)
     every = networks()
     if unknown := set(args.only or ()) - set(every):
         parser.error(f"--only must name some of {', '.join(every)}; got {', '.join(unknown)}")
@@ -92,10 +95,14 @@ def main():
     X, held_out_X, y, held_out_y = train_test_split(train.images, train.target, train_size=N_TRAIN,
                                                     test_size=N_HELD_OUT, stratify=train.target, random_state=0)
     path = _measure.RESULTS / f"{args.name}.json"
-    rows = {} if args.afresh or not path.exists() else json.loads(path.read_text())["networks"]
-    for name in args.only or [name for name in every if name not in rows]:
+    rows = json.loads(path.read_text())["networks"] if path.exists() else {}
+    done = {name for name, row in rows.items() if name in every and row["settings"] == text(every[name][0])}
+    todo = args.only or [name for name in every if args.afresh or name not in done]
+    done -= set(todo)
+    for name in todo:
         classifier, source = every[name]
-        same = [row for other, row in rows.items() if other != name and row["settings"] == text(classifier)]
+        same = [rows[other] for other in done if rows[other]["settings"] == text(classifier)]
+        done.add(name)
         rows[name] = {**same[0], "source": source} if same else measure(classifier, source, (X, y),
                                                                         (held_out_X, held_out_y), args.device)
         print(f"{name:40} {rows[name]['parameters']:>11,} parameters  accuracy {rows[name]['accuracy']:.4f}  "

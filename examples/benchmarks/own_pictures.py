@@ -8,21 +8,24 @@ EXIF data say. They are read by load_image_folder at 28 and at 64 pixels in RGB.
 recipe, and the accuracy on the photos of test images is read once, after the last epoch. For comparison, the same
 recipe is trained on the images themselves.
 
-Writes results/own_pictures.json: accuracy, photos read per second with one thread and with two, and memory.
+Writes results/own_pictures.json: accuracy, and for one thread and for two the photos read per second and the memory
+that this takes. A run replaces that of the same photos and seed in the file, once it is complete.
 """
 import argparse
-import resource
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 import _measure
 import numpy as np
+from _fits import memory
 from PIL import Image
 
 from fmnist_sk import ResNetClassifier, load_fashion_mnist, load_image_folder
 
 N_TRAIN, N_TEST = 6_000, 1_000
+ITSELF = "the images themselves"
 TURNED = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
 
 
@@ -64,9 +67,23 @@ def write_photos(folder, images, labels, names, seed):
         made.save(path, "JPEG", quality=88, exif=exif)
 
 
-def peak():
-    """Largest memory of this process so far, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def read(folder, size, n_jobs):
+    """Pictures, how many are read per second, and the MiB at the peak above what the process had before."""
+    before = memory("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")           # VmHWM is VmRSS again
+    start = time.perf_counter()
+    pictures = load_image_folder(folder, size=size, color="rgb", n_jobs=n_jobs)
+    return pictures, len(pictures.images) / (time.perf_counter() - start), memory("VmHWM") - before
+
+
+def fitted(what, seed, device, train, test, **reading):
+    """A row of the file: a network trained on images and labels, and its accuracy on others."""
+    start = time.perf_counter()
+    model = ResNetClassifier(random_state=seed, device=device).fit(*train)
+    row = {"what": what, "seed": seed, "fit_seconds": time.perf_counter() - start,
+           "test_accuracy": model.score(*test), **reading, **_measure.of_a_row(), "device": device}
+    print(what, seed, row["test_accuracy"], *reading.values(), flush=True)
+    return row
 
 
 def main():
@@ -75,42 +92,40 @@ def main():
     parser.add_argument("--seeds", type=_measure.seed, nargs="+", default=[0, 1, 2], help="seeds (default: 0 1 2)")
     parser.add_argument("--sizes", type=_measure.count, nargs="+", default=[28, 64], help="pixels (default: 28 64)")
     parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--name", type=_measure.file_name, default="own_pictures", help="name of the result file")
+    parser.add_argument("--name", type=_measure.file_name, help="name of the result file (default: own_pictures, or "
+                        "own_pictures_cuda)")
     args = parser.parse_args()
+    args.name = args.name or _measure.name_on("own_pictures", args.device)
+    settings = {"images": args.images, "test_images": N_TEST, "device": args.device}
+    content = _measure.read(args.name, [*settings, "runs", "megabytes_of_files"])
+    if content and (others := {name: content[name] for name in settings}) != settings:
+        sys.exit(f"{args.name}.json has runs with {others}, not {settings}: choose another --name")
+    runs = {(run["what"], run["seed"]): run for run in content.get("runs", [])}
     train, test = load_fashion_mnist("train"), load_fashion_mnist("test")
     rng = np.random.default_rng(0)
     rows = rng.permutation(len(train.images))[:args.images], rng.permutation(len(test.images))[:N_TEST]
-    content = {"images": args.images, "test_images": N_TEST, "device": args.device, "runs": []}
     with tempfile.TemporaryDirectory() as name:
         folders = Path(name) / "train", Path(name) / "test"
         for folder, data, part in zip(folders, (train, test), rows, strict=True):
             write_photos(folder, data.images[part], data.target[part], data.target_names, seed=len(part))
-        content["megabytes_of_files"] = sum(path.stat().st_size for path in folders[0].rglob("*.jpg")) / 1e6
+        settings["megabytes_of_files"] = sum(path.stat().st_size for path in folders[0].rglob("*.jpg")) / 1e6
+
+        def keep(row):
+            runs[row["what"], row["seed"]] = row
+            _measure.write(args.name, {**settings, "runs": list(runs.values())})
+
         for size in args.sizes:
-            before, speeds = peak(), {}
+            speeds, mib = {}, {}
             for n_jobs in (1, 2):
-                start = time.perf_counter()
-                pictures = load_image_folder(folders[0], size=size, color="rgb", n_jobs=n_jobs)
-                speeds[n_jobs] = len(pictures.images) / (time.perf_counter() - start)
+                pictures, speeds[n_jobs], mib[n_jobs] = read(folders[0], size, n_jobs)
             tried = load_image_folder(folders[1], size=size, color="rgb")
-            reading = {"read_per_second": speeds, "megabytes_of_images": pictures.images.nbytes / 1e6,
-                       "mebibytes_more_while_reading": peak() - before}
             for seed in args.seeds:
-                start = time.perf_counter()
-                model = ResNetClassifier(random_state=seed, device=args.device).fit(pictures.images, pictures.target)
-                seconds = time.perf_counter() - start
-                content["runs"].append({"what": f"photos at {size} pixels in RGB", "seed": seed, "fit_seconds": seconds,
-                                        "test_accuracy": model.score(tried.images, tried.target), **reading,
-                                        "peak_mebibytes": peak(), **_measure.of_a_row()})
-                print(content["runs"][-1]["what"], seed, content["runs"][-1]["test_accuracy"], speeds, flush=True)
-                _measure.write(args.name, content)
+                keep(fitted(f"photos at {size} pixels in RGB", seed, args.device, (pictures.images, pictures.target),
+                            (tried.images, tried.target), read_per_second=speeds, mib_above_start=mib,
+                            megabytes_of_images=pictures.images.nbytes / 1e6))
+        data = [(found.images[part], found.target[part]) for found, part in zip((train, test), rows, strict=True)]
         for seed in args.seeds:
-            model = ResNetClassifier(random_state=seed, device=args.device).fit(
-                train.images[rows[0]], train.target[rows[0]])
-            content["runs"].append({"what": "the images themselves", "seed": seed, "test_accuracy": model.score(
-                test.images[rows[1]], test.target[rows[1]]), **_measure.of_a_row()})
-            print("images", seed, content["runs"][-1]["test_accuracy"], flush=True)
-            _measure.write(args.name, content)
+            keep(fitted(ITSELF, seed, args.device, *data))
 
 
 if __name__ == "__main__":

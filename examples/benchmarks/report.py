@@ -16,68 +16,10 @@ from _peers_tables import peers
 from _reference_tables import reference
 from _search_tables import cluster, ensembles, searches
 from _speed_tables import busy, tta_thresholds
-from _tables import cores, hardware, is_cuda, load, machine, machines, percent, results, revisions, seconds, where
+from _tables import CHANGED, cores, hardware, is_cuda, load, machine, machines, percent, results, revisions, seconds
+from _training_tables import networks, training_craft
 
 PAGES = Path(__file__).parent.parent.parent / "README.md", Path(__file__).parent / "README.md"
-
-
-def networks():
-    result = load("networks")
-    rows = result["networks"]
-    lines = [f"All {len(rows)} networks, for images of 28 x 28 pixels with one channel and ten classes. The last two "
-             f"columns are for a single epoch on {result['n_train']:,} training images in batches of "
-             f"{result['batch_size']}. The accuracy, on {result['n_held_out']:,} other training images, only shows "
-             "that a network learns, not what it can reach. Seconds are rough, because other work ran at the same "
-             "time. Inception v3 was trained from scratch, on images enlarged to 75 x 75. Names in lower case are "
-             f"those of `reference_system`. ({where(result)})", "",
-             "| network | what it is | smallest image | parameters | multiply-adds, millions | accuracy, % | seconds |",
-             "|---|---|---|---|---|---|---|"]
-    for name, row in rows.items():
-        what = re.sub(r",? https?://[^\s)]+", "", row["source"])
-        what = f"`{what}`" if re.fullmatch(r"\w+\(.*\)", what) else what
-        cells = [name, what, f"{row['smallest_image']} x {row['smallest_image']}", f"{row['parameters']:,}",
-                 f"{row['multiply_adds'] / 1e6:,.1f}", f"{100 * row['accuracy']:.1f}", f"{row['fit_seconds']:,.0f}"]
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
-
-
-def training_craft():
-    result = load("training_craft")
-    runs = [run for run in result["runs"] if run["group"] != "finalist"]
-    finalists = [run for run in result["runs"] if run["group"] == "finalist"]
-    finalists = [run for run in finalists if sum(run["name"] == other["name"] for other in finalists) >= 3]
-    first = runs[0]
-    lines = [f"One change at a time to the default `ResNetClassifier`, trained for {first['epochs']} epochs on "
-             f"{first['n_train']:,} training images. The accuracy is that on {first['n_valid']:,} other training "
-             "images after the last epoch, with one seed, or the mean ± standard deviation of several. Differences "
-             "below half a percent may be chance. Augmentations are compared with none. All other changes are compared "
-             "with the first row of their group, and use `augment=\"fashion\"`. "
-             f"({where(result).rpartition(', ')[0]}, {revisions(runs)})", "",
-             "| | accuracy, % | difference |", "|---|---|---|"]
-    for group in dict.fromkeys(run["group"] for run in runs):
-        found = {}
-        for run in runs:
-            if run["group"] == group:
-                found.setdefault(run["name"], []).append(run["valid_acc"])
-        lines.append(f"| **{group}** | | |")
-        means = [statistics.mean(values) for values in found.values()]
-        differences = ["", *(f"{round(100 * (mean - means[0]), 2) + 0.0:+.2f}" for mean in means[1:])]
-        lines += [f"| {name} | {percent(values)} | {difference} |"
-                  for (name, values), difference in zip(found.items(), differences, strict=True)]
-    if finalists:
-        first = finalists[0]
-        lines += ["", f"The finalists, trained on {first['n_train']:,} training images, with the accuracy on the other "
-                  f"{first['n_valid']:,} after the last epoch ({revisions(finalists)}):", "",
-                  "| | epochs | seeds | accuracy, % (mean ± standard deviation) |", "|---|---|---|---|"]
-    for name in dict.fromkeys(run["name"] for run in finalists):
-        rows = [run for run in finalists if run["name"] == name]
-        lines.append(f"| {name} | {rows[0]['epochs']} | {len(rows)} | {percent([run['valid_acc'] for run in rows])} |")
-    cost = load("augmentation")
-    presets = {name: share["median"] for name, share in cost["share_of_a_training_step"].items() if "(" not in name}
-    lines += ["", f"The time that augmentation takes, as a share of a training step of the default ResNet (batches of "
-              f"{cost['batch_size']}, median of {cost['rounds']} rounds, {where(cost)}): "
-              + ", ".join(f'"{name}" {share:.1%}' for name, share in presets.items()) + "."]
-    return lines
 
 
 def speedruns(result):
@@ -191,7 +133,7 @@ SECTIONS = {"results": figures, "networks": networks, "training": training_craft
 
 def with_footnotes(mark, text):
     """The text with its revisions as footnotes, because they would distract from the tables."""
-    notes, revision = [], "revision (?:[0-9a-f]{7}(?:, )?)+"
+    notes, revision = [], f"revision (?:[0-9a-f]{{7}}(?:{CHANGED})?(?:, )?)+"
 
     def note(match):
         notes.append(match[1] or match[2])

@@ -4,7 +4,8 @@
     python examples/benchmarks/searches.py --memory   # host and device memory over 100 fits
     python examples/benchmarks/searches.py --together # members of an ensemble trained together and in turn
 
-Writes results/searches.json, where each of these commands replaces its own part. Run nothing else meanwhile.
+Writes results/searches.json, on a GPU searches_cuda.json, where each of these commands replaces its own part. Run
+nothing else meanwhile.
 """
 import argparse
 import gc
@@ -73,11 +74,15 @@ def measure_times(X, y, device, rounds):
             "relative to serial": {name: _measure.ratio(times, seconds["serial"]) for name, times in seconds.items()}}
 
 
+def is_cuda(device):
+    return torch.device(device).type == "cuda"
+
+
 def memory(device):
     """Resident host memory of this process, and what PyTorch holds on the device, in MiB."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
-    on_device = torch.cuda.memory_allocated() / 2**20 if device == "cuda" else 0.0
+    on_device = torch.cuda.memory_allocated(device) / 2**20 if is_cuda(device) else 0.0
     return {"host": pages * 4096 / 2**20, "device": on_device}
 
 
@@ -106,8 +111,8 @@ def measure_together(X, y, device, rounds, n_members=4):
                                                   random_state=0)
                 start = time.perf_counter()
                 ensemble.fit(X, y)
-                if device == "cuda":
-                    torch.cuda.synchronize()
+                if is_cuda(device):
+                    torch.cuda.synchronize(device)
                 seconds = time.perf_counter() - start
                 accuracy["together" if together else "in turn"] = float(np.mean(
                     [member.score(X_other, y_other) for member in ensemble.estimators_]))
@@ -124,11 +129,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--memory", action="store_true", help="measure memory instead")
     parser.add_argument("--together", action="store_true", help="measure ensembles instead")
-    parser.add_argument("--images", type=_measure.count, default=4000, help="training images (default: 4,000)")
+    parser.add_argument("--images", type=_measure.count, help="training images (default: 4,000; with --memory "
+                        "1,000)")
     parser.add_argument("--rounds", type=_measure.count, default=3, help="alternating rounds (default: 3)")
     parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--name", type=_measure.file_name, default="searches", help="name of the result file")
+    parser.add_argument("--name", type=_measure.file_name, help="name of the result file (default: searches, or "
+                        "searches_cuda)")
     args = parser.parse_args()
+    args.name = args.name or _measure.name_on("searches", args.device)
+    args.images = args.images or (1000 if args.memory else 4000)
     data = load_fashion_mnist("train")
 
     def first(n):
@@ -138,13 +147,13 @@ def main():
     content = json.loads(path.read_text()) if path.exists() else {}
     content.pop("environment", None)
     if args.memory:
-        content["memory"] = measure_memory(*first(1000), args.device)
+        content["memory"] = measure_memory(*first(args.images), args.device)
     elif args.together:
         content["together"] = measure_together(*first(2 * args.images), args.device, args.rounds)
     else:
         content["times"] = measure_times(*first(args.images), args.device, args.rounds)
     part = "memory" if args.memory else "together" if args.together else "times"
-    content[part]["git"] = _measure.environment()["git"]
+    content[part] |= _measure.of_a_row()
     print(f"wrote {_measure.write(args.name, content)}")
 
 

@@ -150,8 +150,10 @@ def main():
     parser.add_argument("--seeds", type=_measure.seed, nargs="+", help="random seeds (default: 0; for the finalists "
                         "0 1 2)")
     parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--name", type=_measure.file_name, default="training_craft", help="name of the result file")
+    parser.add_argument("--name", type=_measure.file_name, help="name of the result file (default: training_craft, or "
+                        "training_craft_cuda)")
     args = parser.parse_args()
+    args.name = args.name or _measure.name_on("training_craft", args.device)
 
     if args.finalists:
         sizes, seeds = (54_000, 6_000), args.seeds or [0, 1, 2]
@@ -162,7 +164,7 @@ def main():
                 for group in args.groups for name, params in GROUPS[group].items()]
     path = _measure.RESULTS / f"{args.name}.json"
     runs = json.loads(path.read_text())["runs"] if path.exists() else []
-    where = _measure.of_a_row()
+    where = _measure.of_a_row() | {"device": args.device}
     for seed in seeds:
         for group, name, params in todo:
             what = {"group": group, "name": name, "changes": {key: repr(value) for key, value in params.items()},
