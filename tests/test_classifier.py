@@ -10,7 +10,7 @@ from sklearn.exceptions import NotFittedError
 from torch import nn
 from torch.optim import lr_scheduler
 
-from fmnist_sk import ImageClassifier, TorchSchedule
+from fmnist_sk import ImageClassifier, TorchSchedule, grad_cam, load, save
 
 # ---------------------------------------------------------------------- further training
 
@@ -121,6 +121,30 @@ def test_takes_lazy_modules_and_functions_that_make_one(tiny_images):
     one, two = (net(module=make).fit(X, y) for _ in range(2))
     assert one.score(X, y) > 0.9
     np.testing.assert_array_equal(one.predict_proba(X), two.predict_proba(X))
+
+
+class Viewing(nn.Module):
+    """Takes no maps in channels_last order, like many a tutorial's network."""
+
+    def __init__(self, in_channels, n_classes):
+        super().__init__()
+        self.conv, self.out = nn.Conv2d(in_channels, 4, 3), nn.LazyLinear(n_classes)
+
+    def forward(self, x):
+        x = self.conv(x)
+        return self.out(x.view(x.size(0), -1))
+
+
+@pytest.mark.filterwarnings("ignore:.*only with trusted=")
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_network_may_view_its_maps_as_rows(channels, tiny_images, tmp_path):
+    X, y = tiny_images(channels=channels)
+    model = net(module=Viewing, max_epochs=2, validation_fraction=0.2).fit(X, y)
+    assert grad_cam(model, X[:2]).shape == (2, 8, 8)
+    for other in (pickle.loads(pickle.dumps(model)),
+                  load(save(model, tmp_path / "model.safetensors"), trusted=[Viewing])):
+        np.testing.assert_array_equal(other.predict_proba(X), model.predict_proba(X))
+        other.partial_fit(X, y)
 
 
 def test_optimizer_may_be_a_class_and_weights_alone_decay(tiny_images):

@@ -163,7 +163,7 @@ def _rebuild(net: SkorchNet, encoder: ImageEncoder) -> None:
     net._encoder = encoder
     net._generators.attach(module)
     net._generators.draws_globally(module, encoder.network_shape)
-    if not become(net.module_, in_memory_format(module.to(encoder.device), torch.channels_last)):
+    if not become(net.module_, in_memory_format(module.to(encoder.device), module.memory_format)):
         net._install(module, is_new=True)
         net._initialize_optimizer()
 

@@ -58,7 +58,7 @@ class SkorchNet(NetProtocol):
         """Put a network in place on its device. is_new: whether its weights were drawn rather than loaded."""
         self._generators = Generators(self._generators.seed, self.device_)
         self._generators.attach(module)
-        self.module_ = in_memory_format(module.to(self.device_), torch.channels_last)
+        self.module_ = in_memory_format(module.to(self.device_), module.memory_format)
         if is_new:                  # now, because hooks added later would see the trial
             self._generators.draws_globally(self.module_, self._encoder.network_shape)
         self._prepare_network(self.module_.network, is_new)
@@ -213,7 +213,7 @@ class SkorchNet(NetProtocol):
     def infer(self, x, **fit_params) -> Tensor:
         """Logits (n, n_classes) float32 of a batch: pixels (n, C, H, W), or the mapping that Batches yields."""
         pixels = x["x"] if isinstance(x, Mapping) else x
-        pixels = pixels.to(self.device_).float().contiguous(memory_format=torch.channels_last)
+        pixels = pixels.to(self.device_).float().contiguous(memory_format=self.module_.memory_format)
         dtype = compute_dtype(self.precision, self.device_) if self._fit is None else self._fit.steps.dtype
         with autocast(dtype, self.device_), self._generators.around(self.module_, self._encoder.network_shape):
             return self.module_(pixels).float()
@@ -250,13 +250,13 @@ def own_hooks(net: SkorchNet) -> frozenset[str]:
 
 
 @contextmanager
-def _contiguous(module: nn.Module) -> Iterator[None]:
+def _contiguous(module: StandardizedNetwork) -> Iterator[None]:
     """Context in which a module's weights are contiguous."""
     in_memory_format(module, torch.contiguous_format)
     try:
         yield
     finally:
-        in_memory_format(module, torch.channels_last)
+        in_memory_format(module, module.memory_format)
 
 
 def _has_raise_statement(error: BaseException) -> bool:

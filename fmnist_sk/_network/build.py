@@ -20,17 +20,28 @@ from torch.nn.modules.module import (
 )
 
 from fmnist_sk._network.generators import MIN_ROWS
-from fmnist_sk._network.layers import Standardize
+from fmnist_sk._network.layers import Standardize, in_memory_format
 from fmnist_sk._network.random import DrawFrom
+from fmnist_sk._runtime.graphs import is_own_code
 
 LARGEST_OUTPUT = 2**27          # values that a layer of a network from a file may output for MIN_ROWS images
 
 
 class StandardizedNetwork(nn.Sequential):
-    """The layers "standardize" (optional) and "network"."""
+    """The layers "standardize" (optional) and "network".
+
+    is_channels_last : whether the network takes weights and images in channels_last order, which is faster; code such
+        as ``x.view(len(x), -1)`` fails then
+    """
 
     standardize: Standardize
     network: nn.Module
+    is_channels_last = True
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """That of weights and images."""
+        return torch.channels_last if self.is_channels_last else torch.contiguous_format
 
     def scaled(self, x: Tensor) -> Tensor:
         """Input of the network for pixels x (n, channels, height, width)."""
@@ -58,6 +69,7 @@ class NetworkBuilder:
         with DrawFrom(torch.Generator().manual_seed(seed)):
             module = self._with_standardize(self.network(self.image_shape).cpu().float())
             self._check_logits(module)
+        self._choose_memory_format(module)
         return module
 
     def restore(self, state: dict[str, Tensor], seed: int) -> StandardizedNetwork:
@@ -76,6 +88,8 @@ class NetworkBuilder:
         if any(value.is_meta for value in (*module.parameters(), *module.buffers())):     # such as unsaved buffers
             module = self.build(seed)
             module.load_state_dict(state)
+        else:
+            self._choose_memory_format(module)
         return module
 
     def network(self, image_shape: tuple[int, int, int]) -> nn.Module:
@@ -142,6 +156,21 @@ class NetworkBuilder:
         if not isinstance(logits, Tensor) or logits.shape != expected:
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise ValueError(f"module must return logits of shape (n, n_classes), here {expected}, got {got}.")
+
+    def _choose_memory_format(self, module: StandardizedNetwork) -> None:
+        """Find out in a forward pass whether a user's network takes weights and images in channels_last order."""
+        module.is_channels_last = True
+        if is_own_code(module.network):
+            return
+        is_training = module.training
+        in_memory_format(module.eval(), module.memory_format)
+        try:
+            with torch.no_grad(), DrawFrom(torch.Generator()):
+                module(torch.zeros(MIN_ROWS, *self.image_shape).contiguous(memory_format=module.memory_format))
+        except Exception:               # whatever its code raises
+            module.is_channels_last = False
+            in_memory_format(module, module.memory_format)
+        module.train(is_training)
 
 
 def become(module: nn.Module, other: nn.Module) -> bool:
