@@ -146,6 +146,8 @@ def test_what_a_network_receives_is_shown(named_images):
     assert evidence.maps.shape == evidence.pictures.shape
     np.testing.assert_allclose(evidence.pictures, expected[:3], atol=1e-6)
     np.testing.assert_allclose(FeatureMapsDisplay.from_estimator(model, photos[:1]).picture, expected[0], atol=1e-6)
+    drawn = AugmentationDisplay.from_estimator(model, photos[:3], y[:3]).pictures["as it is"]
+    np.testing.assert_allclose(drawn, expected[:3], atol=1e-6)
     embedded = EmbeddingDisplay.from_estimator(model, photos, y, method="pca")
     np.testing.assert_allclose(embedded.pictures, expected, atol=1e-6)
     assert len(EmbeddingDisplay.from_estimator(model, photos, y, method="pca", max_images=9).points) == 9

@@ -18,7 +18,7 @@ from fmnist_sk._data.ranges import learn_pixels
 from fmnist_sk._runtime.parameters import check_count
 from fmnist_sk.augmentation import compile_augmentation
 from fmnist_sk.classifier import ImageClassifier
-from fmnist_sk.inspection import FeatureExtractor, classifier_of
+from fmnist_sk.inspection import FeatureExtractor, classifier_of, through
 from fmnist_sk.plotting._base import (
     as_array,
     as_labels,
@@ -248,16 +248,18 @@ class AugmentationDisplay:
         """A few images X (n, ...) with labels y (n,), unchanged and in `n_draws` draws of the classifier's `augment`.
 
         `classifier` is an ImageClassifier or a Pipeline that ends in one, fitted or not; until it is fitted, the
-        images must have all classes that `augment` names. Stored copies (AugmentedCopies) are not drawn.
-        `random_state` makes the draws repeatable; `ax` is one matplotlib axes, whose
+        images must have all classes that `augment` names, and a Pipeline's other steps are left out. Stored copies
+        (AugmentedCopies) are not drawn. `random_state` makes the draws repeatable; `ax` is one matplotlib axes, whose
         area is divided. Raises TypeError for other estimators, ValueError for images or labels that do not fit.
         """
-        _, classifier = classifier_of(classifier, "classifier")
+        steps, classifier = classifier_of(classifier, "classifier")
         check_count(n_draws, "n_draws")
+        classes = getattr(classifier, "classes_", None)
+        X = X if classes is None else as_array(through(steps, X))
         rows = {"as it is": None, **{f"draw {i}": classifier.augment for i in range(1, n_draws + 1)}}
         shape = classifier.image_shape or getattr(classifier, "image_shape_", None)
-        return cls.from_augmenters(rows, X, y, classes=getattr(classifier, "classes_", None), ax=ax,
-                                   image_shape=shape if np.ndim(X) == 2 else None, random_state=random_state)
+        return cls.from_augmenters(rows, X, y, classes=classes, ax=ax, random_state=random_state,
+                                   image_shape=shape if np.ndim(X) == 2 else None)
 
     @classmethod
     def from_augmenters(cls, augmenters: Mapping[str, object], X: ArrayLike | Tensor, y: ArrayLike | Tensor, *,
@@ -265,8 +267,9 @@ class AugmentationDisplay:
                         ax=None) -> AugmentationDisplay:
         """Images X (n, ...) with labels y (n,) under a dict of augmentations, from name to what `augment=` accepts.
 
-        `classes` are all labels, of which the images may have only some; default: those of y. `image_shape` is (H, W) or (C, H, W) of flat rows that are not square; `random_state` makes the draws
-        repeatable; `ax` is one matplotlib axes, whose area is divided.
+        `classes` are all labels, of which the images may have only some; default: those of y. `image_shape` is (H, W)
+        or (C, H, W) of flat rows that are not square; `random_state` makes the draws repeatable; `ax` is one matplotlib
+        axes, whose area is divided.
 
         Raises TypeError for values that are not augmenters, ValueError for images or labels that do not fit.
         """

@@ -210,7 +210,8 @@ class ReliabilityDisplay:
         confidence = y_proba.max(1)
         right = class_codes(y_true, classes, "y_true") == y_proba.argmax(1)
         inner_edges = np.linspace(0, 1, n_bins + 1)[1:-1]
-        bins, codes, count = np.unique(np.searchsorted(inner_edges, confidence), return_inverse=True, return_counts=True)
+        of_images = np.searchsorted(inner_edges, confidence)
+        bins, codes, count = np.unique(of_images, return_inverse=True, return_counts=True)
         mean, accuracy = (np.bincount(codes, values) / count for values in (confidence, right))
         return cls(mean, accuracy, count, n_bins, bins).plot(ax)
 

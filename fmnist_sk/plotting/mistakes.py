@@ -125,8 +125,8 @@ class ConfusionDisplay:
         true, predicted = class_codes(y_true, classes, "y_true"), class_codes(y_pred, classes, "y_pred")
         matrix = confusion_matrix(true, predicted, labels=range(len(classes)))
         wrong = matrix - np.diag(matrix.diagonal())
-        cells = [divmod(int(cell), len(classes)) for cell in np.argsort(-wrong, axis=None, kind="stable")[:n_confusions]]
-        cells = [cell for cell in cells if wrong[cell]]
+        most = np.argsort(-wrong, axis=None, kind="stable")[:n_confusions]
+        cells = [cell for cell in (divmod(int(index), len(classes)) for index in most) if wrong[cell]]
         rows = [np.flatnonzero((true == i) & (predicted == j))[:n_images] for i, j in cells]
         shown = pictures(take(X, np.concatenate(rows)), image_shape) if cells else np.empty(0)      # in one gray scale
         parts = np.split(shown, np.cumsum([len(part) for part in rows])[:-1])
