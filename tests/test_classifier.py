@@ -145,6 +145,16 @@ def test_a_network_may_view_its_maps_as_rows(channels, tiny_images, tmp_path):
         other.partial_fit(X, y)
 
 
+def test_only_arguments_that_a_function_names_are_filled_in(tiny_images):
+    def make(n_classes, *, weights=None, **settings):
+        assert settings == {"hidden": 4}
+        return PatchNet(1, n_classes, **settings)
+
+    X, y = tiny_images()
+    model = net(module=make, max_epochs=1).set_params(module__hidden=4).fit(X, y)
+    assert model.module_.network[2].out_features == 4
+
+
 def test_optimizer_may_be_a_class_and_weights_alone_decay(tiny_images):
     X, y = tiny_images()
     classifier = net(optimizer=torch.optim.NAdam, weight_decay=0.1, max_epochs=1).fit(X, y)
