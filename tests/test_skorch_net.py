@@ -596,14 +596,15 @@ def test_the_same_pixels_in_another_type_train_the_same_network(tiny_images):
                                   conv().fit(thirds[::-1], y[::-1]).predict_proba(thirds))
 
 
-def test_a_network_that_ends_in_a_softmax_is_warned_of(tiny_images):
+@pytest.mark.parametrize("criterion", ["cross_entropy", nn.NLLLoss])
+def test_a_network_that_ends_in_a_softmax_is_warned_of(criterion, tiny_images):
     class Soft(nn.Sequential):
         def __init__(self, n_classes):
             super().__init__(nn.Flatten(), nn.LazyLinear(n_classes), nn.Softmax(1))
 
     X, y = tiny_images()
     with pytest.warns(UserWarning, match="module must return logits, but it returns probabilities"):
-        net(module=Soft, max_epochs=1).fit(X, y)
+        net(module=Soft, criterion=criterion, max_epochs=1).fit(X, y)
 
 
 def test_the_picture_of_a_fitted_net_shows_its_own_attributes_only(tiny_images):

@@ -43,7 +43,7 @@ from fmnist_sk.losses import CrossEntropy, FocalLoss, SigmoidLoss
 from fmnist_sk.schedules import as_schedule
 
 MAX_PADDED_SIDE = 256       # flat rows are padded to a network's smallest image up to this size
-ADDS_SOFTMAX = CrossEntropy, FocalLoss, SigmoidLoss, nn.CrossEntropyLoss
+ADDS_SOFTMAX = CrossEntropy, FocalLoss, SigmoidLoss, nn.CrossEntropyLoss, nn.NLLLoss
 
 
 @dataclass(frozen=True)
