@@ -475,9 +475,11 @@ def test_skorch_doctor_examines_colour_images_with_text_labels(fitted_before, ti
     assert examined.fit(X, y).score(X, y) > 0.5
 
 
-def test_a_net_that_was_built_before_its_data_came_is_as_any_other(tiny_images):
+@pytest.mark.parametrize("architecture", ["4C3-8N", "18W3-8N"])
+def test_a_net_that_was_built_before_its_data_came_is_as_any_other(architecture, tiny_images):
     X, y = tiny_images([3, 7], size=12)
-    early, usual = (conv(max_epochs=1).initialize(), conv(max_epochs=1))
+    early, usual = (conv(architecture=architecture, max_epochs=1).initialize(),
+                    conv(architecture=architecture, max_epochs=1))
     for each in (early, usual):
         each.partial_fit(X, y)
     np.testing.assert_array_equal(early.predict_proba(X), usual.predict_proba(X))

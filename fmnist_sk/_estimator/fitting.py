@@ -182,6 +182,8 @@ def _prepare_network(net: SkorchNet, images: LabelledImages, restart: bool, is_f
     if not restart:
         if is_first and hasattr(net.module_, "standardize"):
             net.module_.standardize.learn(torch.tensor(net._encoder.mean), torch.tensor(net._encoder.std))
+        if is_first:
+            _whiten(net, images)
         if not any(True for _ in net.criterion_.parameters()):
             net.initialize_criterion()             # it may have been changed
         return
@@ -202,6 +204,7 @@ def _whiten(net: SkorchNet, images: LabelledImages) -> None:
     layers = {name: layer for name, layer in net.module_.named_modules() if isinstance(layer, Whitening)}
     if layers:
         # From 1,000 images, in an arbitrary order.
+        net._set_training(False)
         with torch.no_grad(), Hooks(dict(layers)) as seen, enough_memory(net):
             net.infer(images.batch(slice(0, 1000))[0])
         for name, (given, _) in seen.items():
