@@ -164,8 +164,19 @@ def test_optimizer_may_be_a_class_and_weights_alone_decay(tiny_images):
     assert decay == {True: 0.1, False: 0.0}
     sgd = net(optimizer="sgd", max_epochs=1, momentum=0.8).fit(X, y).optimizer_
     assert (sgd.defaults["momentum"], sgd.defaults["nesterov"]) == (0.8, True)
-    grouped = net(max_epochs=1).set_params(optimizer__param_groups=[("network.2.*", {"lr": 0.5})]).fit(X, y)
-    assert [group["lr"] for group in grouped.optimizer_.param_groups] == [0.5, 0.01]
+
+
+@pytest.mark.parametrize(("decay_biases", "settings", "expected"), [
+    (False, {}, [(0.5, 0.1, 2), (0.01, 0.1, 2), (0.5, 0.0, 1), (0.01, 0.0, 1)]),
+    (True, {}, [(0.5, 0.1, 2), (0.5, 0.1, 1), (0.01, 0.1, 2), (0.01, 0.1, 1)]),
+    (False, {"weight_decay": 0.3}, [(0.5, 0.3, 2), (0.5, 0.3, 1), (0.01, 0.1, 2), (0.01, 0.0, 1)]),
+])
+def test_biases_of_groups_do_not_decay_either(decay_biases, settings, expected, tiny_images):
+    X, y = tiny_images()
+    model = net(max_epochs=1, weight_decay=0.1, decay_biases=decay_biases).set_params(
+        optimizer__param_groups=[("network.2.*", {"lr": 0.5, **settings})]).fit(X, y)
+    assert [(group["lr"], group["weight_decay"], parameter.ndim) for group in model.optimizer_.param_groups
+            for parameter in group["params"]] == expected
 
 
 def test_trimmed_for_prediction_it_still_predicts(tiny_images):

@@ -536,7 +536,7 @@ def test_rates_of_groups_of_parameters_stay_the_users(tiny_images):
     X, y = tiny_images()
     fitted = conv().set_params(optimizer__param_groups=[("*bias", {"lr": 0.1})]).fit(X, y)
     fitted.set_params(**fitted.get_params(deep=False))
-    assert [group["lr"] for group in fitted.optimizer_.param_groups] == [0.1, fitted.lr]
+    assert [group["lr"] for group in fitted.optimizer_.param_groups] == [0.1, fitted.lr, fitted.lr]
 
 class Hidden(nn.Sequential):
     def __init__(self, in_channels, n_classes, hidden=8):
