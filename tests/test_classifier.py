@@ -2,6 +2,7 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from estimators import PatchNet, net
@@ -79,6 +80,16 @@ def test_class_weight_moves_predictions(tiny_images):
     assert (heavy.predict(X) == "a").mean() > 0.8
     with pytest.raises(ValueError, match=r"class_weight must name labels that occur in y .*'a', 'b'.*, got .*'c'"):
         net(class_weight={"c": 1}).fit(X, y)
+
+
+@pytest.mark.parametrize("unit", ["D", "s", "ns"])
+def test_class_weight_takes_dates_in_any_form(unit, tiny_images):
+    X, y = tiny_images([0, 1], n=40)
+    days = np.array(["2020-01-01", "2020-01-02"], dtype=f"datetime64[{unit}]")
+    usual = net(class_weight={1: 5.0}, max_epochs=1).fit(X, y).predict_proba(X)
+    for label in (days[1], np.datetime64("2020-01-02"), pd.Timestamp("2020-01-02"), days.tolist()[1]):
+        found = net(class_weight={label: 5.0}, max_epochs=1).fit(X, days[y]).predict_proba(X)
+        np.testing.assert_array_equal(found, usual)
 
 
 def test_balanced_is_the_inverse_frequency(tiny_images):

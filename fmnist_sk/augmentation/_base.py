@@ -19,7 +19,7 @@ from torch import Tensor
 from fmnist_sk._data.checks import as_tensor, check_pixels
 from fmnist_sk._data.containers import like
 from fmnist_sk._data.images import Batch
-from fmnist_sk._data.labels import encode_labels
+from fmnist_sk._data.labels import encode_labels, positions_of
 from fmnist_sk._data.ranges import PixelRange, learn_pixels
 from fmnist_sk._data.shapes import check_image_shape, shape_of_images
 from fmnist_sk._runtime.parameters import Estimator
@@ -134,17 +134,15 @@ def class_selection(transformer: BaseEstimator, only: Collection | None, exclude
     if classes is None:
         raise ValueError(f"{type(transformer).__name__} has only={only!r}, exclude={exclude!r} and needs y, the "
                          "labels, got y=None.")
-    for name, labels in (("only", only), ("exclude", exclude)):
-        absent = [] if labels is None else [label for label in labels if label not in classes.tolist()]
-        if absent:
-            raise ValueError(f"{name} must name labels that occur in y ({classes.tolist()}), got {name}={labels!r}.")
-    allowed = np.ones(len(classes), bool) if only is None else np.isin(classes, list(only))
+    allowed = torch.full((len(classes),), only is None)
+    if only is not None:
+        allowed[positions_of(only, classes, "only")] = True
     if exclude is not None:
-        allowed &= ~np.isin(classes, list(exclude))
+        allowed[positions_of(exclude, classes, "exclude")] = False
     if not allowed.any():
         raise ValueError(f"only and exclude must leave a class of y ({classes.tolist()}), got only={only!r}, "
                          f"exclude={exclude!r}.")
-    return torch.from_numpy(allowed)
+    return allowed
 
 
 def check_range(transformer: BaseEstimator, name: str, rule: str, low: float, high: float) -> None:
