@@ -284,7 +284,9 @@ class ImageClassifier(SkorchNet):
         """Train the network on images X (n, ...) with labels y (n,).
 
         sample_weight : (n,) non-negative, optional
-            Whole numbers act as repetitions, zero leaves an image out, other numbers are factors of the loss.
+            Whole numbers act as repetitions, unless these make more than four times as many images as X has; then,
+            and if there are other numbers, weights are factors of the loss, divided by their mean. Zero leaves an
+            image out.
 
         Raises ValueError or TypeError for parameters, images, labels or weights that cannot be used, and ValueError
         if the loss becomes infinite or NaN. After that, and after Ctrl-C (KeyboardInterrupt), the weights are those of
