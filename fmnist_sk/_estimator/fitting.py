@@ -22,13 +22,14 @@ from fmnist_sk._data.encoder import (
 )
 from fmnist_sk._data.images import LabelledImages
 from fmnist_sk._data.statistics import content_hashes
-from fmnist_sk._estimator.parts import network_builder, new_seed
+from fmnist_sk._estimator.parts import network_builder
 from fmnist_sk._estimator.skorch import SkorchNet, own_hooks
 from fmnist_sk._estimator.teacher import Teacher
 from fmnist_sk._network.build import become, ends_in_softmax
 from fmnist_sk._network.criterion import probabilities_of
 from fmnist_sk._network.generators import MIN_ROWS, Generators
 from fmnist_sk._network.layers import Whitening, in_memory_format
+from fmnist_sk._network.random import new_seed
 from fmnist_sk._network.tracing import Hooks
 from fmnist_sk._runtime.device import choose_device
 from fmnist_sk._runtime.memory import enough_memory

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -22,6 +21,7 @@ from fmnist_sk._data.images import Batch
 from fmnist_sk._data.labels import encode_labels, positions_of
 from fmnist_sk._data.ranges import PixelRange, learn_pixels
 from fmnist_sk._data.shapes import check_image_shape, shape_of_images
+from fmnist_sk._network.random import new_seed
 from fmnist_sk._runtime.parameters import Estimator
 from fmnist_sk._runtime.sklearn_callbacks import CallbackSupportMixin, one_task, with_callbacks
 
@@ -103,8 +103,9 @@ class RandomTransformer(OneToOneFeatureMixin, TransformerMixin, Augmenter):
                 return X if pixels is X else like(X, pixels)
             tensor = as_tensor(pixels)
             images = as_images(tensor, self.image_shape)
+            generator = torch.Generator(images.device).manual_seed(new_seed(self.random_state))
             drawn = draw_once([(self, class_selection(self, self.only, self.exclude, classes))], images, codes,
-                              new_generator(self.random_state, images.device))
+                              generator)
             return like(X, drawn.reshape(tensor.shape))
 
     def transform(self, X: ArrayLike | Tensor) -> Any:
@@ -162,11 +163,6 @@ def as_images(X: Tensor, image_shape: tuple[int, ...] | None) -> Tensor:
     if shape is None:
         raise ValueError(f"image_shape must say how rows of {X.shape[1]} values form an image, got None.")
     return X.reshape(len(X), *shape)
-
-
-def new_generator(random_state: int | np.random.RandomState | None, device: torch.device) -> torch.Generator:
-    """A generator on the device, seeded from `random_state`."""
-    return torch.Generator(device).manual_seed(int(check_random_state(random_state).randint(2**31 - 1)))
 
 
 def draw_once(steps: list[tuple[RandomTransformer, Tensor | None]], images: Tensor, codes: Tensor | None,
