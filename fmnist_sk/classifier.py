@@ -89,8 +89,8 @@ class ImageClassifier(SkorchNet):
     criterion : {"cross_entropy", "focal", "sigmoid", "softmax_of_sigmoid", "mse"}, nn.Module class or instance
         The loss; see `CrossEntropy` and the other losses. Its settings are ``criterion__*`` (in grids, `set_params`).
         A module takes logits (n, n_classes) and class codes (n,), or with MixUp or CutMix class shares (n, n_classes),
-        and has an attribute `reduction`, which training sets. Its method `probabilities`, if any, turns logits into
-        probabilities; otherwise softmax does.
+        and has an attribute `reduction`, which training sets; nn.NLLLoss gets the logits' log-softmax. Its method
+        `probabilities`, if any, turns logits into probabilities; otherwise softmax does.
     label_smoothing : float
         Share of every target, from 0 to below 1, that is spread over all classes (Szegedy et al., 2016,
         https://arxiv.org/abs/1512.00567). Applies to named losses and to classes that accept it; an instance keeps its
@@ -285,7 +285,9 @@ class ImageClassifier(SkorchNet):
         """Train the network on images X (n, ...) with labels y (n,).
 
         sample_weight : (n,) non-negative, optional
-            Whole numbers act as repetitions, zero leaves an image out, other numbers are factors of the loss.
+            Whole numbers act as repetitions, unless these make more than four times as many images as X has; then,
+            and if there are other numbers, weights are factors of the loss, divided by their mean. Zero leaves an
+            image out.
 
         Raises ValueError or TypeError for parameters, images, labels or weights that cannot be used, and ValueError
         if the loss becomes infinite or NaN. After that, and after Ctrl-C (KeyboardInterrupt), the weights are those of

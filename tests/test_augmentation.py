@@ -1,5 +1,6 @@
 """The random transformers' common part: to which images they are applied, how often, and their two uses."""
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from augmented import N, draw, pixel_range, some_images
@@ -44,6 +45,14 @@ def test_classes_are_named_by_the_users_labels(name):
     for parameter in ("only", "exclude"):
         with pytest.raises(ValueError, match=rf"{parameter} must name labels that occur in y \(\['bag', 'coat', 'sh"):
             changed(small(name, **{parameter: ["Shoe"]}))
+
+
+def test_classes_may_be_dates():
+    days, codes = np.array(["2020-01-01", "2020-01-02"], dtype="datetime64[ns]"), np.arange(20) % 2
+    X = some_images(20).numpy()
+    for choice in ({"only": [days[1]]}, {"exclude": [pd.Timestamp(days[0])]}):
+        Y = RandomHorizontalFlip(p=1, **choice).fit_transform(X, days[codes])
+        np.testing.assert_array_equal((Y != X).any((1, 2, 3)), codes == 1)
 
 
 def applications(augment, monkeypatch, classes, codes):

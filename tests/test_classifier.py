@@ -2,6 +2,7 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from estimators import PatchNet, net
@@ -83,6 +84,16 @@ def test_class_weight_moves_predictions(tiny_images):
         net(class_weight={"c": 1}).fit(X, y)
 
 
+@pytest.mark.parametrize("unit", ["D", "s", "ns"])
+def test_class_weight_takes_dates_in_any_form(unit, tiny_images):
+    X, y = tiny_images([0, 1], n=40)
+    days = np.array(["2020-01-01", "2020-01-02"], dtype=f"datetime64[{unit}]")
+    usual = net(class_weight={1: 5.0}, max_epochs=1).fit(X, y).predict_proba(X)
+    for label in (days[1], np.datetime64("2020-01-02"), pd.Timestamp("2020-01-02"), days.tolist()[1]):
+        found = net(class_weight={label: 5.0}, max_epochs=1).fit(X, days[y]).predict_proba(X)
+        np.testing.assert_array_equal(found, usual)
+
+
 def test_balanced_is_the_inverse_frequency(tiny_images):
     X, y = tiny_images([0, 1], n=40)
     y[:30] = 0
@@ -147,6 +158,16 @@ def test_a_network_may_view_its_maps_as_rows(channels, tiny_images, tmp_path):
         other.partial_fit(X, y)
 
 
+def test_only_arguments_that_a_function_names_are_filled_in(tiny_images):
+    def make(n_classes, *, weights=None, **settings):
+        assert settings == {"hidden": 4}
+        return PatchNet(1, n_classes, **settings)
+
+    X, y = tiny_images()
+    model = net(module=make, max_epochs=1).set_params(module__hidden=4).fit(X, y)
+    assert model.module_.network[2].out_features == 4
+
+
 def test_optimizer_may_be_a_class_and_weights_alone_decay(tiny_images):
     X, y = tiny_images()
     classifier = net(optimizer=torch.optim.NAdam, weight_decay=0.1, max_epochs=1).fit(X, y)
@@ -156,8 +177,19 @@ def test_optimizer_may_be_a_class_and_weights_alone_decay(tiny_images):
     assert decay == {True: 0.1, False: 0.0}
     sgd = net(optimizer="sgd", max_epochs=1, momentum=0.8).fit(X, y).optimizer_
     assert (sgd.defaults["momentum"], sgd.defaults["nesterov"]) == (0.8, True)
-    grouped = net(max_epochs=1).set_params(optimizer__param_groups=[("network.2.*", {"lr": 0.5})]).fit(X, y)
-    assert [group["lr"] for group in grouped.optimizer_.param_groups] == [0.5, 0.01]
+
+
+@pytest.mark.parametrize(("decay_biases", "settings", "expected"), [
+    (False, {}, [(0.5, 0.1, 2), (0.01, 0.1, 2), (0.5, 0.0, 1), (0.01, 0.0, 1)]),
+    (True, {}, [(0.5, 0.1, 2), (0.5, 0.1, 1), (0.01, 0.1, 2), (0.01, 0.1, 1)]),
+    (False, {"weight_decay": 0.3}, [(0.5, 0.3, 2), (0.5, 0.3, 1), (0.01, 0.1, 2), (0.01, 0.0, 1)]),
+])
+def test_biases_of_groups_do_not_decay_either(decay_biases, settings, expected, tiny_images):
+    X, y = tiny_images()
+    model = net(max_epochs=1, weight_decay=0.1, decay_biases=decay_biases).set_params(
+        optimizer__param_groups=[("network.2.*", {"lr": 0.5, **settings})]).fit(X, y)
+    assert [(group["lr"], group["weight_decay"], parameter.ndim) for group in model.optimizer_.param_groups
+            for parameter in group["params"]] == expected
 
 
 def test_trimmed_for_prediction_it_still_predicts(tiny_images):

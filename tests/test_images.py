@@ -32,6 +32,27 @@ def test_small_flat_rows_are_padded_small_images_raise():
     assert deep.fit(rng.random((20, 18, 18)), y).image_shape_ == (1, 18, 18)
 
 
+class Table:
+    """A frame that knows its shape but not its number of dimensions, as those of polars."""
+
+    def __init__(self, values):
+        self.values, self.shape = values, values.shape
+        self.columns = [f"pixel{i}" for i in range(values.shape[1])]
+
+    def __len__(self):
+        return len(self.values)
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.values, dtype=dtype)
+
+
+def test_frames_of_any_kind_are_fitted_and_predicted(tiny_images):
+    X, y = tiny_images()
+    table = Table(X.reshape(60, 64))
+    model = net(max_epochs=1).fit(table, y)
+    np.testing.assert_array_equal(model.predict_proba(table), model.predict_proba(X))
+
+
 def test_warns_when_asked_about_another_range_of_values(tiny_images, recwarn):
     X, y = tiny_images()
     raw, scaled = net(max_epochs=1).fit(X, y), net(max_epochs=1).fit(X / 255.0, y)

@@ -333,6 +333,14 @@ def test_a_module_may_be_the_loss(criterion, tiny_images):
     repr(net)
 
 
+def test_nllloss_gets_log_probabilities(tiny_images):
+    X, y = tiny_images()
+    usual, other = (small("ConvNetClassifier", criterion=kind, max_epochs=2).fit(X, y)
+                    for kind in (nn.CrossEntropyLoss, nn.NLLLoss))
+    np.testing.assert_allclose(other.history_[:, "train_loss"], usual.history_[:, "train_loss"], rtol=1e-5)
+    np.testing.assert_allclose(other.predict_proba(X), usual.predict_proba(X), atol=1e-5)
+
+
 def test_a_loss_without_reduction_takes_no_weights(tiny_images):
     class Plain(nn.Module):
         def forward(self, logits, codes):

@@ -190,6 +190,21 @@ def test_another_scale_is_warned_of_also_for_one_image(fitted, given, fashion):
     assert sum(warns(model, image[None] * given) for image in new[:200]) >= 190
 
 
+@pytest.mark.parametrize(("fitted", "given"), [(1, 1 / 255), (1 / 255, 1), (1 / 127.5, 1)])
+def test_another_scale_is_warned_of_also_for_drawings_that_are_mostly_background(fitted, given):
+    X = np.zeros((200, 28, 28), np.float32)
+    X[:, 8:20, 8:20] = np.random.default_rng(0).integers(1, 256, (200, 12, 12))         # 18 % of the pixels
+    offset = -1 if fitted == 1 / 127.5 else 0
+    model = net(max_epochs=1).fit(X * fitted + offset, np.arange(200) % 2)
+    broken = np.zeros((1, 28, 28), np.float32)
+    broken[0, 3, 3] = 1e4
+    for images in (X, X[:1]):
+        assert warns(model, images * given) == 1
+        assert warns(model, images * fitted + offset) == 0
+    assert warns(model, broken * fitted + offset) == 0
+    assert warns(model, broken[:, ::-1] + X[:1] * fitted + offset) == 0
+
+
 @real_data
 def test_no_warning_for_dark_images_and_for_images_that_are_nearly_all_background(fashion):
     X, y, new = fashion

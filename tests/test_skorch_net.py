@@ -475,9 +475,11 @@ def test_skorch_doctor_examines_colour_images_with_text_labels(fitted_before, ti
     assert examined.fit(X, y).score(X, y) > 0.5
 
 
-def test_a_net_that_was_built_before_its_data_came_is_as_any_other(tiny_images):
+@pytest.mark.parametrize("architecture", ["4C3-8N", "18W3-8N"])
+def test_a_net_that_was_built_before_its_data_came_is_as_any_other(architecture, tiny_images):
     X, y = tiny_images([3, 7], size=12)
-    early, usual = (conv(max_epochs=1).initialize(), conv(max_epochs=1))
+    early, usual = (conv(architecture=architecture, max_epochs=1).initialize(),
+                    conv(architecture=architecture, max_epochs=1))
     for each in (early, usual):
         each.partial_fit(X, y)
     np.testing.assert_array_equal(early.predict_proba(X), usual.predict_proba(X))
@@ -534,7 +536,7 @@ def test_rates_of_groups_of_parameters_stay_the_users(tiny_images):
     X, y = tiny_images()
     fitted = conv().set_params(optimizer__param_groups=[("*bias", {"lr": 0.1})]).fit(X, y)
     fitted.set_params(**fitted.get_params(deep=False))
-    assert [group["lr"] for group in fitted.optimizer_.param_groups] == [0.1, fitted.lr]
+    assert [group["lr"] for group in fitted.optimizer_.param_groups] == [0.1, fitted.lr, fitted.lr]
 
 class Hidden(nn.Sequential):
     def __init__(self, in_channels, n_classes, hidden=8):
@@ -596,14 +598,15 @@ def test_the_same_pixels_in_another_type_train_the_same_network(tiny_images):
                                   conv().fit(thirds[::-1], y[::-1]).predict_proba(thirds))
 
 
-def test_a_network_that_ends_in_a_softmax_is_warned_of(tiny_images):
+@pytest.mark.parametrize("criterion", ["cross_entropy", nn.NLLLoss])
+def test_a_network_that_ends_in_a_softmax_is_warned_of(criterion, tiny_images):
     class Soft(nn.Sequential):
         def __init__(self, n_classes):
             super().__init__(nn.Flatten(), nn.LazyLinear(n_classes), nn.Softmax(1))
 
     X, y = tiny_images()
     with pytest.warns(UserWarning, match="module must return logits, but it returns probabilities"):
-        net(module=Soft, max_epochs=1).fit(X, y)
+        net(module=Soft, criterion=criterion, max_epochs=1).fit(X, y)
 
 
 def test_the_picture_of_a_fitted_net_shows_its_own_attributes_only(tiny_images):

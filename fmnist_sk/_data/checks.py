@@ -46,7 +46,7 @@ def check_pixels(estimator: BaseEstimator, X: Any, y: Any = None, *, reset: bool
     check_unmasked(X, "X")
     if isinstance(X, pd.DataFrame) and X.shape[1] == 0:
         raise ValueError(_NO_PIXELS.format(X.shape))
-    whole = np.shape(X) if getattr(X, "ndim", 2) > 2 else None
+    whole = np.shape(X) if _ndim(X) > 2 else None
     try:
         flat = np.asarray(X).reshape(whole[0], math.prod(whole[1:])) if whole else X
         with np.errstate(over="ignore"):          # too large for float32: infinity, which is refused below
@@ -88,6 +88,11 @@ def _as_container(X: Any) -> Any:
         raise ValueError(_NO_ARRAY.format(type(X).__name__, error)) from error
 
 
+def _ndim(X: Any) -> int:
+    """Number of dimensions; some tables know their columns alone."""
+    return len(X.shape) if hasattr(X, "shape") else 2
+
+
 def _check_types(X: Any) -> None:
     """Raise ValueError for types of values that are not real numbers; objects are tried later."""
     for dtype in X.dtypes if isinstance(X, pd.DataFrame) else [getattr(X, "dtype", None)]:
@@ -100,7 +105,7 @@ def _check_types(X: Any) -> None:
 
 def _check_dimensions(X: Any, given: Any, named: tuple[int, ...]) -> None:
     """Raise ValueError for wrong dimensions; `given` is the user's X, `named` a shape of images that is right."""
-    ndim = getattr(X, "ndim", 2)
+    ndim = _ndim(X)
     if not 2 <= ndim <= 4:
         got = f"shape {tuple(X.shape)}" if ndim else f"X={given!r:.100}"
         advice = " Reshape your data, with X.reshape(1, -1) if it is one image." if ndim == 1 else ""

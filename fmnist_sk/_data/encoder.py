@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fmnist_sk._data.checks import as_tensor, check_pixels
 from fmnist_sk._data.images import Images, LabelledImages
-from fmnist_sk._data.labels import encode_labels
+from fmnist_sk._data.labels import encode_labels, positions_of
 from fmnist_sk._data.ranges import PixelRange, PixelStatistics, learn_pixels, value_range
 from fmnist_sk._data.shapes import check_image_shape, check_same_shape, shape_of_images, square_shape, to_images
 from fmnist_sk._data.shared import SharedImages
@@ -217,13 +217,13 @@ class ImageEncoder:
         if class_weight is None:
             return weights, None
         if isinstance(class_weight, dict):
-            known = self.classes.tolist()
             for label, value in class_weight.items():
                 if not isinstance(value, (int, float, np.number)) or not 0 <= value <= torch.finfo(torch.float32).max:
                     raise ValueError(f"class_weight must hold finite numbers >= 0, got {label!r}: {value!r}.")
-            if unknown := [label for label in class_weight if label not in known]:
-                raise ValueError(f"class_weight must name labels that occur in y ({known}), got {unknown}.")
-            factors = codes.new_tensor([float(class_weight.get(label, 1)) for label in known], dtype=torch.float32)
+            factors = torch.ones(len(self.classes), device=codes.device)
+            for position, value in zip(positions_of(class_weight, self.classes, "class_weight"),
+                                       class_weight.values(), strict=True):
+                factors[position] = float(value)
         else:
             counted = None if weights is None else weights[rows].cpu()      # CUDA's own sum is not deterministic
             counts = torch.bincount(codes[rows].cpu(), counted, minlength=len(self.classes)).float()

@@ -1,7 +1,7 @@
 """Labels as users pass them: their codes, and names for them."""
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,21 @@ def _shape_of(y: Any) -> tuple[int, ...]:
         return tuple(y.shape if hasattr(y, "shape") else np.asarray(y).shape)
     except (TypeError, ValueError, RuntimeError):      # such as of lists of different lengths
         return ()
+
+
+def positions_of(labels: Collection, classes: np.ndarray, parameter: str) -> list[int]:
+    """Where labels that a user names stand in `classes`. Raise ValueError naming the parameter for unknown ones.
+
+    They are compared one by one, because equal dates of NumPy, pandas and Python have different hashes.
+    """
+    forms, found = list(zip(classes, classes.tolist(), strict=True)), []
+    for label in labels:
+        position = next((position for position, form in enumerate(forms) if label in form), None)
+        if position is None:
+            raise ValueError(f"{parameter} must name labels that occur in y ({classes.tolist()}), got "
+                             f"{parameter}={labels!r}.")
+        found.append(position)
+    return found
 
 
 def one_each(names: Any, n: int, parameter: str, what: str) -> list[str]:

@@ -13,7 +13,10 @@ from fmnist_sk._data.statistics import CHUNK
 SAMPLE = 2**20          # largest number of values in a sample of images ...
 MOST_IMAGES = 1000      # ... and images: enough to tell a range or a background
 RARE = 0.01             # share of a sample's values on either side that lie outside the usual range
-MOST_OUTSIDE = 0.2      # share of values far outside the usual range from which images count as scaled differently
+FEW_OUTSIDE = 0.05      # share of values far outside the usual range up to which they are outliers
+# Share of the values that differ from the median from which images count as scaled differently. The median is the
+# background of drawings, which is 0 in many scales.
+MOST_OUTSIDE = 0.5
 
 
 class PixelRange(NamedTuple):
@@ -67,8 +70,9 @@ class PixelStatistics:
             return True
         if least - margin <= low and high <= most + margin:
             return False
-        outside = (values < least - margin) | (values > most + margin)
-        return outside.float().mean().item() > MOST_OUTSIDE
+        n_outside = ((values < least - margin) | (values > most + margin)).sum().item()
+        n_shown = (values != values.median()).sum().item()
+        return n_outside > max(MOST_OUTSIDE * n_shown, FEW_OUTSIDE * values.numel())
 
 
 @functools.lru_cache(maxsize=100)           # of so many fits, because the prediction of one image asks twice

@@ -42,7 +42,7 @@ def check_image_shape(image_shape: Sequence[int] | None, n_features: int | None 
 
 def shape_of_images(X: Any) -> tuple[int, int, int]:
     """(channels, height, width) of images X (n, height, width) or (n, channels, height, width)."""
-    channels, height, width = (1,) * (4 - X.ndim) + tuple(X.shape[1:])
+    channels, height, width = (1,) * (4 - len(X.shape)) + tuple(X.shape[1:])
     return channels, height, width
 
 
@@ -53,7 +53,7 @@ def check_same_shape(X: Any, shape: tuple[int, int, int]) -> None:
     is_one = given == shape or (shape[0] == 1 and given == shape[1:])
     if is_one and math.prod(given[1:]) != math.prod(shape) and not hasattr(X, "columns"):
         raise ValueError(f"{rule}, got one image of shape {given}: pass X[None].")
-    if X.ndim > 2 and shape_of_images(X) != shape:
+    if len(given) > 2 and shape_of_images(X) != shape:
         raise ValueError(f"{rule}, got {shape_of_images(X)}.")
 
 

@@ -22,13 +22,14 @@ from fmnist_sk._data.encoder import (
 )
 from fmnist_sk._data.images import LabelledImages
 from fmnist_sk._data.statistics import content_hashes
-from fmnist_sk._estimator.parts import network_builder, new_seed
+from fmnist_sk._estimator.parts import network_builder
 from fmnist_sk._estimator.skorch import SkorchNet, own_hooks
 from fmnist_sk._estimator.teacher import Teacher
 from fmnist_sk._network.build import become, ends_in_softmax
 from fmnist_sk._network.criterion import probabilities_of
 from fmnist_sk._network.generators import MIN_ROWS, Generators
 from fmnist_sk._network.layers import Whitening, in_memory_format
+from fmnist_sk._network.random import new_seed
 from fmnist_sk._network.tracing import Hooks
 from fmnist_sk._runtime.device import choose_device
 from fmnist_sk._runtime.memory import enough_memory
@@ -44,7 +45,7 @@ from fmnist_sk.losses import CrossEntropy, FocalLoss, SigmoidLoss
 from fmnist_sk.schedules import as_schedule
 
 MAX_PADDED_SIDE = 256       # flat rows are padded to a network's smallest image up to this size
-ADDS_SOFTMAX = CrossEntropy, FocalLoss, SigmoidLoss, nn.CrossEntropyLoss
+ADDS_SOFTMAX = CrossEntropy, FocalLoss, SigmoidLoss, nn.CrossEntropyLoss, nn.NLLLoss
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,8 @@ def _prepare_network(net: SkorchNet, images: LabelledImages, restart: bool, is_f
     if not restart:
         if is_first and hasattr(net.module_, "standardize"):
             net.module_.standardize.learn(torch.tensor(net._encoder.mean), torch.tensor(net._encoder.std))
+        if is_first:
+            _whiten(net, images)
         if not any(True for _ in net.criterion_.parameters()):
             net.initialize_criterion()             # it may have been changed
         return
@@ -207,6 +210,7 @@ def _whiten(net: SkorchNet, images: LabelledImages) -> None:
     layers = {name: layer for name, layer in net.module_.named_modules() if isinstance(layer, Whitening)}
     if layers:
         # From 1,000 images, in an arbitrary order.
+        net._set_training(False)
         with torch.no_grad(), Hooks(dict(layers)) as seen, enough_memory(net):
             net.infer(images.batch(slice(0, 1000))[0])
         for name, (given, _) in seen.items():

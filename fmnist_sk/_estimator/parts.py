@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils import check_random_state
 
 from fmnist_sk._data.encoder import ImageEncoder
 from fmnist_sk._data.shapes import check_image_shape
 from fmnist_sk._estimator.protocol import NetProtocol
 from fmnist_sk._network.build import NetworkBuilder
 from fmnist_sk._network.generators import Generators
+from fmnist_sk._network.random import new_seed
 from fmnist_sk._runtime.device import choose_device
 
 
@@ -30,10 +30,6 @@ def own_params(net: NetProtocol) -> dict[str, Any]:
     first: Any = next(base for base in reversed(kind.__mro__) if "__dataclass_fields__" in vars(base))
     of_all = {field.name for field in fields(first)}                # of ImageClassifier
     return {field.name: getattr(net, field.name) for field in fields(kind) if field.name not in of_all}
-
-
-def new_seed(random_state) -> int:
-    return int(check_random_state(random_state).randint(2**31 - 1))
 
 
 def prepare_unfitted(net: NetProtocol) -> tuple[ImageEncoder, Generators]:

@@ -108,8 +108,7 @@ class NetworkBuilder:
         offered = {"in_channels": image_shape[0], "n_classes": self.n_classes, "image_shape": image_shape,
                    **self.offered, **self.given}
         takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in accepted.values())
-        settings = {name: value for name, value in offered.items()
-                    if takes_all or name in accepted or name in self.given}
+        settings = {name: value for name, value in offered.items() if name in accepted or name in self.given}
         filled_in = " (in_channels, n_classes and image_shape are passed to constructors that name them; " \
             "set_params(module__...) sets other arguments)"
         if unknown := [name for name in self.given if name not in accepted and not takes_all]:

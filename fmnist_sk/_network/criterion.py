@@ -37,6 +37,8 @@ def build_criterion(criterion: str | type | nn.Module, given: dict[str, Any], la
 def batch_loss(criterion: nn.Module, logits: Tensor, codes: Tensor, X: Any = None, training: bool = False) -> Tensor:
     """Mean loss of logits (n, n_classes), with soft targets if images were mixed, weighted if there are weights.
 
+    nn.NLLLoss gets their log-softmax, as PyTorch defines it.
+
     X : a batch's mapping, whose "weights" and "targets" are used; anything else has none
     training : as in skorch's get_loss; the loss is the same in validation
     """
@@ -47,7 +49,8 @@ def batch_loss(criterion: nn.Module, logits: Tensor, codes: Tensor, X: Any = Non
                          f"with sample_weight or class_weight, got {criterion!r}.")
     criterion.reduction = "mean" if weights is None else "none"  # type: ignore[assignment]  # as losses have it
     try:
-        loss = criterion(logits, codes if targets is None else targets)
+        given = logits.log_softmax(1) if isinstance(criterion, nn.NLLLoss) else logits
+        loss = criterion(given, codes if targets is None else targets)
     except (RuntimeError, TypeError, IndexError, ValueError) as error:
         if isinstance(criterion, Loss):
             raise

@@ -55,13 +55,23 @@ class Whitening(nn.Module):
             raise ValueError(f"whitening must have an even number of maps up to {2 * size}, twice the values of a "
                              f"patch, got {maps}.")
         self.stride, self.padding = stride, padding
-        components = torch.eye(maps // 2, size).reshape(-1, in_channels, kernel, kernel)       # before any data
-        self.register_buffer("weight", torch.cat([components, -components]))
+        self.register_buffer("weight", self._initial(maps, in_channels, kernel))
+
+    @staticmethod
+    def _initial(maps: int, in_channels: int, kernel: int) -> Tensor:
+        """Weights before any data."""
+        components = torch.eye(maps // 2, in_channels * kernel**2).reshape(-1, in_channels, kernel, kernel)
+        return torch.cat([components, -components])
 
     @torch.no_grad()
     def learn(self, x: Tensor) -> None:
-        """Whiten images like x, (n, in_channels, height, width), which are inputs of this layer."""
+        """Whiten images like x, (n, in_channels, height, width), which are inputs of this layer.
+
+        Weights other than the initial ones, which were loaded before, stay.
+        """
         n_maps, in_channels, kernel, _ = self.weight.shape
+        if not torch.equal(self.weight, self._initial(n_maps, in_channels, kernel).to(self.weight)):
+            return
         size, n_patches = in_channels * kernel**2, 0
         products = torch.zeros(size, size, dtype=torch.float64, device=x.device)
         for images in x.split(32):                                  # all patches at once would take much memory

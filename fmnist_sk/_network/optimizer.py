@@ -39,16 +39,10 @@ def build_optimizer(optimizer: str | type[torch.optim.Optimizer], named: Named, 
         if takes_fused and named[0][1].device.type in ("cpu", "cuda"):
             settings = {"fused": all(p.is_floating_point() for _, p in named), **settings}     # one kernel a step
     decays = "weight_decay" in inspect.signature(optimizer).parameters
-    groups: list[dict[str, Any]]
-    if "param_groups" in settings:
-        settings = dict(settings)
-        groups = _groups_by_name(named, settings.pop("param_groups"))
-    elif decays and not decay_biases:
-        groups = [{"params": [p for _, p in named if p.ndim > 1]},
-                  {"params": [p for _, p in named if p.ndim <= 1], "weight_decay": 0.0}]
-    else:
-        groups = [{"params": [p for _, p in named]}]
-    groups = [group for group in groups if group["params"]]
+    settings = dict(settings)
+    groups = [group for group in _groups_by_name(named, settings.pop("param_groups", ())) if group["params"]]
+    if decays and not decay_biases:
+        groups = _without_decay_of_biases(groups)
     defaults = {"lr": lr, "weight_decay": weight_decay} if decays else {"lr": lr}
     try:
         return optimizer(groups, **{**defaults, **settings})
@@ -69,6 +63,24 @@ def _groups_by_name(named: Named, patterns: Any) -> list[dict[str, Any]]:
         raise ValueError("optimizer__param_groups must be a list of pairs (pattern of names, settings), got "
                          f"{patterns!r}.") from error
     return [*groups, others]
+
+
+def _without_decay_of_biases(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The groups with biases and normalisation parameters apart, at the end, which do not decay.
+
+    A group that sets weight_decay itself stays whole.
+    """
+    apart = []
+    for group in groups:
+        biases = [p for p in group["params"] if p.ndim <= 1]
+        if biases and "weight_decay" not in group:
+            exempt = {**group, "params": biases, "weight_decay": 0.0}
+            group["params"] = [p for p in group["params"] if p.ndim > 1]
+            if group["params"]:
+                apart.append(exempt)
+            else:
+                group |= exempt
+    return [*groups, *apart]
 
 
 def set_option(groups: list[dict[str, Any]], name: str, value: float, decay_biases: bool) -> None:

@@ -3,9 +3,16 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import torch
+from sklearn.utils import check_random_state
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+
+
+def new_seed(random_state: int | np.random.RandomState | None) -> int:
+    """The seed of a generator, drawn from a parameter `random_state`."""
+    return int(check_random_state(random_state).randint(2**31 - 1))
 
 
 class Dropout(nn.Dropout):

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -19,9 +18,10 @@ from torch import Tensor
 from fmnist_sk._data.checks import as_tensor, check_pixels
 from fmnist_sk._data.containers import like
 from fmnist_sk._data.images import Batch
-from fmnist_sk._data.labels import encode_labels
+from fmnist_sk._data.labels import encode_labels, positions_of
 from fmnist_sk._data.ranges import PixelRange, learn_pixels
 from fmnist_sk._data.shapes import check_image_shape, shape_of_images
+from fmnist_sk._network.random import new_seed
 from fmnist_sk._runtime.parameters import Estimator
 from fmnist_sk._runtime.sklearn_callbacks import CallbackSupportMixin, one_task, with_callbacks
 
@@ -103,8 +103,9 @@ class RandomTransformer(OneToOneFeatureMixin, TransformerMixin, Augmenter):
                 return X if pixels is X else like(X, pixels)
             tensor = as_tensor(pixels)
             images = as_images(tensor, self.image_shape)
+            generator = torch.Generator(images.device).manual_seed(new_seed(self.random_state))
             drawn = draw_once([(self, class_selection(self, self.only, self.exclude, classes))], images, codes,
-                              new_generator(self.random_state, images.device))
+                              generator)
             return like(X, drawn.reshape(tensor.shape))
 
     def transform(self, X: ArrayLike | Tensor) -> Any:
@@ -134,17 +135,15 @@ def class_selection(transformer: BaseEstimator, only: Collection | None, exclude
     if classes is None:
         raise ValueError(f"{type(transformer).__name__} has only={only!r}, exclude={exclude!r} and needs y, the "
                          "labels, got y=None.")
-    for name, labels in (("only", only), ("exclude", exclude)):
-        absent = [] if labels is None else [label for label in labels if label not in classes.tolist()]
-        if absent:
-            raise ValueError(f"{name} must name labels that occur in y ({classes.tolist()}), got {name}={labels!r}.")
-    allowed = np.ones(len(classes), bool) if only is None else np.isin(classes, list(only))
+    allowed = torch.full((len(classes),), only is None)
+    if only is not None:
+        allowed[positions_of(only, classes, "only")] = True
     if exclude is not None:
-        allowed &= ~np.isin(classes, list(exclude))
+        allowed[positions_of(exclude, classes, "exclude")] = False
     if not allowed.any():
         raise ValueError(f"only and exclude must leave a class of y ({classes.tolist()}), got only={only!r}, "
                          f"exclude={exclude!r}.")
-    return torch.from_numpy(allowed)
+    return allowed
 
 
 def check_range(transformer: BaseEstimator, name: str, rule: str, low: float, high: float) -> None:
@@ -164,11 +163,6 @@ def as_images(X: Tensor, image_shape: tuple[int, ...] | None) -> Tensor:
     if shape is None:
         raise ValueError(f"image_shape must say how rows of {X.shape[1]} values form an image, got None.")
     return X.reshape(len(X), *shape)
-
-
-def new_generator(random_state: int | np.random.RandomState | None, device: torch.device) -> torch.Generator:
-    """A generator on the device, seeded from `random_state`."""
-    return torch.Generator(device).manual_seed(int(check_random_state(random_state).randint(2**31 - 1)))
 
 
 def draw_once(steps: list[tuple[RandomTransformer, Tensor | None]], images: Tensor, codes: Tensor | None,

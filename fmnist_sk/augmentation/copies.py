@@ -17,6 +17,7 @@ from fmnist_sk._data.containers import like
 from fmnist_sk._data.images import LabelledImages
 from fmnist_sk._data.labels import encode_labels
 from fmnist_sk._data.ranges import PixelRange
+from fmnist_sk._network.random import new_seed
 from fmnist_sk._runtime.sklearn_callbacks import one_task, with_callbacks
 from fmnist_sk.augmentation._base import (
     DTYPES,
@@ -26,7 +27,6 @@ from fmnist_sk.augmentation._base import (
     as_images,
     class_selection,
     draw_once,
-    new_generator,
 )
 from fmnist_sk.augmentation.geometry import RandomHorizontalFlip
 from fmnist_sk.augmentation.presets import as_transformers, with_allowed_classes
@@ -100,7 +100,7 @@ class AugmentedCopies(Augmenter):
         """
         with one_task(self, X, y):
             pixels, codes, classes = self._check(X, y)
-            generator = new_generator(self.random_state, pixels.device)
+            generator = torch.Generator(pixels.device).manual_seed(new_seed(self.random_state))
             rows = torch.arange(len(pixels), device=pixels.device)
             images = LabelledImages(as_images(pixels, self.image_shape), codes.to(pixels.device), classes, rows=rows)
             chosen, drawn = self._draw(images, classes, generator, None)

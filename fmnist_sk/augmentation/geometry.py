@@ -98,7 +98,8 @@ class RandomAffine(RandomTransformer):
     Parameters
     ----------
     shift : float
-        Largest shift in each direction, as a share of height and width.
+        Largest shift in each direction, as a share of height and width. It comes before the other changes, which apply
+        to it too: the image moves by up to ``shift * (1 + zoom)``, and `rotation` turns the direction.
     zoom : float
         Images are enlarged by a factor from ``1 - zoom`` to ``1 + zoom``.
     rotation : float
