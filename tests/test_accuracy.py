@@ -70,6 +70,35 @@ def test_the_candidate_that_is_best_on_held_out_images_is_trained(accuracy, caps
 
 
 @real_data
+def test_a_run_stays_until_its_replacement_is_there(accuracy, monkeypatch):
+    candidates = accuracy.module.GOALS["cpu"]["single"].candidates
+    del candidates["good"]
+    found = accuracy("--only", "single")
+    candidates["idle"].lr = 1e-8
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(accuracy.module, "fitted", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        accuracy("--only", "single")
+    assert json.loads(Path("accuracy.json").read_text())["goals"] == found
+
+
+def test_settings_are_the_same_whether_or_not_they_spell_out_defaults(accuracy):
+    ensemble, = accuracy.goals["cuda"]["ensemble"].candidates.values()
+    single = accuracy.goals["cpu"]["single"].candidates["second_cnn, 100 epochs, CutMix"]
+    mean_the_same, settings = accuracy.module.mean_the_same, accuracy.module.settings_of(ensemble)
+    assert "together" not in settings
+    assert mean_the_same(f"{settings[:-1]}, together=False)", ensemble)
+    assert not mean_the_same(f"{settings[:-1]}, together=True)", ensemble)
+    assert not mean_the_same(settings, single)
+    assert mean_the_same(accuracy.module.settings_of(single), single)
+    content = json.loads((BENCHMARKS / "results/accuracy_cuda.json").read_text())
+    assert all(mean_the_same(run["settings"], ensemble) for goal in content["goals"].values() for run in goal["runs"])
+
+
+@real_data
 def test_an_ensemble_goes_on_with_the_members_that_are_done(accuracy, monkeypatch):
     """Interrupted in its second member it does not train the first again, and ends as one that never stopped."""
     whole = accuracy("--only", "ensemble", "--seeds", 0)["ensemble"]["runs"][0]

@@ -28,7 +28,17 @@ def test_processes_at_once_are_compared_with_one(results, monkeypatch, capsys):
     found = json.loads((results / "busy.json").read_text())
     assert {name: len(seconds) for name, seconds in found["seconds"].items()} == dict.fromkeys(kept, 1)
     assert found["ratios"].keys() == {"operation, 2 at once"}
+    assert found["epochs"] == 4
     assert "operation, 2 at once: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("rounds", [3, 5, 6, 11])
+def test_brackets_of_few_rounds_hold_their_range(rounds, results):
+    import _measure
+    import _tables
+    cell = _measure.ratio(list(range(rounds)), [1] * rounds)
+    is_range = (cell["low"], cell["high"]) == (0, rounds - 1)
+    assert is_range == (_tables.spread(rounds) == f"the range of {rounds} rounds")
 
 
 def test_a_process_that_fails_is_named(results, monkeypatch):

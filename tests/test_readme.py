@@ -127,7 +127,7 @@ def test_what_a_search_costs_names_the_revision_of_each_part():
     result, stacking = (json.loads((ROOT / f"examples/benchmarks/results/{name}.json").read_text())
                         for name in ("searches", "stacking"))
     notes = dict(re.findall(r"^\[\^(search-\d)\]: revision (\w+)$", text, re.MULTILINE))
-    for part, before in (("times", "median of"), ("memory", "MiB"), ("together", r"images, \d rounds"),
+    for part, before in (("times", "median of"), ("memory", "MiB"), ("together", "images, brackets hold"),
                          (None, "ensembles below")):
         environment = result[part] if part else stacking["environment"]
         note = re.search(rf"{before}[^\[;]*?(?:\[[^\]^]*\][^\[;]*?)*\[\^(search-\d)\]", text)[1]

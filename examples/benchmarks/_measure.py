@@ -184,7 +184,10 @@ def alternate(sides: dict[str, Callable[[], float]], rounds: int, seed: int = 0,
 
 
 def ratio(numerator: list[float], denominator: list[float], seed: int = 0) -> dict[str, float]:
-    """Median over rounds of the paired ratio, with a 95 % bootstrap interval (10,000 resamples of the rounds)."""
+    """Median over rounds of the paired ratio, with a 95 % bootstrap interval (10,000 resamples of the rounds).
+
+    Of fewer than six rounds, that is their range.
+    """
     ratios = np.array(numerator) / np.array(denominator)
     samples = np.median(np.random.default_rng(seed).choice(ratios, (10_000, len(ratios))), axis=1)
     low, high = np.quantile(samples, [0.025, 0.975])

@@ -1,7 +1,7 @@
 """The tables of what peers.py has measured."""
 from statistics import mean, median
 
-from _tables import interval, percent, results, revisions, where
+from _tables import interval, percent, results, revisions, spread, where
 
 NAMES = {"cnn": "CNN", "tiny": "tiny network", "pretrained": "the pretrained network"}
 
@@ -34,7 +34,7 @@ def epochs(settings, rows, machine):
     first = next(iter(rows.values()))
     sides = [side for side in first["seconds"] if side != "fmnist_sk"]
     lines = ["**The time of an epoch in other ways to train the same network**, relative to this package: median of "
-             f"{settings['rounds']} alternating rounds with 95 % bootstrap interval. Above 1: slower than this "
+             f"alternating rounds, with {spread(settings['rounds'])} in brackets. Above 1: slower than this "
              f"package. Each epoch has {first['images']:,} images in batches of {first['batch_size']}, in "
              f"{first['precision'].removeprefix('torch.')} except for skorch out of the box. Keras has its own memory "
              f"layout; all sides keep memory between steps ({machine}).", "",

@@ -1,7 +1,7 @@
 """What searches, clusters and ensembles cost and gain."""
 import math
 
-from _tables import interval, load, of_each_file, results, revisions, where
+from _tables import interval, load, of_each_file, results, revisions, spread, where
 
 PARTS = ("times", "memory", "together")
 
@@ -32,8 +32,8 @@ def times_of(times):
     n_candidates = math.prod(len(values) for values in times["grid"].values())
     lines = [f"The wall time of a search over {n_candidates} candidates of `ConvNetClassifier` "
              f"({' x '.join(times['grid'])}), with {times['folds']} folds of {times['images']:,} images and "
-             f"{times['epochs']} epochs, without the refit. Times are the median of {times['rounds']} alternating "
-             f"rounds with 95 % bootstrap interval ({where(times).rpartition(', ')[0]}, {revisions([times])})."
+             f"{times['epochs']} epochs, without the refit. Times are the median of alternating rounds, with "
+             f"{spread(times['rounds'])} in brackets ({where(times).rpartition(', ')[0]}, {revisions([times])})."
              " In serial searches and in halving, each fit has all cores; workers and threads share them, and with "
              "fewer threads a fit rounds differently.", "",
              "| | time relative to serial | accuracy of the best candidate, % |", "|---|---|---|"]
@@ -54,7 +54,7 @@ def together_of(together):
     accuracies = ", ".join(" and ".join(f"{100 * row['accuracy'][how]:.2f} %" for how in ("together", "in turn"))
                            for row in networks.values())
     return [f"The time to train the {together['members']} members of a deep ensemble together, relative to training "
-            f"them in turn: {ratios} ({together['images']:,} images, {together['rounds']} rounds, "
+            f"them in turn: {ratios} ({together['images']:,} images, brackets hold {spread(together['rounds'])}, "
             f"{revisions([together])}). The members' mean accuracies on other images, trained together and in turn, "
             f"were {accuracies}."]
 

@@ -1,5 +1,5 @@
 """Tables of fits on busy machines and of test-time views, for report.py."""
-from _tables import cores, interval, is_there, load, revisions, where
+from _tables import cores, interval, is_there, load, revisions, spread, where
 
 WORK = {"fit": "fit of the default network", "fit, random_state=0": "the same with `random_state=0`",
         "fit, n_threads=1": "the same with `n_threads=1`", "hand-written loop": "hand-written loop",
@@ -10,11 +10,14 @@ def busy():
     if not is_there("busy"):
         return []
     result = load("busy")
+    rounds = len(next(iter(result["seconds"].values())))
+    epochs = f"Fits have {result['epochs']} epochs" if "epochs" in result else \
+        "Fits with `random_state=0` and the hand-written loop have one epoch, the others four"
     lines = ["", "**Fits on a busy machine and in a container**: slow-down when a second process does the same work, "
              "and in a container with half of the processors. Each process has as many threads as there are "
              "processors. A fit without `random_state` continues with fewer threads when others use the processors. "
              "One with `random_state` keeps its threads, because results depend on their number, and only says so. "
-             f"Medians with 95 % bootstrap intervals ({where(result)}).", "",
+             f"{epochs}. Medians, with {spread(rounds)} in brackets ({where(result)}).", "",
              "| | two at once | half of the processors |", "|---|---|---|"]
     for work, text in WORK.items():
         cells = [result["ratios"].get(f"{work}, {side}") for side in ("2 at once", "half of the processors")]

@@ -110,5 +110,10 @@ def percent(values):
     return f"{mean} ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else mean
 
 
+def spread(rounds):
+    """What the brackets of `interval` hold, which come from resampled rounds."""
+    return f"95 % bootstrap interval over {rounds} rounds" if rounds >= 6 else f"the range of {rounds} rounds"
+
+
 def interval(cell):
     return f"{cell['median']:.2f} [{cell['low']:.2f}, {cell['high']:.2f}]"

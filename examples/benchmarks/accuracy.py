@@ -11,7 +11,7 @@ are the members of the ensemble.
 
 Interrupted fits continue when the script is run again; ensembles keep the members that are complete. Writes
 results/accuracy.json after every run. Runs that are in it are not repeated, unless --afresh is given; runs of other
-settings, or of a candidate that another one has replaced, are removed.
+settings, or of a candidate that another one has replaced, are removed once those that replace them are complete.
 """
 import argparse
 import shutil
@@ -105,6 +105,17 @@ def settings_of(estimator):
     return " ".join(estimator.__repr__(N_CHAR_MAX=10**6).split())
 
 
+def mean_the_same(settings, estimator):
+    """Whether `settings_of` another estimator says what this one is; what is a default may be said or left out."""
+    values = [estimator, *estimator.get_params().values()]
+    parts = [part for value in values for part in (value if isinstance(value, list) else [value])]
+    try:        # a class that this estimator has not is that of another
+        meant = eval(settings, {"__builtins__": {}, **{type(part).__name__: type(part) for part in parts}})
+    except (NameError, TypeError):
+        return False
+    return settings_of(meant) == settings_of(estimator)
+
+
 def members(estimator):
     """The networks of an estimator that was fitted."""
     return getattr(estimator, "estimators_", [estimator])
@@ -149,7 +160,7 @@ def chosen(name, goal, tried, file):
     """The candidate that was best on held-out images, or the only one."""
     if len(goal.candidates) == 1:
         return next(iter(goal.candidates))
-    accuracies = {candidate: [row["valid_accuracy"] for row in tried if row["settings"] == settings_of(estimator)]
+    accuracies = {candidate: [row["valid_accuracy"] for row in tried if mean_the_same(row["settings"], estimator)]
                   for candidate, estimator in goal.candidates.items()}
     if missing := [candidate for candidate, values in accuracies.items() if not values]:
         raise SystemExit(f'{name}: not yet tried on held-out images: {", ".join(missing)}. Run accuracy.py --choose '
@@ -188,13 +199,18 @@ def main():
         kind = "choice" if args.choose else "runs"
         folder = FOLDER / args.name / f"{name} {kind}".replace(" ", "_")
         candidates = goal.candidates if args.choose else {best[name]: goal.candidates[best[name]]}
-        settings = {candidate: settings_of(estimator) for candidate, estimator in candidates.items()}
-        rows = found[kind] = [row for row in found.get(kind, []) if row["settings"] in settings.values()]
-        of_each = []
+        rows, of_each = found.setdefault(kind, []), []
         if goal.members and not args.choose:
             each = content.setdefault(goal.members[0], {})
             each |= {"goal": goal.members[1], "parameters_below": None}
-            of_each = each["runs"] = [row for row in each.get("runs", []) if row["settings"] in settings.values()]
+            of_each = each.setdefault("runs", [])
+
+        def remove_others(rows=rows, of_each=of_each, candidates=candidates):
+            """Runs of other settings, or of other candidates: what replaces them is complete."""
+            for some in (rows, of_each):
+                some[:] = [row for row in some if any(mean_the_same(row["settings"], candidate)
+                                                      for candidate in candidates.values())]
+
         if args.afresh:
             shutil.rmtree(folder, ignore_errors=True)
             rows.clear()
@@ -202,8 +218,9 @@ def main():
         _measure.write(args.name, {"device": args.device, "goals": content})
         for seed in args.seeds or ((0,) if args.choose else goal.seeds):
             for candidate, estimator in candidates.items():
-                if any((row["settings"], row["seed"]) == (settings[candidate], seed) for row in rows):
+                if any(row["seed"] == seed and mean_the_same(row["settings"], estimator) for row in rows):
                     continue
+                settings = {"settings": settings_of(estimator)}
                 print(f"{name}: {candidate}, seed {seed}", flush=True)
                 if args.choose:
                     row = try_candidate(candidate, estimator, seed, train, args.device, folder)
@@ -211,13 +228,16 @@ def main():
                     network = fitted(estimator, seed, train.images, train.target, args.device, folder)
                     row = measured(candidate, network, seed, test)
                     if goal.members:
-                        of_each += [{**own, "settings": settings[candidate], **where}
-                                    for own in of_members(candidate, network, test)]
-                rows.append({**row, "settings": settings[candidate], **where})
+                        of_each += [{**own, **settings, **where} for own in of_members(candidate, network, test)]
+                rows.append({**row, **settings, **where})
+                if not args.choose:             # other candidates are still to be tried
+                    remove_others()
                 print(", ".join(f"{key} {value:.4g}" for key, value in row.items() if isinstance(value, float)),
                       flush=True)
                 _measure.write(args.name, {"device": args.device, "goals": content})
                 shutil.rmtree(folder, ignore_errors=True)       # of fits whose figures are kept now
+        remove_others()
+        _measure.write(args.name, {"device": args.device, "goals": content})
     print(f"results in {_measure.RESULTS / args.name}.json")
 
 

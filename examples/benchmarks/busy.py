@@ -27,6 +27,7 @@ from _task import Task
 
 from fmnist_sk import ResNetClassifier, load_fashion_mnist
 
+EPOCHS = 4      # of each fit
 QUOTA = {       # file system of the control groups: the file of the quota, in microseconds of each tenth of a second
     Path("/sys/fs/cgroup/cpu"): ("cpu.cfs_quota_us", "{}"), Path("/sys/fs/cgroup"): ("cpu.max", "{} 100000")}
 
@@ -40,10 +41,10 @@ def operation(n_images):
     return (time.perf_counter() - begin) / 200
 
 
-def fit(epochs=1, **params):
+def fit(**params):
     def seconds(n_images):
         train = load_fashion_mnist("train")
-        classifier = ResNetClassifier(max_epochs=epochs, **params)
+        classifier = ResNetClassifier(max_epochs=EPOCHS, **params)
         classifier.fit(train.images[:n_images], train.target[:n_images])
         return sum(classifier.history_[:, "dur"])
 
@@ -53,11 +54,12 @@ def fit(epochs=1, **params):
 def hand_written(n_images):
     train = load_fashion_mnist("train")
     task = Task("cnn", train.images[:n_images], train.target[:n_images].astype(np.int64), torch.device("cpu"))
-    return start("hand-written loop", task)[0](1)
+    train, _ = start("hand-written loop", task)
+    return sum(train(1) for _ in range(EPOCHS))
 
 
-WORK = {"operation": operation, "fit": fit(4), "fit, random_state=0": fit(random_state=0), "fit, n_threads=1": fit(
-    4, n_threads=1), "hand-written loop": hand_written}
+WORK = {"operation": operation, "fit": fit(), "fit, random_state=0": fit(random_state=0),
+        "fit, n_threads=1": fit(n_threads=1), "hand-written loop": hand_written}
 # side -> (what processes do, how many there are, in a container); the ratio is to the same work with one process
 SIDES = {**{f"{work}, {n} at once": (work, n, False) for work in WORK for n in (1, 2)},
          **{f"{work}, half of the processors": (work, 1, True) for work in ("fit", "hand-written loop")}}
@@ -131,7 +133,7 @@ def work_of_a_process(work, n_images):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=_measure.count, default=5, help="rounds of all sides in turn (default: 5)")
+    parser.add_argument("--rounds", type=_measure.count, default=6, help="rounds of all sides in turn (default: 6)")
     parser.add_argument("--images", type=_measure.count, default=3_000, help="images per epoch (default: 3000)")
     parser.add_argument("--name", type=_measure.file_name, default="busy", help="name of the result file")
     parser.add_argument("--work", choices=WORK, help=argparse.SUPPRESS)
@@ -148,7 +150,8 @@ def main():
               for name, (work, n, inside) in sides.items() if n > 1 or inside}
     for name, ratio in ratios.items():
         print(f"{name}: {ratio['median']:.1f} times as long")
-    print(f"wrote {_measure.write(args.name, {'images': args.images, 'seconds': times, 'ratios': ratios})}")
+    settings = {"images": args.images, "epochs": EPOCHS}
+    print(f"wrote {_measure.write(args.name, {**settings, 'seconds': times, 'ratios': ratios})}")
 
 
 if __name__ == "__main__":

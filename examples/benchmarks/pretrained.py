@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 
 import _measure
-from accuracy import GOALS
+from accuracy import GOALS, chosen
 from sklearn.base import clone
 
 import fmnist_sk
@@ -54,14 +54,14 @@ CARD = """## `load_pretrained("{name}")`: {file}
   Expected calibration error {calibration_error:.3f}: it is underconfident, because it was trained with label smoothing.
   Predictions with 90 % confidence are right more often than that.
 """
-ACCURATE = GOALS["cpu"]["under 300k"].candidates
+GOAL = "under 300k"         # of accuracy.py
 RECIPES = {"small": '`recipe("fashion")`', "accurate": "\"our recipe\" for the reports' networks of this kind"}
 
 
 def chosen_by_accuracy():
     """The best of accuracy.py's candidates with fewer than 300,000 parameters, on held-out images."""
-    rows = json.loads((_measure.RESULTS / "accuracy.json").read_text())["goals"]["under 300k"]["choice"]
-    return max(rows, key=lambda row: row["valid_accuracy"])["candidate"]
+    tried = _measure.read("accuracy", ["device", "goals"])["goals"][GOAL]["choice"]
+    return chosen(GOAL, GOALS["cpu"][GOAL], tried, "accuracy")
 
 
 def classifier_of(name, seed, device):
@@ -103,7 +103,7 @@ def main():
     if not args.card:
         name = CHOSEN if args.network == "small" else chosen_by_accuracy()
         classifier = classifier_of(name, args.seed, args.device) if args.network == "small" else clone(
-            ACCURATE[name]).set_params(random_state=args.seed, device=args.device, verbose=1)
+            GOALS["cpu"][GOAL].candidates[name]).set_params(random_state=args.seed, device=args.device, verbose=1)
         classifier.set_params(checkpoint=Path("output") / f"pretrained_{args.network}", checkpoint_every=2).fit(
             train.images, train.target)
         test = load_fashion_mnist("test")

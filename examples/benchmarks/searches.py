@@ -131,7 +131,7 @@ def main():
     parser.add_argument("--together", action="store_true", help="measure ensembles instead")
     parser.add_argument("--images", type=_measure.count, help="training images (default: 4,000; with --memory "
                         "1,000)")
-    parser.add_argument("--rounds", type=_measure.count, default=3, help="alternating rounds (default: 3)")
+    parser.add_argument("--rounds", type=_measure.count, default=6, help="alternating rounds (default: 6)")
     parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--name", type=_measure.file_name, help="name of the result file (default: searches, or "
                         "searches_cuda)")
