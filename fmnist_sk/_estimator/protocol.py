@@ -147,7 +147,8 @@ class NetProtocol(OnSite, CallbackSupportMixin, NeuralNetClassifier):
         including ``module__*`` and ``criterion__*``, take effect in the next fit. Further training (partial_fit,
         warm_start) uses new values of `lr`, `weight_decay`, ``optimizer__*``, `criterion`, `label_smoothing`,
         ``criterion__*``, `callbacks` and those of the training loop. Parameters in ``optimizer__param_groups`` keep
-        their groups, and `lr` and `weight_decay`, until a new fit. Setting an attribute, ``net.lr = 0.01``, does the same.
+        their groups, and `lr` and `weight_decay`, until a new fit. Setting an attribute, ``net.lr = 0.01``, does the
+        same.
 
         Raises ValueError or TypeError for names and callbacks that do not exist.
         """
