@@ -24,7 +24,7 @@ class PatchNet(nn.Sequential):
 def save_narrow_inception(width, folder, size=75):
     """A checkpoint of Inception v3 that knows nothing, but whose normalisation fits small noisy images."""
     generator = torch.Generator().manual_seed(0)
-    network = InceptionV3(n_classes=None, width=width)
+    network = InceptionV3(width)
     for name, parameter in network.named_parameters():
         if parameter.ndim > 1:
             nn.init.kaiming_normal_(parameter, generator=generator)

@@ -3,28 +3,19 @@ from __future__ import annotations
 
 import copy
 import inspect
-import itertools
-import math
-import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import (
-    register_module_module_registration_hook,
-    register_module_parameter_registration_hook,
-)
 
 from fmnist_sk._network.generators import MIN_ROWS
 from fmnist_sk._network.layers import Standardize, in_memory_format
+from fmnist_sk._network.limits import at_most, check_outputs
 from fmnist_sk._network.random import DrawFrom
 from fmnist_sk._runtime.graphs import is_own_code
-
-LARGEST_OUTPUT = 2**27          # values that a layer of a network from a file may output for MIN_ROWS images
 
 
 class StandardizedNetwork(nn.Sequential):
@@ -74,7 +65,7 @@ class NetworkBuilder:
 
     def restore(self, state: dict[str, Tensor], seed: int) -> StandardizedNetwork:
         """The same with weights from a file, without drawing any. Raises ValueError for weights of other networks."""
-        with torch.device("meta"), _at_most(4 * len(state) + 60), torch.no_grad():
+        with torch.device("meta"), at_most(4 * len(state) + 60), torch.no_grad():
             module = self._with_standardize(self.network(self.image_shape))
         for name, value in module.state_dict(keep_vars=True).items():
             given = state.get(name)
@@ -84,7 +75,7 @@ class NetworkBuilder:
                 raise ValueError(f"the network's {name.removeprefix('network.')} must be {value.dtype} "
                                  f"{tuple(value.shape)}, got {found}.")
         module.load_state_dict(state, assign=True)
-        _check_outputs(module, self.image_shape)
+        check_outputs(module, self.image_shape)
         if any(value.is_meta for value in (*module.parameters(), *module.buffers())):     # such as unsaved buffers
             module = self.build(seed)
             module.load_state_dict(state)
@@ -220,55 +211,3 @@ def _unstrided_pixels(module: nn.Module) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-@contextmanager
-def _at_most(n_parts: int) -> Iterator[None]:
-    """Context in which a network with more parameters or layers than these raises ValueError as soon as it has them.
-    """
-    thread, counts = threading.get_ident(), {kind: itertools.count(1) for kind in (nn.Parameter, nn.Module)}
-
-    def hook(kind, module, name, part):
-        if threading.get_ident() == thread and next(counts[kind]) > n_parts:
-            raise ValueError("the settings make a much larger network than the one these weights belong to.")
-
-    handles = [register_module_parameter_registration_hook(partial(hook, nn.Parameter)),
-               register_module_module_registration_hook(partial(hook, nn.Module))]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-class _TooLarge(ValueError):
-    pass
-
-
-def _check_outputs(network: nn.Module, image_shape: tuple[int, int, int]) -> None:
-    """Raise ValueError if a layer outputs more values for MIN_ROWS images than a network for such images needs.
-
-    An empty batch shows the sizes; nothing is computed.
-    """
-    def hook(module, inputs, output):
-        if isinstance(output, Tensor) and (
-                n := math.prod(size or MIN_ROWS for size in output.shape)) > LARGEST_OUTPUT:
-            raise _TooLarge(f"its network makes {n:,} values in one layer of {MIN_ROWS} images, of at most "
-                            f"{LARGEST_OUTPUT:,}.")
-
-    handles = [module.register_forward_hook(hook) for module in network.modules()]
-    try:
-        if MIN_ROWS * math.prod(image_shape) > LARGEST_OUTPUT:
-            raise _TooLarge(f"its images have {math.prod(image_shape):,} values.")
-        with torch.no_grad():
-            network.eval()(torch.zeros(0, *image_shape))
-    except _TooLarge:
-        raise
-    except Exception:                   # a user's network may not accept an empty batch
-        pass
-    finally:
-        network.train()
-        for handle in handles:
-            handle.remove()
-
-

@@ -79,32 +79,15 @@ class Mixed(nn.Module):
         return torch.cat(outputs, 1)
 
 
-class AuxiliaryHead(nn.Module):
-    """Logits from the middle of the network, for training only."""
-
-    def __init__(self, in_channels: int, n_classes: int, widths: tuple[int, int]):
-        super().__init__()
-        self.conv0 = ConvNorm(in_channels, widths[0], 1)
-        self.conv1 = ConvNorm(widths[0], widths[1], 5)
-        self.fc = nn.Linear(widths[1], n_classes)
-
-    def forward(self, x: Tensor) -> Tensor:                    # (n, in_channels, 17, 17)
-        x = self.conv1(self.conv0(F.avg_pool2d(x, 5, 3)))
-        return self.fc(x.mean(dim=(2, 3)))
-
-
 class InceptionV3(nn.Module):
-    """Inception v3: images (n, 3, H, W) of at least 75 x 75 pixels, scaled to [-1, 1], to logits (n, n_classes).
+    """Inception v3 without its heads: `blocks` for images (n, 3, H, W) of at least 75 x 75 pixels, scaled to [-1, 1].
 
-    With the auxiliary head, training returns the pair (logits, auxiliary logits) and needs about 299 x 299 pixels.
-    ``n_classes=None`` leaves both heads out; `features` then gives the last feature map. `width` multiplies all
-    channels.
+    The last block gives (n, channels, 1, 1). `width` multiplies all channels.
     """
 
     channels: int
 
-    def __init__(self, n_classes: int | None = 1000, *, auxiliary: bool = True, width: float = 1.0,
-                 dropout: float = 0.5):
+    def __init__(self, width: float = 1.0):
         super().__init__()
 
         def scaled(channels: int) -> int:
@@ -136,31 +119,16 @@ class InceptionV3(nn.Module):
         for name, c in (("Mixed_6b", 128), ("Mixed_6c", 160), ("Mixed_6d", 160), ("Mixed_6e", 192)):
             mixed(name, 192, branch1x1=((192, 1),), branch7x7=((c, 1), (c, (1, 7)), (192, (7, 1))),
                   branch7x7dbl=((c, 1), (c, (7, 1)), (c, (1, 7)), (c, (7, 1)), (192, (1, 7))))
-        if n_classes is not None and auxiliary:
-            self.AuxLogits = AuxiliaryHead(self.channels, n_classes, (scaled(128), scaled(768)))
         mixed("Mixed_7a", branch3x3=((192, 1), (320, 3)),
               branch7x7x3=((192, 1), (192, (1, 7)), (192, (7, 1)), (192, 3)))
         for name in ("Mixed_7b", "Mixed_7c"):
             mixed(name, 192, branch1x1=((320, 1),), branch3x3=((384, 1), (384, "fork")),
                   branch3x3dbl=((448, 1), (384, 3), (384, "fork")))
         self.avgpool = nn.AdaptiveAvgPool2d(1)
-        if n_classes is not None:
-            self.dropout = nn.Dropout(dropout)
-            self.fc = nn.Linear(self.channels, n_classes)
 
     def blocks(self, start: int = 0, stop: int = len(BLOCKS)) -> list[nn.Module]:
         """The modules of ``BLOCKS[start:stop]``."""
         return [getattr(self, name) for name in BLOCKS[start:stop]]
-
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:      # (n, 3, height, width)
-        middle = BLOCKS.index("Mixed_7a")
-        for block in self.blocks(stop=middle):
-            x = block(x)                                                 # (n, 768, height / 17.6, width / 17.6)
-        auxiliary = self.AuxLogits(x) if self.training and hasattr(self, "AuxLogits") else None
-        for block in self.blocks(middle):
-            x = block(x)
-        logits = self.fc(self.dropout(x.flatten(1)))                     # (n, 2048) before the last layer
-        return logits if auxiliary is None else (logits, auxiliary)
 
 
 def load_checkpoint(network: InceptionV3, path: Path) -> None:

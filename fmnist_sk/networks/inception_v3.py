@@ -51,7 +51,7 @@ class TransferInceptionV3(nn.Module):
         if image_shape[0] not in (1, 3):
             raise ValueError(f"X must hold images of 1 or 3 channels for Inception v3, got {image_shape[0]}.")
         self.resize = resize
-        self.base = InceptionV3(n_classes=None, width=width)
+        self.base = InceptionV3(width)
         self.head = nn.Sequential(nn.Linear(self.base.channels, hidden), nn.ReLU(), nn.Dropout(dropout),
                                   nn.Linear(hidden, n_classes))
         self.n_frozen, self.is_pretrained = 0, False
