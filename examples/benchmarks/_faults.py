@@ -58,7 +58,7 @@ def formats(folder: Path) -> dict:
         return fingerprint(content)
 
     def read_weights(path):
-        network = InceptionV3(n_classes=None, width=0.1)
+        network = InceptionV3(width=0.1)
         load_checkpoint(network, path)
         return b"".join(value.numpy().tobytes() for value in network.state_dict().values())
 
