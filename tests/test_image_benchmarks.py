@@ -33,7 +33,7 @@ def script(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["networks", "forms", "training_craft", "choose_recipe", "augmentation", "searches",
-                                  "own_pictures", "speedrun", "accuracy"])
+                                  "own_pictures", "choose_tta", "speedrun", "accuracy"])
 def test_figures_of_a_gpu_have_files_of_their_own(name, script, monkeypatch):
     import _measure
 
