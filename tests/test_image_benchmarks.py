@@ -1,6 +1,7 @@
 """The benchmarks of pictures, forms of images, networks and training: no run is lost, and none is taken for another."""
 import json
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def script(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["networks", "forms", "training_craft", "choose_recipe", "augmentation", "searches",
-                                  "own_pictures", "speedrun", "accuracy"])
+                                  "own_pictures", "choose_tta", "speedrun", "accuracy"])
 def test_figures_of_a_gpu_have_files_of_their_own(name, script, monkeypatch):
     import _measure
 
@@ -74,6 +75,15 @@ def test_networks_of_other_settings_are_measured_again(script, monkeypatch):
     assert (rows[0]["torch_threads"], rows[0]["device"]) == (torch.get_num_threads(), "cpu")
     assert rows[1] == rows[0]
     assert "lr=0.2" in rows[2]["settings"]
+
+
+def test_forms_are_told_with_the_deviation_of_their_table(script, monkeypatch, capsys):
+    import forms
+    from _tables import percent
+    monkeypatch.setattr(forms, "ResNetClassifier", partial(ConvNetClassifier, architecture="2C3", max_epochs=1))
+    runs = script("forms", "--only", "inverted", "--seeds", 0, 1)["runs"]
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.split(maxsplit=1) == ["inverted", f"{percent([run['valid_accuracy'] for run in runs])} %, 2 seeds"]
 
 
 def test_captions_say_what_runs_have_recorded(script):

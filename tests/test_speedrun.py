@@ -33,7 +33,7 @@ def speedrun(tmp_path, monkeypatch):
 
 
 @real_data
-def test_runs_are_timed_and_kept(speedrun):
+def test_runs_are_timed_and_kept(speedrun, monkeypatch):
     found = speedrun("--seeds", 3)
     run, = found["runs"]
     assert run["seed"] == 3
@@ -46,6 +46,11 @@ def test_runs_are_timed_and_kept(speedrun):
     assert found["goal_seconds"] == 60
     path = next(Path(speedrun.folder).glob("speedrun.json"))
     path.write_text(path.read_text().replace('"max_epochs": "6"', '"max_epochs": "7"', 1))
+    with monkeypatch.context() as patch:
+        patch.setattr(speedrun.module, "run", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            speedrun("--seeds", 3)
+    assert len(json.loads(path.read_text())["recipes"]["fast"]["runs"]) == 2
     assert [run["seed"] for run in speedrun("--seeds", 3)["runs"]] == [4, 3]         # the other had other settings
     assert [run["seed"] for run in speedrun("--seeds", 5, "--afresh")["runs"]] == [5]
 

@@ -1,5 +1,5 @@
 """Tables of fits on busy machines and of test-time views, for report.py."""
-from _tables import cores, interval, is_there, load, revisions, spread, where
+from _tables import interval, is_there, load, results, spread, where, where_of
 
 WORK = {"fit": "fit of the default network", "fit, random_state=0": "the same with `random_state=0`",
         "fit, n_threads=1": "the same with `n_threads=1`", "hand-written loop": "hand-written loop",
@@ -26,16 +26,13 @@ def busy():
 
 
 def tta_thresholds():
-    if not is_there("choose_tta"):
-        return []
     lines = []
-    for name, found in load("choose_tta")["recipes"].items():
-        first, n_seeds = found["runs"][0], len(found["runs"])
+    for name, found in (item for result in results("choose_tta") for item in result["recipes"].items()):
+        n_seeds = len(found["runs"])
         lines += ["", f"**Test-time views only where the network is unsure** (`tta_below`): the recipe \"{name}\", "
                   "trained on 54,000 images. The accuracy on the other 6,000 training images, the share of these that "
                   "get ten views, and the time of their predictions are means over "
-                  f"{n_seeds} seed{'s' * (n_seeds > 1)} ({cores(found['runs'])} of {first['processor']}, PyTorch "
-                  f"{first['torch']}, {revisions(found['runs'])}).", "",
+                  f"{n_seeds} seed{'s' * (n_seeds > 1)} ({where_of(found['runs'])}).", "",
                   "| views | accuracy, % | share, % | predictions, s |", "|---|---|---|---|"]
         for way, mean in found["means"].items():
             text = way if "views" in way else f"ten below a probability of {way}"

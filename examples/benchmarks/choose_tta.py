@@ -65,8 +65,10 @@ def main():
                         "0 1 2)")
     parser.add_argument("--rounds", type=_measure.count, default=3, help="timed rounds of predictions (default: 3)")
     parser.add_argument("--device", type=_measure.device, default="cpu", help="cpu or cuda (default: cpu)")
-    parser.add_argument("--name", type=_measure.file_name, default="choose_tta", help="name of the result file")
+    parser.add_argument("--name", type=_measure.file_name, help="name of the result file (default: choose_tta, or "
+                        "choose_tta_cuda)")
     args = parser.parse_args()
+    args.name = args.name or _measure.name_on("choose_tta", args.device)
     X, X_valid, y, y_valid = _measure.held_out(load_fashion_mnist("train"))
     recipes = _measure.read(args.name, ["held_out", "recipes"]).get("recipes", {})
     for name in args.recipes:
@@ -81,7 +83,7 @@ def main():
                 continue
             classifier = ResNetClassifier(**params, random_state=seed).fit(X[:args.images], y[:args.images])
             runs.append({"seed": seed, "ways": judged(classifier, X_valid, y_valid, args.rounds),
-                         **_measure.of_a_row()})
+                         **_measure.of_a_row(), "device": args.device})
             recipes[name] = {**settings, **compared(runs)}
             path = _measure.write(args.name, {"held_out": len(X_valid), "recipes": recipes})
             print(f"{name}, seed {seed}: wrote {path}", flush=True)

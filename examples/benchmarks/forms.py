@@ -8,11 +8,11 @@ out. Nothing is chosen, and the test images are not read. Writes results/forms.j
 are not repeated.
 """
 import argparse
-import statistics
 import time
 
 import _measure
 import numpy as np
+from _tables import percent
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -75,8 +75,7 @@ def main():
             _measure.write(args.name, {"runs": runs})
     for form in args.only:
         found = [run["valid_accuracy"] for run in runs if run["form"] == form]
-        spread = statistics.pstdev(found)
-        print(f"{form:26s} {100 * statistics.mean(found):.2f} % +- {100 * spread:.2f} of {len(found)}")
+        print(f"{form:26s} {percent(found)} %, {len(found)} seeds")
 
 
 if __name__ == "__main__":

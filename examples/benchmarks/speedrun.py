@@ -14,7 +14,7 @@ with an accuracy well above the goal. What all recipes have in common was found 
 training_craft.py.
 
 Writes results/speedrun.json after every run. Runs that are in it are not repeated, unless --afresh is given; runs of
-other settings are removed.
+other settings are removed once the first that replaces them is complete.
 """
 import argparse
 import time
@@ -138,7 +138,9 @@ def main():
         goal, found = GOALS[name], content.setdefault(name, {})
         part = "choice" if args.choose else "runs"
         wanted = [settings_of(name, args.device, params) for params in candidates[name]]
-        rows = found[part] = [] if args.afresh else [row for row in found.get(part, []) if row["settings"] in wanted]
+        if args.afresh:
+            found[part] = []
+        rows = [row for row in found.get(part, []) if row["settings"] in wanted]
         found |= {"goal": goal.accuracy, "goal_seconds": getattr(goal, kind)}
         seeds = args.seeds or ((0, 1) if args.choose else goal.seeds)
         todo = [(params, seed) for params, settings in zip(candidates[name], wanted, strict=True)
@@ -153,9 +155,11 @@ def main():
             row = try_settings(name, params, seed, train, args.device) if args.choose else \
                 run(name, seed, train, test, args.device)
             rows.append({**row, **where})
+            found[part] = rows          # without those of other settings
             print(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in row.items()
                                           if isinstance(value, (int, float))), flush=True)
             _measure.write(args.name, {"device": args.device, "recipes": content})
+        found[part] = rows
         _measure.write(args.name, {"device": args.device, "recipes": content})
     print(f"results in {_measure.RESULTS / args.name}.json")
 
