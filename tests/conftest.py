@@ -63,6 +63,13 @@ def closable_folder():
         folder.chmod(0o755)
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Nothing leaves PyTorch with more threads, which would slow all later tests."""
+    yield
+    assert torch.get_num_threads() == 1
+
+
 @pytest.fixture
 def tiny_images():
     return make_images

@@ -91,13 +91,16 @@ def test_a_fit_keeps_its_threads_when_another_net_computes_within_it(tiny_images
 def test_steps_of_a_user_are_watched_without_a_fit(tiny_images, monkeypatch):
     X, y = tiny_images()
     monkeypatch.setattr("fmnist_sk._training.watch.WINDOW", 0.0)
-    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
     monkeypatch.setattr("fmnist_sk._training.watch.STARVED", 2.0)      # of every step it is said that it waits
     net = ImageClassifier(module=nn.Sequential(nn.Flatten(), nn.Linear(64, 3)))
     net.partial_fit(X, y)
     batch = next(iter(net.get_iterator(net.get_dataset(X, y), training=True)))
-    with pytest.warns(UserWarning, match="Others use the processors"):
-        net.train_step(batch)
+    torch.set_num_threads(2)
+    try:
+        with pytest.warns(UserWarning, match="Others use the processors"):
+            net.train_step(batch)
+    finally:
+        torch.set_num_threads(1)
 
 
 def test_callbacks_that_wait_are_not_other_programs(tiny_images, monkeypatch):
