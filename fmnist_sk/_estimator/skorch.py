@@ -213,14 +213,10 @@ class SkorchNet(NetProtocol):
     def infer(self, x, **fit_params) -> Tensor:
         """Logits (n, n_classes) float32 of a batch: pixels (n, C, H, W), or the mapping that Batches yields."""
         pixels = x["x"] if isinstance(x, Mapping) else x
-        return self._run(self.module_, pixels.to(self.device_).float().contiguous(
-            memory_format=self.module_.memory_format))
-
-    def _run(self, part: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """The float32 output of the network, or of its last part, for x."""
+        pixels = pixels.to(self.device_).float().contiguous(memory_format=self.module_.memory_format)
         dtype = compute_dtype(self.precision, self.device_) if self._fit is None else self._fit.steps.dtype
         with autocast(dtype, self.device_), self._generators.around(self.module_, self._encoder.network_shape):
-            return part(x).float()
+            return self.module_(pixels).float()
 
     def evaluation_step(self, batch, training: bool = False) -> Tensor:
         inputs, codes = batch

@@ -291,4 +291,6 @@ class InceptionV3Classifier(ImageClassifier):
         if pixels.ndim > 2:
             return super().infer(x)
         features = pixels.unflatten(1, self._frozen_shape).contiguous(memory_format=torch.channels_last)
-        return self._run(self._network.trainable, features)
+        with autocast(compute_dtype(self.precision, self.device_), self.device_), \
+                self._generators.around(self.module_, self._encoder.network_shape):
+            return self._network.trainable(features).float()
