@@ -138,7 +138,7 @@ def test_clones_searches_and_ensembles_share_the_teacher(teacher, data):
 
 def test_a_saved_student_has_no_teacher(teacher, data, tmp_path):
     student = ConvNetClassifier(**SMALL, teacher=teacher).fit(*data)
-    with pytest.warns(UserWarning, match="teacher of ConvNetClassifier are not saved"):
+    with pytest.warns(UserWarning, match="teacher of ConvNetClassifier is not saved"):
         save(student, tmp_path / "student.safetensors")
     found = load(tmp_path / "student.safetensors")
     assert found.teacher is None
