@@ -73,8 +73,8 @@ def save(estimator, path: str | os.PathLike) -> Path:
     Settings, what a fit has learned, and everything else that predictions depend on are saved. `validation_data`,
     `callbacks`, `teacher`, `checkpoint`, `n_jobs`, a Pipeline's `memory` and a `random_state` that is an object become
     None (with a warning for the first three and the last), as do settings of a search that cannot be stored, such as
-    distributions (with a warning). The states of
-    optimizer and random generators are not saved: use `checkpoint` to resume an interrupted fit.
+    distributions (with a warning). The states of optimizer and random generators are not saved: use `checkpoint` to
+    resume an interrupted fit.
 
     A warning names what `load` will require to be trusted, because it is neither part of this package nor one of the
     estimators that the package knows: your own networks and transformers, and some of scikit-learn's, for example

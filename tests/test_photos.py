@@ -202,7 +202,9 @@ def shirt(size=(300, 240), paper=255, gray=60):
 
 
 @real_data
-@pytest.mark.parametrize(("darkest", "brightest"), [(0, 255), (120, 255), (225, 255), (0, 10), (100, 160)])
+@pytest.mark.parametrize(("darkest", "brightest"), [
+    (0, 255), (225, 255), (0, 10), (100, 160),
+    *(pytest.param(*values, marks=pytest.mark.exhaustive) for values in ((120, 255), (245, 255), (0, 30), (200, 210)))])
 def test_cut_outs_of_any_brightness_are_what_the_image_is(darkest, brightest):
     data, model = load_fashion_mnist("train"), load_pretrained()
     X = data.images[40_000:40_150]
