@@ -75,6 +75,7 @@ def test_draws_into_a_new_figure_or_the_place_of_an_axes(draw, fitted, named_ima
     X, y = named_images
     display = draw(fitted, X, y)
     assert display.figure_.axes
+    assert len(repr(display)) < 100                 # what a notebook prints below a cell's picture
     figure, axes = plt.subplots(1, 2, figsize=(12, 6))
     before = plt.get_fignums()
     again = draw(fitted, X, y, ax=axes[0])

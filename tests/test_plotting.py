@@ -47,6 +47,7 @@ def fitted(tiny_images):
 def test_draws_into_given_axes_or_a_new_figure(draw, fitted):
     display = draw(fitted)
     assert display.lines_
+    assert len(repr(display)) < 100                 # what a notebook prints below a cell's picture
     assert all(line.axes in np.ravel(display.ax_) for line in display.lines_)
     figure, axes = plt.subplots(1, np.size(display.ax_))
     before = plt.get_fignums()

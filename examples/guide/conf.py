@@ -19,6 +19,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "fmnist_sk"
 html_theme_options = {"show_nav_level": 2, "navigation_with_keys": False, "secondary_sidebar_items": ["page-toc"],
                       "header_links_before_dropdown": 6}
+html_sidebars = {"results": [], "reports": [], "card": []}       # their tables are wide
 html_show_sourcelink = False
 html_static_path: list[str] = []
 
@@ -39,6 +40,7 @@ sphinx_gallery_conf = {
     "filename_pattern": "/plot_",
     "within_subsection_order": "FileNameSortKey",
     "download_all_examples": False,
+    "capture_repr": ("_repr_html_",),
     "show_memory": False,
     "min_reported_time": 1e9,
     "remove_config_comments": True,
@@ -62,7 +64,7 @@ def read_source(app, docname, source):
     for name, path in ELSEWHERE.items():
         text = text.replace(f"]({path}", f"]({name}.md")
     if docname == "results":
-        text += "\n```{toctree}\n:hidden:\n\nreports\ncard\n```\n"
+        text += "\n## More\n\n```{toctree}\nreports\ncard\n```\n"
     source[0] = text
 
 

@@ -74,8 +74,9 @@ def _partners(may_change: Tensor | None, n: int, generator: torch.Generator) -> 
 
 @dataclass(eq=False, repr=False)
 class MixUp(MixingTransformer):
-    """Blend an image with another: ``share * x + (1 - share) * partner`` (Zhang et al., 2018,
-    https://arxiv.org/abs/1710.09412), with a share for every image.
+    """Blend an image with another.
+
+    Each image becomes ``share * x + (1 - share) * partner`` with its own share, and labels are mixed alike.
 
     Parameters
     ----------
@@ -85,6 +86,10 @@ class MixUp(MixingTransformer):
     p, only, exclude, image_shape, random_state
         As in `RandomHorizontalFlip`, but `p` is 1.0 by default. Partners, too, come from the classes that may be
         changed.
+
+    References
+    ----------
+    Zhang et al., 2018, https://arxiv.org/abs/1710.09412
 
     Examples
     --------
@@ -101,7 +106,7 @@ class MixUp(MixingTransformer):
 
 @dataclass(eq=False, repr=False)
 class CutMix(MixingTransformer):
-    """Paste a rectangle of another image, at the same position (Yun et al., 2019, https://arxiv.org/abs/1905.04899).
+    """Paste a rectangle of another image, at the same position.
 
     The rectangle has the image's proportions, and its centre lies anywhere in the image; what sticks out is cut off,
     and labels are mixed in proportion to the remaining area.
@@ -114,6 +119,10 @@ class CutMix(MixingTransformer):
     p, only, exclude, image_shape, random_state
         As in `RandomHorizontalFlip`, but `p` is 1.0 by default. Partners, too, come from the classes that may be
         changed.
+
+    References
+    ----------
+    Yun et al., 2019, https://arxiv.org/abs/1905.04899
 
     Examples
     --------

@@ -17,10 +17,10 @@ _POSITIVE = [Interval(numbers.Real, 0, None, closed="left")]
 
 @dataclass(eq=False, repr=False)
 class RandomErasing(RandomTransformer):
-    """Erase a random rectangle (Zhong et al., 2017, https://arxiv.org/abs/1708.04896).
+    """Erase a random rectangle.
 
-    Cutout (DeVries and Taylor, 2017, https://arxiv.org/abs/1708.04552), a square of one size that may stick out of
-    the image, is ``RandomErasing(p=1, area=(0.25, 0.25), aspect=(1, 1), fill=0.0, inside=False)``.
+    Cutout, a square of one size that may stick out of the image, is
+    ``RandomErasing(p=1, area=(0.25, 0.25), aspect=(1, 1), fill=0.0, inside=False)``.
 
     Parameters
     ----------
@@ -36,6 +36,12 @@ class RandomErasing(RandomTransformer):
         Whether the whole rectangle lies within the image, rather than only its centre.
     p, only, exclude, image_shape, random_state
         As in `RandomHorizontalFlip`.
+
+    References
+    ----------
+    Zhong et al., 2017, https://arxiv.org/abs/1708.04896
+
+    DeVries and Taylor, 2017 (cutout), https://arxiv.org/abs/1708.04552
 
     Examples
     --------

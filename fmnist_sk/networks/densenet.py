@@ -62,10 +62,10 @@ class DenseNet(nn.Module):
 
 
 class DenseNetClassifier(ImageClassifier):
-    """Densely connected network, DenseNet-BC (Huang et al., 2017, https://arxiv.org/abs/1608.06993).
+    """Densely connected network, DenseNet-BC.
 
-    Images can have any size. All parameters of `ImageClassifier`, with the paper's optimizer, learning rate and weight
-    decay, but a one-cycle schedule and PyTorch's initialisation, and:
+    Images can have any size. All parameters of `ImageClassifier`, with the optimizer, learning rate and weight decay of
+    the paper by Huang et al., but a one-cycle schedule and PyTorch's initialisation, and:
 
     Parameters
     ----------
@@ -78,6 +78,10 @@ class DenseNetClassifier(ImageClassifier):
         "B" of BC: a 1 x 1 convolution to 4 * growth channels before every 3 x 3 convolution.
     compression : float
         "C" of BC: the share of the channels, above 0 to 1, that is passed to the next stage.
+
+    References
+    ----------
+    Huang et al., 2017, https://arxiv.org/abs/1608.06993
 
     Examples
     --------

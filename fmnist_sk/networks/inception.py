@@ -54,7 +54,7 @@ class Inception(nn.Module):
 
 
 class InceptionClassifier(ImageClassifier):
-    """Small Inception network (after report 3's, and Inception-v4: Szegedy et al., 2016).
+    """Small Inception network.
 
     The default follows the network of report 3 (see the guide's page on networks), which gives about 343,000
     parameters; with the branch widths, which are our reading, it has 348,250. Images must be large enough for the stem
@@ -78,6 +78,10 @@ class InceptionClassifier(ImageClassifier):
         Units of a dense layer before the logits; 0 for none.
     dropout : float
         Dropout rate before the logits, from 0 to below 1.
+
+    References
+    ----------
+    Szegedy et al., 2016, https://arxiv.org/abs/1602.07261
 
     Examples
     --------

@@ -54,7 +54,7 @@ class InceptionResNet(nn.Module):
 
 
 class InceptionResNetClassifier(ImageClassifier):
-    """Small Inception-ResNet (after report 3's, and Szegedy et al., 2016, https://arxiv.org/abs/1602.07261).
+    """Small Inception-ResNet.
 
     The default is the network of about 982,000 parameters of report 3 (see the guide's page on networks); its branch
     widths are our reading. Images must be large enough for the stem to leave a pixel: at least 5 x 5 by default. All
@@ -76,6 +76,10 @@ class InceptionResNetClassifier(ImageClassifier):
         Units of a dense layer before the logits; 0 for none.
     dropout : float
         Dropout rate before the logits, from 0 to below 1.
+
+    References
+    ----------
+    Szegedy et al., 2016, https://arxiv.org/abs/1602.07261
 
     Examples
     --------

@@ -87,7 +87,7 @@ class TransferInceptionV3(nn.Module):
 
 
 class InceptionV3Classifier(ImageClassifier):
-    """Transfer learning with Inception v3 (Szegedy et al., 2016, https://arxiv.org/abs/1512.00567).
+    """Transfer learning with Inception v3.
 
     Report 2 (see the guide's page on networks) planned it so. Images are enlarged, gray ones repeated in three
     channels. A fit has two phases. In the first `frozen_epochs` the network pretrained on ImageNet is frozen and only
@@ -131,6 +131,10 @@ class InceptionV3Classifier(ImageClassifier):
     -----
     `fit` raises FileNotFoundError if the weights can be neither found nor downloaded; the message says where to put
     them.
+
+    References
+    ----------
+    Szegedy et al., 2016, https://arxiv.org/abs/1512.00567
 
     Examples
     --------

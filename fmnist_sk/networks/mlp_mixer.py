@@ -86,7 +86,7 @@ class MLPMixer(nn.Module):
 
 
 class MLPMixerClassifier(ImageClassifier):
-    """MLP-Mixer (Tolstikhin et al., 2021, https://arxiv.org/abs/2105.01601), and report 4's patch MLP.
+    """MLP-Mixer, and report 4's patch MLP.
 
     The smallest images are `patch_size` x `patch_size`. All parameters of `ImageClassifier`, and:
 
@@ -108,6 +108,10 @@ class MLPMixerClassifier(ImageClassifier):
         `patch_hidden` x `feature_hidden` values; the others keep that shape and have half as many hidden units.
     dropout : float
         Dropout rate after each of the two dense layers of both networks, from 0 to below 1.
+
+    References
+    ----------
+    Tolstikhin et al., 2021, https://arxiv.org/abs/2105.01601
 
     Examples
     --------

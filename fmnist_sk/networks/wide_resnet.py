@@ -38,11 +38,11 @@ class WideResNet(nn.Module):
 
 
 class WideResNetClassifier(ImageClassifier):
-    """Wide residual network, WRN-depth-widen_factor (Zagoruyko and Komodakis, 2016, https://arxiv.org/abs/1605.07146).
+    """Wide residual network (WRN).
 
-    The paper's networks are WRN-16-4, WRN-28-10, WRN-40-4 and the like. Images can have any size. All parameters of
-    `ImageClassifier`, with the paper's optimizer, learning rate and weight decay, but a one-cycle schedule and
-    PyTorch's initialisation, and:
+    WRN-16-4, WRN-28-10, WRN-40-4 and the like of the paper by Zagoruyko and Komodakis: the numbers are `depth` and
+    `widen_factor`. Images can have any size. All parameters of `ImageClassifier`, with the paper's optimizer, learning
+    rate and weight decay, but a one-cycle schedule and PyTorch's initialisation, and:
 
     Parameters
     ----------
@@ -53,6 +53,10 @@ class WideResNetClassifier(ImageClassifier):
         The stages have 16, 32 and 64 channels times this.
     dropout : float
         Dropout rate between the two convolutions of every block, from 0 to below 1.
+
+    References
+    ----------
+    Zagoruyko and Komodakis, 2016, https://arxiv.org/abs/1605.07146
 
     Examples
     --------

@@ -35,7 +35,7 @@ from fmnist_sk.plotting._base import (
 )
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class EmbeddingDisplay:
     """Images as points in a plane, with similar images close together; some are drawn as thumbnails.
 
@@ -214,7 +214,7 @@ class EmbeddingDisplay:
         return found
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class AugmentationDisplay:
     """Images before and after augmentation, with a row for each kind of augmentation.
 

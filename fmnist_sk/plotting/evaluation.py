@@ -30,7 +30,7 @@ from fmnist_sk.plotting._base import (
 )
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class ClassAccuracyDisplay:
     """Accuracy of each class with 95 % confidence intervals (Wilson, 1927), the least accurate class at the bottom.
 
@@ -131,7 +131,7 @@ class ClassAccuracyDisplay:
         return self
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class ReliabilityDisplay:
     """Reliability diagram, which shows whether predictions with a confidence of 90 % are right in 90 % of cases.
 
@@ -242,7 +242,7 @@ class ReliabilityDisplay:
         return self
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class ComparisonDisplay:
     """Several classifiers side by side: accuracy with 95 % confidence intervals (Wilson, 1927), overall and by class.
 

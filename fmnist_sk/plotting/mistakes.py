@@ -40,7 +40,7 @@ class Confusion(NamedTuple):
     pictures: np.ndarray        # (up to n_images, H, W) or (..., 3), from 0 to 1
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class ConfusionDisplay:
     """The confusion matrix, and images of the most frequent confusions.
 
@@ -172,7 +172,7 @@ class ConfusionDisplay:
 LONGEST_NAME = 22       # characters of an image's name that fit above it
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class MistakesDisplay:
     """A gallery of the most confident mistakes.
 

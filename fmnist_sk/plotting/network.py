@@ -27,7 +27,7 @@ from fmnist_sk.plotting._base import (
 )
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class FeatureMapsDisplay:
     """Outputs of a network's layers for one image, with a row for each layer.
 
@@ -127,7 +127,7 @@ class FeatureMapsDisplay:
         return self
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class FiltersDisplay:
     """The filters of a convolution whose input is pixels.
 
@@ -215,7 +215,7 @@ class FiltersDisplay:
         return self
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class GradCAMDisplay:
     """Where the evidence for the predicted classes lies in images, according to `grad_cam`.
 

@@ -22,7 +22,7 @@ from fmnist_sk.plotting._base import NEUTRAL, PALETTE, as_written, panels, style
 from fmnist_sk.schedules import as_schedule
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class ScheduleDisplay:
     """The learning rate of every step of a fit.
 
@@ -101,7 +101,7 @@ class ScheduleDisplay:
         return self
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class HistoryDisplay:
     """Learning curves: loss, accuracy and learning rate over the epochs of a fit, side by side.
 
@@ -191,7 +191,7 @@ class HistoryDisplay:
         return self
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class ClassHistoryDisplay:
     """Validation accuracy of each class over the epochs of a fit.
 
