@@ -1,4 +1,5 @@
 """Photos of any kind become images like the data set's, and files that are none are refused."""
+import gc
 import os
 import resource
 import subprocess
@@ -378,8 +379,12 @@ def test_damaged_and_other_files_are_refused(name, change, tmp_path):
     Image.fromarray(noise).save(path)
     bad = tmp_path / f"bad_{name}"
     bad.write_bytes(change(path.read_bytes()))
-    with pytest.raises(ValueError, match=r"bad_.* is (damaged|not a readable)"):
-        PhotoToFashion().transform([path, bad])
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        with pytest.raises(ValueError, match=r"bad_.* is (damaged|not a readable)"):
+            PhotoToFashion().transform([path, bad])
+        gc.collect()
+    assert [str(warning.message) for warning in seen if warning.category is ResourceWarning] == []      # of open files
     with pytest.raises(FileNotFoundError, match="there is no file at"):
         PhotoToFashion().transform([tmp_path])
 

@@ -188,7 +188,8 @@ def _opened(Image, source, name: str, max_pixels: int):
     try:
         image = opened()
         if image.format == "PNG":
-            image.verify()              # its checksums, which decoding does not check
+            with image:
+                image.verify()          # its checksums, which decoding does not check
             image = opened()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(f"{name} is too large, more than max_pixels={max_pixels:,}: {error}") from error

@@ -19,7 +19,8 @@ ELSEWHERE = {           # what other libraries call a parameter
     "n_jobs": "n_threads", "n_estimators": "n_members", "base_estimator": "estimator",
 }
 INSTEAD_OF = {          # an object whose parameters can be set, instead of a name or a list
-    "augment": "make_pipeline(RandomCrop(), RandomErasing()) or Preset('fashion')", "schedule": "OneCycle()"}
+    "augment": "make_pipeline(RandomCrop(), RandomErasing()) or Preset('fashion')",
+    "schedule": "Exponential() instead of 'exponential'"}
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
