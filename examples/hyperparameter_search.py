@@ -9,7 +9,7 @@ Trains on some of the training images and ranks candidates by accuracy on others
 best model to output/search. Finished fits are kept in output/search/fits: run again after Ctrl-C or a power cut, the
 same command repeats none of them.
 
-A halving search continues training its candidates in each round instead of starting afresh. Its last round has all
+A halving search continues training its candidates in each round instead of starting over. Its last round has all
 epochs if the numbers of candidates and epochs allow. In any case the best candidate is finally trained for all epochs.
 """
 import argparse

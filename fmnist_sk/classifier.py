@@ -385,9 +385,9 @@ class ImageClassifier(SkorchNet):
         order of ``classes_``, "class_name": (n,). The model's metadata hold "classes", the order of the probabilities,
         "class_names", "image_shape" and "value_range" as JSON. Standardisation, padding, test-time augmentation and
         the loss's probabilities are included. Before the file is written, onnxruntime runs the model, which computes in
-        float32, and its results are compared with PyTorch's. A classifier that predicts in bfloat16, as with
+        float32, and its results are compared with PyTorch's in float32. A classifier that predicts in bfloat16, as with
         ``precision="auto"`` if the hardware supports it, rounds its own probabilities more coarsely, so they differ a
-        little.
+        little, and a few labels with them, where two classes are close: ``set_params(precision="fp32")`` avoids it.
 
         To export a DeepEnsembleClassifier, export its members, ``estimators_``, one by one: its probabilities are the
         mean of theirs.

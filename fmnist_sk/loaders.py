@@ -266,7 +266,7 @@ def load_image_folder(folder: str | os.PathLike, *, size: int | tuple[int, int] 
     if not kept.all():
         wrong = [error for error in errors if error is not None]
         more = f" and {len(wrong) - 10} more" if len(wrong) > 10 else ""
-        message = f"{len(wrong)} of {len(files)} pictures were skipped: {' '.join(wrong[:10])}{more}"
+        message = f"{len(wrong)} of {len(files)} pictures skipped: {' '.join(wrong[:10])}{more}"
         if not kept.any():
             raise ValueError(message)
         warn(message)
@@ -298,8 +298,8 @@ def _passed_over(folder: Path, parts: list[Path], files: list[tuple[Path, str]])
     else:
         beside = [path for path in sorted(folder.glob("*.*")) if path.suffix.lower() in SUFFIXES]
         empty = sorted({part.name for part in parts} - {name for _, name in files})
-    told = [f"{len(paths)} {what}, such as {paths[0]}" for paths, what in (
-        (others, "pictures in formats that are not read"), (beside, "pictures outside the subfolders")) if paths]
+    told = [f"{len(paths)} picture{'s' if len(paths) > 1 else ''} {where}, such as {paths[0]}" for paths, where in (
+        (others, "in formats that are not read"), (beside, "outside the subfolders")) if paths]
     told += [f"classes without pictures, which still appear in target_names, {', '.join(empty)}"] if empty else []
     return f"Skipped: {'; '.join(told)}." if told else ""
 

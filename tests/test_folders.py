@@ -87,7 +87,7 @@ def test_pictures_that_cannot_be_read_are_named_once_or_an_error(folder):
     (folder / "red" / "broken.png").write_bytes(b"hello")
     whole = (folder / "red" / "1.jpg").read_bytes()
     (folder / "green" / "cut.jpg").write_bytes(whole[:len(whole) // 2])
-    with pytest.warns(UserWarning, match=r"2 of 26 pictures were skipped: .*cut.jpg is .*broken.png is") as seen:
+    with pytest.warns(UserWarning, match=r"2 of 26 pictures skipped: .*cut.jpg is .*broken.png is") as seen:
         bunch = load_image_folder(folder)
     assert len(seen) == 1
     assert len(bunch.images) == len(bunch.target) == len(bunch.paths) == 24
@@ -99,7 +99,7 @@ def test_pictures_that_cannot_be_read_are_named_once_or_an_error(folder):
     for path in (folder / "red").rglob("*.*"):
         if path.is_file():
             path.write_bytes(b"hello")
-    with pytest.raises(ValueError, match="8 of 8 pictures were skipped"):
+    with pytest.raises(ValueError, match="8 of 8 pictures skipped"):
         load_image_folder(folder)
 
 
@@ -161,7 +161,7 @@ def test_damaged_pictures_do_not_stay_in_memory_either(tmp_path):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for i in range(1, 8):
         (tmp_path / "a" / f"{i}.bmp").write_bytes(whole[:-1000])
-    with pytest.warns(UserWarning, match="7 of 8 pictures were skipped"):
+    with pytest.warns(UserWarning, match="7 of 8 pictures skipped"):
         load_image_folder(tmp_path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 110 * 1024        # KiB: about three of 34 MiB
 
@@ -171,7 +171,7 @@ def test_what_a_user_may_have_expected_is_told(folder, tmp_path):
     (folder / "note.txt").write_text("no picture")
     Image.new("L", (9, 9)).save(folder / "beside.png")
     Image.new("L", (9, 9)).save(next(part for part in folder.iterdir() if part.is_dir()) / "scan.tiff")
-    with pytest.warns(UserWarning, match=r"1 pictures in formats that are not read, such as .*scan\.tiff; 1 pictures "
+    with pytest.warns(UserWarning, match=r"1 picture in formats that are not read, such as .*scan\.tiff; 1 picture "
                       r"outside the subfolders, such as .*beside\.png; classes without pictures, "
                       r"which still appear in target_names, hat\."):
         names = load_image_folder(folder).target_names

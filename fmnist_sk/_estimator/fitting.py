@@ -87,8 +87,8 @@ def fitting(net: SkorchNet, X, y, sample_weight, plan: Plan, task=None) -> Itera
         plan.checkpoint, _fingerprint(net, images, plan.restart, teacher),
         None if net.schedule_epochs is None else plan.epochs, net.keep_checkpoint)
     if net.verbose and file is not None and file.content is None and file.n_others:
-        print(f"{file.path.parent}: no checkpoint of this fit, but {file.n_others} of fits with other data or "
-              "parameters; this fit starts afresh")
+        print(f"{file.path.parent}: no checkpoint of this fit, only of fits with other data or parameters "
+              f"({file.n_others}); this fit starts over")
     _prepare_network(net, images, plan.restart, is_first, file)
     try:
         net._fit = Fit(net, images, epochs=plan.epochs, planned=plan.planned, schedule=plan.schedule,
