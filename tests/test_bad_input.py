@@ -349,7 +349,8 @@ def test_parts_of_a_name_cannot_be_set():
         net(augment="fashion").set_params(augment__p=0.1)
     with pytest.raises(ValueError, match=r"got augment=\[RandomCrop\(\)\]; pass, for example, make_pipeline\("):
         net(augment=[RandomCrop()]).set_params(augment__randomcrop__padding=2)
-    with pytest.raises(ValueError, match=r"got schedule='cosine'; pass, .*Exponential\(\)"):
+    with pytest.raises(ValueError, match=r"schedule__factor needs an object with parameters, got schedule='cosine'; "
+                                         r"pass, .*Exponential\(\)"):
         net().set_params(schedule="cosine", schedule__factor=0.1)
     with pytest.raises(ValueError, match="settings__step_size needs an object with parameters"):
         net(schedule=TorchSchedule(torch.optim.lr_scheduler.StepLR, {})).set_params(schedule__settings__step_size=2)

@@ -63,7 +63,8 @@ def test_with_verbose_it_says_from_where_it_goes_on(tiny_images, tmp_path, capsy
         assert len(small("ConvNetClassifier", **params, batch_size=20).fit(X, y).history_) == 3
         assert said in capsys.readouterr().out
     small("ConvNetClassifier", **params, batch_size=30).fit(X, y)
-    assert f"{tmp_path}: no checkpoint of this fit, only of fits with other data or " in capsys.readouterr().out
+    assert f"{tmp_path}: no checkpoint of this fit, only of fits with other data or parameters (1); this fit starts " \
+        "over\n" in capsys.readouterr().out
 
 
 def test_sample_weights_and_random_layers_go_on(tiny_images, tmp_path):

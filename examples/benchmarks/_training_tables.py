@@ -20,8 +20,8 @@ def networks_of(result):
              "| network | what it is | smallest image | parameters | multiply-adds, millions | accuracy, % | seconds |",
              "|---|---|---|---|---|---|---|"]
     for name, row in rows.items():
-        what = row["source"]
-        what = f"`{what}`" if re.fullmatch(r"\w+\(.*\)", what) else what
+        source = row["source"]
+        what = f"`{source}`" if re.fullmatch(r"\w+\(.*\)", source) else source
         cells = [name, what, f"{row['smallest_image']} x {row['smallest_image']}", f"{row['parameters']:,}",
                  f"{row['multiply_adds'] / 1e6:,.1f}", f"{100 * row['accuracy']:.1f}", f"{row['fit_seconds']:,.0f}"]
         lines.append(f"| {' | '.join(cells)} |")
