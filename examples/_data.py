@@ -56,13 +56,13 @@ def add_data_options(parser, is_sized=True):
                             "pictures of a folder (default: gray)")
 
 
-def load_data(part, *, data_home=None, folder=None, csv=None, size=28, color="gray", fit="pad"):
+def load_data(part, *, data_home=None, folder=None, csv=None, size=28, color="gray", resize="pad"):
     """The images of the part "train", "test" or "all". Raises OSError, ValueError or ImportError if there are none.
 
     If a folder or file has no test part, that is a fifth of each class, always the same.
     """
     if folder is not None:
-        return _of_folder(Path(folder), part, {"size": size, "color": color, "fit": fit})
+        return _of_folder(Path(folder), part, {"size": size, "color": color, "resize": resize})
     if csv is not None:
         return _share(_of_csv(csv), part)
     data = load_fashion_mnist(part, data_home=data_home)
@@ -87,8 +87,8 @@ def _of_folder(folder, part, options):
 
 
 @lru_cache
-def _pictures(folder, size, color, fit):
-    found = load_image_folder(folder, size=size, color=color, fit=fit, n_jobs=-1, progress=sys.stderr.isatty())
+def _pictures(folder, size, color, resize):
+    found = load_image_folder(folder, size=size, color=color, resize=resize, n_jobs=-1, progress=sys.stderr.isatty())
     where = np.array([f"{folder.name}/{path.relative_to(folder).as_posix()}" for path in found.paths])
     return Data(found.images, found.target, found.target_names, found.target_names.tolist(), where)
 

@@ -129,7 +129,7 @@ def main():
         if args.folder:
             reader = reader if isinstance(reader, ImageReader) else reader_for(model)
             size = reader.size if isinstance(reader.size, int) else tuple(reader.size)
-            pictures = {"size": size, "color": reader.color, "fit": reader.resize}
+            pictures = {"size": size, "color": reader.color, "resize": reader.resize}
         data = load_data(part, data_home=args.data_home, folder=args.folder, csv=args.csv, **pictures)
         check_takes(model, args.model, data.images[0])
         X, y = data.images, labels_for(model, data, args.model)

@@ -47,9 +47,9 @@ class ImageClassifier(SkorchNet):
 
     Parameters
     ----------
-    module : nn.Module class or instance
-        The network: pixels (n, C, H, W) float32 in, logits (n, n_classes) out. A class is passed those of
-        `in_channels`, `n_classes` and `image_shape` (C, H, W) that its ``__init__`` names, and the settings
+    module : nn.Module class or instance, or function that returns an instance
+        The network: pixels (n, C, H, W) float32 in, logits (n, n_classes) out. A class or function is passed those of
+        `in_channels`, `n_classes` and `image_shape` (C, H, W) that its signature names, and the settings
         ``module__*`` made with `set_params`. An instance is copied, so each fit starts from its weights.
     image_shape : (H, W) or (C, H, W), optional
         Shape of the images that flat rows hold. Default: square; rows that do not fill a square are padded.
@@ -373,7 +373,7 @@ class ImageClassifier(SkorchNet):
         images (n, channels, height, width) float32 with values as in training, n >= 1. Standardisation, padding,
         test-time augmentation and the loss's probabilities are included. The program runs on the CPU, in float32.
 
-        Raises scikit-learn's NotFittedError.
+        Raises scikit-learn's NotFittedError, and ValueError for a network that torch.export cannot follow.
         """
         return export_program(self._exportable(), torch.zeros(2, *self.image_shape_))
 
@@ -394,9 +394,9 @@ class ImageClassifier(SkorchNet):
 
         Needs the extra ``fmnist_sk[onnx]``. Returns the path.
 
-        Raises scikit-learn's NotFittedError; ImportError without the extra; ValueError for class names that do not
-        match the classes; and RuntimeError if labels differ, or probabilities by more than 1e-5 and by more than
-        PyTorch's own rounding errors explain.
+        Raises scikit-learn's NotFittedError; ImportError without the extra; ValueError for a network that
+        torch.export cannot follow, and for class names that do not match the classes; and RuntimeError if labels
+        differ, or probabilities by more than 1e-5 and by more than PyTorch's own rounding errors explain.
         """
         predictor, range_ = self._exportable(), self._encoder.pixel_range
         names = None if class_names is None else names_of(self.classes_, class_names)

@@ -250,7 +250,7 @@ def classifier_of(estimator, parameter: str) -> tuple[list, ImageClassifier]:
             found = found.estimator
     if not isinstance(found, ImageClassifier):
         raise TypeError(f"{parameter} must be an ImageClassifier such as ResNetClassifier(), a Pipeline that ends in "
-                        f"one, or a FrozenEstimator of one of these, got {estimator!r}.")
+                        f"one, or a FrozenEstimator of one of these, got {estimator!r:.200}.")
     return steps, found
 
 

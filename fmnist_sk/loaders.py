@@ -162,7 +162,7 @@ def load_idx(images: str | os.PathLike, labels: str | os.PathLike | None = None,
 
 
 def load_image_folder(folder: str | os.PathLike, *, size: int | tuple[int, int] = 28, color: str = "gray",
-                      fit: str = "pad", label: str | None = "folder", on_error: str = "warn",
+                      resize: str = "pad", label: str | None = "folder", on_error: str = "warn",
                       max_pixels: int = 50_000_000, n_jobs: int | None = None, progress: bool = False) -> Bunch:
     """Load pictures from a folder with a subfolder for each class.
 
@@ -183,7 +183,7 @@ def load_image_folder(folder: str | os.PathLike, *, size: int | tuple[int, int] 
         Size of the images in pixels, from 1 to 4096 per side.
     color : {"gray", "rgb"}
         One channel (ITU-R BT.601) or three.
-    fit : {"pad", "crop", "stretch"}
+    resize : {"pad", "crop", "stretch"}
         How pictures of other proportions are fitted. "pad": the whole picture, its sides filled with the median colour
         of its edges. "crop": its middle. "stretch": the whole picture, distorted.
     label : {"folder", "name", None}
@@ -230,7 +230,7 @@ def load_image_folder(folder: str | os.PathLike, *, size: int | tuple[int, int] 
     """
     pillow()
     is_named, folder, sides = folder != "", expanded(folder, "folder"), check_size(size)
-    for name, value, allowed in (("color", color, COLORS), ("fit", fit, FITS), ("label", label, LABEL_FORMS),
+    for name, value, allowed in (("color", color, COLORS), ("resize", resize, FITS), ("label", label, LABEL_FORMS),
                                  ("on_error", on_error, ("warn", "raise"))):
         if value not in allowed:
             raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {name}={value!r}.")
@@ -252,12 +252,13 @@ def load_image_folder(folder: str | os.PathLike, *, size: int | tuple[int, int] 
 
     def read(i: int) -> str | None:
         try:
-            picture = read_picture(files[i][0], str(files[i][0]), max_pixels=max_pixels, side=2 * max(sides), fit=fit)
+            picture = read_picture(files[i][0], str(files[i][0]), max_pixels=max_pixels, side=2 * max(sides),
+                                   fit=resize)
         except (ValueError, FileNotFoundError) as error:
             if on_error == "raise":
                 raise
             return str(error)               # the error itself would keep in memory what was read
-        images[i] = fit_to(picture, sides, color, fit)
+        images[i] = fit_to(picture, sides, color, resize)
         return None
 
     reading = Parallel(n_jobs, prefer="threads", return_as="generator")(delayed(read)(i) for i in range(len(files)))

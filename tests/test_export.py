@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from estimators import kinds_of_classifiers, small
+from estimators import PatchNet, kinds_of_classifiers, small
 from fashion import real_data
 from sklearn.exceptions import NotFittedError
 
@@ -20,6 +20,11 @@ from fmnist_sk import (
     reference_system,
     reference_systems,
 )
+
+
+class Deciding(PatchNet):
+    def forward(self, x):
+        return super().forward(x if x.sum() > 0 else -x)
 
 
 def run(path, images):
@@ -174,6 +179,14 @@ def test_needs_a_fit(path):
     for call in (lambda model: model.to_onnx(path), lambda model: model.to_exported_program()):
         with pytest.raises(NotFittedError):
             call(small("ConvNetClassifier"))
+
+
+def test_a_network_that_decides_by_values_is_refused(path, tiny_images):
+    X, y = tiny_images()
+    classifier = ImageClassifier(module=Deciding, max_epochs=1).fit(X, y)
+    for export in (classifier.to_exported_program, lambda: classifier.to_onnx(path)):
+        with pytest.raises(ValueError, match=r"^module must be a network that torch\.export can .* data-dependent"):
+            export()
 
 
 def test_what_differs_is_not_written(path, tiny_images, monkeypatch):

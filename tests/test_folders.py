@@ -107,7 +107,7 @@ def test_pictures_that_cannot_be_read_are_named_once_or_an_error(folder):
     ({"size": 0}, ValueError, r"size must be a whole number or \(height, width\), from 1 to 4096 pixels, got size=0"),
     ({"size": (3, 5000)}, ValueError, "size must be"), ({"size": "28"}, ValueError, "size must be .* got size='28'"),
     ({"size": 2.5}, ValueError, "size must be"), ({"color": "grey"}, ValueError, "color must be one of 'gray', 'rgb'"),
-    ({"fit": "squeeze"}, ValueError, "fit must be one of 'pad', 'crop', 'stretch', got fit='squeeze'"),
+    ({"resize": "squeeze"}, ValueError, "resize must be one of 'pad', 'crop', 'stretch', got resize='squeeze'"),
     ({"label": "text"}, ValueError, "label must be one of 'folder', 'name', None, got label='text'"),
     ({"on_error": "ignore"}, ValueError, "on_error must be one of"),
     ({"folder": 3}, TypeError, "folder must be a string or a pathlib.Path, got folder=3"),

@@ -277,7 +277,7 @@ def test_settings_reach_the_loss(tiny_images):
     assert (criterion.gamma, criterion.label_smoothing) == (1.0, 0.05)
     net = small("ImageClassifier", criterion="sigmoid").set_params(criterion__label_smoothing=0.3)
     assert net.set_params(max_epochs=1).fit(X, y).criterion_.label_smoothing == 0.3
-    with pytest.raises(TypeError, match=r"criterion cannot be created with \{.*'gamma'"):
+    with pytest.raises(TypeError, match=r"^criterion has no argument gamma: \w+ takes "):
         net.set_params(criterion__gamma=3).fit(X, y)
 
 

@@ -62,7 +62,7 @@ def test_pictures_of_a_folder_are_trained_on_and_evaluated(train, pictures, tmp_
 def test_models_of_users_own_are_evaluated_on_their_folders(kind, pictures, tmp_path):
     net = ConvNetClassifier(architecture="4C3-MP2", max_epochs=3, lr=0.01, random_state=0)
     label = "folder" if kind == "numbers" else "name"
-    found = load_image_folder(pictures, size=16, color="rgb", fit="crop", label=label)
+    found = load_image_folder(pictures, size=16, color="rgb", resize="crop", label=label)
     if kind == "numbers":
         model = net.fit(found.images, found.target)
     else:

@@ -85,10 +85,12 @@ def test_keep_best_restores_the_best_epoch(tiny_images):
     assert loss["last"] == pytest.approx(losses[-1], rel=1e-4)
 
 
-def test_early_stopping_waits_for_patience(tiny_images):
+def test_early_stopping_waits_for_patience_and_says_that_it_ends_the_fit(tiny_images, capsys):
     X, y = tiny_images()
-    classifier = net(early_stopping=True, patience=3, validation_fraction=0.3, max_epochs=100).fit(X, y)
+    classifier = net(early_stopping=True, patience=3, validation_fraction=0.3, max_epochs=100, verbose=1).fit(X, y)
     assert len(classifier.history_) == classifier.best_epoch_ + 3 < 100
+    assert capsys.readouterr().out.endswith(
+        f"early stopping: the best valid_acc was that of epoch {classifier.best_epoch_}\n")
 
 
 @pytest.mark.parametrize(("schedule", "is_warned_of"), [

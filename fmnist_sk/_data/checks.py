@@ -38,7 +38,7 @@ def check_pixels(estimator: BaseEstimator, X: Any, y: Any = None, *, reset: bool
         return X
     given, X = X, _as_container(X)
     _check_types(X)
-    _check_dimensions(X, given, tuple(shape or getattr(estimator, "image_shape", None) or ()))
+    _check_dimensions(X, given, shape, tuple(getattr(estimator, "image_shape", None) or ()))
     if shape is not None and hasattr(X, "shape"):
         check_same_shape(X, shape)
     if isinstance(X, Tensor):
@@ -103,18 +103,24 @@ def _check_types(X: Any) -> None:
             raise ValueError(f"X must hold pixel values, which are numbers, got dtype={dtype}.")
 
 
-def _check_dimensions(X: Any, given: Any, named: tuple[int, ...]) -> None:
-    """Raise ValueError for wrong dimensions; `given` is the user's X, `named` a shape of images that is right."""
+def _check_dimensions(X: Any, given: Any, fitted: tuple[int, ...] | None, named: tuple[int, ...]) -> None:
+    """Raise ValueError for wrong dimensions.
+
+    given : the user's X
+    fitted : the shape of the images in fit, if they have been seen
+    named : the shape that the user names
+    """
     ndim = _ndim(X)
     if not 2 <= ndim <= 4:
         got = f"shape {tuple(X.shape)}" if ndim else f"X={given!r:.100}"
         advice = " Reshape your data, with X.reshape(1, -1) if it is one image." if ndim == 1 else ""
         raise ValueError("X must have 2, 3 or 4 dimensions, (n, pixels), (n, height, width) or (n, channels, height, "
                          f"width), got {ndim}: {got}.{advice}")
-    if ndim == 4 and _ends_in_channels(*X.shape[1:]) and tuple(X.shape[1:]) != named:
+    if ndim == 4 and _ends_in_channels(*X.shape[1:]) and tuple(X.shape[1:]) not in (fitted, named):
         raise ValueError(f"X must be (n, channels, height, width), got the channels last: shape {tuple(X.shape)}. "
-                         "Pass X.transpose(0, 3, 1, 2) for an array, X.permute(0, 3, 1, 2) for a tensor, or name the "
-                         f"shape, image_shape={tuple(X.shape[1:])}, if it is right as it is.")
+                         "Pass X.transpose(0, 3, 1, 2) for an array, X.permute(0, 3, 1, 2) for a tensor" + (
+                             "." if fitted else f", or name the shape, image_shape={tuple(X.shape[1:])}, if it is "
+                                                "right as it is."))
 
 
 def _holds_pictures(X: Any) -> bool:

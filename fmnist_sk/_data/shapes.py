@@ -54,6 +54,9 @@ def check_same_shape(X: Any, shape: tuple[int, int, int]) -> None:
     if is_one and math.prod(given[1:]) != math.prod(shape) and not hasattr(X, "columns"):
         raise ValueError(f"{rule}, got one image of shape {given}: pass X[None].")
     if len(given) > 2 and shape_of_images(X) != shape:
+        if given == (*shape[1:], shape[0]):
+            raise ValueError(f"{rule}, got one image of shape {given}, with the channels last: pass "
+                             f"{'X.permute' if isinstance(X, Tensor) else 'X.transpose'}(2, 0, 1)[None].")
         raise ValueError(f"{rule}, got {shape_of_images(X)}.")
 
 

@@ -54,7 +54,6 @@ PARAMETER_CONSTRAINTS: dict[str, list] = {
     "label_smoothing": [Interval(numbers.Real, 0, 1, closed="left")],
     "class_weight": [dict, StrOptions({"balanced"}), None],
     "validation_fraction": [Interval(RealNotInt, 0, 1, closed="neither"), whole(1), None],
-    "validation_data": [tuple, list, None],
     "monitor": [StrOptions({"valid_acc", "valid_loss"})],
     "keep_best": ["boolean"],
     "early_stopping": ["boolean"],
@@ -112,6 +111,10 @@ def check_each(net: Any) -> None:
                         f"got optimizer={net.optimizer!r}.")
     if net.optimizer is torch.optim.LBFGS:
         raise ValueError("optimizer must take steps without a closure, got optimizer=LBFGS.")
+    pair = net.validation_data
+    if pair is not None and not (isinstance(pair, (tuple, list)) and len(pair) == 2):
+        got = f"{len(pair)} items" if isinstance(pair, (tuple, list)) else f"an object of type {type(pair).__name__}"
+        raise ValueError(f"validation_data must be a pair (X, y) or None, got {got}.")
     if net.checkpoint is not None and not os.fspath(net.checkpoint):
         raise ValueError(f"checkpoint must be the path of a folder, got checkpoint={net.checkpoint!r}.")
     if isinstance(net.criterion, type) and not issubclass(net.criterion, nn.Module):

@@ -152,8 +152,6 @@ class SkorchNet(NetProtocol):
         return hold_out(X, self.validation_fraction, self._generators.seed)
 
     def _given_validation_images(self, given: tuple, class_factors: Tensor | None) -> LabelledImages:
-        if len(given) != 2:
-            raise ValueError(f"validation_data must be a pair (X, y), got {len(given)} items.")
         X, y = given
         try:
             checked = checked_images(self, X, shape=self.image_shape_)

@@ -16,6 +16,7 @@ from fmnist_sk._network.layers import Standardize, in_memory_format
 from fmnist_sk._network.limits import at_most, check_outputs
 from fmnist_sk._network.random import DrawFrom
 from fmnist_sk._runtime.graphs import is_own_code
+from fmnist_sk._runtime.parameters import check_arguments
 
 
 class StandardizedNetwork(nn.Sequential):
@@ -98,16 +99,13 @@ class NetworkBuilder:
             raise wrong from None
         offered = {"in_channels": image_shape[0], "n_classes": self.n_classes, "image_shape": image_shape,
                    **self.offered, **self.given}
-        takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in accepted.values())
         settings = {name: value for name, value in offered.items() if name in accepted or name in self.given}
         filled_in = " (in_channels, n_classes and image_shape are passed to constructors that name them; " \
             "set_params(module__...) sets other arguments)"
-        if unknown := [name for name in self.given if name not in accepted and not takes_all]:
-            raise TypeError(f"module has no argument {', '.join(unknown)}: {getattr(template, '__name__', template)} "
-                            f"takes {', '.join(accepted) or 'none'}{filled_in}, got {settings}.")
+        check_arguments("module", template, self.given, more=filled_in)
         try:
             network = template(**settings)
-        except (RuntimeError, OverflowError, MemoryError, TypeError) as error:
+        except (RuntimeError, OverflowError, MemoryError, TypeError, AttributeError) as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"module cannot be built with {settings}: {reason}{filled_in if kind is TypeError else ''}"

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fmnist_sk._data.checks import check_probabilities
 from fmnist_sk._runtime.graphs import is_own_code
+from fmnist_sk._runtime.parameters import check_arguments
 from fmnist_sk.losses import LOSSES, Loss
 
 
@@ -27,6 +28,7 @@ def build_criterion(criterion: str | type | nn.Module, given: dict[str, Any], la
         kind = type(kind)
     elif "label_smoothing" in inspect.signature(kind).parameters:
         settings = {"label_smoothing": label_smoothing}
+    check_arguments("criterion", kind, given)
     settings |= given
     try:
         return kind(**settings).to(device)

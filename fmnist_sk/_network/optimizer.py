@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from fmnist_sk._runtime.parameters import check_arguments
+
 OPTIMIZERS = {
     "sgd": torch.optim.SGD,
     "adam": torch.optim.Adam,
@@ -29,23 +31,24 @@ def build_optimizer(optimizer: str | type[torch.optim.Optimizer], named: Named, 
     """
     n, named = len(named), [(name, p) for name, p in named if p.requires_grad]
     if not named:
-        raise ValueError(f"module must have parameters to train, got a network whose {n} parameters are all frozen "
-                         "(requires_grad=False).")
+        raise ValueError("module must have parameters to train, got a network " + (
+            f"whose {n} parameters are all frozen (requires_grad=False)." if n else "without any."))
+    kind = OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer
+    accepted = [name for name in inspect.signature(kind).parameters if name != "params"]
+    check_arguments("optimizer", kind, settings, among=[*accepted, "param_groups"])
     if isinstance(optimizer, str):
         if optimizer == "sgd":
             settings = {"momentum": momentum, "nesterov": bool(momentum > 0), **settings}
-        optimizer = OPTIMIZERS[optimizer]
-        takes_fused = "fused" in inspect.signature(optimizer).parameters and "foreach" not in settings
-        if takes_fused and named[0][1].device.type in ("cpu", "cuda"):
+        if "fused" in accepted and "foreach" not in settings and named[0][1].device.type in ("cpu", "cuda"):
             settings = {"fused": all(p.is_floating_point() for _, p in named), **settings}     # one kernel a step
-    decays = "weight_decay" in inspect.signature(optimizer).parameters
+    decays = "weight_decay" in accepted
     settings = dict(settings)
     groups = [group for group in _groups_by_name(named, settings.pop("param_groups", ())) if group["params"]]
     if decays and not decay_biases:
         groups = _without_decay_of_biases(groups)
     defaults = {"lr": lr, "weight_decay": weight_decay} if decays else {"lr": lr}
     try:
-        return optimizer(groups, **{**defaults, **settings})
+        return kind(groups, **{**defaults, **settings})
     except (TypeError, ValueError) as error:
         raise type(error)(f"optimizer cannot be created with {({**defaults, **settings})}: {error}") from error
 

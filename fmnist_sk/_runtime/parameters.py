@@ -2,8 +2,9 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import numbers
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 import numpy as np
@@ -29,6 +30,24 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     if ELSEWHERE.get(name) in known:
         return ELSEWHERE[name]
     return next(iter(difflib.get_close_matches(name, known, 1)), None)
+
+
+def check_arguments(part: str, function: Callable, given: Iterable[str], among: Iterable[str] | None = None,
+                    more: str = "") -> None:
+    """Raise TypeError for settings ``part__*`` that `function`, of which the part is made, does not take.
+
+    among : the arguments that can be set, if not all
+    more : a remark after them
+    """
+    accepted = inspect.signature(function).parameters
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in accepted.values()):
+        return
+    known = list(accepted if among is None else among)
+    for name in given:
+        if name not in known:
+            meant = did_you_mean(name, known)
+            raise TypeError(f"{part} has no argument {name}{f': did you mean {part}__{meant}?' if meant else ':'} "
+                            f"{getattr(function, '__name__', function)} takes {', '.join(known) or 'none'}{more}.")
 
 
 def set_nested(estimator: BaseEstimator, params: dict) -> None:

@@ -25,8 +25,13 @@ def export_program(predictor: nn.Module, images: Tensor) -> torch.export.Exporte
     """
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return torch.export.export(predictor, (images,), dynamic_shapes={
-            "images": {0: torch.export.Dim("batch", min=1)}})
+        try:
+            return torch.export.export(predictor, (images,), dynamic_shapes={
+                "images": {0: torch.export.Dim("batch", min=1)}})
+        except Exception as error:              # those of torch.export have no common base class
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise ValueError("module must be a network that torch.export can follow, whose Python code asks nothing of "
+                             f"the images' values or number, got one that it cannot: {reason}") from error
 
 
 def export_onnx(predictor: nn.Module, path: str | os.PathLike, images: Tensor, classes: np.ndarray,

@@ -77,7 +77,7 @@ class Phase:
             raise StopTraining
         while self.done < self.n_run:
             if self.done and self._is_too_old():
-                return self._warn_of_the_schedule()
+                return self._say_why_it_stops()
             self.fit.begin_epoch(self.train, self.valid)
             self.schedule.begin_epoch(self.net.history[self.first - 1:-1])
             self.fit.steps.begin_epoch(self.train_batches)
@@ -119,9 +119,11 @@ class Phase:
         return self.net.early_stopping and self.fit.best is not None \
             and self.fit.best.age(self.first) >= self.net.patience
 
-    def _warn_of_the_schedule(self) -> None:
-        """Warn if early stopping ends the phase while the learning rate is still high but would have fallen later."""
-        share = self.schedule.share()
+    def _say_why_it_stops(self) -> None:
+        """Print that early stopping ends the phase; warn if the learning rate is still high but would have fallen."""
+        net, share = self.net, self.schedule.share()
+        if net.verbose and self.fit.best is not None:
+            print(f"early stopping: the best {net.monitor} was that of epoch {self.fit.best.epoch}")
         if share is not None and share > 0.1:
             warn(
                 f"early_stopping ended training after epoch {self.done} of {self.plan.n_epochs}, with the learning "

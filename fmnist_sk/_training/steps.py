@@ -124,6 +124,9 @@ class StepRunner:
             self._own_loss(logits, codes, X=inputs, training=True)
         if seen and (features := seen["last"][0]) is not None:
             loss = loss + self._triplet_term(features, codes, weights, mixed)
+        if not loss.requires_grad:
+            raise ValueError("module must return logits that depend on its parameters, got some without a gradient, as "
+                             "after detach(), item() or numpy(), or within torch.no_grad().")
         loss.backward()
         return loss.detach(), logits.detach(), *(parameter.grad for parameter in self.optimized())
 
