@@ -140,7 +140,8 @@ def page(look, subtitle, keep):
         return *shown, f"<p role='status'>{html.escape(told.replace(str(photo), 'The picture'))}</p>" if told else ""
 
     with gradio.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(max(1, keep // 10), keep)) as app:
-        gradio.HTML(f"<h1>{TITLE}</h1><p>{html.escape(subtitle)} Photos are deleted after {keep:,} seconds.</p>",
+        after = f"{keep // 60} minutes" if keep >= 120 else f"{keep} seconds"
+        gradio.HTML(f"<h1>{TITLE}</h1><p>{html.escape(subtitle)} Photos are deleted after {after}.</p>",
                     padding=False)
         with gradio.Row():
             with gradio.Column():

@@ -282,16 +282,31 @@ class ImageClassifier(SkorchNet):
 
     @with_callbacks
     def fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor, sample_weight: ArrayLike | None = None) -> Self:
-        """Train the network on images X (n, ...) with labels y (n,).
+        """Train the network.
 
-        sample_weight : (n,) non-negative, optional
-            Whole numbers act as repetitions, unless these make more than four times as many images as X has; then,
-            and if there are other numbers, weights are factors of the loss, divided by their mean. Zero leaves an
-            image out.
+        Parameters
+        ----------
+        X : array-like or tensor of shape (n, features), (n, H, W) or (n, C, H, W)
+            The training images.
+        y : array-like or tensor of shape (n,)
+            Their labels: strings, whole numbers, booleans or NumPy dates.
+        sample_weight : array-like of shape (n,), optional
+            Non-negative numbers. Whole ones act as repetitions, unless these make more than four times as many images
+            as X has; then, and if there are other numbers, weights are factors of the loss, divided by their mean. Zero
+            leaves an image out.
 
-        Raises ValueError or TypeError for parameters, images, labels or weights that cannot be used, and ValueError
-        if the loss becomes infinite or NaN. After that, and after Ctrl-C (KeyboardInterrupt), the weights are those of
-        the best validation epoch so far; without validation, the current ones.
+        Returns
+        -------
+        ImageClassifier
+            The classifier itself.
+
+        Raises
+        ------
+        TypeError or ValueError
+            For parameters, images, labels or weights that cannot be used.
+        ValueError
+            If the loss becomes infinite or NaN. After that, and after Ctrl-C (KeyboardInterrupt), the weights are those
+            of the best validation epoch so far; without validation, the current ones.
         """
         self._validate_params()
         task = self._init_callback_context(max_subtasks=self.max_epochs)
@@ -305,11 +320,30 @@ class ImageClassifier(SkorchNet):
                     sample_weight: ArrayLike | None = None, epochs: int | None = None) -> Self:
         """Continue training on these images, with learning rate `lr` and no schedule.
 
-        The first call fixes classes, image shape and standardisation; `classes` lists all labels, if some come only
-        later, and must not differ in later calls.
+        The first call fixes classes, image shape and standardisation.
 
+        Parameters
+        ----------
+        X : array-like or tensor of shape (n, features), (n, H, W) or (n, C, H, W)
+            The images.
+        y : array-like or tensor of shape (n,)
+            Their labels.
+        classes : array-like of shape (n_classes,), optional
+            All labels, in the first call, if some come only later; in later calls the same or None.
+        sample_weight : array-like of shape (n,), optional
+            As in `fit`.
         epochs : int, optional
             Passes over the images. Default: one, as in scikit-learn; `max_epochs`, as in skorch, for its SkorchDoctor.
+
+        Returns
+        -------
+        ImageClassifier
+            The classifier itself.
+
+        Raises
+        ------
+        TypeError or ValueError
+            As `fit` does, and for labels or classes other than those of the first call.
         """
         self._validate_params()
         if epochs is None:
@@ -323,19 +357,72 @@ class ImageClassifier(SkorchNet):
     # ------------------------------------------------------------------ predict
 
     def predict_proba(self, X: ArrayLike | Tensor) -> np.ndarray | Tensor:
-        """Probabilities (n, n_classes) float32, in the order of ``classes_``."""
+        """The probability of each class for each image.
+
+        Parameters
+        ----------
+        X : array-like or tensor of shape (n, features), (n, H, W) or (n, C, H, W)
+            Images like those in `fit`.
+
+        Returns
+        -------
+        ndarray or tensor of shape (n, n_classes)
+            float32 from 0 to 1, in the order of ``classes_``. A tensor on X's device if X is a tensor and
+            scikit-learn's ``array_api_dispatch`` is on.
+
+        Raises
+        ------
+        NotFittedError
+            If the classifier is not fitted.
+        TypeError or ValueError
+            For images that cannot be used.
+        """
         values = self._probabilities(X)
         return values.to(X.device) if wants_tensor(X) else values.cpu().numpy()
 
     def predict(self, X: ArrayLike | Tensor) -> np.ndarray | Tensor:
-        """The most probable label of each image, (n,)."""
+        """The most probable label of each image.
+
+        Parameters
+        ----------
+        X : array-like or tensor of shape (n, features), (n, H, W) or (n, C, H, W)
+            Images like those in `fit`.
+
+        Returns
+        -------
+        ndarray or tensor of shape (n,)
+            Labels of ``classes_``. A tensor on X's device if the labels are numbers, X is a tensor, and
+            scikit-learn's ``array_api_dispatch`` is on.
+
+        Raises
+        ------
+        NotFittedError
+            If the classifier is not fitted.
+        TypeError or ValueError
+            For images that cannot be used.
+        """
         codes = self._probabilities(X).argmax(1)
         if self.classes_.dtype.kind in "biuf" and wants_tensor(X):
             return torch.from_numpy(self.classes_).to(X.device)[codes.to(X.device)]
         return self.classes_[codes.cpu().numpy()]
 
     def score(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor, sample_weight: ArrayLike | None = None) -> float:
-        """Accuracy of ``predict(X)``."""
+        """Accuracy of ``predict(X)``.
+
+        Parameters
+        ----------
+        X : array-like or tensor of shape (n, features), (n, H, W) or (n, C, H, W)
+            Images like those in `fit`.
+        y : array-like or tensor of shape (n,)
+            Their true labels.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the images.
+
+        Returns
+        -------
+        float
+            Share of the images whose predicted label is right, from 0 to 1.
+        """
         if isinstance(y, Tensor) and not wants_tensor(X):
             y = y.cpu().numpy()
         return super().score(X, y, sample_weight)
@@ -373,7 +460,16 @@ class ImageClassifier(SkorchNet):
         images (n, channels, height, width) float32 with values as in training, n >= 1. Standardisation, padding,
         test-time augmentation and the loss's probabilities are included. The program runs on the CPU, in float32.
 
-        Raises scikit-learn's NotFittedError, and ValueError for a network that torch.export cannot follow.
+        Returns
+        -------
+        torch.export.ExportedProgram
+
+        Raises
+        ------
+        NotFittedError
+            If the classifier is not fitted.
+        ValueError
+            For a network that torch.export cannot follow.
         """
         return export_program(self._exportable(), torch.zeros(2, *self.image_shape_))
 
@@ -392,11 +488,31 @@ class ImageClassifier(SkorchNet):
         To export a DeepEnsembleClassifier, export its members, ``estimators_``, one by one: its probabilities are the
         mean of theirs.
 
-        Needs the extra ``fmnist_sk[onnx]``. Returns the path.
+        Needs the extra ``fmnist_sk[onnx]``.
 
-        Raises scikit-learn's NotFittedError; ImportError without the extra; ValueError for a network that
-        torch.export cannot follow, and for class names that do not match the classes; and RuntimeError if labels
-        differ, or probabilities by more than 1e-5 and by more than PyTorch's own rounding errors explain.
+        Parameters
+        ----------
+        path : path
+            The file to write.
+        class_names : sequence of n_classes strings, optional
+            Names in the order of ``classes_``.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        NotFittedError
+            If the classifier is not fitted.
+        ImportError
+            Without the extra.
+        ValueError
+            For a network that torch.export cannot follow, labels that ONNX has no type for, and names that do not match
+            the classes.
+        RuntimeError
+            If labels differ, or probabilities by more than 1e-5 and by more than PyTorch's own rounding errors explain.
         """
         predictor, range_ = self._exportable(), self._encoder.pixel_range
         names = None if class_names is None else names_of(self.classes_, class_names)

@@ -91,9 +91,26 @@ class DeepEnsembleClassifier(MeanOfMembers, MetaEstimatorMixin, ClassifierMixin,
         self.random_state = random_state
 
     def fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor, sample_weight: ArrayLike | None = None) -> Self:
-        """Train the members on images X (n, ...) with labels y (n,) and optional weights (n,).
+        """Train the members.
 
-        Raises what the members raise, and ValueError or TypeError for parameters that cannot be used.
+        Parameters
+        ----------
+        X : array-like or tensor of shape (n, features), (n, H, W) or (n, C, H, W)
+            The training images.
+        y : array-like or tensor of shape (n,)
+            Their labels.
+        sample_weight : array-like of shape (n,), optional
+            As in `ImageClassifier`.
+
+        Returns
+        -------
+        DeepEnsembleClassifier
+            The ensemble itself.
+
+        Raises
+        ------
+        TypeError or ValueError
+            For parameters that cannot be used, and as the members do.
         """
         self._validate_params()
         if isinstance(self.estimator, type):
@@ -159,12 +176,34 @@ class DeepEnsembleClassifier(MeanOfMembers, MetaEstimatorMixin, ClassifierMixin,
                                    for member in members])
 
     def predict_proba(self, X: ArrayLike | Tensor) -> np.ndarray | Tensor:
-        """Probabilities (n, n_classes), in the order of ``classes_``: the mean of the members'."""
+        """The mean of the members' probabilities of each class for each image.
+
+        Parameters
+        ----------
+        X : array-like or tensor of shape (n, features), (n, H, W) or (n, C, H, W)
+            Images like those in `fit`.
+
+        Returns
+        -------
+        ndarray or tensor of shape (n, n_classes)
+            In the order of ``classes_``. A tensor where the members' predictions are tensors.
+        """
         check_is_fitted(self)
         return sum(member.predict_proba(X) for member in self.estimators_) / len(self.estimators_)
 
     def predict(self, X: ArrayLike | Tensor) -> np.ndarray | Tensor:
-        """The most probable label of each image, (n,)."""
+        """The most probable label of each image.
+
+        Parameters
+        ----------
+        X : array-like or tensor of shape (n, features), (n, H, W) or (n, C, H, W)
+            Images like those in `fit`.
+
+        Returns
+        -------
+        ndarray or tensor of shape (n,)
+            Labels of ``classes_``. A tensor where the members' predictions are tensors.
+        """
         probabilities = self.predict_proba(X)
         if isinstance(probabilities, Tensor) and self.classes_.dtype.kind in "biuf":
             return torch.from_numpy(self.classes_).to(probabilities.device)[probabilities.argmax(1)]

@@ -182,10 +182,28 @@ class FeatureExtractor(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tr
 
     @with_callbacks
     def fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor | None = None, **fit_params) -> Self:
-        """Fit a clone of `estimator` on images X and labels y; `fit_params`, such as sample_weight, are passed on.
+        """Fit a clone of `estimator`.
 
-        A FrozenEstimator needs no y. Raises TypeError for estimators other than those above, and ValueError if the
-        network has no such `layer`.
+        Parameters
+        ----------
+        X : array-like or tensor of shape (n, features), (n, H, W) or (n, C, H, W)
+            The training images.
+        y : array-like or tensor of shape (n,), optional
+            Their labels; a FrozenEstimator needs none.
+        **fit_params
+            Passed on, such as sample_weight.
+
+        Returns
+        -------
+        FeatureExtractor
+            The transformer itself.
+
+        Raises
+        ------
+        TypeError
+            For estimators other than those above.
+        ValueError
+            If the network has no such `layer`.
         """
         classifier_of(self.estimator, "estimator")
         if not isinstance(self.layer, (str, NoneType)):
@@ -211,7 +229,18 @@ class FeatureExtractor(CallbackSupportMixin, ClassNamePrefixFeaturesOutMixin, Tr
         return self
 
     def transform(self, X: ArrayLike | Tensor) -> np.ndarray | Tensor:
-        """Features (n, n_features) float32; a tensor on X's device under scikit-learn's ``array_api_dispatch``."""
+        """Compute the layer's output.
+
+        Parameters
+        ----------
+        X : array-like or tensor of shape (n, features), (n, H, W) or (n, C, H, W)
+            Images like those in `fit`.
+
+        Returns
+        -------
+        ndarray or tensor of shape (n, n_features)
+            Features, float32; a tensor on X's device if X is a tensor and scikit-learn's ``array_api_dispatch`` is on.
+        """
         check_is_fitted(self)
         steps, classifier = classifier_of(self.estimator_, "estimator")
         layers = layers_by_name(classifier.module_.network, [self._layer], "layer")

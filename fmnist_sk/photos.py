@@ -95,19 +95,46 @@ class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
 
     @with_callbacks
     def fit(self, X=None, y=None):
-        """Check the parameters; nothing is learned."""
+        """Check the parameters; nothing is learned.
+
+        Parameters
+        ----------
+        X, y : object
+            Ignored.
+
+        Returns
+        -------
+        PhotoToFashion
+            The transformer itself.
+        """
         with one_task(self, X, y):
             self._validate_params()
         return self
 
     def transform(self, X: Iterable) -> np.ndarray:
-        """Photos X as images (n, size, size) uint8.
+        """Make images like those of Fashion-MNIST from photos.
 
-        X is a list of photos, or an array (n, height, width) or (n, height, width, 3 or 4).
+        Warns of photos that show nothing but their background, and of those that show only a rectangle.
 
-        Raises TypeError for objects that are not photos, FileNotFoundError for paths without a file, and ValueError for
-        files that cannot be read, are damaged or too large, and for arrays of other shapes or values; the message names
-        the photo. Warns of photos that show nothing but their background, and of those that show only a rectangle.
+        Parameters
+        ----------
+        X : list of n photos, or array of shape (n, height, width) or (n, height, width, 3 or 4)
+            In a list, paths, bytes of files, Pillow images, or arrays of pixels.
+
+        Returns
+        -------
+        ndarray of shape (n, size, size)
+            Images, uint8.
+
+        Raises
+        ------
+        TypeError
+            For objects that are not photos.
+        FileNotFoundError
+            For paths without a file.
+        ValueError
+            For files that cannot be read, are damaged or too large, and for arrays of other shapes or values; the
+            message names the photo.
         """
         self._validate_params()
         return np.stack([self._image(photo, name_of(photo, i)) for i, photo in enumerate(check_pictures(X))])

@@ -36,7 +36,25 @@ class _PixelMap(CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin, Es
 
     @with_callbacks
     def fit(self, X: ArrayLike | Tensor, y: Any = None) -> Self:
-        """Learn the map from X: (n, features), (n, H, W) or (n, C, H, W)."""
+        """Learn the map.
+
+        Parameters
+        ----------
+        X : array-like or tensor of shape (n, features), (n, H, W) or (n, C, H, W)
+            The training images.
+        y : object
+            Ignored.
+
+        Returns
+        -------
+        transformer
+            The transformer itself.
+
+        Raises
+        ------
+        TypeError or ValueError
+            For parameters or images that cannot be used.
+        """
         with one_task(self, X, y):
             self._validate_params()
             pixels = as_tensor(check_pixels(self, X, reset=True, dtypes=_DTYPES))
@@ -51,12 +69,34 @@ class _PixelMap(CallbackSupportMixin, OneToOneFeatureMixin, TransformerMixin, Es
         raise NotImplementedError
 
     def transform(self, X: ArrayLike | Tensor) -> Any:
-        """Map X; integers become float32, float types are kept."""
+        """Map images.
+
+        Parameters
+        ----------
+        X : array-like or tensor of shape (n, features), (n, H, W) or (n, C, H, W)
+            Images like those in `fit`.
+
+        Returns
+        -------
+        array or tensor of the shape of X
+            In X's float type, or float32 for integers.
+        """
         check_is_fitted(self)
         return self._map(X, lambda x, shift, scale: (x - shift) / scale)
 
     def inverse_transform(self, X: ArrayLike | Tensor) -> Any:
-        """Undo `transform`; the result has a float type."""
+        """Undo `transform`.
+
+        Parameters
+        ----------
+        X : array-like or tensor of shape (n, features), (n, H, W) or (n, C, H, W)
+            Images that were mapped.
+
+        Returns
+        -------
+        array or tensor of the shape of X
+            The images before, in a float type.
+        """
         check_is_fitted(self)
         return self._map(X, lambda x, shift, scale: x * scale + shift)
 
@@ -192,9 +232,24 @@ class HOGTransformer(CallbackSupportMixin, TransformerMixin, Estimator):
 
     @with_callbacks
     def fit(self, X: ArrayLike | Tensor, y: Any = None) -> Self:
-        """Check the parameters, and learn the shape of images X: (n, features), (n, H, W) or (n, C, H, W).
+        """Check the parameters, and learn the shape of images.
 
-        Raises ValueError for images smaller than a block, and for rows that do not fit `image_shape`.
+        Parameters
+        ----------
+        X : array-like or tensor of shape (n, features), (n, H, W) or (n, C, H, W)
+            The images.
+        y : object
+            Ignored.
+
+        Returns
+        -------
+        HOGTransformer
+            The transformer itself.
+
+        Raises
+        ------
+        ValueError
+            For images smaller than a block, and for rows that do not fit `image_shape`.
         """
         with one_task(self, X, y):
             self._validate_params()
@@ -214,7 +269,18 @@ class HOGTransformer(CallbackSupportMixin, TransformerMixin, Estimator):
         return shape
 
     def transform(self, X: ArrayLike | Tensor) -> np.ndarray:
-        """Features (n, blocks * block**2 * orientations) float32 of images X."""
+        """Histograms of oriented gradients.
+
+        Parameters
+        ----------
+        X : array-like or tensor of shape (n, features), (n, H, W) or (n, C, H, W)
+            Images like those in `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n, blocks * block**2 * orientations)
+            Features, float32.
+        """
         check_is_fitted(self)
         hog = optional("skimage.feature", "Histograms of gradients are computed by", "hog").hog
         pixels = as_tensor(check_pixels(self, X, reset=False, shape=self.image_shape_))

@@ -44,7 +44,7 @@ class ImageReader(CallbackSupportMixin, TransformerMixin, Estimator):
     color : {"gray", "rgb"}
         One channel (ITU-R BT.601) or three.
     resize : {"pad", "crop", "stretch"}
-        How pictures of other proportions are fitted, like `fit` of `load_image_folder`. "pad": the whole picture, its
+        How pictures of other proportions are fitted, as in `load_image_folder`. "pad": the whole picture, its
         sides filled with the median colour of its edges. "crop": its middle. "stretch": the whole picture, distorted.
     max_pixels : int
         Pictures with more pixels are refused before they are decoded; at most 89,478,485. Decoding takes up to 20 bytes
@@ -79,7 +79,18 @@ class ImageReader(CallbackSupportMixin, TransformerMixin, Estimator):
 
     @with_callbacks
     def fit(self, X: Any = None, y: Any = None) -> Self:
-        """Check the parameters; nothing is learned."""
+        """Check the parameters; nothing is learned.
+
+        Parameters
+        ----------
+        X, y : object
+            Ignored.
+
+        Returns
+        -------
+        ImageReader
+            The reader itself.
+        """
         with one_task(self, X, y):
             self._validate_params()
         return self
@@ -89,11 +100,27 @@ class ImageReader(CallbackSupportMixin, TransformerMixin, Estimator):
         check_size(self.size)
 
     def transform(self, X: Iterable) -> np.ndarray:
-        """Pictures X, a list or an array, as images (n, 1 or 3, height, width) uint8.
+        """Read pictures.
 
-        Raises TypeError for objects that are not pictures, FileNotFoundError for paths without a file, and ValueError
-        for files that cannot be read, are damaged or too large, and for arrays of other shapes or values; the message
-        names the picture.
+        Parameters
+        ----------
+        X : list or array of n pictures
+            Paths, bytes of files, Pillow images, or arrays of pixels.
+
+        Returns
+        -------
+        ndarray of shape (n, 1 or 3, height, width)
+            Images, uint8.
+
+        Raises
+        ------
+        TypeError
+            For objects that are not pictures.
+        FileNotFoundError
+            For paths without a file.
+        ValueError
+            For files that cannot be read, are damaged or too large, and for arrays of other shapes or values; the
+            message names the picture.
         """
         self._validate_params()
         pillow()

@@ -34,7 +34,7 @@ def test_partial_fit_begins_with_all_classes_named(tiny_images):
     classifier = net().partial_fit(X[y == 0], y[y == 0], classes=[0, 1, 2])
     classifier.partial_fit(X[y > 0], y[y > 0])
     assert classifier.predict_proba(X).shape == (60, 3)
-    with pytest.raises(ValueError, match=r"y must hold labels known from the first fit \(\[0, 1, 2\]; .*\), got \[7\]"):
+    with pytest.raises(ValueError, match=r"y must hold only labels of the first fit, \[0, 1, 2\], got \[7\]\. To add"):
         classifier.partial_fit(X, np.where(y == 1, 7, y))
 
 
@@ -212,7 +212,7 @@ def test_initialize_gives_a_net_of_the_default_size_to_load_weights_into(tmp_pat
     assert classifier.device is None
     classifier.partial_fit(X, y)
     assert classifier.value_range_ == (X.min(), X.max())
-    with pytest.raises(ValueError, match="The 'optimizer' parameter"):
+    with pytest.raises(ValueError, match="optimizer must be one of"):
         net(optimizer="x").initialize()
     fresh = net().initialize().partial_fit(X, y)           # without loaded weights: standardised by these images
     for part in (classifier, fresh):

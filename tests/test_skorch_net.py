@@ -485,7 +485,7 @@ def test_a_net_that_was_built_before_its_data_came_is_as_any_other(architecture,
     np.testing.assert_array_equal(early.predict_proba(X), usual.predict_proba(X))
     loaded = conv(max_epochs=1).initialize()                    # with weights, it is what they are for
     loaded.module_.network.load_state_dict(conv(random_state=1).initialize().module_.network.state_dict())
-    with pytest.raises(ValueError, match="y must hold labels known from the first fit"):
+    with pytest.raises(ValueError, match="y must hold only labels of the first fit"):
         loaded.partial_fit(tiny_images(["bag", "coat"], size=28)[0], ["bag", "coat"] * 30)
 
 

@@ -53,9 +53,9 @@ def where_of(runs):
     threads, dated = ([run for run in found if key in run] for found, key in ((rest, "torch_threads"), (runs, "git")))
     texts = [f"{hardware(full)}, PyTorch {', '.join(sorted({run['torch'] for run in full}))}"] if full else []
     if threads:
-        texts.append(f"older runs on {cores(threads)} of a processor that was not recorded ({len(threads)})")
+        texts.append(f"{len(threads)} older runs on {cores(threads)} of a processor that was not recorded")
     if len(dated) < len(runs):
-        texts.append(f"older runs without a record of hardware and revision ({len(runs) - len(dated)})")
+        texts.append(f"{len(runs) - len(dated)} older runs without a record of hardware and revision")
     return "; ".join(texts) + (f", {revisions(dated)}" if dated else "")
 
 

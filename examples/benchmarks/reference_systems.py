@@ -128,7 +128,7 @@ def draw(rows, path):
         accuracy = row["runs"][0]["valid_acc_of_epochs"]
         axes.plot([(i + 1) / len(accuracy) for i in range(len(accuracy))], accuracy,
                   label=f"{row['system']}, {len(accuracy)} epochs: best {max(accuracy):.2%}")
-    axes.set(xlabel="share of the training", ylabel="accuracy on 4,000 validation images", ylim=(0.85, 0.96))
+    axes.set(xlabel="progress of training", ylabel="accuracy on 4,000 validation images", ylim=(0.85, 0.96))
     axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
     axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
     axes.grid(alpha=0.3)

@@ -79,14 +79,13 @@ def figures():
 
 def summary():
     """Five results for the first page, of those that the results page has."""
-    on_cpu, on_gpu = load("speedrun")["recipes"], load("speedrun_cuda")["recipes"]
+    on_cpu = load("speedrun")["recipes"]
     small = load("accuracy")["goals"]["under 300k"]["runs"]
     others = [row for row in load("peers")["fits"]["rows"].values() if row["side"] == "MLPClassifier"]
     rows = {'`ResNetClassifier(**recipe("fast"))`': on_cpu["fast"]["runs"],
             '`ResNetClassifier(**recipe("accurate"))`': on_cpu["accurate"]["runs"],
             f"`InceptionClassifier` with {small[0]['parameters']:,} parameters": small,
-            '`ResNetClassifier(**recipe("wide", "cuda"))`':
-                on_gpu["wide"]["runs"] + load("accuracy_cuda")["goals"]["single"]["runs"],
+            '`ResNetClassifier(**recipe("wide", "cuda"))`': load("accuracy_cuda")["goals"]["single"]["runs"],
             "scikit-learn's `MLPClassifier` with 256 units, for comparison": others}
     mixed = len({machine(run) for runs in rows.values() for run in runs if not is_cuda(run)}) > 1
     lines = ["| classifier | test accuracy, % | time of a fit | hardware |", "|---|---|---|---|"]

@@ -7,6 +7,21 @@ import fmnist_sk
 
 HERE = Path(__file__).parent
 
+SHOWN = ("fit", "partial_fit", "fit_transform", "fit_resample", "transform", "inverse_transform", "predict",
+         "predict_proba", "score", "set_params", "to_onnx", "to_exported_program", "tensor", "plot")
+
+
+def methods_shown():
+    """Methods on the page of each class: of a network, only those that ImageClassifier has not."""
+    found = {}
+    for name in fmnist_sk.__all__:
+        if isinstance(kind := getattr(fmnist_sk, name), type):
+            known = vars(kind) if name in fmnist_sk.networks.__all__ else dir(kind)
+            found[name] = [*(method for method in known if method.startswith("from_")),
+                           *(method for method in SHOWN if method in known)]
+    return found
+
+
 project, author, release = "fmnist_sk", "the founders of fmnist_sk", fmnist_sk.__version__
 html_show_copyright = False
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "myst_parser",
@@ -21,7 +36,8 @@ html_theme_options = {"show_nav_level": 2, "navigation_with_keys": False, "secon
                       "header_links_before_dropdown": 6}
 html_sidebars = {"results": [], "reports": [], "card": []}       # their tables are wide
 html_show_sourcelink = False
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
@@ -29,7 +45,7 @@ smartquotes = False
 copybutton_prompt_text, copybutton_prompt_is_regexp = r">>> |\.\.\. |\$ ", True
 
 autosummary_generate = True
-autosummary_context = {"networks": fmnist_sk.networks.__all__}         # for class.rst
+autosummary_context = {"methods": methods_shown(), "networks": fmnist_sk.networks.__all__}        # for class.rst
 autodoc_typehints = "none"              # docstrings and signatures say them
 numpydoc_show_class_members = False
 default_role = "py:obj"
@@ -43,6 +59,7 @@ sphinx_gallery_conf = {
     "capture_repr": ("_repr_html_",),
     "show_memory": False,
     "min_reported_time": 1e9,
+    "write_computation_times": False,
     "remove_config_comments": True,
     "matplotlib_animations": False,
 }
@@ -63,6 +80,8 @@ def read_source(app, docname, source):
         text = text.replace("](results/", "](../benchmarks/results/")
     for name, path in ELSEWHERE.items():
         text = text.replace(f"]({path}", f"]({name}.md")
+    if docname == "reports":
+        text += "\n## Choices of ours\n\n```{eval-rst}\n.. automodule:: fmnist_sk.reference\n   :no-members:\n```\n"
     if docname == "results":
         text += "\n## More\n\n```{toctree}\nreports\ncard\n```\n"
     source[0] = text

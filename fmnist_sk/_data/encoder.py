@@ -137,8 +137,8 @@ class ImageEncoder:
 
         names_classes : whether the user named the classes, so that not all of them need occur
         """
-        known = "known from the first fit ({}; partial_fit takes all labels in its first call, as classes=...)"
-        codes = self.codes(*labels, known).to(self.device)
+        codes = self.codes(*labels, "the first fit", " To add labels later, pass them all to the first partial_fit, "
+                                                     "classes=[...].").to(self.device)
         pixels, rows = self._pixels(X)
         self._warn_of_other_range(pixels, rows)
         if rows is not None and len(rows.unique()) < len(rows):         # as in a bootstrap sample; labels may differ
@@ -161,7 +161,7 @@ class ImageEncoder:
 
     def validation_images(self, X: Checked, labels: Labels, class_factors: Tensor | None) -> LabelledImages:
         """Images to validate on; their losses have the same class factors as in training."""
-        codes = self.codes(*labels, "that occur in the training images ({})").to(self.device)
+        codes = self.codes(*labels, "the training images").to(self.device)
         pixels = self.images(X, "validation_data").tensor()
         return LabelledImages(pixels, codes, self.classes, None if class_factors is None else class_factors[codes],
                               class_factors=class_factors)
@@ -199,14 +199,15 @@ class ImageEncoder:
 
     # ------------------------------------------------------------------ labels and weights
 
-    def codes(self, found: np.ndarray, codes: Tensor, known: str) -> Tensor:
+    def codes(self, found: np.ndarray, codes: Tensor, source: str, advice: str = "") -> Tensor:
         """Indices into `classes` of labels given as indices `codes` into `found`.
 
-        Raises ValueError, which says where the classes are `known` from, for labels that are not among them.
+        Raises ValueError, which says what the classes are the labels of, for labels that are not among them.
         """
         unknown = np.setdiff1d(found, self.classes)
         if len(unknown):
-            raise ValueError(f"y must hold labels {known.format(self.classes.tolist())}, got {unknown.tolist()}.")
+            raise ValueError(f"y must hold only labels of {source}, {self.classes.tolist()}, got {unknown.tolist()}."
+                             f"{advice}")
         if len(found) == len(self.classes):
             return codes
         return torch.from_numpy(np.searchsorted(self.classes, found)).to(codes.device)[codes]

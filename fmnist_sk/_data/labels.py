@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, column_or_1d
+from sklearn.utils.validation import column_or_1d
 from torch import Tensor
 
 from fmnist_sk._data.checks import check_is_plain, check_unmasked
@@ -34,9 +34,9 @@ def encode_labels(y: Any, n: int | None, name: str = "y") -> tuple[np.ndarray, T
                         f"{type(y).__name__}.")
     if len(shape) > 1 and (isinstance(y, Tensor) or shape[1:] != (1,)):
         raise ValueError(f"{name} must be a 1d array of labels, got shape {shape}.")
+    if n not in (None, shape[0]):
+        raise ValueError(f"{name} must hold one label for each of the {n} images, got {shape[0]}.")
     if isinstance(y, Tensor):
-        if n not in (None, len(y)):
-            raise ValueError(f"{name} must hold one label for each of the {n} images, got shape {shape}.")
         if y.is_complex():
             raise ValueError(f"{name} must hold labels, got complex numbers: {y.dtype}.")
         y = y.detach().double() if y.is_floating_point() else y.detach()
@@ -47,12 +47,10 @@ def encode_labels(y: Any, n: int | None, name: str = "y") -> tuple[np.ndarray, T
         y = column_or_1d(y, warn=True)
         if y.dtype.kind == "V":
             raise ValueError(f"{name} must hold labels, numbers or strings, got dtype={y.dtype}.")
-        if n is not None:
-            check_consistent_length(np.empty((n, 0)), y)
         if pd.isna(y).any() or (y.dtype.kind == "f" and not np.isfinite(y).all()):
             raise ValueError(f"Input {name} contains NaN, None or infinity: give every image a label.")
         try:
-            check_classification_targets(y)
+            _check_are_classes(y, name)
             found, codes = np.unique(y, return_inverse=True)
         except (TypeError, ValueError) as error:
             kinds = sorted({type(label).__name__.rstrip("_0123456789") for label in y})
@@ -65,8 +63,16 @@ def encode_labels(y: Any, n: int | None, name: str = "y") -> tuple[np.ndarray, T
             raise TypeError(f"{name} must hold labels of one kind, all numbers or all strings, "
                             f"got {kinds}{advice}.") from error
         codes = torch.from_numpy(codes.astype(np.int64))
-    check_classification_targets(found)
+    _check_are_classes(found, name)
     return found, codes
+
+
+def _check_are_classes(values: np.ndarray, name: str) -> None:
+    """Raise ValueError for what scikit-learn does not take for labels, such as fractions."""
+    try:
+        check_classification_targets(values)
+    except ValueError as error:
+        raise ValueError(f"{name} must hold the labels of classes: {error}") from error
 
 
 def _shape_of(y: Any) -> tuple[int, ...]:

@@ -104,7 +104,13 @@ class SharedImages:
         return np.asarray(self.tensor().cpu(), dtype=dtype)
 
     def tensor(self) -> Tensor:
-        """The images of this part, (n, ...), as a copy on their device."""
+        """Copy the images of this part.
+
+        Returns
+        -------
+        tensor of shape (n, ...)
+            The images, on their device.
+        """
         return self.pixels[self.rows]
 
     def __repr__(self) -> str:

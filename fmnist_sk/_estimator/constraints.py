@@ -4,6 +4,7 @@ from __future__ import annotations
 import inspect
 import numbers
 import os
+from collections.abc import Collection
 from types import NoneType
 from typing import Any
 
@@ -36,14 +37,12 @@ PARAMETER_CONSTRAINTS: dict[str, list] = {
     "lr": [Interval(numbers.Real, 0, None, closed="neither")],
     "max_epochs": [whole(1)],
     "batch_size": [whole(1)],
-    "optimizer": [StrOptions(set(OPTIMIZERS)), type],
     "momentum": [Interval(numbers.Real, 0, 1, closed="left")],
     "weight_decay": [Interval(numbers.Real, 0, None, closed="left")],
     "decay_biases": ["boolean"],
     "gradient_clip": [Interval(numbers.Real, 0, None, closed="neither"), None],
     "sam_rho": [Interval(numbers.Real, 0, None, closed="left")],
     "schedule_epochs": [whole(1), None],
-    "criterion": [StrOptions(set(LOSSES)), type, nn.Module],
     "triplet_weight": [Interval(numbers.Real, 0, None, closed="left")],
     "triplet_margin": [Interval(numbers.Real, 0, 2, closed="both")],
     "ema": [Interval(numbers.Real, 0, 1, closed="neither"), None],
@@ -96,7 +95,7 @@ def check_params(net: Any) -> None:
     schedule = as_schedule(net.schedule)
     if (schedule.monitored or "").startswith("valid_") and not has_validation:
         raise ValueError("schedule needs validation images: set validation_fraction=0.1 or validation_data=(X, y), "
-                         f"or monitor='train_loss', got schedule={schedule!r}.")
+                         f"or give it monitor='train_loss', got schedule={schedule!r}.")
     _check_callbacks(net, has_validation=has_validation, has_schedule=not isinstance(schedule, Constant))
 
 
@@ -106,9 +105,11 @@ def check_each(net: Any) -> None:
     A saved classifier, which lacks what only its training needed, must pass this much.
     """
     _check_values(net, BaseEstimator.get_params(net, deep=False))
-    if isinstance(net.optimizer, type) and not issubclass(net.optimizer, torch.optim.Optimizer):
-        raise TypeError(f"optimizer must be one of {sorted(OPTIMIZERS)} or a torch.optim.Optimizer class, "
-                        f"got optimizer={net.optimizer!r}.")
+    _check_choice("optimizer", net.optimizer, OPTIMIZERS, "a torch.optim.Optimizer class",
+                  isinstance(net.optimizer, type) and issubclass(net.optimizer, torch.optim.Optimizer))
+    _check_choice("criterion", net.criterion, LOSSES, "an nn.Module class or instance",
+                  isinstance(net.criterion, nn.Module)
+                  or (isinstance(net.criterion, type) and issubclass(net.criterion, nn.Module)))
     if net.optimizer is torch.optim.LBFGS:
         raise ValueError("optimizer must take steps without a closure, got optimizer=LBFGS.")
     pair = net.validation_data
@@ -117,11 +118,15 @@ def check_each(net: Any) -> None:
         raise ValueError(f"validation_data must be a pair (X, y) or None, got {got}.")
     if net.checkpoint is not None and not os.fspath(net.checkpoint):
         raise ValueError(f"checkpoint must be the path of a folder, got checkpoint={net.checkpoint!r}.")
-    if isinstance(net.criterion, type) and not issubclass(net.criterion, nn.Module):
-        raise TypeError(f"criterion must be one of {sorted(LOSSES)}, an nn.Module class or instance, got "
-                        f"criterion={net.criterion!r}.")
     as_schedule(net.schedule)
     as_transformers(net.augment)
+
+
+def _check_choice(name: str, value: Any, known: Collection[str], others: str, is_other: bool) -> None:
+    """Raise ValueError or TypeError unless a parameter has one of the `known` names, or is one of the `others`."""
+    if not is_other and not (isinstance(value, str) and value in known):
+        kind = ValueError if isinstance(value, str) else TypeError
+        raise kind(f"{name} must be one of {', '.join(map(repr, known))}, or {others}, got {name}={value!r:.100}.")
 
 
 def _check_callbacks(net: Any, has_validation: bool, has_schedule: bool) -> None:
@@ -142,7 +147,8 @@ def _check_callbacks(net: Any, has_validation: bool, has_schedule: bool) -> None
         monitor = default.default if isinstance(callback, type) and default else getattr(callback, "monitor", None)
         if monitor in VALIDATION_SCORES and not has_validation:
             raise ValueError(f"callbacks: {kind.__name__} follows {monitor!r}, which needs validation images: set "
-                             "validation_fraction=0.1 or validation_data=(X, y), or monitor='train_loss', got neither.")
+                             "validation_fraction=0.1 or validation_data=(X, y), or give it monitor='train_loss', "
+                             "got neither.")
 
 
 def check_ready(net: Any) -> None:

@@ -150,7 +150,20 @@ class NetProtocol(OnSite, CallbackSupportMixin, NeuralNetClassifier):
         their groups, and `lr` and `weight_decay`, until a new fit. Setting an attribute, ``net.lr = 0.01``, does the
         same.
 
-        Raises ValueError or TypeError for names and callbacks that do not exist.
+        Parameters
+        ----------
+        **params
+            New values by name.
+
+        Returns
+        -------
+        ImageClassifier
+            The classifier itself.
+
+        Raises
+        ------
+        TypeError or ValueError
+            For names and callbacks that do not exist.
         """
         theirs = {name: value for name, value in params.items() if name.partition("__")[0] in self.prefixes_
                   and "__" in name}

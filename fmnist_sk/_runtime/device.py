@@ -27,6 +27,6 @@ def choose_device(device: str | torch.device | None, X=None) -> torch.device:
     except TypeError as error:
         raise TypeError(f"device must be a string or a torch.device, got device={device!r}.") from error
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError("device must name a device of this machine, such as 'cpu' or 'cuda', got "
+        raise ValueError("device must name a device of this machine, such as 'cpu', got "
                          f"device={device!r}{_reason(error)}.") from error
     return chosen

@@ -17,7 +17,8 @@ ELSEWHERE = {           # what other libraries call a parameter
     "learning_rate": "lr", "learning_rate_init": "lr", "epochs": "max_epochs", "n_epochs": "max_epochs",
     "max_iter": "max_epochs", "n_iter_no_change": "patience", "validation_split": "validation_fraction",
     "alpha": "weight_decay", "loss": "criterion", "solver": "optimizer", "seed": "random_state",
-    "n_jobs": "n_threads", "n_estimators": "n_members", "base_estimator": "estimator",
+    "n_jobs": "n_threads", "hidden_layer_sizes": "architecture", "n_estimators": "n_members",
+    "base_estimator": "estimator",
 }
 INSTEAD_OF = {          # an object whose parameters can be set, instead of a name or a list
     "augment": "make_pipeline(RandomCrop(), RandomErasing()) or Preset('fashion')",
@@ -113,7 +114,23 @@ class Estimator(OnSite, BaseEstimator):
     """scikit-learn's base class, with errors that name the parameter."""
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters of this estimator, and those of nested objects (``estimator__lr``)."""
+        """Set parameters of this estimator, and those of nested objects (``estimator__lr``).
+
+        Parameters
+        ----------
+        **params
+            New values by name.
+
+        Returns
+        -------
+        estimator
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            For names that do not exist.
+        """
         set_nested(self, params)
         return self
 

@@ -132,9 +132,9 @@ def _layout(fields: list[str], n_values: int | None, path: Path) -> _Layout:
         separator = next((f", and is it separated by {other!r}, not by commas?" for other in ";\t|"
                           if len(fields) == 1 and other in fields[0]), "")
         size = "those of a square in gray or RGB, or as many as image_shape= says" if n_values is None else n_values
-        raise ValueError(f"{path} must have the pixels of an image in each line ({size}), before or after them at most "
-                         f"one column of labels, named {', '.join(LABELS)}, and at most one of ids, got {len(names)} "
-                         f"columns: {', '.join(fields)[:60]!r}{separator or '.'}")
+        raise ValueError(f"{path} must have the pixels of an image in each line ({size}), got {len(names)} columns: "
+                         f"{', '.join(fields)[:60]!r}{separator or '.'} Before or after the pixels, there may be one "
+                         f"column of labels, named {', '.join(LABELS)}, and one of ids.")
     numbered = [re.fullmatch(r"(\D*)(\d+)", names[i]) for i in pixels]
     if is_header and len({found and found[1] for found in numbered}) == 1 and numbered[0]:
         pixels.sort(key=lambda i: int(re.sub(r"\D", "", names[i])))          # pixel10 may come before pixel2

@@ -86,16 +86,45 @@ class RandomTransformer(OneToOneFeatureMixin, TransformerMixin, Augmenter):
 
     @with_callbacks
     def fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor | None = None) -> Self:
-        """Check the parameters and, if classes are named, that they occur in y."""
+        """Check the parameters and, if classes are named, that they occur in y.
+
+        Parameters
+        ----------
+        X : array-like or tensor of shape (n, features), (n, H, W) or (n, C, H, W)
+            The images.
+        y : array-like or tensor of shape (n,), optional
+            Their labels, needed if `only` or `exclude` names classes.
+
+        Returns
+        -------
+        transformer
+            The transformer itself.
+
+        Raises
+        ------
+        TypeError or ValueError
+            For parameters, images or labels that cannot be used.
+        """
         with one_task(self, X, y):
             self._check(X, y)
         return self
 
     @with_callbacks
     def fit_transform(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor | None = None) -> Any:
-        """One draw for every image of X: (n, features), (n, H, W) or (n, C, H, W); the same kind of container out.
+        """Change images at random, with one draw for each.
 
-        uint8, float32 and float64 are kept; other types become float32.
+        Parameters
+        ----------
+        X : array-like or tensor of shape (n, features), (n, H, W) or (n, C, H, W)
+            The images.
+        y : array-like or tensor of shape (n,), optional
+            Their labels, needed if `only` or `exclude` names classes.
+
+        Returns
+        -------
+        array or tensor of the shape of X
+            Changed images in the same kind of container. uint8, float32 and float64 are kept; other types become
+            float32.
         """
         with one_task(self, X, y):
             pixels, codes, classes = self._check(X, y)
@@ -109,7 +138,18 @@ class RandomTransformer(OneToOneFeatureMixin, TransformerMixin, Augmenter):
             return like(X, drawn.reshape(tensor.shape))
 
     def transform(self, X: ArrayLike | Tensor) -> Any:
-        """X unchanged: predictions involve no randomness."""
+        """Leave images as they are: predictions involve no randomness.
+
+        Parameters
+        ----------
+        X : array-like or tensor of shape (n, features), (n, H, W) or (n, C, H, W)
+            The images.
+
+        Returns
+        -------
+        array or tensor
+            X.
+        """
         check_is_fitted(self)
         return like(X, check_pixels(self, X, reset=False, dtypes=DTYPES))
 

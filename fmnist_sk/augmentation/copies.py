@@ -85,18 +85,40 @@ class AugmentedCopies(Augmenter):
 
     @with_callbacks
     def fit(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor | None = None) -> Self:
-        """Check the parameters, X and y; nothing is learned."""
+        """Check the parameters and data; nothing is learned.
+
+        Parameters
+        ----------
+        X : array-like or tensor of shape (n, features), (n, H, W) or (n, C, H, W)
+            The images.
+        y : array-like or tensor of shape (n,)
+            Their labels.
+
+        Returns
+        -------
+        AugmentedCopies
+            The sampler itself.
+        """
         with one_task(self, X, y):
             self._check(X, y)
         return self
 
     @with_callbacks
     def fit_resample(self, X: ArrayLike | Tensor, y: ArrayLike | Tensor) -> tuple[Any, Any]:
-        """X and y with the copies after the originals, in the same kinds of containers.
+        """Put changed copies after the originals.
 
-        uint8, float32 and float64 are kept; other types become float32.
+        Parameters
+        ----------
+        X : array-like or tensor of shape (n, features), (n, H, W) or (n, C, H, W)
+            The images.
+        y : array-like or tensor of shape (n,)
+            Their labels.
 
-        X : (n, features), (n, H, W) or (n, C, H, W). y : (n,) labels.
+        Returns
+        -------
+        X, y : arrays or tensors
+            Originals and copies in the same kinds of containers. uint8, float32 and float64 are kept; other types
+            become float32.
         """
         with one_task(self, X, y):
             pixels, codes, classes = self._check(X, y)

@@ -91,7 +91,7 @@ def as_transformers(augment: Any, classes: np.ndarray | None = None, parameter: 
     for step in augment:
         if not isinstance(step, Augmenter):
             raise TypeError(f"{parameter} must be None, one of {sorted(PRESETS)}, a random transformer such as "
-                            f"RandomCrop(), or a list or Pipeline of them, got {step!r}.")
+                            f"RandomCrop(), or a list or Pipeline of transformers and Preset('light'), got {step!r}.")
         step._validate_params()
     return list(augment)
 

@@ -1,6 +1,7 @@
 """What the displays share: axes, colours, class names, images as pictures, confidence intervals."""
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
@@ -32,12 +33,36 @@ def pyplot():
     return optional("matplotlib.pyplot", "Plots are drawn with", "plot")
 
 
+OF_PLOT = """
+
+Parameters
+----------
+ax : matplotlib axes, optional
+    Where to draw: one axes, whose area is divided if there are several panels, or one for each panel. Default: a new
+    figure.
+
+Returns
+-------
+display
+    The display itself, with `figure_` and the other attributes that are drawn.
+
+Raises
+------
+ValueError
+    For anything but such axes.
+"""
+
+
 def as_written(plot: Callable) -> Callable:
-    """Decorator for a display's method `plot`: a "$" in a user's names does not start a formula."""
+    """Decorator for a display's method `plot`: a "$" in a user's names does not start a formula.
+
+    It completes the docstring with what all of them have in common.
+    """
     @wraps(plot)
     def plot_as_written(self, ax=None):
         with pyplot().rc_context({"text.parse_math": False}):
             return plot(self, ax)
+    plot_as_written.__doc__ = inspect.cleandoc(plot.__doc__ or "") + OF_PLOT
     return plot_as_written
 
 

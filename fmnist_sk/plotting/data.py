@@ -79,10 +79,14 @@ class EmbeddingDisplay:
     def from_images(cls, X: ArrayLike | Tensor, y: ArrayLike | Tensor, *, method: str = "tsne", max_images: int = 2000,
                     class_names: Sequence[str] | None = None, image_shape: Sequence[int] | None = None,
                     n_thumbnails: int = 60, random_state=0, ax=None) -> EmbeddingDisplay:
-        """The pixels of images X (n, ...) with labels y (n,).
+        """The pixels of images.
 
         Parameters
         ----------
+        X : array-like or tensor of shape (n, features), (n, H, W) or (n, C, H, W)
+            The images.
+        y : array-like or tensor of shape (n,)
+            Their labels.
         method : {"tsne", "pca"}
             scikit-learn's t-SNE (van der Maaten and Hinton, 2008) of the first 50 principal components, or the first
             two principal components.
@@ -97,6 +101,7 @@ class EmbeddingDisplay:
         random_state : int, RandomState or None
             For the subset and for t-SNE.
         ax : matplotlib axes, optional
+            Where to draw. Default: a new figure.
 
         Raises
         ------
@@ -114,11 +119,39 @@ class EmbeddingDisplay:
                        layer: str | None = None, method: str = "tsne", max_images: int = 2000,
                        class_names: Sequence[str] | None = None, n_thumbnails: int = 60, random_state=0, ax=None
                        ) -> EmbeddingDisplay:
-        """The features that a fitted classifier's network computes for images X (n, ...) with labels y (n,).
+        """The features that a fitted classifier's network computes for images.
 
-        `classifier` can be a Pipeline that ends in an ImageClassifier, and X in any form that it accepts; what the
-        Pipeline's other steps make of X is shown. `layer` is as in `FeatureExtractor`, by default the penultimate
-        features; the other parameters are those of `from_images`.
+        Parameters
+        ----------
+        classifier : fitted ImageClassifier, or Pipeline that ends in one
+            What a Pipeline's other steps make of X is shown.
+        X : array-like or tensor of shape (n, features), (n, H, W) or (n, C, H, W)
+            Images in any form that it accepts.
+        y : array-like or tensor of shape (n,)
+            Their labels.
+        layer : str, optional
+            As in `FeatureExtractor`. Default: the penultimate features.
+        method : {"tsne", "pca"}
+            As in `from_images`.
+        max_images : int
+            If there are more images, a random subset of this size is drawn.
+        class_names : sequence of n_classes strings, optional
+            Names in the order of the sorted labels. Default: the labels.
+        n_thumbnails : int
+            Largest number of images to draw at their points; they never overlap.
+        random_state : int, RandomState or None
+            For the subset and for t-SNE.
+        ax : matplotlib axes, optional
+            Where to draw. Default: a new figure.
+
+        Raises
+        ------
+        TypeError
+            For other estimators.
+        ValueError
+            For an unknown method or layer, and for numbers, labels or names that do not fit.
+        NotFittedError
+            If the classifier is not fitted.
         """
         _, inner = classifier_of(classifier, "classifier")
         check_is_fitted(inner)
@@ -245,12 +278,32 @@ class AugmentationDisplay:
     @classmethod
     def from_estimator(cls, classifier: ImageClassifier, X: ArrayLike | Tensor, y: ArrayLike | Tensor, *,
                        n_draws: int = 6, random_state=0, ax=None) -> AugmentationDisplay:
-        """A few images X (n, ...) with labels y (n,), unchanged and in `n_draws` draws of the classifier's `augment`.
+        """A few images, unchanged and in several draws of a classifier's `augment`.
 
-        `classifier` is an ImageClassifier or a Pipeline that ends in one, fitted or not; until it is fitted, the
-        images must have all classes that `augment` names, and a Pipeline's other steps are left out. Stored copies
-        (AugmentedCopies) are not drawn. `random_state` makes the draws repeatable; `ax` is one matplotlib axes, whose
-        area is divided. Raises TypeError for other estimators, ValueError for images or labels that do not fit.
+        Stored copies (AugmentedCopies) are not drawn.
+
+        Parameters
+        ----------
+        classifier : ImageClassifier, or Pipeline that ends in one
+            Fitted or not. Until it is fitted, the images must have all classes that `augment` names, and a Pipeline's
+            other steps are left out.
+        X : array-like or tensor of shape (n, features), (n, H, W) or (n, C, H, W)
+            A few images.
+        y : array-like or tensor of shape (n,)
+            Their labels.
+        n_draws : int
+            Number of draws.
+        random_state : int, RandomState or None
+            An int makes the draws repeatable.
+        ax : matplotlib axes, optional
+            One, whose area is divided. Default: a new figure.
+
+        Raises
+        ------
+        TypeError
+            For other estimators.
+        ValueError
+            For images or labels that do not fit.
         """
         steps, classifier = classifier_of(classifier, "classifier")
         check_count(n_draws, "n_draws")
@@ -265,13 +318,31 @@ class AugmentationDisplay:
     def from_augmenters(cls, augmenters: Mapping[str, object], X: ArrayLike | Tensor, y: ArrayLike | Tensor, *,
                         classes: ArrayLike | None = None, image_shape: Sequence[int] | None = None, random_state=0,
                         ax=None) -> AugmentationDisplay:
-        """Images X (n, ...) with labels y (n,) under a dict of augmentations, from name to what `augment=` accepts.
+        """Images under each of several augmentations.
 
-        `classes` are all labels, of which the images may have only some; default: those of y. `image_shape` is (H, W)
-        or (C, H, W) of flat rows that are not square; `random_state` makes the draws repeatable; `ax` is one matplotlib
-        axes, whose area is divided.
+        Parameters
+        ----------
+        augmenters : dict of str to augmentation
+            What `augment=` accepts, by name.
+        X : array-like or tensor of shape (n, features), (n, H, W) or (n, C, H, W)
+            A few images.
+        y : array-like or tensor of shape (n,)
+            Their labels.
+        classes : array-like of shape (n_classes,), optional
+            All labels, of which the images may have only some. Default: those of y.
+        image_shape : (H, W) or (C, H, W), optional
+            Shape of the images that flat rows hold; needed if they are not square.
+        random_state : int, RandomState or None
+            An int makes the draws repeatable.
+        ax : matplotlib axes, optional
+            One, whose area is divided. Default: a new figure.
 
-        Raises TypeError for values that are not augmenters, ValueError for images or labels that do not fit.
+        Raises
+        ------
+        TypeError
+            For values that are not augmenters.
+        ValueError
+            For an empty dict, and for images or labels that do not fit.
         """
         if not isinstance(augmenters, Mapping) or not augmenters:
             raise ValueError(f"augmenters must be a dict from name to what augment= accepts, got {augmenters!r}.")
@@ -304,5 +375,5 @@ class AugmentationDisplay:
                 show_image(axis, picture)
             axes[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
         if ax is None:
-            self.figure_.suptitle("What augmentation makes of images")
+            self.figure_.suptitle("Images before and after augmentation")
         return self

@@ -71,9 +71,15 @@ class ClassAccuracyDisplay:
         Parameters
         ----------
         estimator : any fitted classifier
+            Its predictions are shown.
+        X : array-like or tensor of shape (n, features), (n, H, W) or (n, C, H, W)
+            Images in any form that it accepts.
+        y : array-like or tensor of shape (n,)
+            Their true labels.
         class_names : sequence of n_classes strings, optional
             Names in the order of ``estimator.classes_``. Default: the labels.
         ax : matplotlib axes, optional
+            Where to draw. Default: a new figure.
 
         Raises
         ------
@@ -92,7 +98,24 @@ class ClassAccuracyDisplay:
     @classmethod
     def from_predictions(cls, y_true: ArrayLike | Tensor, y_pred: ArrayLike | Tensor, *,
                          class_names: Sequence[str] | None = None, ax=None) -> ClassAccuracyDisplay:
-        """From true and predicted labels (n,); `class_names` in the order of the sorted labels."""
+        """True and predicted labels.
+
+        Parameters
+        ----------
+        y_true : array-like or tensor of shape (n,)
+            True labels.
+        y_pred : array-like or tensor of shape (n,)
+            Predicted labels.
+        class_names : sequence of n_classes strings, optional
+            Names in the order of the sorted labels. Default: the labels.
+        ax : matplotlib axes, optional
+            Where to draw. Default: a new figure.
+
+        Raises
+        ------
+        ValueError
+            For labels or names that do not fit.
+        """
         y_true = as_labels(y_true, "y_true")
         y_pred = as_labels(y_pred, "y_pred", len(y_true))
         return cls._from(y_true, y_pred, unique_labels(y_true, y_pred), class_names, ax)
@@ -124,7 +147,7 @@ class ClassAccuracyDisplay:
             self.ax_.annotate(f"{self.accuracy_[i]:.1%}", (1.01, row), xycoords=("axes fraction", "data"), va="center",
                               fontsize=9)
         self.ax_.set_yticks(rows, [self.class_names[i] for i in order])
-        self.ax_.set(xlabel="share of the images of a class that are recognised, with 95 % interval",
+        self.ax_.set(xlabel="accuracy on the images of a class, with 95 % interval",
                      title=f"Accuracy of each class; overall {overall:.2%} [{low:.2%}, {high:.2%}]")
         self.ax_.xaxis.set_major_formatter("{x:.0%}")
         self.ax_.grid(axis="x", alpha=0.3)
@@ -181,6 +204,11 @@ class ReliabilityDisplay:
         Parameters
         ----------
         estimator : any fitted classifier with predict_proba
+            Its predictions are shown.
+        X : array-like or tensor of shape (n, features), (n, H, W) or (n, C, H, W)
+            Images in any form that it accepts.
+        y : array-like or tensor of shape (n,)
+            Their true labels.
         n_bins : int
             Number of bins of equal width from 0 to 1.
         ax : matplotlib axes, optional
@@ -199,9 +227,25 @@ class ReliabilityDisplay:
     @classmethod
     def from_predictions(cls, y_true: ArrayLike | Tensor, y_proba: ArrayLike, *, classes: ArrayLike | None = None,
                          n_bins: int = 15, ax=None) -> ReliabilityDisplay:
-        """From true labels (n,) and probabilities (n, n_classes).
+        """True labels and predicted probabilities.
 
-        `classes` are the labels in the order of the columns of `y_proba`; default: the sorted labels of `y_true`.
+        Parameters
+        ----------
+        y_true : array-like or tensor of shape (n,)
+            True labels.
+        y_proba : array-like of shape (n, n_classes)
+            Predicted probabilities, in the order of `classes`.
+        classes : array-like of shape (n_classes,), optional
+            All labels, in the order of the columns of `y_proba`. Default: the sorted labels of `y_true`.
+        n_bins : int
+            Number of bins of equal width from 0 to 1.
+        ax : matplotlib axes, optional
+            One, whose area is divided, or two. Default: a new figure.
+
+        Raises
+        ------
+        ValueError
+            For labels, probabilities or numbers that do not fit.
         """
         check_count(n_bins, "n_bins", 2)
         y_true = as_labels(y_true, "y_true")
@@ -282,11 +326,27 @@ class ComparisonDisplay:
     @classmethod
     def from_estimators(cls, estimators: Mapping[str, Any], X: ArrayLike | Tensor, y: ArrayLike | Tensor, *,
                         class_names: Sequence[str] | None = None, ax=None) -> ComparisonDisplay:
-        """Predictions of fitted classifiers, a dict from name to classifier, for images X (n, ...) with labels y (n,).
+        """Predictions of fitted classifiers.
 
-        `class_names` are in the order of the sorted labels; `ax` is one axes, whose area is divided, or two.
+        Parameters
+        ----------
+        estimators : dict of str to classifier
+            Fitted classifiers by name.
+        X : array-like or tensor of shape (n, features), (n, H, W) or (n, C, H, W)
+            The images.
+        y : array-like or tensor of shape (n,)
+            Their labels.
+        class_names : sequence of n_classes strings, optional
+            Names in the order of the sorted labels. Default: the labels.
+        ax : matplotlib axes, optional
+            One, whose area is divided, or two. Default: a new figure.
 
-        Raises TypeError unless all are classifiers, ValueError for an empty dict or labels that do not fit.
+        Raises
+        ------
+        TypeError
+            Unless all are classifiers.
+        ValueError
+            For an empty dict, and for labels or names that do not fit.
         """
         if not isinstance(estimators, Mapping):
             raise TypeError(f"estimators must be a dict from name to classifier, got estimators={estimators!r}.")
@@ -299,7 +359,24 @@ class ComparisonDisplay:
     @classmethod
     def from_predictions(cls, y_true: ArrayLike | Tensor, y_pred: Mapping[str, ArrayLike | Tensor], *,
                          class_names: Sequence[str] | None = None, ax=None) -> ComparisonDisplay:
-        """From true labels (n,) and a dict from name to predicted labels (n,)."""
+        """True labels and those that several classifiers predict.
+
+        Parameters
+        ----------
+        y_true : array-like or tensor of shape (n,)
+            True labels.
+        y_pred : dict of str to array-like or tensor of shape (n,)
+            Predicted labels by the classifier's name.
+        class_names : sequence of n_classes strings, optional
+            Names in the order of the sorted labels. Default: the labels.
+        ax : matplotlib axes, optional
+            One, whose area is divided, or two. Default: a new figure.
+
+        Raises
+        ------
+        ValueError
+            For an empty dict, and for labels or names that do not fit.
+        """
         if not isinstance(y_pred, Mapping) or not y_pred:
             raise ValueError(f"y_pred must be a dict from name to predicted labels, got y_pred={y_pred!r}.")
         y_true = as_labels(y_true, "y_true")

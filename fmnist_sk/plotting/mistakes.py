@@ -84,6 +84,11 @@ class ConfusionDisplay:
         Parameters
         ----------
         estimator : any fitted classifier
+            Its predictions are shown.
+        X : array-like or tensor of shape (n, features), (n, H, W) or (n, C, H, W)
+            Images in any form that it accepts.
+        y : array-like or tensor of shape (n,)
+            Their true labels.
         class_names : sequence of n_classes strings, optional
             Names in the order of ``estimator.classes_``. Default: the labels.
         image_shape : (H, W) or (C, H, W), optional
@@ -112,7 +117,32 @@ class ConfusionDisplay:
     def from_predictions(cls, y_true: ArrayLike | Tensor, y_pred: ArrayLike | Tensor, X: ArrayLike | Tensor, *,
                          class_names: Sequence[str] | None = None, image_shape: Sequence[int] | None = None,
                          n_confusions: int = 6, n_images: int = 6, ax=None) -> ConfusionDisplay:
-        """From true and predicted labels (n,) and the images X (n, ...); `class_names` in the order of the labels."""
+        """True and predicted labels of images.
+
+        Parameters
+        ----------
+        y_true : array-like or tensor of shape (n,)
+            True labels.
+        y_pred : array-like or tensor of shape (n,)
+            Predicted labels.
+        X : array-like or tensor of shape (n, features), (n, H, W) or (n, C, H, W)
+            The images.
+        class_names : sequence of n_classes strings, optional
+            Names in the order of the sorted labels. Default: the labels.
+        image_shape : (H, W) or (C, H, W), optional
+            Shape of the images that flat rows hold; needed if they are not square.
+        n_confusions : int
+            Number of pairs of a true and a predicted class to show images of; 0 for the matrix alone.
+        n_images : int
+            Largest number of images to show of each pair.
+        ax : matplotlib axes, optional
+            One, whose area is divided. Default: a new figure.
+
+        Raises
+        ------
+        ValueError
+            For labels, names or numbers that do not fit.
+        """
         images = as_array(X)
         y_true, y_pred = as_labels(y_true, "y_true", len(images)), as_labels(y_pred, "y_pred", len(images))
         return cls._from(y_true, y_pred, images, unique_labels(y_true, y_pred), class_names, image_shape, n_confusions,
@@ -222,6 +252,11 @@ class MistakesDisplay:
         Parameters
         ----------
         estimator : any fitted classifier with predict_proba
+            Its predictions are shown.
+        X : array-like or tensor of shape (n, features), (n, H, W) or (n, C, H, W)
+            Images in any form that it accepts.
+        y : array-like or tensor of shape (n,)
+            Their true labels.
         class_names : sequence of n_classes strings, optional
             Names in the order of ``estimator.classes_``. Default: the labels.
         image_shape : (H, W) or (C, H, W), optional
@@ -250,7 +285,34 @@ class MistakesDisplay:
                          classes: ArrayLike | None = None, class_names: Sequence[str] | None = None,
                          image_shape: Sequence[int] | None = None, n_images: int = 24,
                          image_names: Sequence[str] | None = None, ax=None) -> MistakesDisplay:
-        """From true labels (n,), probabilities (n, n_classes) in the order of `classes` and the images X (n, ...)."""
+        """True labels and predicted probabilities of images.
+
+        Parameters
+        ----------
+        y_true : array-like or tensor of shape (n,)
+            True labels.
+        y_proba : array-like of shape (n, n_classes)
+            Predicted probabilities, in the order of `classes`.
+        X : array-like or tensor of shape (n, features), (n, H, W) or (n, C, H, W)
+            The images.
+        classes : array-like of shape (n_classes,), optional
+            All labels, in the order of the columns of `y_proba`. Default: the sorted labels of `y_true`.
+        class_names : sequence of n_classes strings, optional
+            Names in the order of `classes`. Default: the labels.
+        image_shape : (H, W) or (C, H, W), optional
+            Shape of the images that flat rows hold; needed if they are not square.
+        n_images : int
+            Largest number of mistakes to show.
+        image_names : sequence of n strings, optional
+            Names of the images, such as their files; long ones are cut at the front.
+        ax : matplotlib axes, optional
+            One, whose area is divided. Default: a new figure.
+
+        Raises
+        ------
+        ValueError
+            For labels, names or numbers that do not fit.
+        """
         check_count(n_images, "n_images")
         images = as_array(X)
         y_true = as_labels(y_true, "y_true", len(images))

@@ -72,6 +72,7 @@ class FeatureMapsDisplay:
         Parameters
         ----------
         classifier : fitted ImageClassifier, or Pipeline that ends in one
+            The classifier to show.
         X : array-like or tensor of shape (1, ...)
             One image in any form that it accepts; what a Pipeline's other steps make of it is shown.
         layers : sequence of str, optional
@@ -91,7 +92,7 @@ class FeatureMapsDisplay:
         check_count(n_channels, "n_channels")
         inner, images, shown = received(classifier, X)
         if len(images) != 1:
-            raise ValueError(f"X must hold one image, such as images[:1], got {len(images)}.")
+            raise ValueError(f"X must hold one image, such as images[:1], got {len(images)} images.")
         maps = {name: values[0] for name, values in feature_maps(inner, images, layers).items()}
         if wrong := [name for name, values in maps.items() if values.ndim != 3]:
             raise ValueError(f"layers must give maps (channels, height, width), but {wrong} do not.")
@@ -123,7 +124,7 @@ class FeatureMapsDisplay:
                      f"{height} x {width}"]
             axes[1].set_ylabel("\n".join(label), rotation=0, ha="right", va="center", fontsize=8)
         if ax is None:
-            self.figure_.suptitle("What the layers make of one image")
+            self.figure_.suptitle("Layer outputs for one image")
         return self
 
 
@@ -165,6 +166,7 @@ class FiltersDisplay:
         Parameters
         ----------
         classifier : fitted ImageClassifier, or Pipeline that ends in one
+            The classifier to show.
         layer : str, optional
             Name of a convolution with one or three input channels, as in `summary`.
         ax : matplotlib axes, optional
@@ -260,6 +262,7 @@ class GradCAMDisplay:
         Parameters
         ----------
         classifier : fitted ImageClassifier, or Pipeline that ends in one
+            The classifier to show.
         X : array-like or tensor of shape (n, ...)
             A few images in any form that it accepts; what a Pipeline's other steps make of them is shown.
         y : array-like of shape (n,), optional

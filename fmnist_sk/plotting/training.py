@@ -58,7 +58,8 @@ class ScheduleDisplay:
 
         Parameters
         ----------
-        classifier : ImageClassifier, or Pipeline that ends in one; fitted or not
+        classifier : ImageClassifier, or Pipeline that ends in one
+            Fitted or not.
         n_samples : int
             Number of images passed to fit, which determines the number of steps per epoch. Those that
             `validation_fraction` holds out are subtracted, and the copies that AugmentedCopies stores are added, as if
@@ -66,6 +67,7 @@ class ScheduleDisplay:
         rows : sequence of dict
             History rows of a fit, such as ``classifier.history_``, from which schedules that follow a score read it.
         ax : matplotlib axes, optional
+            Where to draw. Default: a new figure.
 
         Raises
         ------
@@ -147,6 +149,7 @@ class HistoryDisplay:
         Parameters
         ----------
         classifier : fitted ImageClassifier, or Pipeline that ends in one
+            The classifier to show.
         ax : matplotlib axes, optional
             One, whose area is divided, or three.
 
@@ -233,9 +236,11 @@ class ClassHistoryDisplay:
         Parameters
         ----------
         classifier : fitted ImageClassifier, or Pipeline that ends in one
+            The classifier to show.
         class_names : sequence of n_classes strings, optional
             Names in the order of ``classes_``. Default: the labels.
         ax : matplotlib axes, optional
+            Where to draw. Default: a new figure.
 
         Raises
         ------
