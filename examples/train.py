@@ -20,6 +20,7 @@ Report 1's own option names work too: --model CNN_1 --batch_size 128 --lr 4e-3 -
 import argparse
 import ast
 import contextlib
+import copy
 import hashlib
 import inspect
 import json
@@ -296,9 +297,10 @@ def configure(args):
     given = {name: value for name, value in vars(args).items() if name in {*OPTIONS, "augment", "criterion"}}
     given |= {"criterion": LOSS_TYPES[args.loss_type]} if args.loss_type else {}
     given |= dict(args.settings)
-    if given.get("criterion") == "sigmoid" and (args.loss_type or (system and system.source == "report 1")):
+    if given.get("criterion") == "sigmoid" != params.get("criterion") and (
+            args.loss_type or (system and system.source == "report 1")):
         given = {"criterion__over_classes": "mean"} | given             # as the report has it
-    params = without_old_parts(params, given) | given
+    params = copy.deepcopy(without_old_parts(params, given)) | given        # the systems' own stay as they are
     if isinstance(params.get("augment"), bool):
         name = AUGMENT.get(system and system.source, "fashion")
         params["augment"] = Preset(name) if params["augment"] else None

@@ -78,7 +78,7 @@ SETTINGS = {
     "cnn_5": (ConvNetClassifier, {**REPORT_1, "architecture": "32C3-64C3-128C3-MP2-128C5-256C5-MP2-512N"}),
     "four_layer_cnn": (ConvNetClassifier, {
         **REPORT_2, "architecture": "32C3-MP2-64C3-MP2-128C3-MP2-256C3-MP2-256N", "lr": 0.01, "dropout": 0.5,
-        "batch_norm": True, "norm_first": False, "augment": "report_2", "max_epochs": 50}),
+        "batch_norm": True, "norm_first": False, "augment": Preset("report_2"), "max_epochs": 50}),
     "resnet_no_max_pool": (ResNetClassifier, {
         **REPORT_2, "stem": "32C3", "n_blocks": (2, 2, 2), "pool": 1, "hidden": 0, "dropout": 0, "lr": 1e-3,
         "augment": None, "max_epochs": 10}),
@@ -98,7 +98,7 @@ SETTINGS = {
         "patch_hidden": 128, "feature_hidden": 128, "augment": None}),
 }
 
-SIGMOID, AUGMENTED = {"criterion": "sigmoid", "criterion__over_classes": "mean"}, {"augment": "report_1"}
+SIGMOID, AUGMENTED = {"criterion": "sigmoid", "criterion__over_classes": "mean"}, {"augment": Preset("report_1")}
 OF_REPORT_1 = {"softmax": {}, "softmax, augmented": AUGMENTED, "sigmoid": SIGMOID,
                "sigmoid, augmented": {**SIGMOID, **AUGMENTED}, "sigmoid, summed": {"criterion": "sigmoid"},
                "cross-entropy of sigmoids": {"criterion": "softmax_of_sigmoid"}}
@@ -119,7 +119,7 @@ CHANGES = {         # what each setting changes
     "cnn_2": {**OF_REPORT_1, "softmax, augmented, tuned": {
         **AUGMENTED, "lr": 3.593e-4, "weight_decay": 3.593e-4, "batch_size": 64}},
     "four_layer_cnn": {"augmented": {}, "augmented, Shirt": {}},
-    "resnet_no_max_pool": {"not augmented": {}, "augmented": {"augment": "report_2"}},
+    "resnet_no_max_pool": {"not augmented": {}, "augmented": {"augment": Preset("report_2")}},
     "inception_v3": {},
     **dict.fromkeys(("simple_model_1", "simple_model_2", "inception", "inception_resnet"), OF_REPORT_3),
     "resnet": {**OF_REPORT_3, "validation, class weight 2": {"class_weight": dict.fromkeys((0, 2, 4, 6), 2.0)},
@@ -200,7 +200,10 @@ def test_dense_layers_are_those_of_report_2():
 
 def test_a_parameter_overrides_a_setting_with_all_that_belonged_to_it():
     assert reference_system("cnn_3", "sigmoid, augmented", max_epochs=3).max_epochs == 3
-    assert reference_system("resnet").set_params(augment__p=0.1).augment.p == 0.1
+    for name, setting in (("resnet", None), ("four_layer_cnn", None), ("cnn_4", "softmax, augmented")):
+        assert reference_system(name, setting).set_params(augment__p=0.1).augment.p == 0.1
+    again = reference_system("cnn_4", "sigmoid", criterion="sigmoid")           # the same part keeps its settings
+    assert again.criterion__over_classes == "mean"
     for changes in ({"criterion": "cross_entropy"}, {"criterion": "focal", "criterion__gamma": 1.0}):
         changed = reference_system("cnn_4", "sigmoid", **changes)
         params = changed.get_params()

@@ -144,7 +144,7 @@ def test_every_model_and_recipe_can_be_written_to_a_config(train):
     (["--model", "simple_cnn", "--augment"], {"augment__name": "fashion"}),
     (["--augment"], {"augment__name": "fashion"}),
     (["--augment", "strong"], {"augment": "strong"}),
-    (["--model", "cnn_2", "--setting", "sigmoid, augmented"], {"criterion": "sigmoid", "augment": "report_1"}),
+    (["--model", "cnn_2", "--setting", "sigmoid, augmented"], {"criterion": "sigmoid", "augment__name": "report_1"}),
     (["--model", "cnn_2", "--setting", "softmax, augmented, tuned", "--lr", "0.1"], {"lr": 0.1, "batch_size": 64}),
     (["--epochs", "3", "--ema", "0.99", "--sam-rho", "0.05", "--tta", "('mirror', 'shift')", "--label-smoothing", "0",
       "--optimizer", "adam", "--precision", "fp32", "--device", "cpu", "--schedule", "cosine"],
@@ -166,6 +166,17 @@ def test_options_set_parameters(train, options, expected, tmp_path):
     assert same == config
     assert str(again) == str(classifier)
     assert {name: again.get_params()[name] for name in expected} == expected
+
+
+def test_a_loss_that_is_the_settings_own_stays_as_it_is(train):
+    classifier, _ = settings(train, "--model", "cnn_4", "--setting", "sigmoid, summed", "--loss", "sigmoid")
+    assert classifier.initialize().criterion_.over_classes == "sum"
+
+
+def test_options_change_one_classifier_only(train):
+    changed, _ = settings(train, "--model", "resnet", "--set", "augment__p=0.5")
+    other, _ = settings(train, "--model", "resnet", "--setting", "validation, class weight 2")
+    assert (changed.augment.p, other.augment.p) == (0.5, 0.3)
 
 
 def test_options_override_a_config(train, tmp_path):

@@ -34,7 +34,18 @@ from pathlib import Path
 
 import _measure
 import torch
-from _reference_rows import classifier_of, kind_of, name_of, seeds_of, settings_of, stands, status, table, work
+from _reference_rows import (
+    classifier_of,
+    kind_of,
+    name_of,
+    names_of,
+    seeds_of,
+    settings_of,
+    stands,
+    status,
+    table,
+    work,
+)
 from joblib import Parallel, delayed
 from skorch.callbacks import Callback
 
@@ -106,6 +117,8 @@ def run(row, seed, train, test, args, minutes, folder):
              "test_accuracy_of_each_class": [float(right[test.target == label].mean()) for label in range(10)],
              "seconds_per_epoch": statistics.median(history[:, "dur"]), "fit_seconds": sum(history[:, "dur"]),
              "train_loss_of_epochs": history[:, "train_loss"], "train_acc_of_epochs": history[:, "train_acc"],
+             "test_precision_of_each_class": [float(right[predicted == label].mean()) if (predicted == label).any()
+                                              else 0.0 for label in range(10)],
              "lr_of_epochs": history[:, "lr"]}
     if "valid_acc" in history[0]:
         best = classifier.best_epoch_ if classifier.keep_best else len(history)
@@ -125,7 +138,7 @@ def draw(rows, path):
     plt.switch_backend("agg")
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     for row in rows:
-        accuracy = row["runs"][0]["valid_acc_of_epochs"]
+        accuracy = max((run["valid_acc_of_epochs"] for run in row["runs"]), key=len)
         axes.plot([(i + 1) / len(accuracy) for i in range(len(accuracy))], accuracy,
                   label=f"{row['system']}, {len(accuracy)} epochs: best {max(accuracy):.2%}")
     axes.set(xlabel="progress of training", ylabel="accuracy on 4,000 validation images", ylim=(0.85, 0.96))
@@ -168,14 +181,14 @@ def main():
         return draw(curves, args.picture)
     for option, names, known in (
             ("--only", args.only or (), {row[part] for row in rows.values() for part in ("system", "report")}),
-            ("--settings", args.settings, {"reported", "ours", "other"} | {name for _, name in rows if name})):
+            ("--settings", args.settings, {"reported", "ours", "other"}.union(*map(names_of, rows.values())))):
         if unknown := set(names) - known:
             parser.error(f"{option} must be among {', '.join(sorted(map(repr, known)))}; got "
                          f"{', '.join(sorted(map(repr, unknown)))}")
     minutes = args.minutes or (MINUTES if args.device == "cpu" else None)
     chosen = [key for key, row in rows.items()
               if (not args.only or {row["system"], row["report"]} & set(args.only))
-              and {kind_of(row), row["setting"]} & set(args.settings)]
+              and {kind_of(row), *names_of(row)} & set(args.settings)]
     if not chosen:
         parser.error(f"{', '.join(args.only)} has none of the settings {', '.join(args.settings)}")
     folders = {key: FOLDER / args.name / f"{key[0]}, {key[1]}" for key in chosen}
