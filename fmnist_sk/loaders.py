@@ -79,9 +79,10 @@ def load_csv(path: str | os.PathLike, *, member: str | None = None, image_shape:
     FileNotFoundError
         There is no file at `path`.
     ValueError
-        The content is not a table of whole numbers from 0 to 255 with labels of one kind, its columns are ambiguous, it
-        is too large, the archive does not hold exactly one CSV file, or lacks `member`, or there is a `member`, but no
-        archive.
+        The content is not a table of whole numbers from 0 to 255 with labels of one kind, its columns are ambiguous, or
+        it is too large.
+    ValueError
+        The archive does not hold exactly one CSV file, or lacks `member`, or there is a `member`, but no archive.
 
     Examples
     --------

@@ -60,9 +60,11 @@ def save(estimator, path: str | os.PathLike) -> Path:
     Raises
     ------
     ValueError
-        For settings and fitted attributes that cannot be stored (such as those of several labels per image), modules
-        that are instances (set `module` to a class instead), more than 10 nested estimators, more objects than `load`
-        accepts (thousands of trees or epochs with a tiny network), devices and pipes.
+        For settings and fitted attributes that cannot be stored, such as those of several labels per image, and modules
+        that are instances: set `module` to a class instead.
+    ValueError
+        For more than 10 nested estimators, more objects than `load` accepts (thousands of trees or epochs with a tiny
+        network), devices and pipes.
     NotFittedError, TypeError
         If the estimator is not fitted, or is none.
     ImportError
@@ -70,11 +72,10 @@ def save(estimator, path: str | os.PathLike) -> Path:
 
     Notes
     -----
-    Settings, what a fit has learned, and everything else that predictions depend on are saved. `validation_data`,
-    `callbacks`, `teacher`, `checkpoint`, `n_jobs`, a Pipeline's `memory` and a `random_state` that is an object become
-    None (with a warning for the first three and the last), as do settings of a search that cannot be stored, such as
-    distributions (with a warning). The states of optimizer and random generators are not saved: use `checkpoint` to
-    resume an interrupted fit.
+    Settings, what a fit has learned, and everything else that predictions depend on are saved. What only training needs
+    becomes None: `checkpoint`, `n_jobs` and a Pipeline's `memory` without a word; `validation_data`, `callbacks`,
+    `teacher`, a `random_state` that is an object, and settings of a search that cannot be stored with a warning. The
+    states of optimizer and random generators are not saved: use `checkpoint` to resume an interrupted fit.
 
     A warning names what `load` will require to be trusted, because it is neither part of this package nor one of the
     estimators that the package knows: your own networks and transformers, and some of scikit-learn's, for example
@@ -149,7 +150,12 @@ def load(path: str | os.PathLike, device: str | torch.device = "auto", *, truste
 
     Examples
     --------
-    See `save`.
+    >>> import tempfile
+    >>> from fmnist_sk import load, load_pretrained, save
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = save(load_pretrained(), f"{folder}/model.safetensors")
+    ...     type(load(path, device="cpu")).__name__
+    'ResNetClassifier'
     """
     from fmnist_sk._saving.values import EstimatorDecoder  # here, because it imports much of scikit-learn
     path = expanded(path)

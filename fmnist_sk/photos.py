@@ -34,8 +34,8 @@ class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
     The steps are those by which the data set was made (Xiao, Rasul and Vollgraf, 2017, section 2,
     https://arxiv.org/abs/1708.07747): trim edges of the background's colour, downscale the longest edge to `size`,
     sharpen with a Gaussian of radius and deviation 1, extend the shortest edge to `size` with the garment in the
-    centre, invert, convert to grayscale. Before that, photos are rotated according to their EXIF data, frames and bars
-    of one colour are cut off, and pixels of the background's colour become white, as in the shop's pictures, or black
+    centre, invert, convert to grayscale. Before that, photos are rotated according to their EXIF data, and frames and
+    bars of one colour are cut off. Pixels of the background's colour become white, as in the shop's pictures, or black
     if the background is dark. The background must be visible along most of the photo's edges. It can be noisy and can
     darken towards a side or the corners; strong wrinkles and patterns are mistaken for garments. In partly transparent
     pictures, the opaque part is the garment; pale ones become brighter, because white paper would hide them.

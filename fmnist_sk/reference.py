@@ -5,13 +5,13 @@ with cross-entropy. Report 1 compares five networks with softmax and sigmoid out
 network of four convolutions, a residual network, and transfer learning that was planned but never run. Report 3
 compares five networks, augmentations and losses. Report 4 is one network of dense layers on patches.
 
-The estimators use a report's network, loss, optimizer, learning rate and its schedule, weight decay, augmentation,
-batch size, validation share, number of epochs and range of pixels where it states them, and our choices where it does
-not. Where it does not say how long it trains, the best of 50 validated epochs counts, report 0's number for its
-extended data. Each variant that a report tried has a name, a *setting*: ``reference_system("cnn_2", "sigmoid,
-augmented")``. For most settings the report prints a figure, for some it does not. The setting "our recipe" is the same
-architecture trained as well as we can; report 0's has batch normalisation, which that report adds for its second figure
-of second_cnn, after the convolutions and, in simple_cnn and second_cnn, after the dense layer too.
+The estimators do what a report states of its network, loss, optimizer, learning rate and its schedule, weight decay,
+augmentation, batch size, validation share, number of epochs and range of pixels. What it leaves open is our choice.
+Where it does not say how long it trains, the best of 50 validated epochs counts, report 0's number for its extended
+data. Each variant that a report tried has a name, a *setting*: ``reference_system("cnn_2", "sigmoid, augmented")``. For
+most settings the report prints a figure, for some it does not. The setting "our recipe" is the same architecture
+trained as well as we can; report 0's has batch normalisation, which that report adds for its second figure of
+second_cnn, after the convolutions and, in simple_cnn and second_cnn, after the dense layer too.
 
 Our choices and readings where a report leaves something open:
 
