@@ -47,7 +47,7 @@ def test_a_process_that_fails_is_named(results, monkeypatch):
         busy.run("unknown", 1, 64, None)
 
 
-def test_thresholds_are_compared_with_all_views_and_none(results, monkeypatch):
+def test_thresholds_are_compared_with_all_views_and_none(results, monkeypatch, capsys):
     import choose_tta
     monkeypatch.setattr(choose_tta, "load_fashion_mnist", first_images)
     monkeypatch.setattr(choose_tta._measure, "HELD_OUT", 200)
@@ -55,11 +55,11 @@ def test_thresholds_are_compared_with_all_views_and_none(results, monkeypatch):
     choose_tta.main()
     recipe = json.loads((results / "choose_tta.json").read_text())["recipes"]["fast"]
     means = recipe["means"]
-    assert (means["no views"]["share"], means["ten views"]["share"]) == (0, 1)
+    assert (means["no views"]["share"], means["all views"]["share"]) == (0, 1)
     shares = [means[str(threshold)]["share"] for threshold in choose_tta.THRESHOLDS]
     assert shares == sorted(shares)
     enough = [threshold for threshold in choose_tta.THRESHOLDS
-              if means[str(threshold)]["accuracy"] >= means["ten views"]["accuracy"]]
+              if means[str(threshold)]["accuracy"] >= means["all views"]["accuracy"]]
     assert recipe["chosen"] == min(enough, default=None)
     assert len(recipe["runs"]) == 1
     monkeypatch.setattr(sys, "argv", [*sys.argv[:4], "0", "1", *sys.argv[5:]])
@@ -72,4 +72,8 @@ def test_thresholds_are_compared_with_all_views_and_none(results, monkeypatch):
     choose_tta.main()
     other = json.loads((results / "choose_tta.json").read_text())["recipes"]["fast"]
     assert len(other["runs"]) == 1                          # those of other settings are gone
+    monkeypatch.setattr(sys, "argv", ["choose_tta.py", "--recipes", "default"])
+    with pytest.raises(SystemExit):
+        choose_tta.main()
+    assert "--views must say what to try: the recipe default has none" in capsys.readouterr().err
     assert other["runs"][0] != again["runs"][0]

@@ -30,12 +30,12 @@ def tta_thresholds():
     for name, found in (item for result in results("choose_tta") for item in result["recipes"].items()):
         n_seeds = len(found["runs"])
         lines += ["", f"**Test-time views only where the network is unsure** (`tta_below`): the recipe \"{name}\", "
-                  "trained on 54,000 images. The accuracy on the other 6,000 training images, the share of these that "
-                  "get ten views, and the time of their predictions are means over "
+                  f"`tta={found['settings']['tta']}`, trained on 54,000 images. The accuracy on the other 6,000 "
+                  "training images, the share of these that get views, and the time of their predictions are means over "
                   f"{n_seeds} seed{'s' * (n_seeds > 1)} ({where_of(found['runs'])}).", "",
                   "| views | accuracy, % | share, % | predictions, s |", "|---|---|---|---|"]
         for way, mean in found["means"].items():
-            text = way if "views" in way else f"ten below a probability of {way}"
+            text = way if "views" in way else f"below a probability of {way}"
             lines.append(f"| {text} | {100 * mean['accuracy']:.2f} | {100 * mean['share']:.1f} | "
                          f"{mean['seconds']:.2f} |")
     return lines
