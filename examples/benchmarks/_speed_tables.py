@@ -31,8 +31,8 @@ def tta_thresholds():
         n_seeds = len(found["runs"])
         lines += ["", f"**Test-time views only where the network is unsure** (`tta_below`): the recipe \"{name}\", "
                   f"`tta={found['settings']['tta']}`, trained on 54,000 images. The accuracy on the other 6,000 "
-                  "training images, the share of these that get views, and the time of their predictions are means over "
-                  f"{n_seeds} seed{'s' * (n_seeds > 1)} ({where_of(found['runs'])}).", "",
+                  "training images, the share of these that get views, and the time of their predictions are means "
+                  f"over {n_seeds} seed{'s' * (n_seeds > 1)} ({where_of(found['runs'])}).", "",
                   "| views | accuracy, % | share, % | predictions, s |", "|---|---|---|---|"]
         for way, mean in found["means"].items():
             text = way if "views" in way else f"below a probability of {way}"
