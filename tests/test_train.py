@@ -205,7 +205,7 @@ def test_a_config_of_other_versions_is_used_with_a_word(train, tmp_path, capsys)
      "--setting must be one of ['mean squared error', 'our recipe'] for simple_cnn, got 'x'"),
     (["--set", "widht=3"], "Invalid parameter 'widht' for estimator ResNetClassifier"),
     (["--set", "augment__p=3"], "augment__p needs an object with parameters, got augment='light'"),
-    (["--set", "optimizer__bettas=3"], "unexpected keyword argument 'bettas'"),
+    (["--set", "optimizer__bettas=3"], "optimizer has no argument bettas: SGD takes"),
     (["--set", "lr"], "'lr' is not NAME=VALUE"),
     (["--set", "random_state=1"], "'random_state=1' is not NAME=VALUE with a parameter that can be set here"),
     (["--set", "callbacks=disable"], "can be set here"),
