@@ -208,8 +208,10 @@ def of_patch_mlp(row, rows):
 def of_second_cnn(row, _):
     """What is known of the larger network of report 0."""
     run = longest_runs(row)[0]
-    return ("the report's figure of its architecture is lost, so all but the numbers of its maps are ours; here its "
-            f"best validation epoch is {run['best_epoch']}, before the learning rate falls, which gains nothing")
+    rates, best = run["lr_of_epochs"], run["best_epoch"]
+    text = "the report's figure of its architecture is lost, so all but the numbers of its maps are ours"
+    return text + (f"; here its best validation epoch is {best}, before the learning rate falls, which gains nothing"
+                   if rates[best - 1] == rates[0] else "")
 
 
 READINGS = "constant learning rate", "pixels standardised", "all training images, float32"       # of report 4
