@@ -92,9 +92,9 @@ def test_captions_say_what_runs_have_recorded(script):
     full = {"git": "1234567", "torch": "2.13.0", "torch_threads": 1, "processor": "AMD EPYC",
             "uncommitted_changes": True}
     older = {"git": "89abcde", "torch_threads": 2}
-    assert with_footnotes("a", f"({where_of([full, older, {}])})") == (
-        "(1 core of AMD EPYC, PyTorch 2.13.0; older runs on 2 cores of a processor that was not recorded (1); older "
-        "runs without a record of hardware and revision (1)[^a-1])\n\n"
+    assert with_footnotes("a", f"({where_of([full, older, {}, {}])})") == (
+        "(1 core of AMD EPYC, PyTorch 2.13.0; 1 older run on 2 cores of a processor that was not recorded; 2 older "
+        "runs without a record of hardware and revision[^a-1])\n\n"
         "[^a-1]: revision 1234567 with uncommitted changes, 89abcde")
 
 

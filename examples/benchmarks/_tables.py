@@ -53,10 +53,14 @@ def where_of(runs):
     threads, dated = ([run for run in found if key in run] for found, key in ((rest, "torch_threads"), (runs, "git")))
     texts = [f"{hardware(full)}, PyTorch {', '.join(sorted({run['torch'] for run in full}))}"] if full else []
     if threads:
-        texts.append(f"{len(threads)} older runs on {cores(threads)} of a processor that was not recorded")
+        texts.append(f"{older(len(threads))} on {cores(threads)} of a processor that was not recorded")
     if len(dated) < len(runs):
-        texts.append(f"{len(runs) - len(dated)} older runs without a record of hardware and revision")
+        texts.append(f"{older(len(runs) - len(dated))} without a record of hardware and revision")
     return "; ".join(texts) + (f", {revisions(dated)}" if dated else "")
+
+
+def older(n):
+    return "1 older run" if n == 1 else f"{n} older runs"
 
 
 def machines(runs, mark=""):
