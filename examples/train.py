@@ -198,7 +198,7 @@ def model(name):
 
 def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     usage="%(prog)s [--model NAME] [options], see --help")
+                                     usage="%(prog)s [--model NAME] [options], see --help", allow_abbrev=False)
     absent = argparse.SUPPRESS
 
     def add(option, group=parser, **settings):
@@ -296,7 +296,10 @@ def configure(args):
     params |= recipe(args.recipe, device) if args.recipe else {}
     given = {name: value for name, value in vars(args).items() if name in {*OPTIONS, "augment", "criterion"}}
     given |= {"criterion": LOSS_TYPES[args.loss_type]} if args.loss_type else {}
-    given |= dict(args.settings)
+    for name, value in args.settings:
+        if given.setdefault(name, value) != value:
+            raise ValueError(f"{name} is given twice, as {given[name]!r:.99} and with --set as {value!r:.99}: "
+                             "give one of them")
     if given.get("criterion") == "sigmoid" != params.get("criterion") and (
             args.loss_type or (system and system.source == "report 1")):
         given = {"criterion__over_classes": "mean"} | given             # as the report has it
@@ -454,7 +457,8 @@ def main(argv=None):
     with contextlib.suppress(OSError):              # there are those of other settings
         checkpoint.parent.rmdir()
     if system := SYSTEMS.get(config["model"]):
-        print("".join(f"  {system.source}, {name}: {value} %\n" for name, value in system.reported.items()))
+        print("".join(f"  {system.source}, {name}: {value} %{', this setting' if name == args.setting else ''}\n"
+                      for name, value in system.reported.items()))
     print("\n".join(f"wrote {path}" for path in sorted(output.iterdir())))
 
 

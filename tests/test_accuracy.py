@@ -88,12 +88,12 @@ def test_a_run_stays_until_its_replacement_is_there(accuracy, monkeypatch):
 def test_settings_are_the_same_whether_or_not_they_spell_out_defaults(accuracy):
     ensemble, = accuracy.goals["cuda"]["ensemble"].candidates.values()
     single = accuracy.goals["cpu"]["single"].candidates["second_cnn, 100 epochs, CutMix"]
-    mean_the_same, settings = accuracy.module.mean_the_same, accuracy.module.settings_of(ensemble)
+    mean_the_same, settings = accuracy.module.mean_the_same, accuracy.module._measure.text_of(ensemble)
     assert "together" not in settings
     assert mean_the_same(f"{settings[:-1]}, together=False)", ensemble)
     assert not mean_the_same(f"{settings[:-1]}, together=True)", ensemble)
     assert not mean_the_same(settings, single)
-    assert mean_the_same(accuracy.module.settings_of(single), single)
+    assert mean_the_same(accuracy.module._measure.text_of(single), single)
     content = json.loads((BENCHMARKS / "results/accuracy_cuda.json").read_text())
     assert all(mean_the_same(run["settings"], ensemble) for goal in content["goals"].values() for run in goal["runs"])
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from fashion import first_images, real_data
 from scripts import BENCHMARKS
+from sklearn.base import clone
 
 from fmnist_sk import reference_system
 
@@ -92,9 +93,18 @@ def test_candidates_that_are_the_same_for_a_network_are_trained_once(monkeypatch
         plain = reference_system(name)
         assert {(one.batch_norm, one.dropout) for one in candidates_of(name, EVERY).values()} == {
             (plain.batch_norm, plain.dropout)}
+
+
+def test_the_runs_are_those_of_the_candidates_today(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from _measure import text_of
+    from choose_reference_recipes import EVERY, candidates_of
     runs = json.loads((BENCHMARKS / "results" / "choose_reference_recipes.json").read_text())["runs"]
-    for system in {run["system"] for run in runs}:
-        assert {run["candidate"] for run in runs if run["system"] == system} <= candidates_of(system, EVERY).keys()
+    of_each = {system: candidates_of(system, EVERY) for system in {run["system"] for run in runs}}
+    for run in runs:
+        candidate = clone(of_each[run["system"]][run["candidate"]])
+        candidate.set_params(max_epochs=run["epochs"], random_state=run["seed"], device="cpu")
+        assert run["settings"] == text_of(candidate)
 
 
 def test_the_longest_comparison_is_one_of_several_candidates(monkeypatch):

@@ -134,7 +134,6 @@ def test_every_model_and_recipe_can_be_written_to_a_config(train):
     (["--model", "cnn_4", "--setting", "sigmoid", "--loss", "focal"], {"criterion": "focal"}),
     (["--model", "CNN_4", "--loss", "sigmoid"], {"criterion": "sigmoid", "criterion__over_classes": "mean"}),
     (["--loss_type", "sigmoid"], {"criterion": "sigmoid", "criterion__over_classes": "mean"}),
-    (["--loss_type", "sigmoid", "--set", "criterion=mse"], {"criterion": "mse"}),
     (["--model", "cnn_4", "--loss_type", "sigmoid", "--set", "criterion__over_classes=sum"], {
         "criterion": "sigmoid", "criterion__over_classes": "sum"}),
     (["--model", "cnn_4", "--setting", "sigmoid", "--set", "criterion__over_classes=sum"], {
@@ -150,7 +149,7 @@ def test_every_model_and_recipe_can_be_written_to_a_config(train):
       "--optimizer", "adam", "--precision", "fp32", "--device", "cpu", "--schedule", "cosine"],
      {"max_epochs": 3, "ema": 0.99, "sam_rho": 0.05, "tta": ("mirror", "shift"), "label_smoothing": 0,
       "optimizer": "adam", "precision": "fp32", "device": "cpu", "schedule": "cosine"}),
-    (["--swa", "0.5", "--lr", "0.1", "--set", "lr=0.2", "--set", "width=16"], {"swa": 0.5, "lr": 0.2, "width": 16}),
+    (["--swa", "0.5", "--lr", "0.2", "--set", "lr=0.2", "--set", "width=16"], {"swa": 0.5, "lr": 0.2, "width": 16}),
     (["--loss", "focal", "--set", "criterion__gamma=1", "--set", "optimizer__dampening=0.0"],
      {"criterion": "focal", "criterion__gamma": 1, "optimizer__dampening": 0.0}),
     (["--augment", '{"RandomCrop": {}}', "--set", "augment__padding=3"], {"augment__padding": 3}),
@@ -225,6 +224,11 @@ def test_a_config_of_other_versions_is_used_with_a_word(train, tmp_path, capsys)
     (["--epochs", "3", "--num_epochs", "5"],
      "--epochs and --num_epochs contradict each other: give one of them, got 3 and 5"),
     (["--augment_data", "True", "--augment", "none"], "--augment_data and --augment contradict each other"),
+    (["--num_epochs", "3", "--set", "max_epochs=5"],
+     "max_epochs is given twice, as 3 and with --set as 5: give one of them"),
+    (["--set", "width=8", "--set", "width=16"], "width is given twice, as 8 and with --set as 16"),
+    (["--loss_type", "sigmoid", "--set", "criterion=mse"], "criterion is given twice, as 'sigmoid' and with --set as"),
+    (["--num", "5"], "unrecognized arguments: --num 5"),        # --num_epochs, and not --n-train
     (["--ema", "0.9", "--swa", "0.5"], "ema and swa exclude each other"),
 ])
 def test_mistakes_end_with_one_message(train, options, message, tmp_path, capsys):

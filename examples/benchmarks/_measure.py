@@ -70,6 +70,11 @@ def of_a_row() -> dict:
                                         "instructions", "gpu")}
 
 
+def text_of(estimator) -> str:
+    """All settings that are not the class's defaults, on one line."""
+    return " ".join(estimator.__repr__(N_CHAR_MAX=10**6).split())
+
+
 def fitted(estimator, X, y, device: str, folder: Path, **params):
     """A clone trained on these images, after its teacher if it has one. A call that was interrupted continues."""
     estimator = clone(estimator)

@@ -1,6 +1,8 @@
 """The rows of reference_systems.py: what each is, with which seeds it is trained, and what its runs are worth."""
 import math
 
+from _measure import text_of
+
 from fmnist_sk import AugmentedCopies, reference_system, reference_systems, summary
 from fmnist_sk.augmentation import Preset, as_transformers
 from fmnist_sk.reference import OUR_RECIPE
@@ -49,7 +51,7 @@ def settings_of(row):
     classifier = classifier_of(row)
     augment = classifier.augment
     steps = as_transformers(augment) if isinstance(augment, (str, Preset)) else ""     # what the name stands for today
-    return " ".join([*classifier.__repr__(N_CHAR_MAX=10**6).split(), *str(steps).split()])
+    return " ".join([text_of(classifier), *str(steps).split()])
 
 
 def work(row, n_images):

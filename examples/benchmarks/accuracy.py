@@ -101,19 +101,15 @@ GOALS = {
 }
 
 
-def settings_of(estimator):
-    return " ".join(estimator.__repr__(N_CHAR_MAX=10**6).split())
-
-
 def mean_the_same(settings, estimator):
-    """Whether `settings_of` another estimator says what this one is; what is a default may be said or left out."""
+    """Whether `text_of` another estimator says what this one is; what is a default may be said or left out."""
     values = [estimator, *estimator.get_params().values()]
     parts = [part for value in values for part in (value if isinstance(value, list) else [value])]
     try:        # a class that this estimator has not is that of another
         meant = eval(settings, {"__builtins__": {}, **{type(part).__name__: type(part) for part in parts}})
     except (NameError, TypeError):
         return False
-    return settings_of(meant) == settings_of(estimator)
+    return _measure.text_of(meant) == _measure.text_of(estimator)
 
 
 def members(estimator):
@@ -220,7 +216,7 @@ def main():
             for candidate, estimator in candidates.items():
                 if any(row["seed"] == seed and mean_the_same(row["settings"], estimator) for row in rows):
                     continue
-                settings = {"settings": settings_of(estimator)}
+                settings = {"settings": _measure.text_of(estimator)}
                 print(f"{name}: {candidate}, seed {seed}", flush=True)
                 if args.choose:
                     row = try_candidate(candidate, estimator, seed, train, args.device, folder)

@@ -138,7 +138,7 @@ def main():
                 key = {"system": system, "candidate": candidate, "seed": seed, "images": args.images,
                        "epochs": args.epochs}
                 classifier.set_params(max_epochs=args.epochs, random_state=seed, device=args.device)
-                key["settings"] = " ".join(classifier.__repr__(N_CHAR_MAX=10**6).split())
+                key["settings"] = _measure.text_of(classifier)
                 if any(run.items() >= key.items() for run in read()):
                     continue
                 network = _measure.fitted(classifier, X[:args.images], y[:args.images], args.device,

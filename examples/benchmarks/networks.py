@@ -50,7 +50,7 @@ def networks():
         plain = {"augment": None, "criterion": "cross_entropy", "schedule": "constant"}
         found[name] = reference_system(name, **(plain if name != "inception_v3" else {})), system.source
     for name, classifier in VARIANTS.items():
-        found[name] = clone(classifier), text(classifier)
+        found[name] = clone(classifier), _measure.text_of(classifier)
     for classifier, _ in found.values():
         classifier.set_params(max_epochs=1, batch_size=BATCH_SIZE, validation_fraction=None, random_state=0)
         if isinstance(classifier, InceptionV3Classifier):
@@ -58,14 +58,9 @@ def networks():
     return found
 
 
-def text(classifier):
-    """All settings that are not the class's defaults, on one line."""
-    return " ".join(classifier.__repr__(N_CHAR_MAX=10_000).split())
-
-
 def measure(classifier, source, train, held_out, device):
     """One row of the table."""
-    layers, settings = summary(classifier), text(classifier)
+    layers, settings = summary(classifier), _measure.text_of(classifier)
     classifier.set_params(device=device)
     start = time.perf_counter()
     classifier.fit(*train)
@@ -96,12 +91,12 @@ def main():
                                                     test_size=N_HELD_OUT, stratify=train.target, random_state=0)
     path = _measure.RESULTS / f"{args.name}.json"
     rows = json.loads(path.read_text())["networks"] if path.exists() else {}
-    done = {name for name, row in rows.items() if name in every and row["settings"] == text(every[name][0])}
+    done = {name for name, row in rows.items() if name in every and row["settings"] == _measure.text_of(every[name][0])}
     todo = args.only or [name for name in every if args.afresh or name not in done]
     done -= set(todo)
     for name in todo:
         classifier, source = every[name]
-        same = [rows[other] for other in done if rows[other]["settings"] == text(classifier)]
+        same = [rows[other] for other in done if rows[other]["settings"] == _measure.text_of(classifier)]
         done.add(name)
         rows[name] = {**same[0], "source": source} if same else measure(classifier, source, (X, y),
                                                                         (held_out_X, held_out_y), args.device)
