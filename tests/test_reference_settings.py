@@ -114,7 +114,8 @@ CHANGES = {         # what each setting changes
                    "batch norm, cross-entropy": {"batch_norm": True, "criterion": "cross_entropy"},
                    "extended dataset, 50 epochs": EXTENDED,
                    "extended dataset, normalised": {**EXTENDED, "standardize": True}},
-    "second_cnn_48_96": {"extended dataset, a quarter of the learning rate after 50 epochs": {}},
+    "second_cnn_48_96": {"extended dataset, a quarter of the learning rate after 50 epochs": {},
+                         "batch norm everywhere": {"batch_norm": "all"}},
     **dict.fromkeys(("cnn_1", "cnn_3", "cnn_4", "cnn_5"), OF_REPORT_1),
     "cnn_2": {**OF_REPORT_1, "softmax, augmented, tuned": {
         **AUGMENTED, "lr": 3.593e-4, "weight_decay": 3.593e-4, "batch_size": 64}},

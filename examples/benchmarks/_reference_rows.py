@@ -1,5 +1,6 @@
 """The rows of reference_systems.py: what each is, with which seeds it is trained, and what its runs are worth."""
 import math
+from statistics import mean
 
 from _measure import text_of
 
@@ -8,6 +9,7 @@ from fmnist_sk.augmentation import Preset, as_transformers
 from fmnist_sk.reference import OUR_RECIPE
 
 CLOSE = 0.3         # percent points: so much below a figure it counts as reached, and a second seed tells more
+CHANCE = 0.2        # of ten classes: a network with less has learned nothing
 
 
 def table():
@@ -69,6 +71,43 @@ def stands(run, row, minutes):
     """
     had_time = run["epochs"] == row["epochs_planned"] or (minutes or math.inf) <= (run["minutes"] or math.inf)
     return had_time and "begun_anew" not in run and "lr_of_epochs" in run
+
+
+def longest_runs(row):
+    """Those with the most epochs: a compressed one of another seed does not count beside a whole one."""
+    most = max((run["epochs"] for run in row["runs"]), default=0)
+    return [run for run in row["runs"] if run["epochs"] == most]
+
+
+def accuracies(row, code=None):
+    """Those of a row's runs that its report has, on validation or test images: of all classes, or of one."""
+    part = "valid_accuracy" if is_of_validation(row) else "test_accuracy"
+    if code is None:
+        return [run[part] for run in longest_runs(row)]
+    return [run[f"{part}_of_each_class"][code] for run in longest_runs(row)]
+
+
+def learned(row):
+    """Of each run, whether it learned anything: some seeds stay at chance."""
+    return [accuracy > CHANCE for accuracy in accuracies(row)]
+
+
+def reached(row, code=None):
+    """Mean over the seeds, in percent: of those that learned, unless none did."""
+    found = accuracies(row, code)
+    return 100 * mean([one for one, has in zip(found, learned(row), strict=True) if has] or found)
+
+
+def is_other(row):
+    """Whether a report tried this, but has no figure of it."""
+    return not row["reported"] and row["setting"] not in ("our recipe", None)
+
+
+def epochs(row):
+    if not row["runs"]:
+        return ""
+    trained, planned = longest_runs(row)[0]["epochs"], row["epochs_planned"]
+    return str(planned) if trained == planned else f"{trained} of {planned}"
 
 
 def seeds_of(row):

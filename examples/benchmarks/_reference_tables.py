@@ -1,41 +1,11 @@
 """The tables of what reference_systems.py has measured."""
-from math import sqrt
-from statistics import mean
-
-from _reference_rows import CLOSE, classifier_of, is_of_validation, names_of
+from _reference_reasons import CODES, below
+from _reference_rows import accuracies, epochs, is_of_validation, is_other, learned, longest_runs, names_of
 from _tables import is_cuda, is_there, load, machines, percent, revisions
 from choose_reference_recipes import accuracies as of_candidates
 from choose_reference_recipes import longest
 
 from fmnist_sk import CLASS_NAMES
-
-CHANCE = 0.2        # of ten classes: a network with less has learned nothing
-CODES = {name: code for code, name in enumerate(CLASS_NAMES)}
-
-
-def longest_runs(row):
-    """Those with the most epochs: a compressed one of another seed does not count beside a whole one."""
-    most = max((run["epochs"] for run in row["runs"]), default=0)
-    return [run for run in row["runs"] if run["epochs"] == most]
-
-
-def accuracies(row, code=None):
-    """Those of a row's runs that its report has, on validation or test images: of all classes, or of one."""
-    part = "valid_accuracy" if is_of_validation(row) else "test_accuracy"
-    if code is None:
-        return [run[part] for run in longest_runs(row)]
-    return [run[f"{part}_of_each_class"][code] for run in longest_runs(row)]
-
-
-def learned(row):
-    """Of each run, whether it learned anything: some seeds stay at chance."""
-    return [accuracy > CHANCE for accuracy in accuracies(row)]
-
-
-def reached(row, code=None):
-    """Mean over the seeds, in percent: of those that learned, unless none did."""
-    found = accuracies(row, code)
-    return 100 * mean([one for one, has in zip(found, learned(row), strict=True) if has] or found)
 
 
 def measured(row, code=None):
@@ -49,11 +19,6 @@ def measured(row, code=None):
     text = percent(accuracies(row, code)) if all(learned(row)) else " / ".join(each_seed(row))
     text += " val" * is_of_validation(row) + "*" * any(map(is_cuda, runs))
     return text if runs[0]["epochs"] == row["epochs_planned"] else f"({text})"
-
-
-def is_other(row):
-    """Whether a report tried this, but has no figure of it."""
-    return not row["reported"] and row["setting"] not in ("our recipe", None)
 
 
 def caption(rows):
@@ -125,34 +90,6 @@ def reference():
     return lines + below(rows) + recipes() + of_report_1(rows) + of_single_classes(rows) + others(rows)
 
 
-def epochs(row):
-    if not row["runs"]:
-        return ""
-    trained, planned = longest_runs(row)[0]["epochs"], row["epochs_planned"]
-    return str(planned) if trained == planned else f"{trained} of {planned}"
-
-
-def below(rows):
-    """A list of the figures that are clearly below what was reported, with the reason if it is known.
-
-    The best of the test images' accuracies is not one of them: nothing is chosen by the test images here.
-    """
-    lines = []
-    for row in rows:
-        for name, reported in row["reported"].items() if row["runs"] else ():
-            code = CODES.get(name.rpartition(", ")[2])
-            difference = reached(row, code) - reported
-            if difference < -CLOSE and name != "best test epoch":
-                why = of_few_images(row, code) if code is not None else \
-                    REASONS.get(row["system"], lambda *_: "the reason is not known")(row, rows)
-                trained = "" if row["status"] == "complete" else f", in {epochs(row)} epochs"
-                lines.append(f"- {row['system']}, {name} ({difference:+.2f}{trained}): {why}.")
-    return ["", f"With the reports' settings, these figures are more than {CLOSE} points below what was reported:",
-            "", *lines, "",
-            "Not measured is the 89.84 of patch_mlp in the epoch with the best test accuracy: nothing is chosen by "
-            "test images here."] if lines else []
-
-
 def recipes():
     """How our recipes were chosen."""
     if not is_there("choose_reference_recipes"):
@@ -169,53 +106,6 @@ def recipes():
         lines.append(f"| {system} | {own[0]['images']:,}, {own[0]['epochs']} | {len(found)} | {best} | "
                      f"{100 * found[best]:.2f} | {'' if plain is None else f'{100 * plain:.2f}'} |")
     return lines
-
-
-def of_few_images(row, code):
-    """How far chance moves the accuracy on one class."""
-    n = round(classifier_of(row).validation_fraction * 6_000) if is_of_validation(row) else 1_000
-    accuracy = reached(row, code) / 100
-    return (f"with {n:,} images of the class, this accuracy and the report's each have a standard error of "
-            f"{100 * sqrt(accuracy * (1 - accuracy) / n):.1f} points")
-
-
-def of_patch_mlp(row, rows):
-    """What other readings of report 4 reach, which ends with a training loss of 0.11."""
-    run = longest_runs(row)[0]
-    text = f"its training loss ends at {run['train_loss_of_epochs'][-1]:.2f}, the report's at 0.11"
-    if "train_acc_of_epochs" in run:
-        text += f"; its training accuracy at {100 * run['train_acc_of_epochs'][-1]:.2f} %, the report's at 96.11"
-    readings = {other["setting"]: other for other in rows if other["system"] == row["system"] and other["runs"]}
-    if other := readings.get("constant learning rate"):
-        run = longest_runs(other)[0]
-        last = [100 * accuracy for accuracy in run["valid_acc_of_epochs"][-10:]]
-        text += (". With a constant learning rate, another reading of the report, it ends at "
-                 f"{run['train_loss_of_epochs'][-1]:.2f}, with a test accuracy of {reached(other):.2f} %. There the "
-                 f"accuracy on 1,000 held-out images ranged from {min(last):.1f} to {max(last):.1f} % within the last "
-                 "ten epochs, so the figure of a last epoch may be off by as much")
-    if other := readings.get("pixels standardised"):
-        text += f". With standardised pixels, a third reading, the test accuracy is {reached(other):.2f} %"
-    if other := readings.get("all training images, float32"):
-        text += (f". In float32, and trained on all 60,000 images, it has {reached(other):.2f} % of the test images "
-                 f"and {100 * longest_runs(other)[0]['train_acc_of_epochs'][-1]:.2f} % of the training images, the "
-                 "report's 96.11")
-    tried = [readings[name] for name in READINGS if name in readings]
-    if tried and all(reached(other) < row["reported"]["last epoch"] - CLOSE for other in tried):
-        text += ". No reading that was tried explains the difference"
-    return text
-
-
-def of_second_cnn(row, _):
-    """What is known of the larger network of report 0."""
-    run = longest_runs(row)[0]
-    rates, best = run["lr_of_epochs"], run["best_epoch"]
-    text = "the report's figure of its architecture is lost, so all but the numbers of its maps are ours"
-    return text + (f"; here its best validation epoch is {best}, before the learning rate falls, which gains nothing"
-                   if rates[best - 1] == rates[0] else "")
-
-
-READINGS = "constant learning rate", "pixels standardised", "all training images, float32"       # of report 4
-REASONS = {"patch_mlp": of_patch_mlp, "second_cnn_48_96": of_second_cnn}
 
 
 def of_report_1(rows):
