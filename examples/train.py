@@ -145,7 +145,8 @@ def as_json(name, value):
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, (BaseEstimator, torch.nn.Module)) and type(value).__name__ in CLASSES:
-        params = {key: getattr(value, key) for key in inspect.signature(type(value)).parameters}
+        params = {key: getattr(value, key) for key, parameter in inspect.signature(type(value)).parameters.items()
+                  if not (key == "module" and parameter.default is getattr(value, key))}        # the class says it
         return {type(value).__name__: {key: as_json(key, param) for key, param in params.items()}}
     if isinstance(value, list):
         return [as_json(name, item) for item in value]

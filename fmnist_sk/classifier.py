@@ -113,12 +113,13 @@ class ImageClassifier(SkorchNet):
         averaging (Izmailov et al., 2018, https://arxiv.org/abs/1803.05407). Needs a schedule that does not end near
         zero. Networks with batch normalisation then need one more pass over the training images per epoch, for the
         statistics of the average.
-    teacher : fitted classifier, or None
+    teacher : classifier, or None
         Knowledge distillation (Hinton et al., 2015, https://arxiv.org/abs/1503.02531): the network learns the
         probabilities that this classifier gives each augmented image, in addition to its label. The classifier has the
-        same `classes_` and was fitted on images of the same shape and scale: one of this package, a
+        same `classes_` and images of the same shape and scale: one of this package, a
         DeepEnsembleClassifier or any other with predict_proba. Networks of this package predict without their test-time
-        augmentation.
+        augmentation. If it is not fitted, each fit begins with training a clone of it on the same training images,
+        without weights; with its own `random_state`, such as 0, that is repeatable, and a fit can resume.
         Clones share the classifier; saved files leave it out.
     teacher_weight : float
         Share of the target that is the teacher's, from 0 to 1; the rest is the label's. Without `teacher` it has no

@@ -275,6 +275,8 @@ def test_teachers_of_any_device_teach(device, tiny_images):
     teacher = small("ConvNetClassifier", device=device).fit(X, y)
     student = small("ConvNetClassifier", teacher=teacher, teacher_weight=1.0, augment=MixUp(), device="cuda").fit(X, y)
     assert (student.predict(X) == teacher.predict(X)).mean() > 0.9
+    student.set_params(teacher=clone(teacher)).fit(X, y)            # which is trained first
+    assert (student.predict(X) == teacher.predict(X)).mean() > 0.9
 
 
 @pytest.mark.parametrize("params", [{}, {"ema": 0.9, "optimizer": "sgd"}, {"augment": [AugmentedCopies(), MixUp()]}])

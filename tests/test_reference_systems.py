@@ -14,7 +14,7 @@ from fashion import first_images, real_data
 from scripts import BENCHMARKS
 from skorch.history import History
 
-from fmnist_sk import ImageClassifier, reference_system, reference_systems
+from fmnist_sk import ConvNetClassifier, ImageClassifier, reference_system, reference_systems
 
 pytestmark = pytest.mark.benchmarks
 
@@ -71,6 +71,25 @@ def test_a_fit_that_takes_too_long_says_so(script, capsys):
     anew = "--only", "cnn_4", "--settings", "reported", "--minutes", 1e-6
     assert script(*anew)["cnn_4", "softmax"] == again       # a fit that was only begun replaces none that is whole
     assert "cnn_4, softmax, seed 0: the earlier fit had more epochs and is kept" in capsys.readouterr().out
+
+
+@real_data
+def test_a_teacher_is_trained_once_although_the_fit_begins_again(script, monkeypatch):
+    from fmnist_sk.reference import _SYSTEMS
+    seen = []
+
+    class Teacher(ConvNetClassifier):
+        def on_epoch_end(self, net, dataset_train=None, **kwargs):
+            seen.append(len(dataset_train))
+            return super().on_epoch_end(net, dataset_train=dataset_train, **kwargs)
+
+    teacher = Teacher(architecture="4C3-MP2-8N", max_epochs=2, random_state=0)
+    for name, value in {"teacher": teacher, "teacher_weight": 0.9, "max_epochs": 3}.items():
+        monkeypatch.setitem(_SYSTEMS["cnn_4"].settings["our recipe"], name, value)
+    row = script("--only", "cnn_4", "--settings", "ours", "--minutes", 1e-6)["cnn_4", "our recipe"]
+    assert row["status"] == "schedule compressed from 3 into 1 epochs"
+    assert "teacher=Teacher(" in row["runs"][0]["settings"]
+    assert seen == [600, 600]                                   # its two epochs
 
 
 @real_data

@@ -101,8 +101,9 @@ def test_texts_are_read_back_whole(train, value):
         assert [crop.padding for crop in again] == [crop.padding for crop in value]
 
 
-def test_every_model_and_recipe_can_be_written_to_a_config(train):
-    for params in [system.params for system in train.SYSTEMS.values()] + list(RECIPES.values()):
+def test_every_model_setting_and_recipe_can_be_written_to_a_config(train):
+    settings = [changes for system in train.SYSTEMS.values() for changes in system.settings.values()]
+    for params in [system.params for system in train.SYSTEMS.values()] + list(RECIPES.values()) + settings:
         for name, value in params.items():
             text = json.loads(json.dumps(train.as_json(name, value)))
             assert train.as_json(name, train.from_json(text)) == text

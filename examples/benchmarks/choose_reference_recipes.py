@@ -38,6 +38,7 @@ FOLDER = Path("output")     # of unfinished fits
 SHIFTED = RandomCrop(padding=1), RandomHorizontalFlip()
 ADAMW = {"optimizer": "adamw", "lr": 2e-3, "weight_decay": 0.05}
 TEACHER = ResNetClassifier(**recipe("accurate", label_smoothing=0.0, max_epochs=16), random_state=0)
+TAUGHT = {"label_smoothing": 0.0, "teacher": TEACHER, "teacher_weight": 0.9}
 CANDIDATES = {              # changes of COMMON_RECIPE
     "SGD": {},
     "SGD, lr 0.04": {"lr": 0.04},
@@ -45,8 +46,9 @@ CANDIDATES = {              # changes of COMMON_RECIPE
     "SGD, CutMix": {"augment": [*SHIFTED, CutMix(p=0.5)]},
     "SGD, lr 0.04, CutMix": {"lr": 0.04, "augment": [*SHIFTED, CutMix(p=0.5)]},
     "SGD, lr 0.04, CutMix, EMA": {"lr": 0.04, "augment": [*SHIFTED, CutMix(p=0.5)], "ema": 0.999},
-    "SGD, lr 0.04, CutMix, taught": {"lr": 0.04, "augment": [*SHIFTED, CutMix(p=0.5)], "label_smoothing": 0.0,
-                                     "teacher": TEACHER, "teacher_weight": 0.9},
+    "SGD, lr 0.04, CutMix, taught": {"lr": 0.04, "augment": [*SHIFTED, CutMix(p=0.5)], **TAUGHT},
+    "SGD, lr 0.04, taught": {"lr": 0.04, **TAUGHT},
+    "SGD, taught": TAUGHT,
     "SGD, lr 0.04, larger shifts": {"lr": 0.04, "augment": [RandomCrop(padding=3), RandomHorizontalFlip()]},
     "SGD, lr 0.04, report 3's augmentation": {"lr": 0.04, "augment": "report_3"},
     "SGD, sharpness-aware": {"sam_rho": 0.1},

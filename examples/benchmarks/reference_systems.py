@@ -96,9 +96,8 @@ def run(row, seed, train, test, args, minutes, folder):
     where = _measure.of_a_row()
 
     def fit(callbacks, **params):
-        classifier = classifier_of(row, random_state=seed, device=args.device, verbose=int(args.jobs == 1),
-                                   checkpoint=folder, callbacks=callbacks, **params)
-        return classifier.fit(train.images, train.target)
+        classifier = classifier_of(row, random_state=seed, verbose=int(args.jobs == 1), callbacks=callbacks, **params)
+        return _measure.fitted(classifier, train.images, train.target, args.device, folder)
 
     with torch.cuda.stream(torch.cuda.Stream()) if args.device != "cpu" else contextlib.nullcontext():
         try:                # in a stream of its own, beside which those of other fits run

@@ -245,4 +245,4 @@ def _fingerprint(net: SkorchNet, images: LabelledImages, restart: bool, teacher:
     return fingerprint(
         type(net), {name: value for name, value in params.items() if name not in ignored}, net.device_.type,
         net.image_shape_, net.classes_, content_hashes(images.pixels, images.codes)[rows],
-        None if weights is None else weights[rows], before, None if teacher is None else teacher.tried)
+        None if weights is None else weights[rows], before, None if teacher is None else teacher.identity)

@@ -134,7 +134,7 @@ class NetProtocol(OnSite, CallbackSupportMixin, NeuralNetClassifier):
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The parameters; with deep=True, also those of nested objects, callbacks and skorch's prefixed names.
 
-        Those of the teacher are not among them: it stays as it was fitted.
+        Those of the teacher are not among them: it stays as it is.
         """
         params = BaseEstimator.get_params(self, deep=deep)
         params = {name: value for name, value in params.items() if not name.startswith("teacher__")}
@@ -193,9 +193,9 @@ class NetProtocol(OnSite, CallbackSupportMixin, NeuralNetClassifier):
         return self
 
     def _set_nested(self, params: dict[str, Any]) -> None:
-        """Set parameters, and those of nested objects except the teacher, which stays as it was fitted."""
+        """Set parameters, and those of nested objects except the teacher, which stays as it is."""
         if fixed := [name for name in params if name.startswith("teacher__")]:
-            raise ValueError(f"{fixed[0]} cannot be set: the teacher stays as it was fitted.")
+            raise ValueError(f"{fixed[0]} cannot be set: the teacher stays as it is; give another.")
         set_nested(self, params)
 
     def __setattr__(self, name, value):
@@ -226,7 +226,7 @@ class NetProtocol(OnSite, CallbackSupportMixin, NeuralNetClassifier):
     def __sklearn_clone__(self):
         new = super().__sklearn_clone__()
         new.__dict__.update({name: clone(value, safe=False) for name, value in self._prefixed_params().items()})
-        new.teacher = self.teacher              # as it is fitted
+        new.teacher = self.teacher              # as it is, fitted or not
         return new
 
     def _get_params_html(self, deep: bool = True, doc_link: str = "") -> Any:

@@ -1,11 +1,11 @@
-"""Knowledge distillation: what a fitted classifier says of the images of a batch becomes their targets."""
+"""Knowledge distillation: what another classifier says of the images of a batch becomes their targets."""
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
@@ -30,8 +30,8 @@ class MeanOfMembers:
 class Teacher:
     """Targets for batches of images, of which a share are a classifier's probabilities.
 
-    classifier : fitted, with the classes of the fit; networks of this package and ensembles of them compute on tensors,
-        without views and checks, others are given arrays
+    classifier : with the classes of the fit, or not fitted, for `learn`; networks of this package and ensembles of them
+        compute on tensors, without views and checks, others are given arrays
     weight : share of the target that is the classifier's
     encoder : what the fit has learned of its images
     images : training images, some of which are tried
@@ -41,27 +41,39 @@ class Teacher:
     def __init__(self, classifier: Any, weight: float, encoder: ImageEncoder, images: LabelledImages,
                  shape: tuple[int, ...]):
         self.classifier, self.weight, self.encoder, self.shape = classifier, weight, encoder, shape
-        try:
-            if isinstance(classifier, (type, BaseEstimator)):
-                check_is_fitted(classifier)
-        except (NotFittedError, TypeError) as error:            # a class is none either
-            raise ValueError(f"teacher must be a fitted classifier, got teacher={classifier!r}. A search clones the "
-                             "teachers it compares: wrap each in scikit-learn's FrozenEstimator.") from error
-        classes = np.asarray(getattr(classifier, "classes_", ()))
-        if not np.array_equal(classes, encoder.classes):
-            raise ValueError(f"teacher must know the classes of y, {encoder.classes.tolist()}, got one of "
+        if isinstance(classifier, type):
+            raise ValueError(f"teacher must be a classifier, got the class teacher={classifier!r}.")
+        self._learns = isinstance(classifier, BaseEstimator) and not _is_fitted(classifier)
+        self.identity = classifier if self._learns else self._try(images)           # tells fits apart
+
+    def learn(self, images: LabelledImages) -> None:
+        """Fit a clone of the classifier on these images, unless it was fitted before."""
+        if self._learns:
+            self.classifier = clone(self.classifier)
+            try:
+                self.classifier.fit(self._rows(images.tensor()), images.y)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"teacher must be able to learn the training images: {error}") from error
+            self._try(images)
+
+    def _try(self, images: LabelledImages) -> Tensor:
+        """What the classifier says of some images. Raises ValueError if it cannot teach."""
+        classes = np.asarray(getattr(self.classifier, "classes_", ()))
+        if not np.array_equal(classes, self.encoder.classes):
+            raise ValueError(f"teacher must know the classes of y, {self.encoder.classes.tolist()}, got one of "
                              f"{classes.tolist()}.")
-        self._nets = _nets_of(classifier)
-        if other := {net.image_shape_ for net in self._nets or ()} - {encoder.image_shape}:
-            raise ValueError(f"teacher must be fitted on images of shape {encoder.image_shape} (channels, height, "
+        self._nets = _nets_of(self.classifier)
+        if other := {net.image_shape_ for net in self._nets or ()} - {self.encoder.image_shape}:
+            raise ValueError(f"teacher must be fitted on images of shape {self.encoder.image_shape} (channels, height, "
                              f"width), as in X, got one of {other.pop()}.")
         first = images.take(torch.arange(min(len(images), N_TRIED), device=images.pixels.device))
         try:
-            self.tried = self._predict(first.tensor())
+            tried = self._predict(first.tensor())
         except (TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"teacher must be able to predict the training images: {error}") from error
-        check_probabilities(self.tried, (len(first), len(classes)), "teacher must predict probabilities (n, n_classes) "
+        check_probabilities(tried, (len(first), len(classes)), "teacher must predict probabilities (n, n_classes) "
                             "of the training images, numbers >= 0 whose sum is one for each image")
+        return tried
 
     def __call__(self, batch: Batch) -> Tensor:
         """Targets (n, n_classes) of a batch, after its images were augmented."""
@@ -71,21 +83,38 @@ class Teacher:
 
     def _predict(self, x: Tensor) -> Tensor:
         """The classifier's probabilities (n, n_classes) float32 of images as the network takes them."""
-        _, height, width = self.encoder.image_shape
-        x = x[:, :, :height, :width]                    # without what fills up images that are too small
         with torch.no_grad():
             if self._nets is None:
-                if len(self.shape) == 2:                # without what fills up rows that make no square
-                    rows = x.flatten(1)[:, :self.shape[1]]
-                else:
-                    rows = x[:, 0] if len(self.shape) == 3 else x
-                found = np.asarray(self.classifier.predict_proba(rows.cpu().numpy()), dtype=np.float32)
+                found = np.asarray(self.classifier.predict_proba(self._rows(x)), dtype=np.float32)
                 return torch.from_numpy(found).to(x.device)
+            x = self._without_filling(x)
             for net in self._nets:
                 net._set_training(False)                # which one that was loaded is not yet
             each = [probabilities_of(net.criterion_, net.infer(net._encoder.filled_up(x.to(net.device_))))
                     for net in self._nets]
             return torch.stack([found.to(x.device) for found in each]).mean(0)
+
+    def _without_filling(self, x: Tensor) -> Tensor:
+        """Images without what fills up those that are too small for the network."""
+        _, height, width = self.encoder.image_shape
+        return x[:, :, :height, :width]
+
+    def _rows(self, x: Tensor) -> np.ndarray:
+        """Images as the network takes them in the form of the user's X."""
+        x = self._without_filling(x)
+        if len(self.shape) == 2:
+            x = x.flatten(1)[:, :self.shape[1]]         # without what fills up rows that make no square
+        elif len(self.shape) == 3:
+            x = x[:, 0]
+        return x.cpu().numpy()
+
+
+def _is_fitted(classifier: BaseEstimator) -> bool:
+    try:
+        check_is_fitted(classifier)
+    except NotFittedError:
+        return False
+    return True
 
 
 def _nets_of(classifier: Any) -> list[SkorchNet] | None:

@@ -5,15 +5,13 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any
 
-from torch import Tensor
-
-from fmnist_sk._data.images import Batch, LabelledImages
+from fmnist_sk._data.images import LabelledImages
 from fmnist_sk._data.ranges import PixelRange
 from fmnist_sk._network.generators import Generators
 from fmnist_sk._network.optimizer import set_option
 from fmnist_sk._storage.fit_file import FitFile
 from fmnist_sk._training.averages import BestEpoch
-from fmnist_sk._training.net import Net
+from fmnist_sk._training.net import Net, Teacher
 from fmnist_sk._training.phase import Phase, StopTraining, TrainingBatches
 from fmnist_sk._training.schedule import Schedule
 from fmnist_sk._training.steps import StepRunner
@@ -31,13 +29,13 @@ class Fit:
     generators : sources of random numbers
     pixel_range : range of the training images' pixels
     file : where checkpoints are written, with what an earlier process left there; None for no checkpoints
-    teacher : gives the targets (n, n_classes) of a batch to train on; None for its labels
+    teacher : learns the training images and gives the targets (n, n_classes) of a batch; None for its labels
     task : scikit-learn's callback context of the fit and the user's X and y, or None
     """
 
     def __init__(self, net: Net, images: LabelledImages, *, epochs: int, planned: int, schedule: Schedule,
                  steps: StepRunner, generators: Generators, pixel_range: PixelRange, file: FitFile | None = None,
-                 teacher: Callable[[Batch], Tensor] | None = None, task: tuple[Any, Any, Any] | None = None):
+                 teacher: Teacher | None = None, task: tuple[Any, Any, Any] | None = None):
         self.net, self.images, self.epochs, self.planned = net, images, epochs, planned
         self.schedule, self.steps, self.generators = schedule, steps, generators
         self.pixel_range, self.file, self.teacher, self.task = pixel_range, file, teacher, task
@@ -74,6 +72,8 @@ class Fit:
 
     def _phases(self) -> Iterator[Phase]:
         train, valid = self.net.get_split_datasets(self.images)
+        if self.teacher is not None:
+            self.teacher.learn(train)
         train = self._with_copies(train)
         self.best = None if valid is None else BestEpoch(self.net)
         saved, left = None if self.file is None else self.file.content, self.epochs

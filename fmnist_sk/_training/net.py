@@ -11,7 +11,7 @@ import torch
 from skorch.history import History
 from torch import Tensor, nn
 
-from fmnist_sk._data.images import Batches, Images, LabelledImages
+from fmnist_sk._data.images import Batch, Batches, Images, LabelledImages
 from fmnist_sk._network.build import StandardizedNetwork
 
 StepBatch = tuple[Mapping[str, Any], Tensor]         # as yielded by Batches: inputs, codes
@@ -36,6 +36,14 @@ class PhasePlan:
     lr: float
     begin: Callable[[], None] = lambda: None
     images: Callable[[LabelledImages, LabelledImages | None], Parts] = _as_they_are
+
+
+class Teacher(Protocol):
+    """What gives targets (n, n_classes) for a batch, once it has learned the training images."""
+
+    def learn(self, images: LabelledImages) -> None: ...
+
+    def __call__(self, batch: Batch) -> Tensor: ...
 
 
 class Net(Protocol):
