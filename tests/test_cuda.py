@@ -7,6 +7,7 @@ import sklearn
 import torch
 from estimators import AUGMENTERS, CLASSIFIERS, OPTIMIZERS, TRANSFORMERS, small
 from interrupted import check_goes_on
+from sklearn.base import clone
 from skorch.callbacks import Callback
 from skorch.exceptions import DeviceWarning
 from torch import nn
