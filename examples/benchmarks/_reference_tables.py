@@ -95,8 +95,8 @@ def recipes():
     if not is_there("choose_reference_recipes"):
         return []
     runs = load("choose_reference_recipes")["runs"]
-    taught = (" A network that is taught learns from a larger one, which is trained first on the same images and is not "
-              "part of it.") if any(run["candidate"].endswith("taught") for run in runs) else ""
+    taught = (" A network that is taught learns from a larger one, which is trained on the same images before it."
+              ) if any(run["candidate"].endswith("taught") for run in runs) else ""
     lines = ["", "**Our recipes** were chosen by `choose_reference_recipes.py`. The accuracy, in percent, is that on "
              "6,000 held-out training images after the same number of epochs, with one seed; its standard error is "
              f"about 0.3 points. The number of epochs was set by the time they take.{taught}", "",
