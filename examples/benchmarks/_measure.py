@@ -76,12 +76,11 @@ def text_of(estimator) -> str:
 
 
 def fitted(estimator, X, y, device: str, folder: Path, **params):
-    """A clone trained on these images, after its teacher if it has one. A call that was interrupted continues."""
-    estimator = clone(estimator)
+    """The estimator, trained on these images after its teacher if it has one. A call that was interrupted continues."""
     network = estimator.get_params(deep=False).get("estimator", estimator)
     network.set_params(device=device, checkpoint=folder, **params)
     if network.teacher is not None:
-        network.teacher = fitted(network.teacher, X, y, device, folder.parent / "teachers", keep_checkpoint=True)
+        network.teacher = fitted(clone(network.teacher), X, y, device, folder.parent / "teachers", keep_checkpoint=True)
     return estimator.fit(X, y)
 
 

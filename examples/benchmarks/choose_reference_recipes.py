@@ -143,7 +143,7 @@ def main():
                 key["settings"] = _measure.text_of(classifier)
                 if any(run.items() >= key.items() for run in read()):
                     continue
-                network = _measure.fitted(classifier, X[:args.images], y[:args.images], args.device,
+                network = _measure.fitted(clone(classifier), X[:args.images], y[:args.images], args.device,
                                           FOLDER / args.name)
                 seconds = sum(network.history_[:, "dur"])           # also of a fit that was interrupted
                 accuracy = network.score(X[-HELD_OUT:], y[-HELD_OUT:])
