@@ -116,11 +116,11 @@ class ImageClassifier(SkorchNet):
     teacher : classifier, or None
         Knowledge distillation (Hinton et al., 2015, https://arxiv.org/abs/1503.02531): the network learns the
         probabilities that this classifier gives each augmented image, in addition to its label. The classifier has the
-        same `classes_` and images of the same shape and scale: one of this package, a
-        DeepEnsembleClassifier or any other with predict_proba. Networks of this package predict without their test-time
-        augmentation. If it is not fitted, each fit begins with training a clone of it on the same training images,
-        without weights; with its own `random_state`, such as 0, that is repeatable, and a fit can resume.
-        Clones share the classifier; saved files leave it out.
+        same `classes_` and takes images of the same shape and scale: one of this package, a DeepEnsembleClassifier or
+        any other with predict_proba. Networks of this package predict without their test-time augmentation. If it is
+        not fitted, each fit and partial_fit begins with training a clone of it on the same training images, without
+        weights; with its own `random_state`, such as 0, that is repeatable, also after an interruption. Clones share
+        the classifier; saved files leave it out.
     teacher_weight : float
         Share of the target that is the teacher's, from 0 to 1; the rest is the label's. Without `teacher` it has no
         effect.

@@ -287,6 +287,8 @@ def test_a_search_compares_frozen_teachers(teacher, data):
     search = GridSearchCV(student, {"teacher": [None, FrozenEstimator(teacher)]}, cv=2).fit(*data)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert all(found is None or found.estimator is teacher for found in search.cv_results_["param_teacher"])
+    again = GridSearchCV(student, {"teacher": [teacher]}, cv=2, error_score="raise").fit(*data).best_estimator_
+    assert not hasattr(again.teacher, "classes_")           # a clone, from which each fit trains its own
 
 
 @pytest.mark.parametrize(("change", "error", "message"), [

@@ -1,11 +1,7 @@
 """Which figures of the reports are not reached with their settings, and what is known of the reasons."""
 from math import sqrt
 
-from _reference_rows import CLOSE, classifier_of, epochs, is_of_validation, longest_runs, reached
-
-from fmnist_sk import CLASS_NAMES
-
-CODES = {name: code for code, name in enumerate(CLASS_NAMES)}
+from _reference_rows import CLOSE, CODES, classifier_of, epochs, is_of_validation, longest_runs, reached
 
 
 def below(rows):

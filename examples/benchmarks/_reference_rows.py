@@ -4,12 +4,13 @@ from statistics import mean
 
 from _measure import text_of
 
-from fmnist_sk import AugmentedCopies, reference_system, reference_systems, summary
+from fmnist_sk import CLASS_NAMES, AugmentedCopies, reference_system, reference_systems, summary
 from fmnist_sk.augmentation import Preset, as_transformers
 from fmnist_sk.reference import OUR_RECIPE
 
 CLOSE = 0.3         # percent points: so much below a figure it counts as reached, and a second seed tells more
 CHANCE = 0.2        # of ten classes: a network with less has learned nothing
+CODES = {name: code for code, name in enumerate(CLASS_NAMES)}
 
 
 def table():

@@ -1,6 +1,6 @@
 """The tables of what reference_systems.py has measured."""
-from _reference_reasons import CODES, below
-from _reference_rows import accuracies, epochs, is_of_validation, is_other, learned, longest_runs, names_of
+from _reference_reasons import below
+from _reference_rows import CODES, accuracies, epochs, is_of_validation, is_other, learned, longest_runs, names_of
 from _tables import is_cuda, is_there, load, machines, percent, revisions
 from choose_reference_recipes import accuracies as of_candidates
 from choose_reference_recipes import longest
