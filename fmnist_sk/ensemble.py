@@ -1,7 +1,7 @@
 """Ensembles of networks that differ only by their random seeds."""
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Self
 
@@ -19,7 +19,7 @@ from fmnist_sk._estimator.skorch import own_hooks
 from fmnist_sk._estimator.teacher import MeanOfMembers
 from fmnist_sk._runtime.cpu import use_cpu
 from fmnist_sk._runtime.device import choose_device
-from fmnist_sk._runtime.parameters import Estimator, whole
+from fmnist_sk._runtime.parameters import Estimator, named, whole
 from fmnist_sk._training.group import train_together
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.networks.resnet import ResNetClassifier
@@ -132,7 +132,7 @@ class DeepEnsembleClassifier(MeanOfMembers, MetaEstimatorMixin, ClassifierMixin,
         estimator = ResNetClassifier() if self.estimator is None else self.estimator
         members = [clone(estimator) for _ in range(self.n_members)]
         params = members[0].get_params()
-        if self.random_state is None and any(params[key] is not None for key in _named(params, "checkpoint")):
+        if self.random_state is None and any(params[key] is not None for key in named(params, "checkpoint")):
             raise ValueError("random_state must be set for members with checkpoint, because without it every fit draws "
                              "other ones: set random_state=0, got random_state=None.")
         for name, values in (("random_state", check_random_state(self.random_state).randint(2**31 - 1,
@@ -140,7 +140,7 @@ class DeepEnsembleClassifier(MeanOfMembers, MetaEstimatorMixin, ClassifierMixin,
                              ("lr", self._rates())):
             if values is None:
                 continue
-            found = _named(params, name)
+            found = named(params, name)
             if not found:
                 raise ValueError(f"estimator must have a parameter {name!r}, in which members differ, got "
                                  f"{estimator!r}.")
@@ -237,8 +237,3 @@ class DeepEnsembleClassifier(MeanOfMembers, MetaEstimatorMixin, ClassifierMixin,
         if hasattr(member, "__sklearn_tags__") and not isinstance(member, type):
             tags.input_tags = get_tags(member).input_tags
         return tags
-
-
-def _named(params: Iterable[str], name: str) -> list[str]:
-    """The parameters of an estimator, or of estimators in it, that have this name."""
-    return [key for key in params if key == name or key.endswith(f"__{name}")]

@@ -146,6 +146,43 @@ def test_a_fit_whose_teacher_is_trained_first_resumes(data, tmp_path):
     assert epochs == [1, 2, 2, 3]
 
 
+@pytest.mark.parametrize("make", [
+    lambda: ConvNetClassifier(**{**SMALL, "random_state": None}, dropout=0.5),
+    lambda: DeepEnsembleClassifier(ConvNetClassifier(**{**SMALL, "random_state": None}), n_members=2)])
+def test_the_seed_of_a_fit_is_also_that_of_a_teacher_without_one(make, data, tmp_path):
+    def said(seed, **params):
+        student = ConvNetClassifier(**{**SMALL, "max_epochs": 3, "random_state": seed}, teacher=make(),
+                                    teacher_weight=1.0, **params)
+        return student.fit(*data).predict_proba(data[0])
+
+    class Stop(Callback):
+        def on_epoch_begin(self, net, **kwargs):
+            if len(net.history) == 3:
+                raise RuntimeError
+
+    expected = said(0)
+    np.testing.assert_array_equal(said(0), expected)
+    assert not np.array_equal(said(1), expected)
+    with pytest.raises(RuntimeError):
+        said(0, checkpoint=tmp_path, callbacks=[Stop()])
+    np.testing.assert_array_equal(said(0, checkpoint=tmp_path), expected)
+
+
+def test_a_teacher_does_not_learn_for_a_fit_that_is_read_from_its_file(data, tmp_path):
+    fits = []
+
+    class Counts(LogisticRegression):
+        def fit(self, X, y):
+            fits.append(self)
+            return super().fit(X, y)
+
+    X, y = data[0].reshape(60, -1), data[1]
+    for _ in range(2):
+        student = ConvNetClassifier(**SMALL, teacher=Counts(max_iter=200), checkpoint=tmp_path, keep_checkpoint=True)
+        assert len(student.fit(X, y).history_) == 2
+    assert len(fits) == 1
+
+
 def test_members_trained_together_each_have_their_own_teacher(data):
     student = ConvNetClassifier(**SMALL, teacher=net(max_epochs=2, random_state=0))
     ensemble = DeepEnsembleClassifier(student, n_members=2, together=True, random_state=0).fit(*data)

@@ -17,6 +17,7 @@ from fmnist_sk._data.encoder import ImageEncoder
 from fmnist_sk._data.images import Batch, LabelledImages
 from fmnist_sk._estimator.skorch import SkorchNet
 from fmnist_sk._network.criterion import probabilities_of
+from fmnist_sk._runtime.parameters import named
 
 N_TRIED = 128           # images by whose probabilities teachers are told apart
 
@@ -46,15 +47,19 @@ class Teacher:
         self._learns = isinstance(classifier, BaseEstimator) and not _is_fitted(classifier)
         self.identity = classifier if self._learns else self._try(images)           # tells fits apart
 
-    def learn(self, images: LabelledImages) -> None:
-        """Fit a clone of the classifier on these images, unless it was fitted before."""
+    def learn(self, images: LabelledImages, seed: int) -> None:
+        """Fit a clone of the classifier on these images, unless it was fitted before; what has no seed gets one."""
         if self._learns:
             self.classifier = clone(self.classifier)
+            random, params = np.random.RandomState(seed), self.classifier.get_params()
+            self.classifier.set_params(**{name: random.randint(2**31 - 1) for name in named(params, "random_state")
+                                          if params[name] is None})
             try:
                 self.classifier.fit(self._rows(images.tensor()), images.y)
             except (TypeError, ValueError) as error:
                 raise type(error)(f"teacher must be able to learn the training images: {error}") from error
             self._try(images)
+            self._learns = False
 
     def _try(self, images: LabelledImages) -> Tensor:
         """What the classifier says of some images. Raises ValueError if it cannot teach."""

@@ -25,6 +25,11 @@ INSTEAD_OF = {          # an object whose parameters can be set, instead of a na
     "schedule": "Exponential() instead of 'exponential'"}
 
 
+def named(params: Iterable[str], name: str) -> list[str]:
+    """The parameters of an estimator, or of estimators in it, that have this name."""
+    return [key for key in params if key == name or key.endswith(f"__{name}")]
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """The known parameter that was probably meant, or None."""
     known = list(known)

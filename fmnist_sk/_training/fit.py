@@ -41,6 +41,7 @@ class Fit:
         self.pixel_range, self.file, self.teacher, self.task = pixel_range, file, teacher, task
         self.best: BestEpoch | None = None
         self.phase: Phase | None = None
+        self.originals = images         # those to train on, without stored copies
         self.stops = False              # a callback asked to stop, but its epoch has to be ended first
 
     def run(self) -> None:
@@ -72,8 +73,7 @@ class Fit:
 
     def _phases(self) -> Iterator[Phase]:
         train, valid = self.net.get_split_datasets(self.images)
-        if self.teacher is not None:
-            self.teacher.learn(train)
+        self.originals = train
         train = self._with_copies(train)
         self.best = None if valid is None else BestEpoch(self.net)
         saved, left = None if self.file is None else self.file.content, self.epochs
@@ -108,7 +108,9 @@ class Fit:
         return None if self.file is None else self.file.source
 
     def begin_epoch(self, train: LabelledImages, valid: LabelledImages | None) -> None:
-        """Notify callbacks of scikit-learn and of skorch."""
+        """Let the teacher learn, if it has not; notify callbacks of scikit-learn and of skorch."""
+        if self.teacher is not None:
+            self.teacher.learn(self.originals, self.generators.seed)
         if self.task is not None:
             self._epoch = self.task[0].subcontext(task_name="epoch").call_on_fit_task_begin(estimator=self.net)
         self.net.notify("on_epoch_begin", dataset_train=train, dataset_valid=valid)
