@@ -6,6 +6,7 @@ import torch
 from estimators import kinds_of_classifiers, small
 from interrupted import Dies, check_goes_on, dying
 from sklearn.model_selection import GridSearchCV
+from skorch.callbacks import Callback
 from torch import nn
 
 from fmnist_sk import (
@@ -16,6 +17,7 @@ from fmnist_sk import (
     ReduceOnPlateau,
     TorchSchedule,
 )
+from fmnist_sk._storage import values
 
 
 @pytest.mark.parametrize("name", kinds_of_classifiers("InceptionV3Classifier"))
@@ -89,6 +91,42 @@ def test_without_a_random_state_the_seed_is_taken_up_too(tiny_images, tmp_path):
     with pytest.raises(Dies):
         dying(net, 6).fit(X, y)
     np.testing.assert_array_equal(net.fit(X, y).predict_proba(X), expected)
+
+
+@pytest.mark.parametrize("limit", [values.OBJECTS, 10**6], ids=["as it is", "lower"])
+def test_long_fits_go_on_with_what_callbacks_record_of_each_batch_if_it_is_not_too_much(limit, tiny_images, tmp_path,
+                                                                                        monkeypatch):
+    """27,000 numbers are more than a small network's file may hold as JSON, but not as arrays."""
+    X, y = tiny_images(n=60)
+    is_enough = limit == values.OBJECTS
+    monkeypatch.setattr(values, "OBJECTS", limit)
+    epochs = []
+
+    class Records(Callback):
+        def on_batch_end(self, net, training, **kwargs):
+            for number in range(90):
+                net.history.record_batch(f"{training}{number}", number / 3)
+
+        def on_epoch_end(self, net, **kwargs):
+            epochs.append(len(net.history))
+            if epochs == list(range(1, 21)):        # before its checkpoint is written
+                raise Dies
+
+    def net(**params):
+        return small("ConvNetClassifier", max_epochs=20, batch_size=4, validation_fraction=4, callbacks=[Records()],
+                     checkpoint=tmp_path, **params)
+
+    with pytest.raises(Dies):
+        net().fit(X, y)
+    again = net().fit(X, y)
+    assert epochs == [*range(1, 21), 20]
+    found, expected = again.history_, net().fit(X, y).history_
+    assert found[:, ("train_loss", "valid_loss", "lr")] == expected[:, ("train_loss", "valid_loss", "lr")]
+    if is_enough:
+        assert found[:, "batches"] == expected[:, "batches"]
+    else:
+        assert found[:-1, "batches"] == 19 * [[]]
+        assert found[-1, "batches"] == expected[-1, "batches"]
 
 
 def test_a_fit_with_other_data_or_settings_has_a_file_of_its_own(tiny_images, tmp_path):

@@ -51,6 +51,12 @@ def beyond_its_words(states):
     return states
 
 
+def table_of(n, columns=None, lists=None, rows=()):
+    """The form of a history of n epochs."""
+    return {"kinds": np.zeros(n if isinstance(n, int) and 0 < n < 9 else 1, int),
+            "tables": [{"n": n, "columns": columns or {}, "lists": lists or {}, "rows": list(rows)}]}
+
+
 FORGERIES = {
     "exchanged parameters": exchange_parameters,
     "a generator beyond its words": change("generators", to=beyond_its_words),
@@ -75,9 +81,18 @@ FORGERIES = {
     "an endless history": change("history", to=lambda history: endless()),
     **{f"{name} {value!r:.20}": change(name, to=lambda old, value=value: value) for name, value in [
         ("seed", "x"), ("seed", -1), ("seed", 2**31), ("phase", "a"), ("phase", 5), ("step", -5), ("step", 10**15),
-        ("step", torch.zeros(0)), ("first", 0), ("first", 100), ("stopped", 3), ("history", []), ("history", {}),
-        ("history", {"columns": {}, "rows": [3]}), ("history", {"columns": {"epoch": np.arange(2)}, "rows": [{}] * 3}),
-        ("history", {"columns": {"epoch": np.array([1])}, "rows": [{"train_loss": "a"}]})]},
+        ("step", torch.zeros(0)), ("first", 0), ("first", 100), ("stopped", 3), ("history", []), ("history", {})]},
+    **{f"a history of {name}": change("history", to=lambda old, value=value: value) for name, value in {
+        "no tables": {"kinds": np.zeros(1, int), "tables": []}, "too many rows": table_of(10**9),
+        "a text of rows": table_of("a"), "less than no rows": table_of(-1),
+        "fewer kinds than rows": {**table_of(3), "kinds": np.zeros(2, int)},
+        "more kinds than rows": {**table_of(3), "kinds": np.zeros(4, int)}, "numbers as rows": table_of(1, rows=[3]),
+        "fewer numbers than rows": table_of(3, columns={"epoch": np.arange(2)}),
+        "fewer of other values than rows": table_of(3, rows=[{}]),
+        "texts": table_of(1, columns={"epoch": np.array([1])}, rows=[{"train_loss": "a"}]),
+        **{f"batches of lengths {lengths}": table_of(1, columns={"epoch": np.array([1])}, lists={
+            "batches": {"lengths": np.array(lengths), "items": table_of(2)}})
+           for lengths in ([1], [3], [-2], [1, 1], [], [10**15])}}.items()},
 }
 
 

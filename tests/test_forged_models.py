@@ -108,8 +108,10 @@ def set_of_network(name, value, **prefixed):
 def many_epochs(content, tensors):
     """A history that is a hundred times as large as Python's objects."""
     tensors |= {f"h{i}": torch.zeros(50_000, dtype=torch.int8) for i in range(99)}
-    content["classifiers"][0]["history"] = {"dict": [
-        ["columns", {"dict": [[f"h{i}", {"values": f"h{i}"}] for i in range(99)]}], ["rows", 50_000 * [{"dict": []}]]]}
+    tensors["kinds"] = torch.zeros(50_000, dtype=torch.int8)
+    content["classifiers"][0]["history"] = {"dict": [["kinds", {"values": "kinds"}], ["tables", [{"dict": [
+        ["n", 50_000], ["columns", {"dict": [[f"h{i}", {"values": f"h{i}"}] for i in range(99)]}],
+        ["lists", {"dict": []}], ["rows", []]]}]]]}
 
 
 def many_trees(content, tensors):

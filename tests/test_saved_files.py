@@ -43,7 +43,8 @@ def set_learned(name, value):
     (lambda content, tensors: content["classifiers"][0]["learned"].update(predict=1), r"unknown attributes .'predict'"),
     (lambda content, tensors: content["classifiers"][0].update(statistics=[]), "cannot be loaded"),
     (lambda content, tensors: tensors.popitem(), "cannot be loaded"),
-    (lambda content, tensors: tensors.update({name: value.double() for name, value in tensors.items()}),
+    (lambda content, tensors: tensors.update({name: value.double() for name, value in tensors.items()
+                                              if value.is_floating_point()}),
      "must be torch.float32"),
     (set_param("criterion", {"object": "subprocess.Popen", "params": {"args": "true"}}),
      "an object of 'subprocess.Popen', which is not known"),

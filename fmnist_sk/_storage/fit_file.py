@@ -87,29 +87,35 @@ class FitFile:
         """Replace the file atomically: whenever the process is killed, either the old or the new one is complete.
 
         If something cannot be written, because the disk is full or a value cannot be stored, it warns once; the fit
-        goes on.
+        goes on. The batches in the history, which only callbacks look at, are left out where they would be too many.
         """
-        encoder = PlainEncoder()
         rows = [{name: _plain(value) for name, value in row.items()} for row in content["history"]]
         try:
-            described = {name: encoder.encode(value, name) for name, value in
-                         {**content, "fit": self.path.stem, "history": to_columns(rows, encoder)}.items()}
-            if encoder.spent > allowed(encoder.tensors.values()):
-                raise ValueError("its history is too long")
-            for attempt in range(5):
-                try:
-                    write_document(self.path, described, encoder.tensors)
-                    break
-                except FileNotFoundError:           # another process has completed the same fit and cleaned up
-                    self.path.parent.mkdir(parents=True, exist_ok=True)
-                    if attempt == 4:
-                        raise
+            try:
+                self._write(content, rows)
+            except ValueError:
+                self._write(content, [{**row, "batches": []} for row in rows])
         except (OSError, RuntimeError, ValueError) as error:
             raise_if_interrupted(error)
             if not self._has_warned:                # without the file name, so that a search's fits warn only once
                 self._has_warned, reason = True, getattr(error, "strerror", None) or error
                 warn(f"checkpoint: nothing can be written to the folder {self.path.parent} ({reason}). "
                      "The fit continues without it.")
+
+    def _write(self, content: dict, rows: list[dict]) -> None:
+        """Raises ValueError for rows that are more than a file of its size may hold."""
+        encoder = PlainEncoder()
+        described = {name: encoder.encode(value, name) for name, value in
+                     {**content, "fit": self.path.stem, "history": to_columns(rows, encoder)}.items()}
+        if encoder.spent > allowed(encoder.tensors.values()):
+            raise ValueError("its history is too long")
+        for attempt in range(5):
+            try:
+                return write_document(self.path, described, encoder.tensors)
+            except FileNotFoundError:               # another process has completed the same fit and cleaned up
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                if attempt == 4:
+                    raise
 
     def finish(self) -> None:
         """Remove or keep the file of a complete fit. Parts left by killed processes are removed too."""

@@ -178,19 +178,60 @@ class Decoder:
 
 
 def to_columns(rows: list[dict], encoder: Encoder) -> dict[str, Any]:
-    """A history's numbers as one array per name that all epochs have, and the rest as rows."""
-    names = [name for name in (rows[0] if rows else ())
-             if len(kinds := {type(row.get(name)) for row in rows}) == 1 and kinds < {bool, int, float}]
-    encoder.spend(NUMBER * len(rows) * len(names))
-    return {"columns": {name: np.array([row[name] for row in rows]) for name in names},
-            "rows": [{name: value for name, value in row.items() if name not in names} for row in rows]}
+    """Rows, such as a history's, as one table for each kind of row, and the kind of each row.
+
+    A table has an array for each name with numbers, another list of rows for each name with one in every row, such as
+    the batches of an epoch, and what is left as rows.
+    """
+    kinds: dict[frozenset, list[dict]] = {}
+    for row in rows:
+        kinds.setdefault(_kind(row), []).append(row)
+    numbers = {kind: number for number, kind in enumerate(kinds)}
+    return {"kinds": np.array([numbers[_kind(row)] for row in rows]),
+            "tables": [_to_table(own, encoder) for own in kinds.values()]}
 
 
-def to_rows(history: dict[str, Any], decoder: Decoder) -> list[dict]:
+def _kind(row: dict) -> frozenset:
+    return frozenset((name, type(value)) for name, value in row.items())
+
+
+def _to_table(rows: list[dict], encoder: Encoder) -> dict[str, Any]:
+    names = [name for name, value in rows[0].items() if type(value) in (bool, int, float)]
+    lists = [name for name, value in rows[0].items() if type(value) is list
+             and all(type(item) is dict for row in rows for item in row[name])]
+    others = rows[0].keys() - {*names, *lists}
+    rest = [{name: row[name] for name in others} for row in rows]
+    encoder.spend(NUMBER * len(rows) * (len(names) + 1))
+    return {"n": len(rows), "columns": {name: np.array([row[name] for row in rows]) for name in names},
+            "lists": {name: {"lengths": np.array([len(row[name]) for row in rows]),
+                             "items": to_columns([item for row in rows for item in row[name]], encoder)}
+                      for name in lists},
+            "rows": rest if any(rest) else []}
+
+
+def to_rows(found: dict[str, Any], decoder: Decoder) -> list[dict]:
     """The rows that `to_columns` was given, except for the order of names. Raises ValueError for anything else."""
-    columns, rows = history["columns"], history["rows"]
-    decoder.spend(NUMBER * len(columns) * len(rows))
-    if any(values.shape != (len(rows),) for values in columns.values()):
+    tables = [iter(_to_rows(decoder=decoder, **table)) for table in found["tables"]]
+    try:
+        rows = [next(tables[kind]) for kind in found["kinds"]]
+    except (IndexError, StopIteration, TypeError):
+        rows = []
+    if len(rows) != len(found["kinds"]) or any(True for table in tables for _ in table):
+        raise ValueError("its history must have as many rows of each kind as it says.")
+    return rows
+
+
+def _to_rows(n: int, columns: dict[str, np.ndarray], lists: dict[str, dict], rows: list[dict],
+             decoder: Decoder) -> list[dict]:
+    if type(n) is not int or n < 0 or len(rows) not in (0, n):
+        raise ValueError(f"its history must have a number of rows, got {n!r:.100}.")
+    decoder.spend(NUMBER * n * (len(columns) + 1))
+    if any(values.shape != (n,) for values in columns.values()):
         raise ValueError("its history must have a number of each kind for each epoch.")
-    lists = {name: values.tolist() for name, values in columns.items()}
-    return [{**{name: values[i] for name, values in lists.items()}, **row} for i, row in enumerate(rows)]
+    of_each = {name: values.tolist() for name, values in columns.items()}
+    for name, found in lists.items():
+        items, ends = to_rows(found["items"], decoder), np.cumsum(found["lengths"])
+        if found["lengths"].shape != (n,) or (found["lengths"] < 0).any() or ends[-1:].sum() != len(items):
+            raise ValueError("its history must have lists as long as it says.")
+        of_each[name] = [items[end - length:end] for end, length in zip(ends, found["lengths"], strict=True)]
+    return [{**{name: values[i] for name, values in of_each.items()}, **(rows[i] if rows else {})} for i in range(n)]
