@@ -1,7 +1,7 @@
 """Which figures of the reports are not reached with their settings, and what is known of the reasons."""
 from math import sqrt
 
-from _reference_rows import CLOSE, CODES, classifier_of, epochs, is_of_validation, longest_runs, reached
+from _reference_rows import CLOSE, classifier_of, epochs, is_of_validation, longest_runs, of_one_class, reached
 
 
 def below(rows):
@@ -12,10 +12,9 @@ def below(rows):
     lines = []
     for row in rows:
         for name, reported in row["reported"].items() if row["runs"] else ():
-            code = CODES.get(name.rpartition(", ")[2])
-            difference = reached(row, code) - reported
+            difference = reached(row, of := of_one_class(name)) - reported
             if difference < -CLOSE and name != "best test epoch":
-                why = of_few_images(row, code) if code is not None else \
+                why = of_few_images(row, of) if of else \
                     REASONS.get(row["system"], lambda *_: "the reason is not known")(row, rows)
                 trained = "" if row["status"] == "complete" else f", in {epochs(row)} epochs"
                 lines.append(f"- {row['system']}, {name} ({difference:+.2f}{trained}): {why}.")
@@ -25,11 +24,11 @@ def below(rows):
             "test images here."] if lines else []
 
 
-def of_few_images(row, code):
-    """How far chance moves the accuracy on one class."""
+def of_few_images(row, of):
+    """How far chance moves a figure of one class."""
     n = round(classifier_of(row).validation_fraction * 6_000) if is_of_validation(row) else 1_000
-    accuracy = reached(row, code) / 100
-    return (f"with {n:,} images of the class, this accuracy and the report's each have a standard error of "
+    accuracy = reached(row, of) / 100
+    return (f"with {n:,} images of the class, this {of[1]} and the report's each have a standard error of "
             f"{100 * sqrt(accuracy * (1 - accuracy) / n):.1f} points")
 
 

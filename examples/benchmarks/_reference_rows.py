@@ -80,12 +80,20 @@ def longest_runs(row):
     return [run for run in row["runs"] if run["epochs"] == most]
 
 
-def accuracies(row, code=None):
-    """Those of a row's runs that its report has, on validation or test images: of all classes, or of one."""
-    part = "valid_accuracy" if is_of_validation(row) else "test_accuracy"
-    if code is None:
-        return [run[part] for run in longest_runs(row)]
-    return [run[f"{part}_of_each_class"][code] for run in longest_runs(row)]
+def of_one_class(name):
+    """(code, measure) if a setting's figure is of one class, such as "augmented, Shirt, precision"; else None."""
+    setting, precise, _ = name.partition(", precision")
+    code = CODES.get(setting.rpartition(", ")[2])
+    return None if code is None else (code, "precision" if precise else "accuracy")
+
+
+def accuracies(row, of=None):
+    """Those of a row's runs that its report has, on validation or test images: of all classes, or `of_one_class`."""
+    part = "valid" if is_of_validation(row) else "test"
+    if of is None:
+        return [run[f"{part}_accuracy"] for run in longest_runs(row)]
+    code, measure = of
+    return [run[f"{part}_{measure}_of_each_class"][code] for run in longest_runs(row)]
 
 
 def learned(row):
@@ -93,9 +101,9 @@ def learned(row):
     return [accuracy > CHANCE for accuracy in accuracies(row)]
 
 
-def reached(row, code=None):
+def reached(row, of=None):
     """Mean over the seeds, in percent: of those that learned, unless none did."""
-    found = accuracies(row, code)
+    found = accuracies(row, of)
     return 100 * mean([one for one, has in zip(found, learned(row), strict=True) if has] or found)
 
 

@@ -1,6 +1,15 @@
 """The tables of what reference_systems.py has measured."""
 from _reference_reasons import below
-from _reference_rows import CODES, accuracies, epochs, is_of_validation, is_other, learned, longest_runs, names_of
+from _reference_rows import (
+    accuracies,
+    epochs,
+    is_of_validation,
+    is_other,
+    learned,
+    longest_runs,
+    names_of,
+    of_one_class,
+)
 from _tables import is_cuda, is_there, load, machines, percent, revisions
 from choose_reference_recipes import accuracies as of_candidates
 from choose_reference_recipes import longest
@@ -8,15 +17,15 @@ from choose_reference_recipes import longest
 from fmnist_sk import CLASS_NAMES
 
 
-def measured(row, code=None):
-    """What a row of reference_systems.json reached, in percent, on all classes or on one.
+def measured(row, of=None):
+    """What a row of reference_systems.json reached, in percent, on all classes or `of_one_class`.
 
     Each seed is by itself where one stayed at chance.
     """
     runs = longest_runs(row)
     if not runs:
         return row["status"]
-    text = percent(accuracies(row, code)) if all(learned(row)) else " / ".join(each_seed(row))
+    text = percent(accuracies(row, of)) if all(learned(row)) else " / ".join(each_seed(row))
     text += " val" * is_of_validation(row) + "*" * any(map(is_cuda, runs))
     return text if runs[0]["epochs"] == row["epochs_planned"] else f"({text})"
 
@@ -95,11 +104,13 @@ def recipes():
     if not is_there("choose_reference_recipes"):
         return []
     runs = load("choose_reference_recipes")["runs"]
+    seeds = "with one seed" if len({run["seed"] for run in runs}) == 1 else "with one seed or the mean of several"
     taught = (" A network that is taught learns from a larger one, which is trained on the same images before it."
               ) if any(run["candidate"].endswith("taught") for run in runs) else ""
     lines = ["", "**Our recipes** were chosen by `choose_reference_recipes.py`. The accuracy, in percent, is that on "
-             "6,000 held-out training images after the same number of epochs, with one seed; its standard error is "
-             f"about 0.3 points. The number of epochs was set by the time they take.{taught}", "",
+             "6,000 held-out training images after the same number of epochs, "
+             f"{seeds}; the standard error of one is about 0.3 points. The number of epochs was set by the time they "
+             f"take.{taught}", "",
              "| system | training images, epochs | recipes compared | best | accuracy | plain SGD |",
              "|---|---|---|---|---|---|"]
     for system, own in longest(runs).items():
@@ -150,15 +161,18 @@ def each_seed(row):
 
 
 def of_single_classes(rows):
-    """The accuracies on single classes that reports have."""
+    """The figures of single classes that reports have."""
     lines = []
     for row in rows:
         for name, figure in row["reported"].items():
-            if (code := CODES.get(name.rpartition(", ")[2])) is not None:
-                lines.append(f"| {row['system']} | {row['setting']} | {CLASS_NAMES[code]} | {figure:.2f} | "
-                             f"{measured(row, code)} |")
-    return ["", "The reports' accuracies on single classes, and those with the same settings here:", "",
-            "| system | setting | class | reported | same settings here |", "|---|---|---|---|---|", *lines]
+            if of := of_one_class(name):
+                code, measure = of
+                lines.append(f"| {row['system']} | {row['setting']} | {CLASS_NAMES[code]} | {measure} | {figure:.2f} | "
+                             f"{measured(row, of)} |")
+    return ["", "The reports' figures of single classes, and those with the same settings here. Accuracy on a class is "
+            "what classification reports call recall:", "",
+            "| system | setting | class | figure | reported | same settings here |", "|---|---|---|---|---|---|",
+            *lines]
 
 
 def others(rows):
