@@ -447,8 +447,8 @@ def test_tables_say_what_is_not_reproduced_and_where_each_figure_is_from(tables)
     assert "| simple_cnn | mean squared error | 91.42 | not run |  | not run |  |" in whole
     assert "\n| inception_v3 | as planned |  | not run without weights |  | | |" in tables({
         ("inception_v3", None): ("not run without weights",)})
-    assert "\n| inception | validation | T-shirt/top | 90.80 | 70.00 val |\n| inception | " in whole
-    assert "| resnet | validation | T-shirt/top | 91.00 | not run |" in whole
+    assert "\n| inception | validation | T-shirt/top | accuracy | 90.80 | 70.00 val |\n| inception | " in whole
+    assert "| resnet | validation | T-shirt/top | accuracy | 91.00 | not run |" in whole
     assert "tried in a report" not in whole
     assert '"sigmoid, summed", "cross-entropy of sigmoids" of cnn_1, cnn_2, cnn_3, cnn_4, cnn_5; "augmented"' in whole
     assert "\n| resnet | validation, p = 0.05 | 80.00 val |" in tables({
@@ -461,6 +461,13 @@ def test_tables_say_what_is_not_reproduced_and_where_each_figure_is_from(tables)
     assert ("points below what was reported:\n\n- simple_model_1, validation, Shirt (-0.75): with 400 images of the "
             "class, this accuracy and the report's each have a standard error of 2.2 points.\n") in tables({
                 ("simple_model_1", "validation"): ("complete", shirts)})
+    shirts = {**cnn, "epochs": 50, "test_accuracy": 0.92, "test_accuracy_of_each_class": [0.8] * 10,
+              "test_precision_of_each_class": [0.74] * 10}
+    found = tables({("four_layer_cnn", "augmented"): ("complete", shirts)})
+    assert ("| four_layer_cnn | augmented | Shirt | accuracy | 77.00 | 80.00 |\n"
+            "| four_layer_cnn | augmented | Shirt | precision | 75.00 | 74.00 |\n") in found
+    assert ("- four_layer_cnn, augmented, Shirt, precision (-1.00): with 1,000 images of the class, this precision and "
+            "the report's each have a standard error of 1.4 points.\n") in found
     on_gpu = {**cuda, "minutes": None}
     mixed = tables({("cnn_2", "softmax"): ("schedule compressed from 10 into 3 epochs", on_gpu, {
         **cpu, "epochs": 3, "minutes": 120, "fits_at_once": 2, "test_accuracy": 0.5})})
@@ -475,7 +482,7 @@ def test_tables_say_what_is_not_reproduced_and_where_each_figure_is_from(tables)
     assert "In brackets: a fit that would have taken more than 30 minutes on 1 core has fewer" in early
     assert "*: Loom, PyTorch 2.13.0, bfloat16" in early
     assert "| 90.25 | (90.00) | 3 of 10 |" in early
-    assert "\n| resnet | validation | Shirt | 83.50 | (70.00 val) |" in tables({
+    assert "\n| resnet | validation | Shirt | accuracy | 83.50 | (70.00 val) |" in tables({
         ("resnet", "validation"): ("schedule compressed from 285 into 35 epochs", {**cpu, "epochs": 35})})
     assert "| 93.00 ± 1.41* | 30 |" in early
     assert "| 85.85, 92.00* | 86.61, not run | 30 (1 core, float32); 1 (Loom, bfloat16) |" in early
