@@ -183,16 +183,13 @@ def to_columns(rows: list[dict], encoder: Encoder) -> dict[str, Any]:
     A table has an array for each name with numbers, another list of rows for each name with one in every row, such as
     the batches of an epoch, and what is left as rows.
     """
-    kinds: dict[frozenset, list[dict]] = {}
-    for row in rows:
-        kinds.setdefault(_kind(row), []).append(row)
-    numbers = {kind: number for number, kind in enumerate(kinds)}
-    return {"kinds": np.array([numbers[_kind(row)] for row in rows]),
-            "tables": [_to_table(own, encoder) for own in kinds.values()]}
-
-
-def _kind(row: dict) -> frozenset:
-    return frozenset((name, type(value)) for name, value in row.items())
+    kinds: dict[frozenset, int] = {}
+    numbers = [kinds.setdefault(frozenset((name, type(value)) for name, value in row.items()), len(kinds))
+               for row in rows]
+    tables: list[list[dict]] = [[] for _ in kinds]
+    for number, row in zip(numbers, rows, strict=True):
+        tables[number].append(row)
+    return {"kinds": np.array(numbers), "tables": [_to_table(own, encoder) for own in tables]}
 
 
 def _to_table(rows: list[dict], encoder: Encoder) -> dict[str, Any]:
