@@ -207,7 +207,7 @@ def parse(argv):
 
     add("--model", type=model, choices=MODELS, metavar="NAME", help=f"{', '.join(MODELS)} (default: ResNetClassifier)")
     add("--config", type=Path, metavar="PATH", help="take all settings from the config.json of a run; other options "
-        "override them")
+        "override them, --setting all but the data and the seed")
     add("--setting", metavar="TEXT", help="named setting of a reference system, such as \"sigmoid, augmented\": how "
         "its report trained it for one of its figures, or another setting that the report tried")
     add("--recipe", choices=RECIPES, help="named settings of a whole training, which override the model's own")
@@ -224,7 +224,7 @@ def parse(argv):
     add("--loss_type", loss, choices=LOSS_TYPES, help="report 1's two losses: softmax is cross_entropy, sigmoid the "
         "mean over the classes")
     add("--set", dest="settings", action="append", type=setting, default=[], metavar="NAME=VALUE", help="any other "
-        "parameter, such as width=16, optimizer__betas=(0.9,0.95) or criterion__gamma=1; may be repeated")
+        "parameter, such as width=16, criterion__gamma=1 or, of a preset, augment__p=0.5; may be repeated")
     add("--seed", type=int, help="random seed (default: 0)")
     add("--n-train", type=int, metavar="N", help="use N training images, stratified by class")
     add_data_options(parser)
@@ -235,6 +235,23 @@ def parse(argv):
     add("--allow-large", action="store_true", help=f"allow networks of more than {LARGEST:,} parameters")
     add("--overwrite", action="store_true", help="replace what another run has written to the output folder")
     return parser, parser.parse_args(argv)
+
+
+def params_of(classifier):
+    """The parameters that config.json holds."""
+    names = {*BaseEstimator.get_params(classifier, deep=False), *classifier._prefixed_params()} - NOT_WRITTEN
+    return {name: as_json(name, value) for name, value in sorted(classifier.get_params().items()) if name in names}
+
+
+def reported(config):
+    """What the model's report says, a line for each of its figures, and which of them are of these settings."""
+    system = SYSTEMS.get(config["model"])
+    if system is None:
+        return []
+    params = config["params"] | {"device": None}
+    return [f"  {system.source}, {name}: {value} %" + ", these settings" * (
+                params == params_of(fmnist_sk.reference_system(config["model"], name)) | {"device": None})
+            for name, value in system.reported.items()]
 
 
 @contextlib.contextmanager
@@ -286,15 +303,20 @@ def configure(args):
             print(f"{args.config} was written with {config['versions']}, but this is {VERSIONS}: results may differ.")
     system = SYSTEMS.get(config["model"])
     kind = system.classifier if system else CLASSES[config["model"]]
-    if not args.config:
+    if args.setting is not None and (system is None or args.setting not in system.settings):
+        raise ValueError(f"--setting must be one of {list(system.settings)} for {config['model']}, got "
+                         f"{args.setting!r}" if system else f"--setting is for the reference systems "
+                         f"({', '.join(SYSTEMS)}), got --setting {args.setting!r} for {config['model']}")
+    if args.setting is not None or not args.config:         # a setting is the whole training, as is a config
         params = {"validation_fraction": 0.1, **(system.params if system else {})}
-    if args.setting is not None:
-        if system is None or args.setting not in system.settings:
-            raise ValueError(f"--setting must be one of {list(system.settings) if system else []} for "
-                             f"{config['model']}, got {args.setting!r}")
-        params |= system.settings[args.setting]
+        params |= system.settings[args.setting] if args.setting is not None else {}
     device = vars(args).get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
-    params |= recipe(args.recipe, device) if args.recipe else {}
+    if args.recipe:
+        changes = recipe(args.recipe, device)
+        if unknown := changes.keys() - kind().get_params().keys():
+            raise ValueError(f"--recipe {args.recipe} is for models with {', '.join(sorted(unknown))}, such as "
+                             f"ResNetClassifier, got {config['model']}")
+        params |= changes
     given = {name: value for name, value in vars(args).items() if name in {*OPTIONS, "augment", "criterion"}}
     given |= {"criterion": LOSS_TYPES[args.loss_type]} if args.loss_type else {}
     for name, value in args.settings:
@@ -309,9 +331,7 @@ def configure(args):
         name = AUGMENT.get(system and system.source, "fashion")
         params["augment"] = Preset(name) if params["augment"] else None
     classifier = kind().set_params(**params)
-    names = {*BaseEstimator.get_params(classifier, deep=False), *classifier._prefixed_params()} - NOT_WRITTEN
-    config["params"] = {name: as_json(name, value) for name, value in sorted(classifier.get_params().items())
-                        if name in names}
+    config["params"] = params_of(classifier)
     given = {name: vars(args)[name] for name in DATA if vars(args)[name] is not None}
     replaced = SOURCES if SOURCES & given.keys() else set()
     config["data"] = DATA | {name: value for name, value in config["data"].items() if name not in replaced} | given
@@ -457,9 +477,7 @@ def main(argv=None):
     shutil.rmtree(checkpoint, ignore_errors=True)
     with contextlib.suppress(OSError):              # there are those of other settings
         checkpoint.parent.rmdir()
-    if system := SYSTEMS.get(config["model"]):
-        print("".join(f"  {system.source}, {name}: {value} %{', this setting' if name == args.setting else ''}\n"
-                      for name, value in system.reported.items()))
+    print("".join(f"{line}\n" for line in reported(config)))
     print("\n".join(f"wrote {path}" for path in sorted(output.iterdir())))
 
 

@@ -35,7 +35,7 @@ class Loss(nn.Module):
     def __init__(self, label_smoothing: float = 0.0, reduction: str = "mean"):
         super().__init__()
         self.label_smoothing = _number("label_smoothing", label_smoothing, 0, 1)
-        if reduction not in ("mean", "none"):
+        if not isinstance(reduction, str) or reduction not in ("mean", "none"):
             raise ValueError(f'reduction must be "mean" or "none", got reduction={reduction!r}.')
         self.reduction = reduction
 
@@ -117,7 +117,8 @@ class FocalLoss(Loss):
                  reduction: str = "mean"):
         super().__init__(label_smoothing, reduction)
         self.gamma = _number("gamma", gamma, 0, math.inf)
-        alphas = list(alpha) if isinstance(alpha, (Sequence, np.ndarray)) else [alpha]
+        is_one = isinstance(alpha, str) or not isinstance(alpha, (Sequence, np.ndarray))
+        alphas = [alpha] if is_one else list(alpha)
         self.alpha = tuple(_number("alpha", value, 0, math.inf) for value in alphas)
 
     def per_image(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -160,7 +161,7 @@ class SigmoidLoss(Loss):
 
     def __init__(self, label_smoothing: float = 0.0, reduction: str = "mean", over_classes: str = "sum"):
         super().__init__(label_smoothing, reduction)
-        if over_classes not in ("sum", "mean"):
+        if not isinstance(over_classes, str) or over_classes not in ("sum", "mean"):
             raise ValueError(f'over_classes must be "sum" or "mean", got over_classes={over_classes!r}.')
         self.over_classes = over_classes
 
@@ -290,7 +291,7 @@ class TripletLoss(nn.Module):
 def _number(name: str, value: Any, low: float, high: float) -> float:
     """The value as a float; ValueError unless it is a number from `low` to below `high`."""
     try:
-        number = float(value) if isinstance(value, numbers.Real) else math.nan
+        number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
     except OverflowError:           # of an int
         number = math.inf
     if not low <= number < high:

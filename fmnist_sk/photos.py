@@ -2,15 +2,14 @@
 from __future__ import annotations
 
 import itertools
-import numbers
 from collections.abc import Iterable
 
 import numpy as np
 from sklearn.base import TransformerMixin
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 
 from fmnist_sk._data.pictures import READING, check_pictures, name_of, pillow, read_picture
-from fmnist_sk._runtime.parameters import Estimator, whole
+from fmnist_sk._runtime.parameters import Estimator, real, whole
 from fmnist_sk._runtime.sklearn_callbacks import CallbackSupportMixin, one_task, with_callbacks
 from fmnist_sk._runtime.warn import warn
 
@@ -79,7 +78,7 @@ class PhotoToFashion(CallbackSupportMixin, TransformerMixin, Estimator):
         "size": [whole(4, WORKING_SIDE)],
         "background": [StrOptions({"auto", "light", "dark"})],
         "trim": ["boolean"],
-        "tolerance": [Interval(numbers.Real, 0, 1, closed="both")],
+        "tolerance": [real(0, 1)],
         "sharpen": ["boolean"],
         "max_pixels": READING["max_pixels"],
     }

@@ -16,14 +16,14 @@ import math
 import numbers
 from typing import Any
 
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from fmnist_sk._runtime.parameters import is_whole, whole
+from fmnist_sk._runtime.parameters import is_whole, real, whole
 from fmnist_sk._training.schedule import FreeRun, Moment, Schedule, ScheduleRun, TorchRun
 
-_SHARE = [Interval(numbers.Real, 0, 1, closed="both")]
+_SHARE = [real(0, 1)]
 _COUNT = [whole(1)]
 _PER = [StrOptions({"batch", "epoch"})]
 
@@ -106,7 +106,7 @@ class Cosine(Schedule):
     [1.0, 0.85, 0.5, 0.15]
     """
 
-    _parameter_constraints = {"warmup": [Interval(numbers.Real, 0, 1, closed="left")], "end": _SHARE, "per": _PER}
+    _parameter_constraints = {"warmup": [real(0, 1, "left")], "end": _SHARE, "per": _PER}
 
     def __init__(self, warmup: float = 0.05, end: float = 0.0, per: str = "batch"):
         self.warmup = warmup
@@ -181,7 +181,7 @@ class Exponential(Schedule):
     [1.0, 0.5, 0.25]
     """
 
-    _parameter_constraints = {"factor": _SHARE, "every": [*_COUNT, Interval(numbers.Real, 0, 1, closed="neither")],
+    _parameter_constraints = {"factor": _SHARE, "every": [*_COUNT, real(0, 1, "neither")],
                               "per": _PER}
 
     def __init__(self, factor: float = 0.9, every: float = 1, per: str = "epoch"):

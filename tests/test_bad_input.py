@@ -363,6 +363,8 @@ def test_parts_of_a_name_cannot_be_set():
     with pytest.raises(ValueError, match="augment__p needs an object with parameters, got augment='fashion'; pass, .*"
                                          r"Preset\('fashion'\)"):
         net(augment="fashion").set_params(augment__p=0.1)
+    with pytest.raises(ValueError, match=r"got augment='report_1'; pass, for example, Preset\('report_1'\)\."):
+        net(augment="report_1").set_params(augment__p=0.1)
     with pytest.raises(ValueError, match=r"got augment=\[RandomCrop\(\)\]; pass, for example, make_pipeline\("):
         net(augment=[RandomCrop()]).set_params(augment__randomcrop__padding=2)
     with pytest.raises(ValueError, match=r"schedule__factor needs an object with parameters, got schedule='cosine'; "

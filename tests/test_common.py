@@ -29,8 +29,10 @@ from sklearn.ensemble import AdaBoostClassifier, BaggingClassifier, StackingClas
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_predict
 from sklearn.pipeline import make_pipeline
+from sklearn.utils._param_validation import Interval, make_constraint, validate_parameter_constraints
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
+import fmnist_sk
 from fmnist_sk import ImageScaler, InceptionV3Classifier, RandomCrop, RandomHorizontalFlip
 
 every_classifier = pytest.mark.parametrize("name", CLASSIFIERS)
@@ -68,6 +70,15 @@ def test_scikit_learn_check(estimator, check):
         check(estimator)
     except SkipTest as reason:
         pytest.fail(f"a check was skipped: {reason}")
+
+
+@pytest.mark.parametrize("name", [name for name in fmnist_sk.__all__
+                                  if hasattr(getattr(fmnist_sk, name), "_parameter_constraints")])
+def test_a_boolean_is_no_number(name):
+    for parameter, constraints in getattr(fmnist_sk, name)._parameter_constraints.items():
+        if constraints != "no_validation" and any(isinstance(make_constraint(each), Interval) for each in constraints):
+            with pytest.raises(ValueError, match=f"The '{parameter}' parameter of {name} must be .* Got True instead"):
+                validate_parameter_constraints({parameter: constraints}, {parameter: True}, name)
 
 
 # ---------------------------------------------------------------------- labels and images of every kind

@@ -115,7 +115,10 @@ def test_probabilities_of_sigmoid_are_normalised_and_those_of_squared_error_the_
 @pytest.mark.parametrize(("kind", "params", "message"), [
     (FocalLoss, {"gamma": -1}, "gamma must be a number from 0 to below inf, got gamma=-1"),
     (FocalLoss, {"gamma": 10**400}, "gamma must be a number from 0 to below inf, got gamma=1000"),
-    (FocalLoss, {"alpha": "a"}, "alpha must be a number"),
+    (FocalLoss, {"alpha": "abc"}, "alpha must be a number from 0 to below inf, got alpha='abc'"),
+    (FocalLoss, {"gamma": True}, "gamma must be a number from 0 to below inf, got gamma=True"),
+    (SigmoidLoss, {"over_classes": np.array(["sum", "mean"])}, 'over_classes must be "sum" or "mean", got over_class'),
+    (SigmoidLoss, {"reduction": np.array(["none", "mean"])}, 'reduction must be "mean" or "none", got reduction=arr'),
     (FocalLoss, {"alpha": None}, "alpha must be a number from 0 to below inf, got alpha=None"),
     (FocalLoss, {"alpha": (1, -1)}, "alpha must be a number from 0 to below inf, got alpha=-1"),
     (CrossEntropy, {"label_smoothing": 1.0}, "label_smoothing must be a number from 0 to below 1, got label_smooth"),

@@ -190,6 +190,36 @@ def test_options_override_a_config(train, tmp_path):
     assert settings(train, "--config", str(path), "--seed", "8")[1]["seed"] == 8
 
 
+def test_a_setting_beside_a_config_is_the_whole_training(train, tmp_path):
+    path = tmp_path / "config.json"
+    _, config = settings(train, "--model", "cnn_4", "--setting", "sigmoid, augmented", "--lr", "0.1", "--seed", "7",
+                         "--n-train", "500")
+    path.write_text(json.dumps(config))
+    for name in train.SYSTEMS["cnn_4"].settings:
+        _, alone = settings(train, "--model", "cnn_4", "--setting", name, "--batch-size", "64")
+        _, beside = settings(train, "--config", str(path), "--setting", name, "--batch-size", "64")
+        assert beside == {**config, "params": alone["params"]}
+
+
+@pytest.mark.parametrize(("options", "expected"), [
+    (["--model", "CNN_4"], ["softmax"]),
+    (["--model", "cnn_4", "--loss_type", "sigmoid", "--augment_data", "True", "--device", "cpu"],
+     ["sigmoid, augmented"]),
+    (["--model", "cnn_4", "--setting", "sigmoid", "--augment_data", "True"], ["sigmoid, augmented"]),
+    (["--model", "cnn_4", "--setting", "sigmoid", "--lr", "0.1"], []),
+    (["--model", "cnn_4", "--setting", "our recipe"], []),
+    (["--model", "simple_model_1"], ["validation", "validation, T-shirt/top", "validation, Trouser",
+                                     "validation, Shirt"]),
+])
+def test_figures_of_the_same_settings_are_marked(train, options, expected):
+    _, config = settings(train, *options)
+    lines = train.reported(json.loads(json.dumps(config)))
+    system = train.SYSTEMS[config["model"]]
+    assert lines == [f"  {system.source}, {name}: {value} %{', these settings' if name in expected else ''}"
+                     for name, value in system.reported.items()]
+    assert train.reported(settings(train)[1]) == []
+
+
 def test_a_config_of_other_versions_is_used_with_a_word(train, tmp_path, capsys):
     _, config = settings(train)
     path = tmp_path / "config.json"
@@ -200,7 +230,10 @@ def test_a_config_of_other_versions_is_used_with_a_word(train, tmp_path, capsys)
 
 @pytest.mark.parametrize(("options", "message"), [
     (["--model", "vgg"], "argument --model: invalid choice: 'vgg'"),
-    (["--setting", "softmax"], "--setting must be one of [] for ResNetClassifier, got 'softmax'"),
+    (["--setting", "softmax"], "--setting is for the reference systems (simple_cnn, "),
+    (["--setting", "softmax"], "patch_mlp), got --setting 'softmax' for ResNetClassifier"),
+    (["--model", "cnn_1", "--recipe", "fast"], "--recipe fast is for models with stem, such as ResNetClassifier, got "
+                                               "cnn_1"),
     (["--model", "simple_cnn", "--setting", "x"],
      "--setting must be one of ['mean squared error', 'our recipe'] for simple_cnn, got 'x'"),
     (["--set", "widht=3"], "Invalid parameter 'widht' for estimator ResNetClassifier"),

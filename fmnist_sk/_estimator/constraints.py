@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import inspect
-import numbers
 import os
 from collections.abc import Collection
 from types import NoneType
@@ -23,7 +22,7 @@ from torch import nn
 
 from fmnist_sk._network.optimizer import OPTIMIZERS
 from fmnist_sk._network.views import check_tta
-from fmnist_sk._runtime.parameters import check_numbers, whole
+from fmnist_sk._runtime.parameters import check_numbers, real, whole
 from fmnist_sk.augmentation import as_transformers
 from fmnist_sk.losses import LOSSES
 from fmnist_sk.schedules import Constant, as_schedule
@@ -34,23 +33,23 @@ VALIDATION_SCORES = "valid_loss", "valid_acc", "valid_loss_best", "valid_acc_bes
 PARAMETER_CONSTRAINTS: dict[str, list] = {
     "image_shape": [tuple, list, None],
     "standardize": ["boolean", StrOptions({"min_max"})],
-    "lr": [Interval(numbers.Real, 0, None, closed="neither")],
+    "lr": [real(0, closed="neither")],
     "max_epochs": [whole(1)],
     "batch_size": [whole(1)],
-    "momentum": [Interval(numbers.Real, 0, 1, closed="left")],
-    "weight_decay": [Interval(numbers.Real, 0, None, closed="left")],
+    "momentum": [real(0, 1, "left")],
+    "weight_decay": [real(0, closed="left")],
     "decay_biases": ["boolean"],
-    "gradient_clip": [Interval(numbers.Real, 0, None, closed="neither"), None],
-    "sam_rho": [Interval(numbers.Real, 0, None, closed="left")],
+    "gradient_clip": [real(0, closed="neither"), None],
+    "sam_rho": [real(0, closed="left")],
     "schedule_epochs": [whole(1), None],
-    "triplet_weight": [Interval(numbers.Real, 0, None, closed="left")],
-    "triplet_margin": [Interval(numbers.Real, 0, 2, closed="both")],
-    "ema": [Interval(numbers.Real, 0, 1, closed="neither"), None],
-    "swa": [Interval(numbers.Real, 0, 1, closed="left"), None],
+    "triplet_weight": [real(0, closed="left")],
+    "triplet_margin": [real(0, 2)],
+    "ema": [real(0, 1, "neither"), None],
+    "swa": [real(0, 1, "left"), None],
     "teacher": [HasMethods(["predict_proba"]), None],
-    "teacher_weight": [Interval(numbers.Real, 0, 1, closed="both")],
-    "tta_below": [Interval(numbers.Real, 0, 1, closed="both"), None],
-    "label_smoothing": [Interval(numbers.Real, 0, 1, closed="left")],
+    "teacher_weight": [real(0, 1)],
+    "tta_below": [real(0, 1), None],
+    "label_smoothing": [real(0, 1, "left")],
     "class_weight": [dict, StrOptions({"balanced"}), None],
     "validation_fraction": [Interval(RealNotInt, 0, 1, closed="neither"), whole(1), None],
     "monitor": [StrOptions({"valid_acc", "valid_loss"})],

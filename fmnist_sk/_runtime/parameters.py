@@ -20,9 +20,9 @@ ELSEWHERE = {           # what other libraries call a parameter
     "n_jobs": "n_threads", "hidden_layer_sizes": "architecture", "n_estimators": "n_members",
     "base_estimator": "estimator",
 }
-INSTEAD_OF = {          # an object whose parameters can be set, instead of a name or a list
-    "augment": "make_pipeline(RandomCrop(), RandomErasing()) or Preset('fashion')",
-    "schedule": "Exponential() instead of 'exponential'"}
+INSTEAD_OF: dict[str, Callable[[Any], str]] = {     # an object whose parameters can be set, instead of a name or a list
+    "augment": lambda value: f"Preset({value!r})" if isinstance(value, str) else "make_pipeline(RandomCrop())",
+    "schedule": lambda value: "Exponential() instead of 'exponential'"}
 
 
 def named(params: Iterable[str], name: str) -> list[str]:
@@ -76,9 +76,9 @@ def set_nested(estimator: BaseEstimator, params: dict) -> None:
         wrong = [name for name, part in nested.items() if not hasattr(getattr(estimator, part), "set_params")]
         name = (wrong or list(nested))[0]
         part = nested[name]
-        example = f"; pass, for example, {INSTEAD_OF[part]}" if part in INSTEAD_OF else ""
-        raise ValueError(f"{name} needs an object with parameters, got {part}={getattr(estimator, part)!r}{example}."
-                         ) from error
+        value = getattr(estimator, part)
+        example = f"; pass, for example, {INSTEAD_OF[part](value)}" if part in INSTEAD_OF else ""
+        raise ValueError(f"{name} needs an object with parameters, got {part}={value!r}{example}.") from error
 
 
 def check_numbers(params: dict) -> None:
@@ -102,8 +102,8 @@ def check_count(value: Any, name: str, least: int = 1) -> int:
     return int(value)
 
 
-class _WholeNumber(Interval):
-    """scikit-learn's interval of whole numbers, without booleans."""
+class _Numbers(Interval):
+    """scikit-learn's interval, without booleans."""
 
     def is_satisfied_by(self, val: Any) -> bool:
         return not isinstance(val, bool) and super().is_satisfied_by(val)
@@ -112,7 +112,15 @@ class _WholeNumber(Interval):
 def whole(least: int | None, most: int | None = None) -> Interval:
     """The constraint on a parameter that is a whole number from `least` to `most`; None for no limit."""
     closed = "right" if least is None else "left" if most is None else "both"
-    return _WholeNumber(numbers.Integral, least, most, closed=closed)
+    return _Numbers(numbers.Integral, least, most, closed=closed)
+
+
+def real(least: float, most: float | None = None, closed: str = "both") -> Interval:
+    """The constraint on a parameter that is a number from `least` to `most`; None for no limit.
+
+    closed : "both", "left", "right" or "neither": which of the two it may be
+    """
+    return _Numbers(numbers.Real, least, most, closed=closed)
 
 
 class Estimator(OnSite, BaseEstimator):

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
@@ -22,12 +21,12 @@ from fmnist_sk._data.labels import encode_labels, positions_of
 from fmnist_sk._data.ranges import PixelRange, learn_pixels
 from fmnist_sk._data.shapes import check_image_shape, shape_of_images
 from fmnist_sk._network.random import new_seed
-from fmnist_sk._runtime.parameters import Estimator
+from fmnist_sk._runtime.parameters import Estimator, real
 from fmnist_sk._runtime.sklearn_callbacks import CallbackSupportMixin, one_task, with_callbacks
 
 DTYPES = ("float32", "float64", "uint8")
 LABELS = ["array-like", None]
-SHARE = [Interval(numbers.Real, 0, 1, closed="both")]
+SHARE = [real(0, 1)]
 
 
 class Augmenter(CallbackSupportMixin, Estimator):

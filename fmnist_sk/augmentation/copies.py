@@ -1,7 +1,6 @@
 """Augmented images stored beside the originals."""
 from __future__ import annotations
 
-import numbers
 from collections.abc import Collection
 from typing import Any, Self
 
@@ -9,7 +8,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike
-from sklearn.utils._param_validation import Interval
 from torch import Tensor
 
 from fmnist_sk._data.checks import as_tensor, check_pixels
@@ -18,6 +16,7 @@ from fmnist_sk._data.images import LabelledImages
 from fmnist_sk._data.labels import encode_labels
 from fmnist_sk._data.ranges import PixelRange
 from fmnist_sk._network.random import new_seed
+from fmnist_sk._runtime.parameters import real
 from fmnist_sk._runtime.sklearn_callbacks import one_task, with_callbacks
 from fmnist_sk.augmentation._base import (
     DTYPES,
@@ -66,7 +65,7 @@ class AugmentedCopies(Augmenter):
     """
 
     _parameter_constraints = {
-        "fraction": [Interval(numbers.Real, 0, 1, closed="right")],
+        "fraction": [real(0, 1, "right")],
         "only": LABELS,
         "exclude": LABELS,
         "image_shape": [tuple, list, None],

@@ -2,17 +2,15 @@
 from __future__ import annotations
 
 import math
-import numbers
 from dataclasses import KW_ONLY, dataclass
 
 import torch
-from sklearn.utils._param_validation import Interval
 from torch import Tensor
 from torch.nn import functional as F
 
 from fmnist_sk._data.ranges import PixelRange
 from fmnist_sk._data.shapes import pad
-from fmnist_sk._runtime.parameters import whole
+from fmnist_sk._runtime.parameters import real, whole
 from fmnist_sk.augmentation._base import RandomTransformer
 
 
@@ -127,10 +125,10 @@ class RandomAffine(RandomTransformer):
 
     _parameter_constraints = {
         **RandomTransformer._parameter_constraints,
-        "shift": [Interval(numbers.Real, 0, 1, closed="both")],
-        "zoom": [Interval(numbers.Real, 0, 1, closed="left")],
-        "rotation": [Interval(numbers.Real, 0, 180, closed="both")],
-        "shear": [Interval(numbers.Real, 0, 90, closed="left")],
+        "shift": [real(0, 1)],
+        "zoom": [real(0, 1, "left")],
+        "rotation": [real(0, 180)],
+        "shear": [real(0, 90, "left")],
     }
 
     def _apply(self, x: Tensor, chosen: Tensor, generator: torch.Generator, pixel_range: PixelRange) -> Tensor:

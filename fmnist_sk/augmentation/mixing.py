@@ -1,16 +1,15 @@
 """Random transformers that mix images, and their labels with them."""
 from __future__ import annotations
 
-import numbers
 from dataclasses import KW_ONLY, dataclass
 
 import torch
-from sklearn.utils._param_validation import Interval
 from torch import Tensor
 
 from fmnist_sk._data.images import Batch
 from fmnist_sk._data.ranges import PixelRange
 from fmnist_sk._network.random import DrawFrom
+from fmnist_sk._runtime.parameters import real
 from fmnist_sk.augmentation._base import RandomTransformer
 
 
@@ -28,7 +27,7 @@ class MixingTransformer(RandomTransformer):
 
     _parameter_constraints = {
         **RandomTransformer._parameter_constraints,
-        "alpha": [Interval(numbers.Real, 1e-6, 1e6, closed="both")],        # beyond it, float32 overflows
+        "alpha": [real(1e-6, 1e6)],        # beyond it, float32 overflows
     }
     _mixes = True
 

@@ -2,17 +2,17 @@
 from __future__ import annotations
 
 import math
-import numbers
 from dataclasses import KW_ONLY, dataclass
 
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from torch import Tensor
 
 from fmnist_sk._data.ranges import PixelRange
+from fmnist_sk._runtime.parameters import real
 from fmnist_sk.augmentation._base import SHARE, RandomTransformer, check_range
 
-_POSITIVE = [Interval(numbers.Real, 0, None, closed="left")]
+_POSITIVE = [real(0, closed="left")]
 
 
 @dataclass(eq=False, repr=False)

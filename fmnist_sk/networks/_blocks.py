@@ -2,23 +2,21 @@
 from __future__ import annotations
 
 import math
-import numbers
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
-from sklearn.utils._param_validation import Interval
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmnist_sk._network.layers import Concatenate
-from fmnist_sk._runtime.parameters import is_whole, whole
+from fmnist_sk._runtime.parameters import is_whole, real, whole
 
 MAX_DEPTH = 1000        # blocks, layers or tokens of a network at most, so that it can be built
 
 # Constraints on parameters that several networks share, for scikit-learn's validation.
 POSITIVE = [whole(1)]
 DEPTH = [whole(1, MAX_DEPTH)]
-DROPOUT = [Interval(numbers.Real, 0, 1, closed="left")]
+DROPOUT = [real(0, 1, "left")]
 HEAD_CONSTRAINTS = {"pool": POSITIVE, "hidden": [whole(0)], "dropout": DROPOUT}
 
 

@@ -1,13 +1,12 @@
 """Densely connected networks."""
 from __future__ import annotations
 
-import numbers
 from typing import Any
 
-from sklearn.utils._param_validation import Interval
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fmnist_sk._runtime.parameters import real
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.networks._blocks import DEPTH, POSITIVE, Concatenate, Head
 
@@ -107,5 +106,5 @@ class DenseNetClassifier(ImageClassifier):
         "depth": DEPTH,
         "growth": POSITIVE,
         "bottleneck": ["boolean"],
-        "compression": [Interval(numbers.Real, 0, 1, closed="right")],
+        "compression": [real(0, 1, "right")],
     }

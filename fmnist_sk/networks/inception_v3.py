@@ -2,14 +2,13 @@
 from __future__ import annotations
 
 import copy
-import numbers
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,7 +16,7 @@ from fmnist_sk._data.images import LabelledImages
 from fmnist_sk._data.ranges import value_range
 from fmnist_sk._data.statistics import CHUNK, content_hashes
 from fmnist_sk._network.optimizer import build_optimizer
-from fmnist_sk._runtime.parameters import whole
+from fmnist_sk._runtime.parameters import real, whole
 from fmnist_sk._runtime.precision import autocast, compute_dtype
 from fmnist_sk._runtime.warn import warn
 from fmnist_sk._storage.files import expanded
@@ -162,13 +161,13 @@ class InceptionV3Classifier(ImageClassifier):
         **ImageClassifier._parameter_constraints,
         "standardize": ["boolean"],
         "weights": [str, os.PathLike, None],
-        "width": [Interval(numbers.Real, 0, None, closed="neither")],
+        "width": [real(0, closed="neither")],
         "resize": [whole(SMALLEST, LARGEST)],
         "hidden": POSITIVE,
         "dropout": DROPOUT,
         "frozen_epochs": [whole(0)],
         "fine_tune_from": [StrOptions({name for name in BLOCKS if "pool" not in name})],
-        "fine_tune_lr": [Interval(numbers.Real, 0, None, closed="neither")],
+        "fine_tune_lr": [real(0, closed="neither")],
     }
 
     @property
