@@ -1,4 +1,4 @@
-"""Hyperparameter searches on Fashion-MNIST: the reports' own, and one over the size of networks.
+"""Hyperparameter searches on Fashion-MNIST: those of published reports, and one over the size of networks.
 
     python examples/hyperparameter_search.py                              # report 1's: learning rate, L2, batch, epochs
     python examples/hyperparameter_search.py --space report_2 --method grid

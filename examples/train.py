@@ -14,8 +14,8 @@ a fifth of them is held out for testing. `--csv FILE` trains on the images of a 
 A VALUE is a number, a word, none, true, false, a tuple, or JSON. JSON may name objects of fmnist_sk, such as
 --augment '[{"RandomCrop": {"padding": 2}}, {"MixUp": {"alpha": 0.4}}]'.
 
-Report 1's own option names work too: --model CNN_1 --batch_size 128 --lr 4e-3 --rs 1e-3 --num_epochs 10
---augment_data True --loss_type sigmoid.
+The option names of report 1 (see the guide's page on networks) work too: --model CNN_1 --batch_size 128 --lr 4e-3
+--rs 1e-3 --num_epochs 10 --augment_data True --loss_type sigmoid.
 """
 import argparse
 import ast

@@ -103,7 +103,8 @@ class ImageClassifier(SkorchNet):
     augment : name of a preset, `Preset`, random transformer, list or Pipeline of them, or None
         Random changes, in training only. They are drawn afresh for every image of every batch; only `AugmentedCopies`
         are drawn once. Presets (see `Preset`): "light" shifts by up to one pixel, "fashion" also mirrors, "strong"
-        shifts by two pixels, mirrors, erases and pastes; "report_1" to "report_3" are the reports'.
+        shifts by two pixels, mirrors, erases and pastes; "report_1" to "report_3" are those of published reports (see
+        `reference_systems`).
     ema : float or None
         Validate and predict with an exponential moving average of the weights, with this decay, such as 0.999. In the
         n-th step the decay is at most ``n / (9 + n)``, so that the initial weights are soon forgotten. Further training

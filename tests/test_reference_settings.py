@@ -14,6 +14,8 @@ from fmnist_sk import (
     MLPMixerClassifier,
     MultiStep,
     Preset,
+    RandomCrop,
+    RandomHorizontalFlip,
     ReduceOnPlateau,
     ResNetClassifier,
     SigmoidLoss,
@@ -116,7 +118,9 @@ CHANGES = {         # what each setting changes
                    "extended dataset, normalised": {**EXTENDED, "standardize": True}},
     "second_cnn_48_96": {"extended dataset, a quarter of the learning rate after 50 epochs": {},
                          "batch norm everywhere": {"batch_norm": "all"}},
-    **dict.fromkeys(("cnn_1", "cnn_3", "cnn_4", "cnn_5"), OF_REPORT_1),
+    **dict.fromkeys(("cnn_1", "cnn_3", "cnn_5"), OF_REPORT_1),
+    "cnn_4": {**OF_REPORT_1, **{f"softmax, augmented, padding {n}": {
+        "augment": [RandomCrop(padding=n), RandomHorizontalFlip()]} for n in (2, 4)}},
     "cnn_2": {**OF_REPORT_1, "softmax, augmented, tuned": {
         **AUGMENTED, "lr": 3.593e-4, "weight_decay": 3.593e-4, "batch_size": 64}},
     "four_layer_cnn": {"augmented": {}, "augmented, Shirt": {}, "augmented, Shirt, precision": {}},

@@ -418,8 +418,8 @@ def test_tables_say_what_is_not_reproduced_and_where_each_figure_is_from(tables)
     assert "(2 of 55 rows complete" in whole
     assert "In brackets" not in whole
     assert "1 core of Abacus, PyTorch 2.13.0, float32; revision 0123456)" in whole
-    assert "\n| cnn_2 | softmax | 90.25 | 90.00 | 10 | not run |  |" in whole
-    assert "\n| inception | validation | 94.50 val | 80.00 val | 285 | not run |  |" in whole
+    assert "\n| 1 | cnn_2 | softmax | 90.25 | 90.00 | 10 | not run |  |" in whole
+    assert "\n| 3 | inception | validation | 94.50 val | 80.00 val | 285 | not run |  |" in whole
     assert "below what was reported:\n\n- inception, validation (-14.50): the reason is not known.\n" in whole
     mlp = {**cpu, "epochs": 40, "test_accuracy": 0.88, "train_loss_of_epochs": [0.5, 0.1, 0.05],
            "valid_acc_of_epochs": [0.85, 0.91, 0.89]}
@@ -445,21 +445,22 @@ def test_tables_say_what_is_not_reproduced_and_where_each_figure_is_from(tables)
             "images are classified correctly after 100 epochs, and 0.1 % of the training images are misclassified.\n"
             ) in tables({larger: ("complete", cnn), (larger[0], "batch norm everywhere"): ("complete", everywhere)})
     assert "| simple_cnn | mean squared error | 91.42 | not run |  | not run |  |" in whole
-    assert "\n| inception_v3 | as planned |  | not run without weights |  | | |" in tables({
+    assert "\n| 2 | inception_v3 | as planned |  | not run without weights |  | | |" in tables({
         ("inception_v3", None): ("not run without weights",)})
     assert "\n| inception | validation | T-shirt/top | accuracy | 90.80 | 70.00 val |\n| inception | " in whole
     assert "| resnet | validation | T-shirt/top | accuracy | 91.00 | not run |" in whole
     assert "tried in a report" not in whole
-    assert '"sigmoid, summed", "cross-entropy of sigmoids" of cnn_1, cnn_2, cnn_3, cnn_4, cnn_5; "augmented"' in whole
+    assert '"sigmoid, summed", "cross-entropy of sigmoids" of cnn_1, cnn_2, cnn_3, cnn_5; "sigmoid, summed", "' in whole
     assert "\n| resnet | validation, p = 0.05 | 80.00 val |" in tables({
         ("resnet", "validation, p = 0.05"): ("complete", whole_length)})
     seeds = tables({("cnn_1", "softmax"): ("complete", cpu, {**cpu, "test_accuracy": 0.1})})
     assert "| 89.16, 90.00 / 10.00 |" in seeds
-    assert "\n| cnn_1 | softmax | 89.16 | 90.00 / 10.00 | 10 |" in seeds
+    assert "\n| 1 | cnn_1 | softmax | 89.16 | 90.00 / 10.00 | 10 |" in seeds
     assert "below what was reported" not in seeds           # of the seeds that learned anything
     shirts = {**whole_length, "valid_accuracy": 0.92, "valid_accuracy_of_each_class": [0.9, 0.99, *[0.74] * 8]}
     assert ("points below what was reported:\n\n- simple_model_1, validation, Shirt (-0.75): with 400 images of the "
-            "class, this accuracy and the report's each have a standard error of 2.2 points.\n") in tables({
+            "class, this accuracy and the report's each have a standard error of 2.2 points, and their difference one "
+            "of 3.1.\n") in tables({
                 ("simple_model_1", "validation"): ("complete", shirts)})
     shirts = {**cnn, "epochs": 50, "test_accuracy": 0.92, "test_accuracy_of_each_class": [0.8] * 10,
               "test_precision_of_each_class": [0.74] * 10}
@@ -467,7 +468,7 @@ def test_tables_say_what_is_not_reproduced_and_where_each_figure_is_from(tables)
     assert ("| four_layer_cnn | augmented | Shirt | accuracy | 77.00 | 80.00 |\n"
             "| four_layer_cnn | augmented | Shirt | precision | 75.00 | 74.00 |\n") in found
     assert ("- four_layer_cnn, augmented, Shirt, precision (-1.00): with 1,000 images of the class, this precision and "
-            "the report's each have a standard error of 1.4 points.\n") in found
+            "the report's each have a standard error of 1.4 points, and their difference one of 2.0.\n") in found
     on_gpu = {**cuda, "minutes": None}
     mixed = tables({("cnn_2", "softmax"): ("schedule compressed from 10 into 3 epochs", on_gpu, {
         **cpu, "epochs": 3, "minutes": 120, "fits_at_once": 2, "test_accuracy": 0.5})})

@@ -28,8 +28,9 @@ def of_few_images(row, of):
     """How far chance moves a figure of one class."""
     n = round(classifier_of(row).validation_fraction * 6_000) if is_of_validation(row) else 1_000
     accuracy = reached(row, of) / 100
-    return (f"with {n:,} images of the class, this {of[1]} and the report's each have a standard error of "
-            f"{100 * sqrt(accuracy * (1 - accuracy) / n):.1f} points")
+    error = 100 * sqrt(accuracy * (1 - accuracy) / n)
+    return (f"with {n:,} images of the class, this {of[1]} and the report's each have a standard error of {error:.1f} "
+            f"points, and their difference one of {sqrt(2) * error:.1f}")
 
 
 def of_patch_mlp(row, rows):

@@ -84,8 +84,8 @@ def reference():
         return []
     rows = load("reference_systems")["rows"]
     lines = ["", *caption(rows), "",
-             "| system | setting | reported | same settings here | epochs | our recipe | epochs |",
-             "|---|---|---|---|---|---|---|"]
+             "| report | system | setting | reported | same settings here | epochs | our recipe | epochs |",
+             "|---|---|---|---|---|---|---|---|"]
     ours = {row["system"]: row for row in rows if row["setting"] == "our recipe"}
     for row in rows:
         if row["setting"] == "our recipe" or is_other(row) or (
@@ -93,8 +93,8 @@ def reference():
             continue                            # the rest of report 1 has a table of its own
         our = ours.pop(row["system"], None)
         reported = next(iter(row["reported"].values()), None)
-        lines.append(f"| {row['system']} | {row['setting'] or 'as planned'} | "
-                     f"{'' if reported is None else f'{reported:.2f}'}{' val' * is_of_validation(row)} | "
+        lines.append(f"| {row['report'].removeprefix('report ')} | {row['system']} | "
+                     f"{row['setting'] or 'as planned'} | {'' if reported is None else f'{reported:.2f}'}{' val' * is_of_validation(row)} | "
                      f"{measured(row)} | {epochs(row)} | " + (f"{measured(our)} | {epochs(our)} |" if our else "| |"))
     return lines + below(rows) + recipes() + of_report_1(rows) + of_single_classes(rows) + others(rows)
 
@@ -139,7 +139,7 @@ def of_report_1(rows):
         return []
     return ["", "Report 1's table of architectures, losses and augmentation. Each cell has the accuracy as reported "
             "and as measured here. Seconds are rough, because other work ran at the same time; the report's own are "
-            "20 for cnn_1 and 32 for cnn_5, on a GeForce 1050 Ti. Where there are three seeds, each is shown"
+            "20 for cnn_1 and 32 for cnn_5, on a GeForce 1050 Ti. Where there are several seeds, each is shown"
             + (", and one that stayed at chance too" if any(not all(learned(cells[key])) for key in cells) else "")
             + ".", "",
             f"| | {' | '.join(settings)} | seconds per epoch |",

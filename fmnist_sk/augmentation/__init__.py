@@ -8,8 +8,8 @@ Two uses of the same object:
   (prediction) leaves the images alone.
 
 Presets, by name: "light" shifts by up to one pixel, "fashion" also mirrors, "strong" shifts by two pixels, mirrors,
-erases and pastes; "report_1", "report_2" and "report_3" are those of the reports. `Preset` is any of these with another
-probability.
+erases and pastes; "report_1", "report_2" and "report_3" are those of the published reports that `fmnist_sk.reference`
+introduces. `Preset` is any of these with another probability.
 """
 from fmnist_sk._data.ranges import PixelRange, learn_pixels
 from fmnist_sk.augmentation._base import RandomTransformer

@@ -86,7 +86,7 @@ class MLPMixer(nn.Module):
 
 
 class MLPMixerClassifier(ImageClassifier):
-    """MLP-Mixer, and report 4's patch MLP.
+    """MLP-Mixer, and the patch MLP of report 4, one of those that `fmnist_sk.reference` introduces.
 
     The smallest images are `patch_size` x `patch_size`. All parameters of `ImageClassifier`, and:
 
