@@ -71,7 +71,7 @@ SETTINGS = {
     "simple_cnn": (ConvNetClassifier, {**REPORT_0, "architecture": "32C3-MP2-64C3-MP2-128N"}),
     "second_cnn": (ConvNetClassifier, {**REPORT_0, "architecture": "32C3-32C3-MP2-64C3-64C3-MP2-256N"}),
     "second_cnn_48_96": (ConvNetClassifier, {
-        **REPORT_0, "architecture": "48C3-48C3-MP2-96C3-96C3-MP2-256N", "batch_norm": True, "max_epochs": 100,
+        **REPORT_0, "architecture": "48C3-48C3-MP2-96C3-96C3-MP2-256N", "batch_norm": "all", "max_epochs": 100,
         "augment": AugmentedCopies(fraction=0.5), "schedule": MultiStep(milestones=(0.5,), factor=0.25)}),
     "cnn_1": (ConvNetClassifier, {**REPORT_1, "architecture": ARCHITECTURE, "batch_norm": False}),
     "cnn_2": (ConvNetClassifier, {**REPORT_1, "architecture": ARCHITECTURE}),
@@ -108,16 +108,17 @@ OF_REPORT_3 = {**{setting: {} for setting in (*VALIDATION, "validation, p = 0.3"
                "validation, p = 0.0": {"augment": Preset("report_3", p=0.0)},
                "validation, p = 0.05": {"augment": Preset("report_3", p=0.05)},
                "validation, p = 0.5": {"augment": Preset("report_3", p=0.5), "weight_decay": 2e-4}}
-EXTENDED = {"batch_norm": True, "augment": AugmentedCopies(fraction=0.5)}
+EXTENDED = {"batch_norm": "all", "augment": AugmentedCopies(fraction=0.5)}
 FINAL_CHANGES = {"criterion": "focal", "validation_fraction": None, "max_epochs": 267}
 CHANGES = {         # what each setting changes
     "simple_cnn": {"mean squared error": {}},
-    "second_cnn": {"mean squared error": {}, "batch norm, parameters changed": {"batch_norm": True},
-                   "batch norm, cross-entropy": {"batch_norm": True, "criterion": "cross_entropy"},
+    "second_cnn": {"mean squared error": {}, "batch norm, parameters changed": {"batch_norm": "all"},
+                   "batch norm of the convolutions": {"batch_norm": True},
+                   "batch norm, cross-entropy": {"batch_norm": "all", "criterion": "cross_entropy"},
                    "extended dataset, 50 epochs": EXTENDED,
                    "extended dataset, normalised": {**EXTENDED, "standardize": True}},
     "second_cnn_48_96": {"extended dataset, a quarter of the learning rate after 50 epochs": {},
-                         "batch norm everywhere": {"batch_norm": "all"}},
+                         "batch norm of the convolutions": {"batch_norm": True}},
     **dict.fromkeys(("cnn_1", "cnn_3", "cnn_5"), OF_REPORT_1),
     "cnn_4": {**OF_REPORT_1, **{f"softmax, augmented, padding {n}": {
         "augment": [RandomCrop(padding=n), RandomHorizontalFlip()]} for n in (2, 4)}},

@@ -10,6 +10,7 @@ from fmnist_sk.reference import OUR_RECIPE
 
 CLOSE = 0.3         # percent points: so much below a figure it counts as reached, and a second seed tells more
 CHANCE = 0.2        # of ten classes: a network with less has learned nothing
+STUCK = 0.1         # so much less than with another seed, and a network has lost most of its units
 CODES = {name: code for code, name in enumerate(CLASS_NAMES)}
 
 
@@ -97,12 +98,13 @@ def accuracies(row, of=None):
 
 
 def learned(row):
-    """Of each run, whether it learned anything: some seeds stay at chance."""
-    return [accuracy > CHANCE for accuracy in accuracies(row)]
+    """Of each run, whether it learned as others do: some seeds stay at chance or lose most of their units."""
+    found = accuracies(row)
+    return [accuracy > max(CHANCE, max(found, default=0) - STUCK) for accuracy in found]
 
 
 def reached(row, of=None):
-    """Mean over the seeds, in percent: of those that learned, unless none did."""
+    """Mean over the seeds, in percent: of those that `learned`, unless none did."""
     found = accuracies(row, of)
     return 100 * mean([one for one, has in zip(found, learned(row), strict=True) if has] or found)
 

@@ -20,7 +20,7 @@ from fmnist_sk import CLASS_NAMES
 def measured(row, of=None):
     """What a row of reference_systems.json reached, in percent, on all classes or `of_one_class`.
 
-    Each seed is by itself where one stayed at chance.
+    Each seed is by itself where one did not learn as others do.
     """
     runs = longest_runs(row)
     if not runs:
@@ -94,7 +94,8 @@ def reference():
         our = ours.pop(row["system"], None)
         reported = next(iter(row["reported"].values()), None)
         lines.append(f"| {row['report'].removeprefix('report ')} | {row['system']} | "
-                     f"{row['setting'] or 'as planned'} | {'' if reported is None else f'{reported:.2f}'}{' val' * is_of_validation(row)} | "
+                     f"{row['setting'] or 'as planned'} | {'' if reported is None else f'{reported:.2f}'}"
+                     f"{' val' * is_of_validation(row)} | "
                      f"{measured(row)} | {epochs(row)} | " + (f"{measured(our)} | {epochs(our)} |" if our else "| |"))
     return lines + below(rows) + recipes() + of_report_1(rows) + of_single_classes(rows) + others(rows)
 
@@ -140,7 +141,7 @@ def of_report_1(rows):
     return ["", "Report 1's table of architectures, losses and augmentation. Each cell has the accuracy as reported "
             "and as measured here. Seconds are rough, because other work ran at the same time; the report's own are "
             "20 for cnn_1 and 32 for cnn_5, on a GeForce 1050 Ti. Where there are several seeds, each is shown"
-            + (", and one that stayed at chance too" if any(not all(learned(cells[key])) for key in cells) else "")
+            + (", and one that did not learn too" if any(not all(learned(cells[key])) for key in cells) else "")
             + ".", "",
             f"| | {' | '.join(settings)} | seconds per epoch |",
             f"|{'---|' * (len(settings) + 2)}", *table]
