@@ -19,10 +19,10 @@ Our choices and readings where a report leaves something open:
   and the learning rate of all but its longest training are ours. It does not say which "parameters changed" besides
   batch normalisation, so none do here, nor which layers are normalised: here all but the last; "batch norm of the
   convolutions" is another reading, with which the dense layer may lose most of its units.
-- report 1: images are cropped after padding by one pixel. Of one, two and four, this costs cnn_4 most nearly the
-  accuracy that it cost the report; "softmax, augmented, padding 2" and "padding 4" are the others. Its L2 penalty is
-  that of PyTorch's Adam, on all parameters. Its "sigmoid" is the mean of the classes' binary cross-entropies; "sigmoid,
-  summed" and "cross-entropy of sigmoids" are other readings.
+- report 1: images are cropped after padding by one pixel, which costs cnn_4 about as much accuracy as the report lost.
+  So do two pixels; four cost more ("softmax, augmented, padding 2" and "padding 4"). Its L2 penalty is that of
+  PyTorch's Adam, on all parameters. Its "sigmoid" is the mean of the classes' binary cross-entropies; "sigmoid, summed"
+  and "cross-entropy of sigmoids" are other readings.
 - report 2: filters, the dense layer of 256 units, the residual network's sizes and learning rate, the strength of
   augmentation, batch sizes, and the factor and patience of "reduce on plateau", which here lowers the residual
   network's rate too. Where sizes change, that network's shortcuts take the mean of 2 x 2 pixels before they are
