@@ -18,7 +18,7 @@ Our choices and readings where a report leaves something open:
 - report 0: its figure of the architectures is lost. Maps and units, the optimizer (Adam), batch size, validation share
   and the learning rate of all but its longest training are ours. It does not say which "parameters changed" besides
   batch normalisation, so none do here, nor which layers are normalised: here all but the last; "batch norm of the
-  convolutions" is another reading, with which the dense layer may lose most of its units.
+  convolutions" is another reading, with which its largest network learns less.
 - report 1: images are cropped after padding by one pixel, which costs cnn_4 about as much accuracy as the report lost.
   So do two pixels; four cost more ("softmax, augmented, padding 2" and "padding 4"). Its L2 penalty is that of
   PyTorch's Adam, on all parameters. Its "sigmoid" is the mean of the classes' binary cross-entropies; "sigmoid, summed"

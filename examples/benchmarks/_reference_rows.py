@@ -10,7 +10,7 @@ from fmnist_sk.reference import OUR_RECIPE
 
 CLOSE = 0.3         # percent points: so much below a figure it counts as reached, and a second seed tells more
 CHANCE = 0.2        # of ten classes: a network with less has learned nothing
-STUCK = 0.1         # so much less than with another seed, and a network has lost most of its units
+STUCK = 0.1         # so much less than with another seed, and a network is stuck
 CODES = {name: code for code, name in enumerate(CLASS_NAMES)}
 
 
@@ -98,7 +98,7 @@ def accuracies(row, of=None):
 
 
 def learned(row):
-    """Of each run, whether it learned as others do: some seeds stay at chance or lose most of their units."""
+    """Of each run, whether it learned as others do: some seeds stay at chance or get stuck later."""
     found = accuracies(row)
     return [accuracy > max(CHANCE, max(found, default=0) - STUCK) for accuracy in found]
 
