@@ -86,9 +86,10 @@ class MLPMixer(nn.Module):
 
 
 class MLPMixerClassifier(ImageClassifier):
-    """MLP-Mixer, and the patch MLP of report 4, one of those that `fmnist_sk.reference` introduces.
+    """MLP-Mixer, and report 4's patch MLP.
 
-    The smallest images are `patch_size` x `patch_size`. All parameters of `ImageClassifier`, and:
+    `fmnist_sk.reference` introduces the report. The smallest images are `patch_size` x `patch_size`. All parameters of
+    `ImageClassifier`, and:
 
     Parameters
     ----------
