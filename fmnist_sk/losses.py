@@ -117,8 +117,7 @@ class FocalLoss(Loss):
                  reduction: str = "mean"):
         super().__init__(label_smoothing, reduction)
         self.gamma = _number("gamma", gamma, 0, math.inf)
-        is_one = isinstance(alpha, str) or not isinstance(alpha, (Sequence, np.ndarray))
-        alphas = [alpha] if is_one else list(alpha)
+        alphas = alpha if isinstance(alpha, (Sequence, np.ndarray)) and not isinstance(alpha, str) else [alpha]
         self.alpha = tuple(_number("alpha", value, 0, math.inf) for value in alphas)
 
     def per_image(self, logits: Tensor, targets: Tensor) -> Tensor:
