@@ -11,7 +11,8 @@ Where it does not say how long it trains, the best of 50 validated epochs counts
 data. Each variant that a report tried has a name, a *setting*: ``reference_system("cnn_2", "sigmoid, augmented")``. For
 most settings the report prints a figure, for some it does not. The setting "our recipe" is the same architecture
 trained as well as we can; report 0's has batch normalisation, which that report adds for its second figure of
-second_cnn. That of simple_model_2 first trains a larger network, from which it learns.
+second_cnn, after the convolutions and, in simple_cnn and second_cnn, after the dense layer too. That of simple_model_2
+first trains a larger network, from which it learns.
 
 Our choices and readings where a report leaves something open:
 
