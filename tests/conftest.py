@@ -3,6 +3,7 @@ import atexit
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -102,6 +103,12 @@ def train():
     """examples/train.py."""
     from trained import load_train
     return load_train()
+
+
+@pytest.fixture(scope="module")
+def values(train):
+    """examples/_values.py, which train.py imports."""
+    return sys.modules["_values"]
 
 
 @pytest.fixture(scope="session", autouse=True)

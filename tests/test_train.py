@@ -28,6 +28,7 @@ from fmnist_sk import (
 from fmnist_sk.recipes import RECIPES
 
 SCRIPT = EXAMPLES / "train.py"
+SYSTEMS = fmnist_sk.reference_systems()
 ISSUE = ["--model", "cnn_1", "--batch-size", "128", "--lr", "0.004", "--weight-decay", "0.001", "--augment",
          "--loss", "sigmoid"]
 SMALL = ["--model", "simple_cnn", "--n-train", "300", "--set", "architecture=8C3-MP2-16C3-MP2"]
@@ -54,18 +55,18 @@ def settings(train, *options):
     ("(0.9, 0.95)", (0.9, 0.95)), ("[1, 'a', None, -3.5]", [1, "a", None, -3.5]), ("{6: 2.0}", {6: 2.0}), ("'3'", "3"),
     ("(1,)", (1,)), ("()", ()),
 ])
-def test_values(train, text, value):
-    found = train.evaluate(text)
+def test_values(values, text, value):
+    found = values.evaluate(text)
     assert (type(found), found) == (type(value), value)
 
 
-def test_objects(train):
-    crop, mix = train.evaluate('[{"RandomCrop": {"padding": 2}}, {"MixUp": {"alpha": 0.4}}]')
+def test_objects(values):
+    crop, mix = values.evaluate('[{"RandomCrop": {"padding": 2}}, {"MixUp": {"alpha": 0.4}}]')
     assert isinstance(crop, RandomCrop)
     assert crop.padding == 2
     assert isinstance(mix, MixUp)
     assert mix.alpha == 0.4
-    schedule = train.evaluate("{'Exponential': {'factor': 0.9, 'every': 10000, 'per': 'batch'}}")
+    schedule = values.evaluate("{'Exponential': {'factor': 0.9, 'every': 10000, 'per': 'batch'}}")
     assert isinstance(schedule, Exponential)
     assert schedule.get_params() == {"factor": 0.9, "every": 10000, "per": "batch"}
 
@@ -92,23 +93,23 @@ def test_anything_else_is_refused_and_never_run(train, text, capsys):
     MultiStep(tuple(range(1, 60)), factor=0.5), [RandomCrop(padding=i) for i in range(1, 60)], FocalLoss(1.5, [1, 2]),
     AugmentedCopies(0.5, [RandomCrop(padding=2, only=list(range(40)))], exclude=["Ankle boot", "it's"]),
 ], ids=lambda value: str(value)[:30])
-def test_texts_are_read_back_whole(train, value):
-    text = json.loads(json.dumps(train.as_json("x", value)))
-    again = train.from_json(text)
+def test_texts_are_read_back_whole(values, value):
+    text = json.loads(json.dumps(values.as_json("x", value)))
+    again = values.from_json(text)
     assert type(again) is type(value)
-    assert train.as_json("x", again) == text
+    assert values.as_json("x", again) == text
     if isinstance(value, list) and len(value) == 59:
         assert [crop.padding for crop in again] == [crop.padding for crop in value]
 
 
-def test_every_model_setting_and_recipe_can_be_written_to_a_config(train):
-    settings = [changes for system in train.SYSTEMS.values() for changes in system.settings.values()]
-    for params in [system.params for system in train.SYSTEMS.values()] + list(RECIPES.values()) + settings:
+def test_every_model_setting_and_recipe_can_be_written_to_a_config(values):
+    settings = [changes for system in SYSTEMS.values() for changes in system.settings.values()]
+    for params in [system.params for system in SYSTEMS.values()] + list(RECIPES.values()) + settings:
         for name, value in params.items():
-            text = json.loads(json.dumps(train.as_json(name, value)))
-            assert train.as_json(name, train.from_json(text)) == text
+            text = json.loads(json.dumps(values.as_json(name, value)))
+            assert values.as_json(name, values.from_json(text)) == text
     with pytest.raises(ValueError, match=r"schedule=<object .* cannot be written to config\.json"):
-        train.as_json("schedule", object())
+        values.as_json("schedule", object())
 
 
 # ---------------------------------------------------------------------- settings
@@ -195,7 +196,7 @@ def test_a_setting_beside_a_config_is_the_whole_training(train, tmp_path):
     _, config = settings(train, "--model", "cnn_4", "--setting", "sigmoid, augmented", "--lr", "0.1", "--seed", "7",
                          "--n-train", "500")
     path.write_text(json.dumps(config))
-    for name in train.SYSTEMS["cnn_4"].settings:
+    for name in SYSTEMS["cnn_4"].settings:
         _, alone = settings(train, "--model", "cnn_4", "--setting", name, "--batch-size", "64")
         _, beside = settings(train, "--config", str(path), "--setting", name, "--batch-size", "64")
         assert beside == {**config, "params": alone["params"]}
@@ -214,7 +215,7 @@ def test_a_setting_beside_a_config_is_the_whole_training(train, tmp_path):
 def test_figures_of_the_same_settings_are_marked(train, options, expected):
     _, config = settings(train, *options)
     lines = train.reported(json.loads(json.dumps(config)))
-    system = train.SYSTEMS[config["model"]]
+    system = SYSTEMS[config["model"]]
     assert lines == [f"  {system.source}, {name}: {value} %{', these settings' if name in expected else ''}"
                      for name, value in system.reported.items()]
     assert train.reported(settings(train)[1]) == []
