@@ -10,6 +10,8 @@ later call continues; only searches begin anew. The last lines say how each step
 are copied there after each step.
 """
 import argparse
+import contextlib
+import os
 import shlex
 import shutil
 import signal
@@ -44,23 +46,26 @@ STEPS = {
 
 
 def run(step, device, seconds):
-    """How a step ended: "done", "failed with status 1" or "interrupted"."""
+    """How a step ended: "done", "failed with status 1" or "interrupted".
+
+    Its own processes, which would slow the next step, end with it.
+    """
     command = [sys.executable, *shlex.split(step.command.format(device=device))]
     print("+", shlex.join(["python", *command[1:]]), f"(at most {seconds:.0f} s)", flush=True)
-    with subprocess.Popen(command, cwd=ROOT) as process:
+    with subprocess.Popen(command, cwd=ROOT, start_new_session=True) as process:
         try:
             status = process.wait(seconds)
             return "done" if not status else f"failed with status {status}"
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGINT)
-            try:
+        except (subprocess.TimeoutExpired, KeyboardInterrupt) as error:
+            os.killpg(process.pid, signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(GRACE)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            if isinstance(error, KeyboardInterrupt):
+                raise
             return "interrupted"
-        except KeyboardInterrupt:
-            process.wait(GRACE)
-            raise
+        finally:
+            with contextlib.suppress(ProcessLookupError):       # all have ended
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def main():
@@ -68,13 +73,16 @@ def main():
     parser.add_argument("--minutes", type=_measure.minutes, default=12, help="time for all steps (default: 12)")
     parser.add_argument("--only", nargs="+", choices=STEPS, default=list(STEPS), metavar="NAME",
                         help="these steps (default: all)")
-    parser.add_argument("--device", type=_measure.device, default="cuda", help="cpu or cuda (default: cuda)")
+    parser.add_argument("--device", type=_measure.device, help="cpu or cuda (default: cuda)")
     parser.add_argument("--copy-to", type=Path, metavar="FOLDER", help="copy the result files there after each step")
     parser.add_argument("--list", action="store_true", help="print the steps and run none")
     args = parser.parse_args()
     if args.list:
-        print("\n".join(f"{name}: python {STEPS[name].command.format(device=args.device)}" for name in args.only))
+        device = args.device or "cuda"
+        print("\n".join(f"{name}: python {STEPS[name].command.format(device=device)}" for name in args.only))
         return
+    if args.device is None:
+        args.device = parser.parse_args(["--device", "cuda"]).device            # ends the script if there is none
     end = time.monotonic() + 60 * args.minutes
     ended = {}
     for name in args.only:

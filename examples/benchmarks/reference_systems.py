@@ -23,6 +23,8 @@ there is time for, with its schedule compressed into them, and its row says so; 
 Writes results/reference_systems.json after each fit, with every row, also those that were not run; the state of a fit
 is kept after each epoch. Several calls at once may train different rows or seeds. A figure stays until its fit has been
 repeated for at least as many epochs. Figures of other settings than today's `reference_system` are removed.
+All devices share the file, because accuracies are compared here, not times: on a GPU --resume trains what a CPU had no
+time for.
 """
 import argparse
 import contextlib

@@ -11,62 +11,16 @@ import statistics
 import sys
 from pathlib import Path
 
+from _accuracy_tables import accuracies, choices, speedruns
 from _image_tables import forms, own_pictures, photos, pretrained
 from _peers_tables import peers
 from _reference_tables import reference
 from _search_tables import cluster, ensembles, searches
 from _speed_tables import busy, tta_thresholds
-from _tables import CHANGED, cores, hardware, is_cuda, load, machine, machines, percent, results, revisions, seconds
+from _tables import CHANGED, cores, hardware, is_cuda, load, machine, percent, results, revisions
 from _training_tables import networks, training_craft
 
 PAGES = Path(__file__).parent.parent.parent / "README.md", Path(__file__).parent / "README.md"
-
-
-def speedruns(result):
-    measured = {name: found for name, found in result["recipes"].items() if found.get("runs")}
-    runs = [run for found in measured.values() for run in found["runs"]]
-    if not runs:
-        return []
-    device, mixed = ', "cuda"' * (result["device"] != "cpu"), len({machine(run) for run in runs}) > 1
-    lines = ["", f"**From raw bytes to a fitted classifier on {machines(runs)}**: "
-             f"`ResNetClassifier(**recipe(name{device}))` trained to its last epoch on all 60,000 training images, "
-             "given as bytes in memory. The test images are read once for each seed. Seconds are medians; the first "
-             f"fit of a process takes longer ({revisions(runs + [row['cold_start'] for row in measured.values()])}).",
-             "", "| recipe | parameters | epochs | fit, s | extra time of a first fit, s | test accuracy, % (mean ± "
-             f"standard deviation) | each seed | 10,000 predictions, s |{' hardware |' * mixed}",
-             f"|{'---|' * (8 + mixed)}"]
-    for name, found in measured.items():
-        first = found["runs"][0]
-        fit, predictions = (seconds(statistics.median(run[key] for run in found["runs"]))
-                            for key in ("fit_seconds", "predict_seconds"))
-        accuracies = [run["test_accuracy"] for run in found["runs"]]
-        lines.append(f"| {name} | {first['parameters']:,} | {first['epochs']} | {fit} | "
-                     f"{seconds(found['cold_start']['seconds'])} | "
-                     f"{percent(accuracies)} | {', '.join(f'{100 * value:.2f}' for value in accuracies)} | "
-                     f"{predictions} |" + f" {hardware(found['runs'])} |" * mixed)
-    return lines
-
-
-def accuracies(result):
-    measured = {name: found for name, found in result["goals"].items() if found.get("runs")}
-    runs = [run for found in measured.values() for run in found["runs"]]
-    if not runs:
-        return []
-    compared = "Those with few parameters are the best of several on 6,000 held-out training images. " \
-        if any(found.get("choice") for found in measured.values()) else ""
-    lines = ["", f"**The most accurate networks on {machines(runs)}**: trained on all 60,000 training images to the "
-             f"last epoch, after which the test images were read once. {compared}Minutes are the median time of an "
-             f"epoch times the number of epochs ({revisions(runs)}).", "",
-             "| | network | parameters | epochs | seeds | fit, minutes | hardware | test accuracy, % |",
-             "|---|---|---|---|---|---|---|---|"]
-    for name, found in measured.items():
-        first = found["runs"][0]
-        values = [run["test_accuracy"] for run in found["runs"]]
-        minutes = statistics.median(run["seconds_per_epoch"] for run in found["runs"]) / 60 * (
-            first["epochs"] * first["members"])
-        lines.append(f"| {name} | {first['candidate']} | {first['parameters']:,} | {first['epochs']} | {len(values)} | "
-                     f"{seconds(minutes)} | {cores(found['runs'])} | {percent(values)} |")
-    return lines
 
 
 def figures():
@@ -74,18 +28,19 @@ def figures():
     for name, table in (("speedrun", speedruns), ("accuracy", accuracies)):
         for result in results(name):
             lines += table(result)
-    return [*lines, *tta_thresholds(), *peers(), *busy(), *reference()][1:]
+    return [*lines, *choices(), *tta_thresholds(), *peers(), *busy(), *reference()][1:]
 
 
 def summary():
     """Five results for the first page, of those that the results page has."""
     on_cpu = load("speedrun")["recipes"]
     small = load("accuracy")["goals"]["under 300k"]["runs"]
+    wide = load("accuracy_cuda")["goals"]["single"]["runs"]
     others = [row for row in load("peers")["fits"]["rows"].values() if row["side"] == "MLPClassifier"]
     rows = {'`ResNetClassifier(**recipe("fast"))`': on_cpu["fast"]["runs"],
             '`ResNetClassifier(**recipe("accurate"))`': on_cpu["accurate"]["runs"],
             f"`InceptionClassifier` with {small[0]['parameters']:,} parameters": small,
-            '`ResNetClassifier(**recipe("wide", "cuda"))`': load("accuracy_cuda")["goals"]["single"]["runs"],
+            '`ResNetClassifier(**recipe("wide", "cuda"))`' + wide[0]["candidate"].partition("recipe wide")[2]: wide,
             "scikit-learn's `MLPClassifier` with 256 units, for comparison": others}
     mixed = len({machine(run) for runs in rows.values() for run in runs if not is_cuda(run)}) > 1
     lines = ["| classifier | test accuracy, % | time of a fit | hardware |", "|---|---|---|---|"]
