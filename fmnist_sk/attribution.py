@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from fmnist_sk._network.generators import MIN_ROWS
 from fmnist_sk._network.tracing import Hooks, layers_by_name, trace_layers
+from fmnist_sk._runtime.cpu import use_cpu
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.inspection import POOLINGS, classifier_of, through
 
@@ -77,8 +78,9 @@ def grad_cam(classifier: ImageClassifier, X: ArrayLike | Tensor, y: ArrayLike | 
     if unknown := set(labels.tolist()) - set(classifier.classes_.tolist()):
         raise ValueError(f"y must hold labels of {classifier.classes_.tolist()}, got {sorted(unknown, key=str)}.")
     codes = torch.from_numpy(np.searchsorted(classifier.classes_, labels))
-    parts = [_maps(classifier, layers, x, code.to(x.device))
-             for x, code in zip(pixels.split(CHUNK), codes.split(CHUNK), strict=True)]
+    with use_cpu(classifier.n_threads):
+        parts = [_maps(classifier, layers, x, code.to(x.device))
+                 for x, code in zip(pixels.split(CHUNK), codes.split(CHUNK), strict=True)]
     maps = torch.cat(parts)[:, :classifier.image_shape_[1], :classifier.image_shape_[2]]       # without padding
     strongest = maps.amax((1, 2), keepdim=True)
     return (maps / torch.where(strongest > 0, strongest, 1.0)).cpu().numpy()

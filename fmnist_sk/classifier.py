@@ -174,8 +174,9 @@ class ImageClassifier(SkorchNet):
     device : str, torch.device or None
         None: the device of X unless that is the CPU, else CUDA if available, else the CPU.
     n_threads : int or None
-        CPU threads that PyTorch uses in fit and predictions, from 1 to 1,024, but never more than the processors that
-        this process may use (by its affinity and its container's quota); None: PyTorch's own setting. Candidates of a
+        CPU threads that PyTorch uses in fits, predictions, features and maps, from 1 to 1,024, but never more than the
+        processors that this process may use (by its affinity, its container's quota and joblib's LOKY_MAX_CPU_COUNT);
+        None: PyTorch's own setting. Candidates of a
         search that run in threads of one process (``joblib.parallel_config("threading")``) should share the cores:
         cores // n_jobs. joblib's processes do so by themselves. A forked process uses one thread. A fit warns if other
         programs keep its threads waiting, which can make it take more than ten times as long; if neither `n_threads`

@@ -19,7 +19,7 @@ from fmnist_sk._estimator.skorch import own_hooks
 from fmnist_sk._estimator.teacher import MeanOfMembers
 from fmnist_sk._runtime.cpu import use_cpu
 from fmnist_sk._runtime.device import choose_device
-from fmnist_sk._runtime.parameters import Estimator, named, whole
+from fmnist_sk._runtime.parameters import Estimator, named, real, whole
 from fmnist_sk._training.group import train_together
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.networks.resnet import ResNetClassifier
@@ -135,9 +135,10 @@ class DeepEnsembleClassifier(MeanOfMembers, MetaEstimatorMixin, ClassifierMixin,
         if self.random_state is None and any(params[key] is not None for key in named(params, "checkpoint")):
             raise ValueError("random_state must be set for members with checkpoint, because without it every fit draws "
                              "other ones: set random_state=0, got random_state=None.")
-        for name, values in (("random_state", check_random_state(self.random_state).randint(2**31 - 1,
-                                                                                            size=self.n_members)),
-                             ("lr", self._rates())):
+        seeds: Sequence[int | None] = [None] * self.n_members       # each fit draws its own
+        if self.random_state is not None:
+            seeds = check_random_state(self.random_state).randint(2**31 - 1, size=self.n_members).tolist()
+        for name, values in (("random_state", seeds), ("lr", self._rates())):
             if values is None:
                 continue
             found = named(params, name)
@@ -145,17 +146,15 @@ class DeepEnsembleClassifier(MeanOfMembers, MetaEstimatorMixin, ClassifierMixin,
                 raise ValueError(f"estimator must have a parameter {name!r}, in which members differ, got "
                                  f"{estimator!r}.")
             for member, value in zip(members, values, strict=True):
-                member.set_params(**dict.fromkeys(found, value.item()))
+                member.set_params(**dict.fromkeys(found, value))
         return members
 
-    def _rates(self) -> np.ndarray | None:
+    def _rates(self) -> list[float] | None:
         if self.learning_rates is None:
             return None
-        try:
-            rates = np.asarray(self.learning_rates, dtype=np.float64)
-        except (TypeError, ValueError):
-            rates = np.zeros(0)
-        if rates.shape != (self.n_members,) or not ((rates > 0) & np.isfinite(rates)).all():
+        given, number = self.learning_rates, real(0, closed="neither")
+        rates = given.tolist() if hasattr(given, "tolist") else list(given)
+        if len(rates) != self.n_members or not all(map(number.is_satisfied_by, rates)):
             raise ValueError(f"learning_rates must hold a number above 0 for each of the n_members={self.n_members} "
                              f"members, got learning_rates={self.learning_rates!r}.")
         return rates

@@ -5,15 +5,18 @@ import subprocess
 import sys
 import time
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from estimators import small
+from sklearn.frozen import FrozenEstimator
 from skorch.callbacks import Callback
 from torch import nn
 
-from fmnist_sk import ImageClassifier
+from fmnist_sk import FeatureExtractor, ImageClassifier, feature_maps, grad_cam
+from fmnist_sk._runtime.cpu import n_processors
 
 SCRIPT = """
 import resource
@@ -35,8 +38,8 @@ for cpu._mallopt in (None, mallopt):
 STARVED = """
 import os, sys, warnings
 import numpy as np, torch
-from skorch.callbacks import Callback
-from fmnist_sk import ConvNetClassifier
+from skorch.callbacks import Callback, GradientNormClipping
+from fmnist_sk import ConvNetClassifier, DeepEnsembleClassifier
 from fmnist_sk._runtime import cpu
 from fmnist_sk._training import watch
 
@@ -47,7 +50,10 @@ class Threads(Callback):
 torch.set_num_threads(2)
 watch.WINDOW = watch.PAUSE = 0.2
 X, y = np.random.default_rng(0).integers(0, 256, (400, 28, 28), dtype=np.uint8), np.arange(400) % 10
-net = ConvNetClassifier(architecture="32C3-MP2-16N", callbacks=[Threads], verbose=0, **eval(sys.argv[1]))
+def net(callbacks=(), **params):
+    return ConvNetClassifier(architecture="32C3-MP2-16N", callbacks=[Threads, *callbacks], verbose=0, **params)
+
+net = eval(sys.argv[1])
 all_of_them = os.sched_getaffinity(0)
 cpu.n_processors = lambda: 2            # another program has one, and the affinity does not say so
 for thread in map(int, os.listdir("/proc/self/task")):      # both threads on one processor: each is in the other's way
@@ -92,28 +98,79 @@ def test_steps_of_a_user_are_watched_without_a_fit(tiny_images, monkeypatch):
     X, y = tiny_images()
     monkeypatch.setattr("fmnist_sk._training.watch.WINDOW", 0.0)
     monkeypatch.setattr("fmnist_sk._training.watch.STARVED", 2.0)      # of every step it is said that it waits
+    monkeypatch.setattr("fmnist_sk._training.watch.seconds_in_queue", lambda: None)
     net = ImageClassifier(module=nn.Sequential(nn.Flatten(), nn.Linear(64, 3)))
     net.partial_fit(X, y)
     batch = next(iter(net.get_iterator(net.get_dataset(X, y), training=True)))
     torch.set_num_threads(2)
     try:
-        with pytest.warns(UserWarning, match="Others use the processors"):
+        with pytest.warns(UserWarning, match=r"Others use the processors: .* Set n_threads=1, or fewer than now"):
             net.train_step(batch)
+        assert torch.get_num_threads() == 2         # they are the user's, outside a fit
     finally:
         torch.set_num_threads(1)
 
 
-def test_callbacks_that_wait_are_not_other_programs(tiny_images, monkeypatch):
+def test_steps_that_wait_for_something_else_are_not_kept_by_other_programs(tiny_images, monkeypatch):
     X, y = tiny_images()
-    monkeypatch.setattr("fmnist_sk._training.watch.WINDOW", 0.01)
+    slept = [0.0]
+
+    def sleep():
+        time.sleep(0.02)
+        slept[0] += 0.02
 
     class Waits(Callback):
         def on_grad_computed(self, net, **kwargs):
-            time.sleep(0.02)
+            sleep()
 
+    class WaitsInside(nn.Flatten):
+        def forward(self, x):
+            sleep()
+            return super().forward(x)
+
+    def fit(queue, *callbacks):
+        monkeypatch.setattr("fmnist_sk._training.watch.seconds_in_queue", queue)
+        ImageClassifier(module=nn.Sequential((nn.Flatten if callbacks else WaitsInside)(), nn.Linear(64, 3)),
+                        callbacks=list(callbacks), max_epochs=3, n_threads=2).fit(X, y)
+
+    monkeypatch.setattr("fmnist_sk._training.watch.WINDOW", 0.01)
+    monkeypatch.setattr("fmnist_sk._training.watch.time", SimpleNamespace(
+        monotonic=time.monotonic, thread_time=lambda: time.monotonic() - slept[0]))     # as on an idle machine
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        small("ConvNetClassifier", max_epochs=1, n_threads=2, callbacks=[Waits()]).fit(X, y)
+        fit(lambda: None, Waits())                      # the system does not say whether threads wait for processors
+        fit(lambda: 0.0)                                # none does
+    with pytest.warns(UserWarning, match="Others use the processors"):
+        fit(time.monotonic)                             # one does all the time
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/schedstat"), reason="the system does not say it")
+def test_how_long_threads_wait_for_a_processor():
+    code = """
+import os, threading, time
+from fmnist_sk._runtime.cpu import seconds_in_queue
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+before = seconds_in_queue()
+time.sleep(0.5)
+print(seconds_in_queue() - before)
+child = os.fork()                   # both want one processor
+end = time.monotonic() + 1
+while time.monotonic() < end:
+    pass
+if child:
+    print(seconds_in_queue() - before)
+    os.wait()
+"""
+    asleep, busy = map(float, output_of(code))
+    assert asleep < 0.1
+    assert busy > 0.25
+
+
+@pytest.mark.parametrize("limit", ["", "abc", "1.5"])
+def test_a_bad_limit_of_joblib_is_named(limit, monkeypatch):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", limit)
+    with pytest.raises(ValueError, match=f"LOKY_MAX_CPU_COUNT must be a whole number above 0, got '{limit}'"):
+        n_processors()
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator is not glibc's")
@@ -133,6 +190,19 @@ def output_of(code, *arguments, **environment):
 
 needs_two = pytest.mark.skipif(not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2,
                                reason="needs two processors, and a system that pins threads to one")
+
+
+@needs_two
+def test_features_and_maps_are_computed_with_the_threads_of_the_network(tiny_images, monkeypatch):
+    X, y = tiny_images()
+    net, seen = small("ConvNetClassifier", max_epochs=1, n_threads=2).fit(X, y), []
+    features = FeatureExtractor(FrozenEstimator(net)).fit(X, y)
+    net.module_.register_forward_hook(lambda _, args, out: seen.append(torch.get_num_threads()) if len(out) > 16 else 0)
+    features.transform(X)
+    feature_maps(net, X)
+    grad_cam(net, X)
+    assert set(seen) == {2}
+    assert torch.get_num_threads() == 1
 
 
 @needs_two
@@ -171,12 +241,17 @@ print(torch.get_num_threads())
 
 @needs_two
 @pytest.mark.parametrize(("params", "goes_on_with_fewer"), [
-    ("{'max_epochs': 8}", True), ("{'max_epochs': 1, 'random_state': 0}", False),
-    ("{'max_epochs': 1, 'n_threads': 2}", False)])
+    ("net(max_epochs=8)", True), ("net(max_epochs=1, random_state=0)", False),
+    ("net(max_epochs=1, n_threads=2)", False),
+    ("net(max_epochs=1, random_state=0, callbacks=[GradientNormClipping()])", False),
+    ("net(max_epochs=1, random_state=0, teacher=net(max_epochs=1))", False),
+    ("net(max_epochs=1, teacher=net(max_epochs=8))", True),
+    ("DeepEnsembleClassifier(net(max_epochs=4), n_members=2)", True),
+    ("DeepEnsembleClassifier(net(max_epochs=1), n_members=2, random_state=0, together=True)", False)])
 def test_a_fit_whose_threads_are_kept_from_the_processors_says_so_and_may_go_on_with_fewer(params, goes_on_with_fewer):
     *threads, after, warning = output_of(STARVED, params)
     assert after == "2"
-    assert warning.count("Others use the processors: 2 threads") == 1
+    assert "Others use the processors: 2 threads" in warning
     if goes_on_with_fewer:
         assert "1" in threads
         assert "continues with 1" in warning

@@ -272,6 +272,8 @@ def test_members_are_trained_together_only_where_that_is_asked_for(tiny_images):
     ({"together": "maybe"}, ValueError, "'together' parameter"),
     ({"learning_rates": [0.1]}, ValueError, "learning_rates must hold a number above 0 for each of the n_members=2"),
     ({"learning_rates": [0.1, -1]}, ValueError, "learning_rates must hold a number above 0"),
+    ({"learning_rates": [True, True]}, ValueError, "learning_rates must hold a number above 0"),
+    ({"learning_rates": [0.1, float("inf")]}, ValueError, "learning_rates must hold a number above 0"),
     ({"learning_rates": ["a", "b"]}, ValueError, "learning_rates must hold a number above 0"),
     ({"estimator": RandomForestClassifier(), "learning_rates": [0.1, 0.2]}, ValueError,
      "estimator must have a parameter 'lr', in which members differ"),

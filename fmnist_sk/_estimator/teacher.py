@@ -47,13 +47,17 @@ class Teacher:
         self._learns = isinstance(classifier, BaseEstimator) and not _is_fitted(classifier)
         self.identity = classifier if self._learns else self._try(images)           # tells fits apart
 
-    def learn(self, images: LabelledImages, seed: int) -> None:
-        """Fit a clone of the classifier on these images, unless it was fitted before; what has no seed gets one."""
+    def learn(self, images: LabelledImages, seed: int | None) -> None:
+        """Fit a clone of the classifier on these images, unless it was fitted before.
+
+        seed : from which what has no seed gets one; None leaves it without, free to use fewer threads
+        """
         if self._learns:
             self.classifier = clone(self.classifier)
-            random, params = np.random.RandomState(seed), self.classifier.get_params()
-            self.classifier.set_params(**{name: random.randint(2**31 - 1) for name in named(params, "random_state")
-                                          if params[name] is None})
+            if seed is not None:
+                random, params = np.random.RandomState(seed), self.classifier.get_params()
+                self.classifier.set_params(**{name: random.randint(2**31 - 1) for name in named(params, "random_state")
+                                              if params[name] is None})
             try:
                 self.classifier.fit(self._rows(images.tensor()), images.y)
             except (TypeError, ValueError) as error:

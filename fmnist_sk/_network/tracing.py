@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fmnist_sk._network.generators import MIN_ROWS
+from fmnist_sk._runtime.cpu import use_cpu
 
 # For each layer, in the order of computation: its first input tensor, or None, and its first output tensor.
 Traces = dict[str, tuple[Tensor | None, Tensor]]
@@ -56,7 +57,7 @@ def layer_outputs(classifier, X, layers: dict[str, nn.Module]) -> Iterator[Trace
     """The traces of each batch of X. Raise ValueError for outputs that do not have one row for each image."""
     for batch in classifier.get_iterator(classifier.get_dataset(X)):
         size = len(batch[0]["x"])
-        with Hooks(layers) as seen:
+        with Hooks(layers) as seen, use_cpu(classifier.n_threads):
             classifier.evaluation_step(batch)
         rows = max(size, MIN_ROWS)
         for name, (_, output) in seen.items():

@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import joblib
 import torch
@@ -30,12 +31,18 @@ with contextlib.suppress(AttributeError, OSError, TypeError):
 
 
 def n_processors() -> int:
-    """Number of processors that this process may use now, by its affinity, its container's quota and joblib's limit.
+    """Number of processors that this process may use, by its affinity, its container's quota and joblib's limit.
 
-    joblib's limit is the environment's LOKY_MAX_CPU_COUNT.
+    The quota, of which a part of a processor counts as one, is that at the first call. joblib's limit is the
+    environment's LOKY_MAX_CPU_COUNT; raises ValueError for others than whole numbers.
     """
     affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
-    return _n_processors(frozenset(affinity), os.environ.get("LOKY_MAX_CPU_COUNT"))
+    limit = os.environ.get("LOKY_MAX_CPU_COUNT")
+    try:
+        return _n_processors(frozenset(affinity), limit)
+    except ValueError as error:         # of joblib, which does not say of what
+        raise ValueError("the environment's LOKY_MAX_CPU_COUNT must be a whole number above 0, got "
+                         f"{limit!r}.") from error
 
 
 @functools.lru_cache(maxsize=8)
@@ -74,10 +81,21 @@ def use_cpu(n_threads: int | None) -> Iterator[None]:
                 _set_thresholds(computing=False)
 
 
-def set_threads(n_threads: int) -> None:
-    """Set the number of threads for the rest of this thread's innermost use_cpu context, if it is in one."""
-    if uses := getattr(_mine, "uses", None):
+def set_threads(n_threads: int) -> bool:
+    """Set the number of threads for the rest of this thread's innermost use_cpu context; False if it is in none."""
+    uses = getattr(_mine, "uses", None)
+    if uses:
         uses[-1].set_threads(n_threads)
+    return bool(uses)
+
+
+def seconds_in_queue() -> float | None:
+    """How long this process's threads have waited for a processor in all, in seconds; None where Linux does not say."""
+    try:
+        each = [int(path.read_text().split()[1]) for path in Path("/proc/self/task").glob("*/schedstat")]
+    except (OSError, ValueError, IndexError):       # such as of a thread that ends meanwhile
+        return None
+    return sum(each) / 1e9 if each else None
 
 
 class _Use:

@@ -110,7 +110,8 @@ class Fit:
     def begin_epoch(self, train: LabelledImages, valid: LabelledImages | None) -> None:
         """Let the teacher learn, if it has not; notify callbacks of scikit-learn and of skorch."""
         if self.teacher is not None:
-            self.teacher.learn(self.originals, self.generators.seed)
+            repeats = self.net.random_state is not None or self.net.checkpoint is not None
+            self.teacher.learn(self.originals, self.generators.seed if repeats else None)
         if self.task is not None:
             self._epoch = self.task[0].subcontext(task_name="epoch").call_on_fit_task_begin(estimator=self.net)
         self.net.notify("on_epoch_begin", dataset_train=train, dataset_valid=valid)

@@ -150,7 +150,7 @@ def train_together(fits: Sequence[Fit]) -> bool:
                         group.separate()
                     group = Group(running)
                 batches = [member.batch for member in running if member.batch is not None]
-                with enough_memory(running[0].net, max(len(codes) for _, codes in batches)):
+                with enough_memory(running[0].net, max(len(codes) for _, codes in batches)), running[0].steps.watch:
                     steps = group.step(batches)
                 for member, batch, step in zip(running, batches, steps, strict=True):
                     with member.fit.may_stop():

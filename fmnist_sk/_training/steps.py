@@ -58,12 +58,13 @@ class StepRunner:
 
     def default_step(self, batch: StepBatch, **fit_params: Any) -> dict[str, Tensor]:
         """One step of the optimizer: {"loss": mean loss of the batch, "y_pred": its logits (n, n_classes)}."""
-        with enough_memory(self.net, len(batch[1])), self.watch if not self._is_hooked else contextlib.nullcontext():
-            self.net.optimizer_.zero_grad()
-            step = self._gradient_step(batch, **fit_params)
-            if self.net.sam_rho:
-                with self.uphill():
-                    self._gradient_step(batch, **fit_params)
+        with enough_memory(self.net, len(batch[1])):
+            with self.watch:
+                self.net.optimizer_.zero_grad()
+                step = self._gradient_step(batch, **fit_params)
+                if self.net.sam_rho:
+                    with self.uphill():
+                        self._gradient_step(batch, **fit_params)
             self.update(batch)
             return step
 

@@ -5,7 +5,7 @@ import time
 
 import torch
 
-from fmnist_sk._runtime.cpu import set_threads
+from fmnist_sk._runtime.cpu import seconds_in_queue, set_threads
 from fmnist_sk._runtime.warn import warn
 
 WINDOW = 2.0        # seconds of steps between two checks
@@ -18,6 +18,8 @@ class Watch:
 
     Threads that share an operation wait for one another at its end. If other programs want the same processors, one
     thread is always without, and all wait until the system lets it run: fits can then take more than ten times as long.
+    Steps that wait for something else, such as a debugger, are told from these where the system says how long threads
+    were ready to run and did not: at least half of the time that is missing.
 
     may_change : whether the fit continues with half as many threads, which round differently, besides warning
     """
@@ -31,6 +33,7 @@ class Watch:
 
     def _begin(self) -> None:
         self.seconds = self.computed = 0.0
+        self.queued = seconds_in_queue()
 
     def __enter__(self) -> None:
         self._started = time.monotonic(), time.thread_time()
@@ -45,19 +48,24 @@ class Watch:
 
     def _judge(self, now: float) -> None:
         n_threads, share = torch.get_num_threads(), self.computed / self.seconds
-        if n_threads > 1 and share < STARVED:
+        if n_threads > 1 and share < STARVED and self._is_queued():
             fewer = n_threads // 2
-            if not self.warned:
-                self._warn(n_threads, fewer, share)
-                self.warned = True
-            if self.may_change:
+            changed = self.may_change and set_threads(fewer)
+            if changed:
                 self.before, self.retry_at = max(self.before, n_threads), now + PAUSE
-                set_threads(fewer)
+            if not self.warned:
+                self._warn(n_threads, share, f"It continues with {fewer} for now." if changed else
+                           "Set n_threads=1, or fewer than now.")
+                self.warned = True
         elif self.before and now > self.retry_at:
             set_threads(self.before)
             self.before = 0
 
-    def _warn(self, n_threads: int, fewer: int, share: float) -> None:
-        what_now = f"It continues with {fewer} for now." if self.may_change else "Set n_threads=1, or fewer than now."
+    def _is_queued(self) -> bool:
+        """Whether its threads were kept from the processors, as far as the system says."""
+        queued = seconds_in_queue()
+        return queued is None or self.queued is None or queued - self.queued > (self.seconds - self.computed) / 2
+
+    def _warn(self, n_threads: int, share: float, what_now: str) -> None:
         warn(f"Others use the processors: {n_threads} threads of this fit wait for one another, and compute only "
              f"{share:.0%} of the time. {what_now}")
