@@ -12,6 +12,7 @@ from fmnist_sk.augmentation import RandomTransformer
 from fmnist_sk.networks.resnet import ResNet
 
 LOOKAHEAD_STEPS, LOOKAHEAD_DECAY = 5, 0.95
+NEWTON_SCHULZ = 3.4445, -4.7750, 2.0315     # coefficients that bring singular values near 1 in few iterations
 
 
 class AlternatingFlip(RandomTransformer):
@@ -48,6 +49,49 @@ class Lookahead(Callback):
         for name, value in net.module_.state_dict().items():
             if value.is_floating_point():
                 value.copy_(self.slow[name].lerp_(value, 1 - decay))
+
+
+class Muon(torch.optim.Optimizer):
+    """SGD whose steps of convolutions are made orthogonal; these keep weights of a constant norm.
+
+    After K. Jordan, Muon: an optimizer for hidden layers in neural networks, 2024,
+    https://kellerjordan.github.io/posts/muon/.
+
+    lr, momentum, weight_decay : those of all parameters but the weights of convolutions
+    rate, filter_momentum : of these weights; their learning rate is `rate` times `lr`
+    """
+
+    def __init__(self, params, lr, momentum=0.9, weight_decay=0.0, rate=1.2, filter_momentum=0.6):
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "rate": rate,
+                                  "filter_momentum": filter_momentum})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                is_filter = parameter.ndim == 4
+                decay = group["filter_momentum" if is_filter else "momentum"]
+                mean = self.state[parameter].setdefault("mean", torch.zeros_like(parameter))
+                change = parameter.grad.add(mean.mul_(decay).add_(parameter.grad), alpha=decay)
+                if is_filter:
+                    parameter.mul_(len(parameter) ** 0.5 / parameter.norm())
+                    parameter.sub_(orthogonal(change.flatten(1)).view_as(parameter), alpha=group["lr"] * group["rate"])
+                else:
+                    parameter.mul_(1 - group["lr"] * group["weight_decay"]).sub_(change, alpha=group["lr"])
+
+
+def orthogonal(x, iterations=5):
+    """A matrix with the singular vectors of x, and singular values near 1."""
+    a, b, c = NEWTON_SCHULZ
+    is_tall = len(x) > x.shape[1]
+    x = x.T if is_tall else x
+    x = x / (x.norm() + 1e-7)
+    for _ in range(iterations):
+        square = x @ x.T
+        x = a * x + (b * square + c * square @ square) @ x
+    return x.T if is_tall else x
 
 
 class IdentityResNet(ResNet):

@@ -11,7 +11,7 @@ import json
 import time
 
 import _measure
-from _tricks import AlternatingFlip, Epochs, IdentityResNet, Lookahead, bias_rate
+from _tricks import AlternatingFlip, Epochs, IdentityResNet, Lookahead, Muon, bias_rate
 from sklearn.model_selection import train_test_split
 
 from fmnist_sk import (
@@ -107,6 +107,8 @@ RECORDS = {                         # what speed records on CIFAR-10 are made of
     "alternating mirror images": {"augment": [AlternatingFlip(), RandomCrop(padding=1)],
                                   "callbacks": [("epochs", Epochs)]},
     "Lookahead": {"callbacks": [("lookahead", Lookahead)]},
+    "Muon": {"optimizer": Muon},
+    "Muon, half the rate": {"optimizer": Muon, "optimizer__rate": 0.6},
     "EMA 0.99": {"ema": 0.99},
 }
 GROUPS = {
