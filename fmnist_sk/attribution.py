@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fmnist_sk._network.generators import MIN_ROWS
+from fmnist_sk._network.rows import MIN_ROWS
 from fmnist_sk._network.tracing import Hooks, layers_by_name, trace_layers
 from fmnist_sk._runtime.cpu import use_cpu
 from fmnist_sk.classifier import ImageClassifier

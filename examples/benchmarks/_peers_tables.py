@@ -91,12 +91,13 @@ def inference(settings, rows, machine):
               for row in rows.values()]
     fewest = ", ".join(f"{max(row['fewest_independent_rows'][dtype] for row in rows.values())} in "
                        f"{dtype.removeprefix('torch.')}" for dtype in first["fewest_independent_rows"])
-    lines += ["", f"A single image is padded to {first['rows']} rows, for which the network alone takes "
+    rows_of_one = " and ".join(str(n) for n in dict.fromkeys(row["rows"] for row in rows.values()))
+    lines += ["", f"A single image is padded to {rows_of_one} rows, for which the network alone takes "
               f"{' and '.join(f'{value:.2f}' for value in padded)} times as long as for one. With fewer rows "
-              "PyTorch uses kernels that add in another order, so that the last bits of a prediction depend on the "
-              f"number of images. The fewest rows without that are, on this processor, {fewest}; the rest is "
-              "margin for other processors. In bfloat16, those with AMX instructions use other kernels for other "
-              "numbers of images even so, and predictions are the same only up to rounding."]
+              "PyTorch may use kernels that add in another order, so that the last bits of a prediction depend on the "
+              f"number of images. The fewest rows without that are, on this processor, {fewest}. In bfloat16, "
+              "processors with AMX instructions use other kernels for other numbers of images even with 16 rows, and "
+              "predictions are the same only up to rounding."]
     return lines
 
 

@@ -11,7 +11,7 @@ from _sides import WAYS, start, trained_on
 from _task import BATCH_SIZE, NETWORKS, Task, autocast, channels_last, images, installed, precision, synchronized
 
 from fmnist_sk import ImageClassifier, ResNetClassifier, load_fashion_mnist, load_pretrained, summary
-from fmnist_sk._network.generators import MIN_ROWS
+from fmnist_sk._network.rows import MIN_ROWS
 from fmnist_sk._runtime.cpu import use_cpu
 
 CALLS, WARM_UP = 200, 20                # of one image, for the latency
@@ -65,17 +65,19 @@ def inference(name, args):
         function(X)                             # ends in host memory, so there is nothing to wait for
         return time.perf_counter() - begin
 
+    classifier.predict_proba(X[:1])
+    rows = classifier._rows_for(1)              # to which a single image is padded
     functions, found = {NAME: classifier.predict_proba, "bare module": bare}, {}
     for n, rounds in ((1, WARM_UP + CALLS), (len(X) // 10, args.rounds), (len(X), args.rounds)):
         sides = {side: keeping_memory(seconds, function, X[:n]) for side, function in functions.items()}
         if n == 1:
-            sides["padded"] = keeping_memory(seconds, bare, X[:MIN_ROWS])
+            sides["padded"] = keeping_memory(seconds, bare, X[:rows])
         times = _measure.alternate(sides, rounds, verbose=n > 1)
         times = {side: values[WARM_UP if n == 1 else 0:] for side, values in times.items()}
         found[str(n)] = {"median_ms": {side: 1e3 * statistics.median(values) for side, values in times.items()},
                          "p95_ms": {side: 1e3 * float(np.quantile(values, 0.95)) for side, values in times.items()},
                          f"{NAME} / bare module": _measure.ratio(times[NAME], times["bare module"])}
-    return {"rows": MIN_ROWS, "fewest_independent_rows": {
+    return {"rows": rows, "fewest_independent_rows": {
                 str(dtype): fewest_rows(module, X[:960], dtype, device) for dtype in (torch.bfloat16, torch.float32)},
             "precision": str(precision(device)), "batch_size": classifier.batch_size, "calls": found,
             "largest_difference": float(np.abs(classifier.predict_proba(X[:1000]) - bare(X[:1000])).max())}

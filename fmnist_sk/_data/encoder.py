@@ -177,6 +177,11 @@ class ImageEncoder:
         with self._enough_memory(pixels):
             return pixels.to(self.device), rows
 
+    def noise(self, n: int) -> Tensor:
+        """n images as the network takes them, of random pixels; always the same."""
+        pixels = torch.rand(n, *self.network_shape, generator=torch.Generator().manual_seed(0)).to(self.device)
+        return self.pixel_range.low + self.pixel_range.span * pixels
+
     def filled_up(self, pixels: Tensor) -> Tensor:
         """The images padded with background on the right and below, up to the shape that the network accepts."""
         with self._enough_memory(pixels):

@@ -116,6 +116,8 @@ def _sample(pixels: Tensor, rows: Tensor | None) -> Tensor:
     """Float images (m, ...) at even distances in the order of `rows`."""
     n = len(pixels) if rows is None else len(rows)
     n_images = max(1, min(n, MOST_IMAGES, SAMPLE // pixels[0].numel()))
-    positions = torch.arange(n_images, device=pixels.device) * n // n_images
-    chosen = pixels[positions if rows is None else rows[positions]]
+    if n_images < n:
+        positions = torch.arange(n_images, device=pixels.device) * n // n_images
+        rows = positions if rows is None else rows[positions]
+    chosen = pixels if rows is None else pixels[rows]
     return chosen if chosen.dtype == torch.float64 else chosen.float()

@@ -27,9 +27,10 @@ from fmnist_sk._estimator.skorch import SkorchNet, own_hooks
 from fmnist_sk._estimator.teacher import Teacher
 from fmnist_sk._network.build import become, ends_in_softmax
 from fmnist_sk._network.criterion import probabilities_of
-from fmnist_sk._network.generators import MIN_ROWS, Generators
+from fmnist_sk._network.generators import Generators
 from fmnist_sk._network.layers import Whitening, in_memory_format
 from fmnist_sk._network.random import new_seed
+from fmnist_sk._network.rows import MIN_ROWS
 from fmnist_sk._network.tracing import Hooks
 from fmnist_sk._runtime.device import choose_device
 from fmnist_sk._runtime.memory import enough_memory

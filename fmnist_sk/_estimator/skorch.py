@@ -19,9 +19,10 @@ from fmnist_sk._estimator.parts import network_builder, prepare_unfitted
 from fmnist_sk._estimator.protocol import NetProtocol
 from fmnist_sk._network.build import StandardizedNetwork
 from fmnist_sk._network.criterion import batch_loss, build_criterion
-from fmnist_sk._network.generators import MIN_ROWS, Generators
+from fmnist_sk._network.generators import Generators
 from fmnist_sk._network.layers import in_memory_format
 from fmnist_sk._network.optimizer import build_optimizer
+from fmnist_sk._network.rows import MIN_ROWS, rows_for
 from fmnist_sk._runtime.memory import enough_memory
 from fmnist_sk._runtime.precision import autocast, compute_dtype
 from fmnist_sk._training.hooks import has_own
@@ -212,17 +213,32 @@ class SkorchNet(NetProtocol):
         """Logits (n, n_classes) float32 of a batch: pixels (n, C, H, W), or the mapping that Batches yields."""
         pixels = x["x"] if isinstance(x, Mapping) else x
         pixels = pixels.to(self.device_).float().contiguous(memory_format=self.module_.memory_format)
-        dtype = compute_dtype(self.precision, self.device_) if self._fit is None else self._fit.steps.dtype
-        with autocast(dtype, self.device_), self._generators.around(self.module_, self._encoder.network_shape):
+        with autocast(self._dtype(), self.device_), self._generators.around(self.module_, self._encoder.network_shape):
             return self.module_(pixels).float()
 
     def evaluation_step(self, batch, training: bool = False) -> Tensor:
         inputs, codes = batch
         pixels = inputs["x"]
-        short = 0 if training else max(0, MIN_ROWS - len(pixels))
-        padded = F.pad(pixels, (0, 0) * (pixels.ndim - 1) + (0, short)) if short else pixels
         with enough_memory(self, len(pixels), least=MIN_ROWS):
+            short = 0 if training else self._rows_for(len(pixels)) - len(pixels)
+            padded = F.pad(pixels, (0, 0) * (pixels.ndim - 1) + (0, short)) if short else pixels
             return super().evaluation_step(({"x": padded}, codes), training)[:len(pixels)]
+
+    def _dtype(self) -> torch.dtype:
+        """That of the network's arithmetic."""
+        return compute_dtype(self.precision, self.device_) if self._fit is None else self._fit.steps.dtype
+
+    def _rows_for(self, n: int) -> int:
+        """In how many rows the network evaluates n images."""
+        if self.device_.type != "cpu":
+            return max(n, MIN_ROWS)
+        return rows_for(n, self.module_, (torch.get_num_threads(), self._dtype()), self._logits_of,
+                        self._encoder.noise)
+
+    @torch.no_grad()
+    def _logits_of(self, pixels: Tensor) -> Tensor:
+        self._set_training(False)
+        return self.infer({"x": pixels})
 
     def _set_training(self, training: bool = True) -> None:
         modules = (getattr(self, f"{name}_", None) for name in self._modules)

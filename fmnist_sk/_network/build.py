@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fmnist_sk._network.generators import MIN_ROWS
 from fmnist_sk._network.layers import Standardize, in_memory_format
 from fmnist_sk._network.limits import at_most, check_outputs
 from fmnist_sk._network.random import DrawFrom
+from fmnist_sk._network.rows import MIN_ROWS
 from fmnist_sk._runtime.graphs import is_own_code
 from fmnist_sk._runtime.parameters import check_arguments
 

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fmnist_sk._network.random import DrawFrom, draws_random_numbers, use_generator
-
-MIN_ROWS = 16        # smaller batches use other kernels; added rows keep predictions independent of that
+from fmnist_sk._network.rows import MIN_ROWS
 
 
 class Generators:

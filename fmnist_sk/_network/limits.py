@@ -15,7 +15,7 @@ from torch.nn.modules.module import (
     register_module_parameter_registration_hook,
 )
 
-from fmnist_sk._network.generators import MIN_ROWS
+from fmnist_sk._network.rows import MIN_ROWS
 
 LARGEST_OUTPUT = 2**27          # values that a layer of a network from a file may output for MIN_ROWS images
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from fmnist_sk._network.generators import MIN_ROWS
 from fmnist_sk._runtime.cpu import use_cpu
 
 # For each layer, in the order of computation: its first input tensor, or None, and its first output tensor.
@@ -59,7 +58,7 @@ def layer_outputs(classifier, X, layers: dict[str, nn.Module]) -> Iterator[Trace
         size = len(batch[0]["x"])
         with Hooks(layers) as seen, use_cpu(classifier.n_threads):
             classifier.evaluation_step(batch)
-        rows = max(size, MIN_ROWS)
+        rows = classifier._rows_for(size)
         for name, (_, output) in seen.items():
             if output.ndim == 0 or len(output) != rows:
                 raise ValueError(f"layers must give one row for each image, but {name!r} gives the shape "

@@ -25,6 +25,7 @@ _is_fork = False                # whether this process was forked, without the t
 # memory at the end of the heap is returned to the system if it is larger than the second. Mapping it anew in every step
 # slows a training, most of all under Dask, whose workers return everything at once.
 _THRESHOLDS = {"MALLOC_MMAP_THRESHOLD_": (-3, 2**25, 2**25), "MALLOC_TRIM_THRESHOLD_": (-1, 2**31 - 1, 2**26)}
+_asked = {name: os.environ.get(name, "") for name in _THRESHOLDS}          # glibc reads them once, too
 _mallopt: Callable[[int, int], int] | None = None                # None with another allocator
 with contextlib.suppress(AttributeError, OSError, TypeError):
     _mallopt, _malloc_trim = ctypes.CDLL(None).mallopt, ctypes.CDLL(None).malloc_trim
@@ -153,8 +154,7 @@ def _set_thresholds(computing: bool) -> None:
     if _mallopt is None:
         return
     for name, (option, within, otherwise) in _THRESHOLDS.items():
-        asked = os.environ.get(name, "")
-        usual = min(int(asked), 2**31 - 1) if asked.isdecimal() else otherwise
+        usual = min(int(_asked[name]), 2**31 - 1) if _asked[name].isdecimal() else otherwise
         _mallopt(option, within if computing else usual)
     if not computing and time.monotonic() - _since > 0.3:      # returning it takes milliseconds
         _malloc_trim(0)

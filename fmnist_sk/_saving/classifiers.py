@@ -18,7 +18,7 @@ from fmnist_sk._estimator.constraints import check_each
 from fmnist_sk._estimator.fitting import MAX_PADDED_SIDE
 from fmnist_sk._estimator.parts import network_builder
 from fmnist_sk._network.criterion import build_criterion, probabilities_of
-from fmnist_sk._network.generators import MIN_ROWS
+from fmnist_sk._network.rows import MIN_ROWS
 from fmnist_sk._runtime.device import choose_device
 from fmnist_sk._runtime.warn import warn
 from fmnist_sk._saving.foreign import full_name
@@ -78,9 +78,7 @@ def describe(classifier: ImageClassifier, encoder: EstimatorEncoder) -> dict:
 def _check_as_fitted(classifier: ImageClassifier) -> None:
     """Raise ValueError if the parameters to be saved do not produce the network and loss that were fitted."""
     encoder, module = classifier._encoder, copy.deepcopy(classifier.module_).cpu().eval()
-    low, span = encoder.pixel_range.low.cpu(), encoder.pixel_range.span.cpu()
-    generator = torch.Generator().manual_seed(0)
-    x = low + span * torch.rand(MIN_ROWS, *encoder.network_shape, generator=generator)
+    x = encoder.noise(MIN_ROWS).cpu()
     try:
         saved = network_builder(classifier, encoder).restore(module.state_dict(), classifier._generators.seed).eval()
         criterion = build_criterion(classifier.criterion, classifier.get_params_for("criterion"),
