@@ -38,4 +38,7 @@ def tta_thresholds():
             text = way if "views" in way else f"below a probability of {way}"
             lines.append(f"| {text} | {100 * mean['accuracy']:.2f} | {100 * mean['share']:.1f} | "
                          f"{mean['seconds']:.2f} |")
+        lines += ["", "The lowest threshold that is no worse than all views: " + (
+            "none." if found["chosen"] is None else f"{found['chosen']:g}, so views do not pay here."
+            if not found["chosen"] else f"{found['chosen']:g}.")]
     return lines

@@ -6,9 +6,9 @@
 
 Each recipe is trained on all training images but 6,000, and predicts these in several ways: without views, with all of
 them, and with views only of images whose largest probability is below a threshold. The chosen threshold is the lowest
-whose mean accuracy over the seeds is no worse than that with all views for every image. The test images are not read.
-Times are for all held-out images, with the ways in turn. Writes results/choose_tta.json after each fit; the same
-command continues, unless the recipe has other settings by then.
+whose mean accuracy over the seeds is no worse than that with all views for every image; 0 means that no views are
+needed. The test images are not read. Times are for all held-out images, with the ways in turn. Writes
+results/choose_tta.json after each fit; the same command continues, unless the recipe has other settings by then.
 """
 import argparse
 import statistics
@@ -51,8 +51,9 @@ def compared(runs):
     """The runs, their means, and the threshold that they choose."""
     means = {way: {key: statistics.mean(run["ways"][way][key] for run in runs) for key in found}
              for way, found in runs[0]["ways"].items()}
-    enough = [threshold for threshold in THRESHOLDS
-              if means[str(threshold)]["accuracy"] >= means["all views"]["accuracy"]]
+    ways = {0.0: "no views", **{threshold: str(threshold) for threshold in THRESHOLDS}}
+    enough = [threshold for threshold, way in ways.items()
+              if means[way]["accuracy"] >= means["all views"]["accuracy"]]
     return {"runs": runs, "means": means, "chosen": min(enough, default=None)}
 
 
