@@ -120,8 +120,8 @@ class ImageClassifier(SkorchNet):
         same `classes_` and takes images of the same shape and scale: one of this package, a DeepEnsembleClassifier or
         any other with predict_proba. Networks of this package predict without their test-time augmentation. If it is
         not fitted, each fit and partial_fit begins with training a clone of it on the same training images, without
-        weights; what has no `random_state` of its own gets one from the fit's. Clones share the classifier; saved files
-        leave it out.
+        weights; what has no `random_state` of its own gets one from the fit's, if that has one or a checkpoint. Clones
+        share the classifier; saved files leave it out.
     teacher_weight : float
         Share of the target that is the teacher's, from 0 to 1; the rest is the label's. Without `teacher` it has no
         effect.

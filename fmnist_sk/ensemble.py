@@ -50,7 +50,7 @@ class DeepEnsembleClassifier(MeanOfMembers, MetaEstimatorMixin, ClassifierMixin,
         turn, whatever `together` says. With ``verbose=1``, each epoch prints a line for each member, in their order.
         The old value "auto" is treated as False.
     random_state : int, RandomState or None
-        Source of the members' seeds.
+        Source of the members' seeds. None: members have none, so that each fit draws its own.
 
     Attributes
     ----------
