@@ -219,7 +219,7 @@ _CHANGES: dict[str, dict] = {
     "cnn_2": {**_ADAMW, "max_epochs": 14},
     "cnn_3": {"max_epochs": 14},
     "cnn_4": {"max_epochs": 30},
-    "cnn_5": {"max_epochs": 12},
+    "cnn_5": {**_ADAMW, "max_epochs": 12},
     "four_layer_cnn": {"max_epochs": 30},
     "resnet_no_max_pool": {"max_epochs": 10},
     "simple_model_1": {"max_epochs": 60},
