@@ -21,13 +21,14 @@ def results(monkeypatch, tmp_path):
 
 def test_processes_at_once_are_compared_with_one(results, monkeypatch, capsys):
     import busy
-    kept = {"operation, 1 at once", "operation, 2 at once"}
+    passive = f"{busy.PASSIVE}, 1 at once"
+    kept = {"operation, 1 at once", "operation, 2 at once", "fit, random_state=0, 1 at once", passive}
     monkeypatch.setattr(busy, "SIDES", {name: side for name, side in busy.SIDES.items() if name in kept})
     monkeypatch.setattr(sys, "argv", ["busy.py", "--rounds", "1", "--images", "64"])
     busy.main()
     found = json.loads((results / "busy.json").read_text())
     assert {name: len(seconds) for name, seconds in found["seconds"].items()} == dict.fromkeys(kept, 1)
-    assert found["ratios"].keys() == {"operation, 2 at once"}
+    assert found["ratios"].keys() == {"operation, 2 at once", passive}
     assert found["epochs"] == 4
     assert "operation, 2 at once: " in capsys.readouterr().out
 

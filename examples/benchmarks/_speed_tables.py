@@ -1,7 +1,9 @@
 """Tables of fits on busy machines and of test-time views, for report.py."""
 from _tables import interval, is_there, load, results, spread, where, where_of
 
+PASSIVE = "fit, random_state=0, OMP_WAIT_POLICY=passive"
 WORK = {"fit": "fit of the default network", "fit, random_state=0": "the same with `random_state=0`",
+        PASSIVE: "the same with `random_state=0` and `OMP_WAIT_POLICY=passive` in the environment",
         "fit, n_threads=1": "the same with `n_threads=1`", "hand-written loop": "hand-written loop",
         "operation": "a single addition that threads share"}
 
@@ -11,17 +13,20 @@ def busy():
         return []
     result = load("busy")
     rounds = len(next(iter(result["seconds"].values())))
-    epochs = f"Fits have {result['epochs']} epochs" if "epochs" in result else \
-        "Fits with `random_state=0` and the hand-written loop have one epoch, the others four"
+    alone = result["ratios"].get(f"{PASSIVE}, 1 at once")
+    passive = "Threads that share an operation wait for one another at its end, by default without leaving their " \
+              "processors to other programs at once. With `OMP_WAIT_POLICY=passive` in the environment they do, and " \
+              f"a fit alone takes {alone['median']:.2f} times as long. " if alone else ""
     lines = ["", "**Fits on a busy machine and in a container**: slow-down when a second process does the same work, "
              "and in a container with half of the processors. Each process has as many threads as there are "
              "processors. A fit without `random_state` continues with fewer threads when others use the processors. "
              "One with `random_state` keeps its threads, because results depend on their number, and only says so. "
-             f"{epochs}. Medians, with {spread(rounds)} in brackets ({where(result)}).", "",
+             f"{passive}Medians, with {spread(rounds)} in brackets ({where(result)}).", "",
              "| | two at once | half of the processors |", "|---|---|---|"]
     for work, text in WORK.items():
         cells = [result["ratios"].get(f"{work}, {side}") for side in ("2 at once", "half of the processors")]
-        lines.append(f"| {text} | {' | '.join(interval(cell) if cell else '' for cell in cells)} |")
+        if any(cells):
+            lines.append(f"| {text} | {' | '.join(interval(cell) if cell else '' for cell in cells)} |")
     return lines
 
 

@@ -5,7 +5,8 @@
 
 Several processes train at the same time, each with as many threads as there are processors. They train the package's
 default network, or the network "cnn" of peers.py in a hand-written loop. "operation" is what both consist of: an
-addition that threads share, at whose end each waits for the others. A container has half of the processors, by a quota
+addition that threads share, at whose end each waits for the others: by default it keeps its processor for a while, with
+OMP_WAIT_POLICY=passive it leaves it to other programs at once. A container has half of the processors, by a quota
 of its control group; this part needs root on Linux, and is skipped elsewhere.
 
 Writes results/busy.json: seconds of each round, and ratios. Run nothing else meanwhile.
@@ -18,6 +19,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import _measure
 import numpy as np
@@ -28,6 +30,7 @@ from _task import Task
 from fmnist_sk import ResNetClassifier, load_fashion_mnist
 
 EPOCHS = 4      # of each fit
+PASSIVE = "fit, random_state=0, OMP_WAIT_POLICY=passive"
 QUOTA = {       # file system of the control groups: the file of the quota, in microseconds of each tenth of a second
     Path("/sys/fs/cgroup/cpu"): ("cpu.cfs_quota_us", "{}"), Path("/sys/fs/cgroup"): ("cpu.max", "{} 100000")}
 
@@ -59,10 +62,23 @@ def hand_written(n_images):
 
 
 WORK = {"operation": operation, "fit": fit(), "fit, random_state=0": fit(random_state=0),
-        "fit, n_threads=1": fit(n_threads=1), "hand-written loop": hand_written}
-# side -> (what processes do, how many there are, in a container); the ratio is to the same work with one process
-SIDES = {**{f"{work}, {n} at once": (work, n, False) for work in WORK for n in (1, 2)},
-         **{f"{work}, half of the processors": (work, 1, True) for work in ("fit", "hand-written loop")}}
+        PASSIVE: fit(random_state=0), "fit, n_threads=1": fit(n_threads=1), "hand-written loop": hand_written}
+
+
+class Side(NamedTuple):
+    """What processes do, how many there are, whether they are in a container, and the side that it is compared with."""
+
+    work: str
+    n: int
+    is_inside: bool = False
+    than: str | None = None
+
+
+SIDES = {**{f"{work}, 1 at once": Side(work, 1) for work in WORK},
+         **{f"{work}, 2 at once": Side(work, 2, than=f"{work}, 1 at once") for work in WORK},
+         **{f"{work}, half of the processors": Side(work, 1, True, f"{work}, 1 at once")
+            for work in ("fit", "hand-written loop")}}
+SIDES[f"{PASSIVE}, 1 at once"] = Side(PASSIVE, 1, than="fit, random_state=0, 1 at once")
 
 
 class Process:
@@ -74,7 +90,9 @@ class Process:
             command = ["unshare", "-m", "sh", "-c",
                        'echo $$ > "$0/cgroup.procs" && mount --bind "$0" "$1" && shift && exec "$@"',
                        str(group), str(group.parent), *command]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        variables = os.environ | ({"OMP_WAIT_POLICY": "passive"} if work == PASSIVE else {})
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                        env=variables)
         self.expect("ready")
 
     def expect(self, word):
@@ -143,11 +161,11 @@ def main():
     with half_of_the_processors() as group:
         if group is None:
             print("no quota can be set here: containers are skipped", flush=True)
-        sides = {name: side for name, side in SIDES.items() if group or not side[2]}
-        times = _measure.alternate({name: lambda work=work, n=n, inside=inside: run(
-            work, n, args.images, group if inside else None) for name, (work, n, inside) in sides.items()}, args.rounds)
-    ratios = {name: _measure.ratio(times[name], times[f"{work}, 1 at once"])
-              for name, (work, n, inside) in sides.items() if n > 1 or inside}
+        sides = {name: side for name, side in SIDES.items() if group or not side.is_inside}
+        times = _measure.alternate({name: lambda side=side: run(
+            side.work, side.n, args.images, group if side.is_inside else None) for name, side in sides.items()},
+            args.rounds)
+    ratios = {name: _measure.ratio(times[name], times[side.than]) for name, side in sides.items() if side.than}
     for name, ratio in ratios.items():
         print(f"{name}: {ratio['median']:.1f} times as long")
     settings = {"images": args.images, "epochs": EPOCHS}
