@@ -91,9 +91,11 @@ def inference(settings, rows, machine):
               for row in rows.values()]
     fewest = ", ".join(f"{max(row['fewest_independent_rows'][dtype] for row in rows.values())} in "
                        f"{dtype.removeprefix('torch.')}" for dtype in first["fewest_independent_rows"])
-    rows_of_one = " and ".join(str(n) for n in dict.fromkeys(row["rows"] for row in rows.values()))
-    lines += ["", f"A single image is padded to {rows_of_one} rows, for which the network alone takes "
-              f"{' and '.join(f'{value:.2f}' for value in padded)} times as long as for one. With fewer rows "
+    most = max(row["rows"] for row in rows.values())
+    added = (f"a single image is padded to at most {most} rows here, for which the network alone takes "
+             f"{' and '.join(f'{value:.2f}' for value in padded)} times as long as for one" if most > 1 else
+             "a single image needs no others here")
+    lines += ["", f"A batch of few images is padded until its bits do not depend on that: {added}. With fewer rows "
               "PyTorch may use kernels that add in another order, so that the last bits of a prediction depend on the "
               f"number of images. The fewest rows without that are, on this processor, {fewest}. In bfloat16, "
               "processors with AMX instructions use other kernels for other numbers of images even with 16 rows, and "
