@@ -119,8 +119,6 @@ def changes(args, params, system):
         if given.setdefault(name, value) != value:
             raise ValueError(f"{name} is given twice, as {given[name]!r:.99} and with --set as {value!r:.99}: "
                              "give one of them")
-    if isinstance(given.get("augment"), bool):
-        given["augment"] = Preset(AUGMENT.get(system and system.source, "fashion")) if given["augment"] else None
     if given.get("criterion") == "sigmoid" != params.get("criterion") and (
             args.loss_type or (system and system.source == "report 1")):
         given = {"criterion__over_classes": "mean"} | given             # as the report has it
@@ -146,6 +144,8 @@ def configure(args):
     params = base(args, config, system, kind)
     given = changes(args, params, system)
     params = copy.deepcopy(without_old_parts(params, given)) | given        # the systems' own stay as they are
+    if isinstance(params.get("augment"), bool):
+        params["augment"] = Preset(AUGMENT.get(system and system.source, "fashion")) if params["augment"] else None
     seed = config["seed"] if args.seed is None else args.seed
     classifier = kind().set_params(**{"verbose": 1, **params, "random_state": seed})
     check(classifier, args.allow_large)                                     # before the data are read

@@ -74,8 +74,9 @@ def model(name):
     return name.lower() if name in (f"CNN_{i}" for i in range(1, 6)) else name
 
 
-def parse(argv):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+def parse(argv, description):
+    """The parser, which `--help` lets say what the script does, and the options that were given."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter,
                                      usage="%(prog)s [--model NAME] [options], see --help", allow_abbrev=False)
     absent = argparse.SUPPRESS
 

@@ -150,7 +150,7 @@ def make_folder(output, config, overwrite):
 
 
 def main(argv=None):
-    parser, args = parse(argv)
+    parser, args = parse(argv, __doc__)
     try:
         classifier, config = configure(args)
         output = args.output or Path("output/train") / config["model"]

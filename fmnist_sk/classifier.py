@@ -176,11 +176,11 @@ class ImageClassifier(SkorchNet):
     n_threads : int or None
         CPU threads that PyTorch uses in fits, predictions, features and maps, from 1 to 1,024, but never more than the
         processors that this process may use (by its affinity, its container's quota and joblib's LOKY_MAX_CPU_COUNT);
-        None: PyTorch's own setting. Candidates of a
-        search that run in threads of one process (``joblib.parallel_config("threading")``) should share the cores:
-        cores // n_jobs. joblib's processes do so by themselves. A forked process uses one thread. A fit warns if other
-        programs keep its threads waiting, which can make it take more than ten times as long; if neither `n_threads`
-        nor `random_state` is set, it continues with fewer threads.
+        None: PyTorch's own setting. Candidates of a search that run in threads of one process
+        (``joblib.parallel_config("threading")``) should share the cores: cores // n_jobs. joblib's processes do so by
+        themselves. A forked process uses one thread. A fit warns if other programs keep its threads waiting, which can
+        make it take more than ten times as long; if neither `n_threads` nor `random_state` is set, it continues with
+        fewer threads.
     precision : {"auto", "bf16", "fp32"}
         Arithmetic of the network. "auto" is bfloat16 if the hardware supports it (AVX512-BF16, AMX, CUDA from Ampere),
         which is faster. Weights, loss and probabilities are always float32.

@@ -184,7 +184,7 @@ def test_a_config_never_stands_beside_results_of_another_run(train, pictures, tm
 
 def test_a_source_that_is_given_replaces_that_of_a_config(train, tmp_path):
     for name, *options in (("folder", *OWN), ("csv", "--config", str(tmp_path / "folder.json"))):
-        _, args = train.parse([*options, f"--{name}", "mine", "--size", "16"])
+        _, args = train.parse([*options, f"--{name}", "mine", "--size", "16"], "")
         _, config = train.configure(args)
         (tmp_path / f"{name}.json").write_text(json.dumps(config))
         assert config["data"] == {**FASHION, "n_train": None, name: "mine", "size": 16}

@@ -43,7 +43,15 @@ def issue(train, tmp_path_factory):
 
 
 def settings(train, *options):
-    return train.configure(train.parse(list(options))[1])
+    return train.configure(train.parse(list(options), "")[1])
+
+
+def test_help_says_what_the_script_does(train, capsys):
+    with pytest.raises(SystemExit):
+        train.main(["--help"])
+    out = capsys.readouterr().out
+    assert "Train any network with any settings, and write down everything about the run." in out
+    assert "--batch_size 128 --lr 4e-3" in out
 
 
 # ---------------------------------------------------------------------- values and their texts
@@ -81,7 +89,7 @@ def test_objects(values):
 ])
 def test_anything_else_is_refused_and_never_run(train, text, capsys):
     with pytest.raises(SystemExit) as stop:
-        train.parse(["--augment", text])
+        train.parse(["--augment", text], "")
     assert stop.value.code == 2
     captured = capsys.readouterr()
     assert captured.out == ""
