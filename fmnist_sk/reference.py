@@ -46,7 +46,7 @@ from __future__ import annotations
 import copy
 from typing import Any, NamedTuple
 
-from fmnist_sk.augmentation import AugmentedCopies, Preset, RandomCrop, RandomHorizontalFlip
+from fmnist_sk.augmentation import AugmentedCopies, CutMix, Preset, RandomCrop, RandomHorizontalFlip
 from fmnist_sk.classifier import ImageClassifier
 from fmnist_sk.datasets import CLASS_NAMES
 from fmnist_sk.networks import (
@@ -223,7 +223,8 @@ _CHANGES: dict[str, dict] = {
     "four_layer_cnn": {"max_epochs": 30},
     "resnet_no_max_pool": {"max_epochs": 10},
     "simple_model_1": {"max_epochs": 60},
-    "simple_model_2": {"lr": 0.04, **_TAUGHT, "max_epochs": 90},
+    "simple_model_2": {"lr": 0.04, "augment": [RandomCrop(padding=1), RandomHorizontalFlip(), CutMix(p=0.5)], **_TAUGHT,
+                       "max_epochs": 120},
     "inception": {"max_epochs": 25},
     "resnet": {},
     "inception_resnet": {},

@@ -1,7 +1,7 @@
 """Which recipe suits each of the reports' architectures: candidates compared on held-out training images.
 
     python examples/benchmarks/choose_reference_recipes.py                  # all, for hours; resumes where it stopped
-    python examples/benchmarks/choose_reference_recipes.py --only simple_model_2 --images 54000 --epochs 40
+    python examples/benchmarks/choose_reference_recipes.py --only simple_model_2 --images 54000 --epochs 120
 
 Each architecture is trained with each candidate on the first 20,000 training images (--images) for 9 epochs (--epochs).
 Its accuracy is that on the last 6,000 training images after the last epoch, with predictions averaged over ten views.
