@@ -36,12 +36,13 @@ def params_of(classifier):
 
 def reported(config):
     """What the model's report says, a line for each of its figures, and which of them are of these settings."""
-    system = SYSTEMS.get(config["model"])
-    if system is None:
+    system, data = SYSTEMS.get(config["model"]), config["data"]
+    if system is None or any(data[name] is not None for name in SOURCES):       # whose figures are of other images
         return []
+    all_images = DATA == data | {"data_home": None}
     params = config["params"] | {"device": None}
     return [f"  {system.source}, {name}: {value} %" + ", these settings" * (
-                params == params_of(fmnist_sk.reference_system(config["model"], name)) | {"device": None})
+                all_images and params == params_of(fmnist_sk.reference_system(config["model"], name)) | {"device": None})
             for name, value in system.reported.items()]
 
 
@@ -111,17 +112,14 @@ def base(args, config, system, kind):
     return params
 
 
-def changes(args, params, system):
+def changes(args):
     """The parameters that single options set."""
     given = {name: value for name, value in vars(args).items() if name in {*OPTIONS, "augment", "criterion"}}
-    given |= {"criterion": LOSS_TYPES[args.loss_type]} if args.loss_type else {}
+    given |= LOSS_TYPES.get(args.loss_type, {})
     for name, value in args.settings:
         if given.setdefault(name, value) != value:
             raise ValueError(f"{name} is given twice, as {given[name]!r:.99} and with --set as {value!r:.99}: "
                              "give one of them")
-    if given.get("criterion") == "sigmoid" != params.get("criterion") and (
-            args.loss_type or (system and system.source == "report 1")):
-        given = {"criterion__over_classes": "mean"} | given             # as the report has it
     return given
 
 
@@ -142,7 +140,7 @@ def configure(args):
     system = SYSTEMS.get(config["model"])
     kind = system.classifier if system else CLASSES[config["model"]]
     params = base(args, config, system, kind)
-    given = changes(args, params, system)
+    given = changes(args)
     params = copy.deepcopy(without_old_parts(params, given)) | given        # the systems' own stay as they are
     if isinstance(params.get("augment"), bool):
         params["augment"] = Preset(AUGMENT.get(system and system.source, "fashion")) if params["augment"] else None

@@ -13,7 +13,8 @@ from fmnist_sk.recipes import RECIPES
 SYSTEMS = fmnist_sk.reference_systems()
 MODELS = [*fmnist_sk.networks.__all__, *SYSTEMS]
 LARGEST = 100_000_000       # parameters: those and what training needs for each fill 2 GB
-LOSS_TYPES = {"softmax": "cross_entropy", "sigmoid": "sigmoid"}         # of report 1
+LOSS_TYPES = {"softmax": {"criterion": "cross_entropy"},                # of report 1
+              "sigmoid": {"criterion": "sigmoid", "criterion__over_classes": "mean"}}
 ALIASES = {         # our options: report 1's own, and the parameter's name in Python
     "--batch-size": ["--batch_size"], "--weight-decay": ["--rs"], "--epochs": ["--num_epochs", "--max-epochs"]}
 OPTIONS = {         # parameter: option, meaning
@@ -98,7 +99,7 @@ def parse(argv, description):
         help="report 1's name: True is --augment without a value, False --augment none")
     loss = parser.add_mutually_exclusive_group()
     add("--loss", loss, dest="criterion", choices=LOSSES, default=absent, help="the loss; sigmoid is the sum over the "
-        "classes of binary cross-entropies, for models of report 1 their mean")
+        "classes of binary cross-entropies, unless the setting has their mean")
     add("--loss_type", loss, choices=LOSS_TYPES, help="report 1's two losses: softmax is cross_entropy, sigmoid the "
         "mean over the classes")
     add("--set", dest="settings", action="append", type=setting, default=[], metavar="NAME=VALUE", help="any other "

@@ -108,13 +108,16 @@ def evaluation(classifier, test):
     """Print how the classifier does on the test images, and return the content of results.json."""
     y, y_pred = test.target, classifier.predict(test.images)
     history, best_epoch = classifier.history_, getattr(classifier, "best_epoch_", None)
-    kept = history[(best_epoch or len(history)) - 1]
+    of_best = best_epoch is not None and classifier.keep_best
+    kept = history[best_epoch - 1 if of_best else -1]
     by_class = {name: np.mean(y_pred[y == label] == label)
                 for label, name in zip(test.labels, test.names, strict=True)}
     print("\nrecall is the accuracy of a class\n" + classification_report(
         y, y_pred, labels=test.labels, target_names=test.names, digits=3, zero_division=0))
-    if best_epoch and classifier.keep_best:
+    if of_best:
         print(f"weights: those of epoch {best_epoch}, the best on the validation images")
+    if "valid_acc" in kept:
+        print(f"validation accuracy: {kept['valid_acc']:.4f}")
     print(f"test accuracy: {np.mean(y_pred == y):.4f}")
     return {"test_accuracy": np.mean(y_pred == y), "test_accuracy_of_each_class": by_class,
             "validation_accuracy": kept.get("valid_acc"), "training_accuracy": kept["train_acc"],

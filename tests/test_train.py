@@ -30,7 +30,7 @@ from fmnist_sk.recipes import RECIPES
 SCRIPT = EXAMPLES / "train.py"
 SYSTEMS = fmnist_sk.reference_systems()
 ISSUE = ["--model", "cnn_1", "--batch-size", "128", "--lr", "0.004", "--weight-decay", "0.001", "--augment",
-         "--loss", "sigmoid"]
+         "--loss_type", "sigmoid"]
 SMALL = ["--model", "simple_cnn", "--n-train", "300", "--set", "architecture=8C3-MP2-16C3-MP2"]
 
 
@@ -142,10 +142,7 @@ def test_every_model_setting_and_recipe_can_be_written_to_a_config(values):
         "augment": None, "criterion": "sigmoid", "criterion__over_classes": "mean"}),
     (["--model", "cnn_4", "--setting", "sigmoid", "--loss_type", "softmax"], {"criterion": "cross_entropy"}),
     (["--model", "cnn_4", "--setting", "sigmoid", "--loss", "focal"], {"criterion": "focal"}),
-    (["--model", "CNN_4", "--loss", "sigmoid"], {"criterion": "sigmoid", "criterion__over_classes": "mean"}),
     (["--loss_type", "sigmoid"], {"criterion": "sigmoid", "criterion__over_classes": "mean"}),
-    (["--model", "cnn_4", "--loss_type", "sigmoid", "--set", "criterion__over_classes=sum"], {
-        "criterion": "sigmoid", "criterion__over_classes": "sum"}),
     (["--model", "cnn_4", "--setting", "sigmoid", "--set", "criterion__over_classes=sum"], {
         "criterion": "sigmoid", "criterion__over_classes": "sum"}),
     (["--model", "four_layer_cnn", "--augment"], {"augment__name": "report_2"}),
@@ -177,9 +174,14 @@ def test_options_set_parameters(train, options, expected, tmp_path):
     assert {name: again.get_params()[name] for name in expected} == expected
 
 
-def test_a_loss_that_is_the_settings_own_stays_as_it_is(train):
-    classifier, _ = settings(train, "--model", "cnn_4", "--setting", "sigmoid, summed", "--loss", "sigmoid")
-    assert classifier.initialize().criterion_.over_classes == "sum"
+@pytest.mark.parametrize(("options", "expected"), [
+    (["--loss", "sigmoid"], "sum"), (["--loss_type", "sigmoid"], "mean"),
+    (["--setting", "sigmoid, summed", "--loss", "sigmoid"], "sum"), (["--setting", "sigmoid", "--loss", "sigmoid"], "mean"),
+    (["--setting", "sigmoid, summed", "--loss_type", "sigmoid"], "mean"),
+])
+def test_loss_is_the_settings_own_and_loss_type_the_reports(train, options, expected):
+    classifier, _ = settings(train, "--model", "cnn_4", *options)
+    assert classifier.initialize().criterion_.over_classes == expected
 
 
 def test_options_change_one_classifier_only(train):
@@ -229,6 +231,18 @@ def test_figures_of_the_same_settings_are_marked(train, options, expected):
     assert train.reported(settings(train)[1]) == []
 
 
+@pytest.mark.parametrize("options", [["--n-train", "300"], ["--size", "32"], ["--color", "rgb"]])
+def test_figures_are_not_those_of_fewer_or_other_images(train, options):
+    _, config = settings(train, "--model", "cnn_4", *options)
+    lines = train.reported(config)
+    assert [line.endswith(" %") for line in lines] == [True] * 4
+
+
+def test_pictures_of_ones_own_are_not_compared_with_a_report(train):
+    assert train.reported(settings(train, "--model", "cnn_4", "--folder", "pictures")[1]) == []
+    assert train.reported(settings(train, "--model", "cnn_4", "--csv", "images.csv")[1]) == []
+
+
 def test_a_config_of_other_versions_is_used_with_a_word(train, tmp_path, capsys):
     _, config = settings(train)
     path = tmp_path / "config.json"
@@ -271,6 +285,8 @@ def test_a_config_of_other_versions_is_used_with_a_word(train, tmp_path, capsys)
      "max_epochs is given twice, as 3 and with --set as 5: give one of them"),
     (["--set", "width=8", "--set", "width=16"], "width is given twice, as 8 and with --set as 16"),
     (["--loss_type", "sigmoid", "--set", "criterion=mse"], "criterion is given twice, as 'sigmoid' and with --set as"),
+    (["--loss_type", "sigmoid", "--set", "criterion__over_classes=sum"],
+     "criterion__over_classes is given twice, as 'mean' and with --set as 'sum'"),
     (["--num", "5"], "unrecognized arguments: --num 5"),        # --num_epochs, and not --n-train
     (["--ema", "0.9", "--swa", "0.5"], "ema and swa exclude each other"),
 ])
@@ -366,7 +382,7 @@ def test_test_images_are_scored(train, issue):
 
 
 @real_data
-def test_results_are_those_of_the_best_epoch(train, issue):
+def test_results_are_those_of_the_epoch_whose_weights_are_kept(train, issue, capsys):
     model = fmnist_sk.load(issue / "model.safetensors")
     test = train.load("test", None, 0, **FASHION)
     for number, row in enumerate(model.history_, 1):
@@ -375,6 +391,11 @@ def test_results_are_those_of_the_best_epoch(train, issue):
         model.best_epoch_ = best
         results = train.evaluation(model, test)
         assert (results["training_accuracy"], results["validation_accuracy"]) == (best / 10, best / 5)
+        assert f"validation accuracy: {best / 5:.4f}" in capsys.readouterr().out
+    model.set_params(keep_best=False).best_epoch_ = 1
+    results = train.evaluation(model, test)
+    assert (results["training_accuracy"], results["validation_accuracy"]) == (0.2, 0.4)
+    assert "weights: those of epoch" not in capsys.readouterr().out
     del model.best_epoch_
     assert train.evaluation(model, test)["training_accuracy"] == 0.2
 
