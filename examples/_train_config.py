@@ -39,10 +39,13 @@ def reported(config):
     system, data = SYSTEMS.get(config["model"]), config["data"]
     if system is None or any(data[name] is not None for name in SOURCES):       # whose figures are of other images
         return []
-    all_images = DATA == data | {"data_home": None}
-    params = config["params"] | {"device": None}
-    return [f"  {system.source}, {name}: {value} %" + ", these settings" * (
-                all_images and params == params_of(fmnist_sk.reference_system(config["model"], name)) | {"device": None})
+    all_images = data | {"data_home": None} == DATA
+
+    def is_this(setting):
+        params = params_of(fmnist_sk.reference_system(config["model"], setting))
+        return all_images and params | {"device": None} == config["params"] | {"device": None}
+
+    return [f"  {system.source}, {name}: {value} %{', these settings' if is_this(name) else ''}"
             for name, value in system.reported.items()]
 
 
@@ -96,8 +99,9 @@ def base(args, config, system, kind):
     """The parameters before the options that change single ones."""
     if args.setting is not None and (system is None or args.setting not in system.settings):
         raise ValueError(f"--setting must be one of {list(system.settings)} for {config['model']}, got "
-                         f"{args.setting!r}" if system else f"--setting is for the reference systems "
-                         f"({', '.join(SYSTEMS)}), got --setting {args.setting!r} for {config['model']}")
+                         f"{args.setting!r}" if system and system.settings else f"--setting is for the reference "
+                         f"systems with settings ({', '.join(name for name, one in SYSTEMS.items() if one.settings)}), "
+                         f"got --setting {args.setting!r} for {config['model']}")
     if args.config and args.setting is None:
         params = config["params"]
     else:                                       # a setting is the whole training, as is a config

@@ -88,7 +88,8 @@ def parse(argv, description):
     add("--config", type=Path, metavar="PATH", help="take all settings from the config.json of a run; other options "
         "override them, --setting all but the data and the seed")
     add("--setting", metavar="TEXT", help="named setting of a reference system, such as \"sigmoid, augmented\": how "
-        "its report trained it for one of its figures, or another setting that the report tried")
+        "its report trained it for one of its figures, another setting that the report tried, another reading of the "
+        "report, or \"our recipe\"")
     add("--recipe", choices=RECIPES, help="named settings of a whole training, which override the model's own")
     for parameter, (option, meaning) in OPTIONS.items():
         add(option, action=Store, dest=parameter, type=evaluate, default=absent, metavar="VALUE", help=meaning)

@@ -107,14 +107,14 @@ _BATCH_NORM = {"batch_norm": "all"}
 _OF_CONVOLUTIONS = {"batch norm of the convolutions": (None, {"batch_norm": True})}
 
 
-def _of_report_1(architecture: str, figures: tuple[float, ...], tuned: dict | None = None, **params: Any
+def _of_report_1(architecture: str, figures: tuple[float, ...], more: dict | None = None, **params: Any
                  ) -> ReferenceSystem:
     settings: dict[str, dict] = {"softmax": {}, "softmax, augmented": _AUGMENTED, "sigmoid": _SIGMOID,
                                  "sigmoid, augmented": {**_SIGMOID, **_AUGMENTED}}
     pairs = {name: (figure, changes) for (name, changes), figure in zip(settings.items(), figures, strict=True)}
     readings = {"sigmoid, summed": (None, {"criterion": "sigmoid"}),
                 "cross-entropy of sigmoids": (None, {"criterion": "softmax_of_sigmoid"})}
-    return _system(ConvNetClassifier, "report 1", {**pairs, **readings, **(tuned or {})},
+    return _system(ConvNetClassifier, "report 1", {**pairs, **readings, **(more or {})},
                    {**_REPORT_1, "architecture": architecture, **params})
 
 
@@ -287,8 +287,8 @@ def reference_system(name: str, setting: str | None = None, **params: Any) -> Im
         raise ValueError(f"name must be one of {sorted(_SYSTEMS)}, got name={name!r}.")
     system = copy.deepcopy(_SYSTEMS[name])
     if setting is not None and (not isinstance(setting, str) or setting not in system.settings):
-        raise ValueError(f"setting must be None or one of {list(system.settings)} for {name!r}, got "
-                         f"setting={setting!r}.")
+        known = f"None or one of {list(system.settings)}" if system.settings else "None, the only training planned,"
+        raise ValueError(f"setting must be {known} for {name!r}, got setting={setting!r}.")
     changes = {} if setting is None else system.settings[setting]
     return system.classifier().set_params(**without_old_parts({**system.params, **changes}, params), **params)
 

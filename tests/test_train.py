@@ -176,7 +176,8 @@ def test_options_set_parameters(train, options, expected, tmp_path):
 
 @pytest.mark.parametrize(("options", "expected"), [
     (["--loss", "sigmoid"], "sum"), (["--loss_type", "sigmoid"], "mean"),
-    (["--setting", "sigmoid, summed", "--loss", "sigmoid"], "sum"), (["--setting", "sigmoid", "--loss", "sigmoid"], "mean"),
+    (["--setting", "sigmoid, summed", "--loss", "sigmoid"], "sum"),
+    (["--setting", "sigmoid", "--loss", "sigmoid"], "mean"),
     (["--setting", "sigmoid, summed", "--loss_type", "sigmoid"], "mean"),
 ])
 def test_loss_is_the_settings_own_and_loss_type_the_reports(train, options, expected):

@@ -59,7 +59,7 @@ def of_patch_mlp(row, rows):
     return text
 
 
-def of_second_cnn(row, rows):
+def of_second_cnn_48_96(row, rows):
     """What is known of the larger network of report 0."""
     run = longest_runs(row)[0]
     rates, best = run["lr_of_epochs"], run["best_epoch"]
@@ -83,4 +83,4 @@ def wrong(run):
 
 OTHER_NORM = "batch norm of the convolutions"                                                   # of report 0
 READINGS = "constant learning rate", "pixels standardised", "all training images, float32"       # of report 4
-REASONS = {"patch_mlp": of_patch_mlp, "second_cnn_48_96": of_second_cnn}
+REASONS = {"patch_mlp": of_patch_mlp, "second_cnn_48_96": of_second_cnn_48_96}

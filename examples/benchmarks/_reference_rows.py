@@ -14,6 +14,14 @@ STUCK = 0.1         # so much less than with another seed, and a network is stuc
 CODES = {name: code for code, name in enumerate(CLASS_NAMES)}
 
 
+def fits_of(system):
+    """The settings of a system, those with the same parameters together: figures of one fit."""
+    fits = {}
+    for setting, changes in system.settings.items():
+        fits.setdefault(repr(changes), []).append(setting)
+    return list(fits.values())
+
+
 def table():
     """(system, setting) -> what its row says whether it was run or not, in the order of the reports.
 
@@ -21,10 +29,7 @@ def table():
     """
     rows = {}
     for name, system in reference_systems().items():
-        fits = {}
-        for setting, changes in system.settings.items():
-            fits.setdefault(repr(changes), []).append(setting)
-        for settings in fits.values() or [[None]]:                      # one was planned, but never run
+        for settings in fits_of(system) or [[None]]:                    # one was planned, but never run
             rows[name, settings[0]] = {
                 "system": name, "setting": settings[0], "report": system.source,
                 "reported": {other: system.reported[other] for other in settings if other in system.reported},
@@ -34,8 +39,7 @@ def table():
 
 def names_of(row):
     """All settings whose figures are those of this row's fit, such as its accuracies on single classes."""
-    settings = reference_systems()[row["system"]].settings
-    return [name for name, changes in settings.items() if repr(changes) == repr(settings[row["setting"]])]
+    return next((names for names in fits_of(reference_systems()[row["system"]]) if row["setting"] in names), [])
 
 
 def kind_of(row):
@@ -107,11 +111,6 @@ def reached(row, of=None):
     """Mean over the seeds, in percent: of those that `learned`, unless none did."""
     found = accuracies(row, of)
     return 100 * mean([one for one, has in zip(found, learned(row), strict=True) if has] or found)
-
-
-def is_other(row):
-    """Whether a report tried this, but has no figure of it."""
-    return not row["reported"] and row["setting"] not in ("our recipe", None)
 
 
 def epochs(row):

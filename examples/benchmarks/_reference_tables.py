@@ -4,7 +4,7 @@ from _reference_rows import (
     accuracies,
     epochs,
     is_of_validation,
-    is_other,
+    kind_of,
     learned,
     longest_runs,
     names_of,
@@ -32,14 +32,15 @@ def measured(row, of=None):
 
 def caption(rows):
     """What the table of all systems shows, and where it was measured: lines of a paragraph and a list."""
-    rows = [row for row in rows if not is_other(row)]
     runs = [run for row in rows for run in row["runs"]]
+    rows = [row for row in rows if kind_of(row) != "other"]
     begun = [row for row in rows if row["runs"]]
     early = [row for row in begun if row["status"] != "complete"]
-    lines = [f"**The systems of five reports** ({len(begun) - len(early)} of {len(rows)} rows complete), which [the "
-             "guide](../guide/networks.md#networks-of-five-reports) introduces. Figures are accuracies in percent on "
-             "the test images or, marked \"val\", on those training images that the report holds out for validation. "
-             "Where no deviation is given, there is one seed "
+    lines = [f"**The systems of five reports** ({len(begun) - len(early)} of {len(rows)} rows complete, settings "
+             "without a figure in their report not counted), which [the guide]"
+             "(../guide/networks.md#networks-of-five-reports) introduces. Figures are accuracies in percent on the "
+             "test images or, marked \"val\", on those training images that the report holds out for validation. Where "
+             "neither a deviation nor several figures are given, there is one seed "
              f"({machines(runs, mark='*')}; {revisions(runs)}).", "",
              "- *Same settings* are those of the report where it states them, and choices of ours, listed in "
              "`fmnist_sk.reference`, where it does not. The epoch with the best validation accuracy counts, or the "
@@ -61,7 +62,8 @@ def caption(rows):
         limits = " or ".join(f"{minutes:g} minutes on {' or '.join(sorted(where))}"
                              for minutes, where in sorted(places.items()))
         lines.append(f"- In brackets: a fit that would have taken more than {limits} has fewer epochs, into which its "
-                     "schedule is compressed.")
+                     "schedule is compressed. Those with different numbers of epochs are no comparison with each "
+                     "other, such as resnet's losses.")
     return lines
 
 
@@ -86,9 +88,9 @@ def reference():
     lines = ["", *caption(rows), "",
              "| report | system | setting | reported | same settings here | epochs | our recipe | epochs |",
              "|---|---|---|---|---|---|---|---|"]
-    ours = {row["system"]: row for row in rows if row["setting"] == "our recipe"}
+    ours = {row["system"]: row for row in rows if kind_of(row) == "ours"}
     for row in rows:
-        if row["setting"] == "our recipe" or is_other(row) or (
+        if kind_of(row) == "ours" or kind_of(row) == "other" or (
                 row["report"] == "report 1" and "tuned" not in row["setting"] and row["setting"] != "softmax"):
             continue                            # the rest of report 1 has a table of its own
         our = ours.pop(row["system"], None)
@@ -178,13 +180,13 @@ def of_single_classes(rows):
 
 def others(rows):
     """What reports tried without a figure, or other readings of what they say."""
-    tried = {row["system"] for row in rows if is_other(row) and row["runs"]}
+    tried = {row["system"] for row in rows if kind_of(row) == "other" and row["runs"]}
     lines = []
     for row in rows:        # a figure of its own may also be one of several that were tried, such as that of p = 0.3
-        names = [row["setting"]] if is_other(row) else [
+        names = [row["setting"]] if kind_of(row) == "other" else [
             name for name in names_of(row) if name.startswith("validation, p") and row["system"] in tried]
         lines += [f"| {row['system']} | {name} | {measured(row)} |" for name in names if row["runs"]]
-    rows = [row for row in rows if is_other(row)]
+    rows = [row for row in rows if kind_of(row) == "other"]
     lines = ["", "Settings tried in a report that gives no figure for them, and other readings of a report:", "",
              "| system | setting | here |", "|---|---|---|", *lines] if lines else []
     return lines + not_run([row for row in rows if not row["runs"]])

@@ -9,12 +9,12 @@
     python examples/benchmarks/reference_systems.py --picture examples/pictures/report_3.png     # trains nothing
 
 Reported settings hold out the report's share of the training images, end with the best epoch on these (report 4's with
-the last epoch), and then read the test images once. Our recipe trains on all 60,000 training images to its last epoch,
-and then reads the test images once. Report 1's table of architecture, loss and augmentation is the sweep
-``--only "report 1"``.
+the last epoch), and then read the test images once. Our recipe and report 3's final network train on all 60,000
+training images to their last epoch, and then read the test images once. Report 1's table of architecture, loss and
+augmentation is the sweep ``--only "report 1"``.
 
 By default seed 0 is trained. Report 1's settings of cnn_1, which may stay at chance, are trained with seeds 0 to 2.
-With --resume, rows within 0.3 points of their report are also trained with seed 1.
+Rows whose run in the file is within 0.3 points of their report are also trained with seed 1.
 
 On a CPU a fit may take two hours on all cores (--minutes). Of several fits at once, each has its share of the cores and
 that many times longer. A fit that would take too long, judged by its first epoch, is trained for as many epochs as
@@ -123,7 +123,8 @@ def run(row, seed, train, test, args, minutes, folder):
              "lr_of_epochs": history[:, "lr"]}
     if "valid_acc" in history[0]:
         best = classifier.best_epoch_ if classifier.keep_best else len(history)
-        found |= {"valid_accuracy": history[best - 1, "valid_acc"], "best_epoch": best,
+        found |= {"best_epoch": best} if classifier.keep_best else {}
+        found |= {"valid_accuracy": history[best - 1, "valid_acc"],
                   "valid_accuracy_of_each_class": [history[best - 1, f"valid_class_acc_{code}"]
                                                    for code in range(len(classifier.classes_))],
                   "valid_acc_of_epochs": history[:, "valid_acc"]}

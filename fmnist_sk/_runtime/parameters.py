@@ -21,7 +21,8 @@ ELSEWHERE = {           # what other libraries call a parameter
     "base_estimator": "estimator",
 }
 INSTEAD_OF: dict[str, Callable[[Any], str]] = {     # an object whose parameters can be set, instead of a name or a list
-    "augment": lambda value: f"Preset({value!r})" if isinstance(value, str) else "make_pipeline(RandomCrop())",
+    "augment": lambda value: f"Preset({value!r})" if isinstance(value, str) else (
+        "make_pipeline(RandomCrop())" if value else "Preset('fashion') or RandomCrop()"),
     "schedule": lambda value: "Exponential() instead of 'exponential'"}
 
 
