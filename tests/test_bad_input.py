@@ -365,6 +365,8 @@ def test_parts_of_a_name_cannot_be_set():
         net(augment="fashion").set_params(augment__p=0.1)
     with pytest.raises(ValueError, match=r"got augment='report_1'; pass, for example, Preset\('report_1'\)\."):
         net(augment="report_1").set_params(augment__p=0.1)
+    with pytest.raises(ValueError, match=r"got augment=None; pass, for example, Preset\('fashion'\) or RandomCrop\(\)"):
+        net(augment=None).set_params(augment__p=0.1)
     with pytest.raises(ValueError, match=r"got augment=\[RandomCrop\(\)\]; pass, for example, make_pipeline\("):
         net(augment=[RandomCrop()]).set_params(augment__randomcrop__padding=2)
     with pytest.raises(ValueError, match=r"schedule__factor needs an object with parameters, got schedule='cosine'; "

@@ -223,3 +223,5 @@ def test_a_parameter_overrides_a_setting_with_all_that_belonged_to_it():
 def test_an_unknown_setting_lists_the_known_ones(setting):
     with pytest.raises(ValueError, match=r"setting must be None or one of \['softmax', .* got setting="):
         reference_system("cnn_1", setting)
+    with pytest.raises(ValueError, match="setting must be None, the only training planned, for 'inception_v3', got"):
+        reference_system("inception_v3", setting)

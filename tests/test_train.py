@@ -254,7 +254,8 @@ def test_a_config_of_other_versions_is_used_with_a_word(train, tmp_path, capsys)
 
 @pytest.mark.parametrize(("options", "message"), [
     (["--model", "vgg"], "argument --model: invalid choice: 'vgg'"),
-    (["--setting", "softmax"], "--setting is for the reference systems (simple_cnn, "),
+    (["--setting", "softmax"], "--setting is for the reference systems with settings (simple_cnn, "),
+    (["--model", "inception_v3", "--setting", "our recipe"], "with settings (simple_cnn, "),
     (["--setting", "softmax"], "patch_mlp), got --setting 'softmax' for ResNetClassifier"),
     (["--model", "cnn_1", "--recipe", "fast"], "--recipe fast is for models with stem, such as ResNetClassifier, got "
                                                "cnn_1"),

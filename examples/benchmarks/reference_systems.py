@@ -41,6 +41,7 @@ from _reference_rows import (
     kind_of,
     name_of,
     names_of,
+    of_one_class,
     seeds_of,
     settings_of,
     stands,
@@ -185,7 +186,8 @@ def main():
             ("--only", args.only or (), {row[part] for row in rows.values() for part in ("system", "report")}),
             ("--settings", args.settings, {"reported", "ours", "other"}.union(*map(names_of, rows.values())))):
         if unknown := set(names) - known:
-            parser.error(f"{option} must be among {', '.join(sorted(map(repr, known)))}; got "
+            most = sorted(repr(name) for name in known if of_one_class(name) is None)
+            parser.error(f"{option} must be among {', '.join(most)}; got "
                          f"{', '.join(sorted(map(repr, unknown)))}")
     minutes = args.minutes or (MINUTES if args.device == "cpu" else None)
     chosen = [key for key, row in rows.items()
