@@ -153,6 +153,14 @@ def test_a_fit_that_is_made_shorter_has_its_whole_schedule(script):
 
 
 @real_data
+def test_a_row_is_complete_with_one_whole_fit(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from _reference_rows import status
+    row = {"epochs_planned": 10, "status": "not run"}
+    assert status({**row, "runs": [{"epochs": 10}, {"epochs": 3}]}) == "complete"
+    assert status({**row, "runs": [{"epochs": 2}, {"epochs": 3}]}) == "schedule compressed from 10 into 3 epochs"
+
+
 def test_one_setting_is_chosen_by_its_name(script):
     rows = script("--settings", "sigmoid, summed", "--only", "cnn_4", "cnn_5", "simple_cnn", "--minutes", 1e-6)
     assert [key for key, row in rows.items() if row["runs"]] == [
@@ -477,6 +485,7 @@ def test_tables_say_what_is_not_reproduced_and_where_each_figure_is_from(tables)
         **cpu, "epochs": 3, "minutes": 120, "fits_at_once": 2, "test_accuracy": 0.5})})
     assert "more than 240 minutes on 1 core has fewer" in mixed
     assert "| cnn_2 | softmax | 90.25 | 92.00* | 10 |" in mixed         # a compressed seed counts only by itself
+    assert "Of seeds with different numbers of epochs, those with the most count" in mixed
     early = tables({("cnn_2", "softmax"): ("schedule compressed from 10 into 3 epochs", {**cpu, "epochs": 3}),
                     ("cnn_2", "sigmoid"): ("complete", cuda),
                     ("simple_cnn", "our recipe"): ("complete", *({**cuda, "epochs": 30, "test_accuracy": accuracy}

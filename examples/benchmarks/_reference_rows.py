@@ -134,7 +134,7 @@ def status(row):
     """What may be said of a row: complete, how far it came, or why it was not run."""
     if not row["runs"]:
         return row["status"] if row["status"].startswith("not run") else "not run"
-    done, planned = min(run["epochs"] for run in row["runs"]), row["epochs_planned"]
+    done, planned = longest_runs(row)[0]["epochs"], row["epochs_planned"]
     return "complete" if done == planned else f"schedule compressed from {planned} into {done} epochs"
 
 

@@ -64,6 +64,8 @@ def caption(rows):
         lines.append(f"- In brackets: a fit that would have taken more than {limits} has fewer epochs, into which its "
                      "schedule is compressed. Those with different numbers of epochs are no comparison with each "
                      "other, such as resnet's losses.")
+    if any(len(longest_runs(row)) < len(row["runs"]) for row in begun):
+        lines.append("- Of seeds with different numbers of epochs, those with the most count.")
     return lines
 
 
