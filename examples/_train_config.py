@@ -97,16 +97,17 @@ def read(path):
 
 def base(args, config, system, kind):
     """The parameters before the options that change single ones."""
-    if args.setting is not None and (system is None or args.setting not in system.settings):
-        raise ValueError(f"--setting must be one of {list(system.settings)} for {config['model']}, got "
-                         f"{args.setting!r}" if system and system.settings else f"--setting is for the reference "
-                         f"systems with settings ({', '.join(name for name, one in SYSTEMS.items() if one.settings)}), "
-                         f"got --setting {args.setting!r} for {config['model']}")
+    known = system.settings if system else {}
+    if args.setting is not None and args.setting not in known:
+        others = ", ".join(name for name, other in SYSTEMS.items() if other.settings)
+        raise ValueError(f"--setting must be one of {list(known)} for {config['model']}, got {args.setting!r}" if known
+                         else f"--setting is for the reference systems with settings ({others}), got --setting "
+                         f"{args.setting!r} for {config['model']}")
     if args.config and args.setting is None:
         params = config["params"]
     else:                                       # a setting is the whole training, as is a config
         params = {"validation_fraction": 0.1, **(system.params if system else {})}
-        params |= system.settings[args.setting] if args.setting is not None else {}
+        params |= known[args.setting] if args.setting is not None else {}
     if args.recipe:
         changes = recipe(args.recipe, vars(args).get("device") or ("cuda" if torch.cuda.is_available() else "cpu"))
         if unknown := changes.keys() - kind().get_params().keys():

@@ -152,7 +152,6 @@ def test_a_fit_that_is_made_shorter_has_its_whole_schedule(script):
     assert run["lr_of_epochs"][-1] == pytest.approx(5e-4 * 0.9 ** (25 * (n - 1) // n))
 
 
-@real_data
 def test_a_row_is_complete_with_one_whole_fit(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     from _reference_rows import status
@@ -161,6 +160,7 @@ def test_a_row_is_complete_with_one_whole_fit(monkeypatch):
     assert status({**row, "runs": [{"epochs": 2}, {"epochs": 3}]}) == "schedule compressed from 10 into 3 epochs"
 
 
+@real_data
 def test_one_setting_is_chosen_by_its_name(script):
     rows = script("--settings", "sigmoid, summed", "--only", "cnn_4", "cnn_5", "simple_cnn", "--minutes", 1e-6)
     assert [key for key, row in rows.items() if row["runs"]] == [

@@ -92,7 +92,7 @@ def reference():
              "|---|---|---|---|---|---|---|---|"]
     ours = {row["system"]: row for row in rows if kind_of(row) == "ours"}
     for row in rows:
-        if kind_of(row) == "ours" or kind_of(row) == "other" or (
+        if kind_of(row) != "reported" or (
                 row["report"] == "report 1" and "tuned" not in row["setting"] and row["setting"] != "softmax"):
             continue                            # the rest of report 1 has a table of its own
         our = ours.pop(row["system"], None)

@@ -123,10 +123,10 @@ def run(row, seed, train, test, args, minutes, folder):
                                               else 0.0 for label in range(10)],
              "lr_of_epochs": history[:, "lr"]}
     if "valid_acc" in history[0]:
-        best = classifier.best_epoch_ if classifier.keep_best else len(history)
-        found |= {"best_epoch": best} if classifier.keep_best else {}
-        found |= {"valid_accuracy": history[best - 1, "valid_acc"],
-                  "valid_accuracy_of_each_class": [history[best - 1, f"valid_class_acc_{code}"]
+        found |= {"best_epoch": classifier.best_epoch_} if classifier.keep_best else {}
+        kept = history[found.get("best_epoch", len(history)) - 1]
+        found |= {"valid_accuracy": kept["valid_acc"],
+                  "valid_accuracy_of_each_class": [kept[f"valid_class_acc_{code}"]
                                                    for code in range(len(classifier.classes_))],
                   "valid_acc_of_epochs": history[:, "valid_acc"]}
     return {**found, **where, "arithmetic": _measure.arithmetic(classifier),
@@ -186,8 +186,8 @@ def main():
             ("--only", args.only or (), {row[part] for row in rows.values() for part in ("system", "report")}),
             ("--settings", args.settings, {"reported", "ours", "other"}.union(*map(names_of, rows.values())))):
         if unknown := set(names) - known:
-            most = sorted(repr(name) for name in known if of_one_class(name) is None)
-            parser.error(f"{option} must be among {', '.join(most)}; got "
+            listed = sorted(repr(name) for name in known if of_one_class(name) is None)
+            parser.error(f"{option} must be among {', '.join(listed)}; got "
                          f"{', '.join(sorted(map(repr, unknown)))}")
     minutes = args.minutes or (MINUTES if args.device == "cpu" else None)
     chosen = [key for key, row in rows.items()
